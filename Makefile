@@ -1,0 +1,96 @@
+# Every task a developer needs. `make demo` and `make test` do all the set-up themselves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Where the open data of the benchmarks lies.
+DATA ?= $(or $(SYMPRESS_DATA),../shared/data)
+STUDY := $(BIN)/sympress study
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(BIN)/.installed ## create .venv and install everything at the versions of constraints.txt
+
+# The stamp lies in the environment, so that a deleted environment is installed again.
+$(BIN)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+.PHONY: demo demo-small
+demo: install ## the whole study on synthetic notes, in minutes, without data or network
+	$(BIN)/sympress demo
+
+demo-small: install ## the demo in its smallest form: shows that it runs
+	$(BIN)/sympress demo --smallest
+
+.PHONY: test lint types docs check
+test: install ## run the tests
+	$(BIN)/python -m pytest
+
+lint: install ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## check types
+	$(BIN)/mypy
+
+docs: install ## rewrite the tables in the documents from results/
+	$(BIN)/python -m sympress.report.documents
+
+check: lint types test ## all of the above that can fail
+
+# The studies behind the tables of the README. Each is resumed if it was interrupted; its results file is
+# copied to results/, from where `make docs` writes the tables.
+PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
+PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
+
+.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling
+bench-demo: demo ## the demo's table
+	$(call keep,demo)
+
+bench-vaers-coded: install ## the paper's protocol on VAERS, symptoms coded by people
+	$(STUDY) --notes $(DATA)/vaers $(PAPER) --fraction 0.05 -o runs/vaers-coded
+	$(call keep,vaers-coded)
+
+bench-vaers-lexicon: install ## the same, labelled by the paper's lexicon rule
+	$(STUDY) --notes $(DATA)/vaers $(PAPER) --fraction 0.05 --labels lexicon -o runs/vaers-lexicon
+	$(call keep,vaers-lexicon)
+
+bench-mtsamples: install ## the paper's protocol on MTSamples
+	$(STUDY) --notes $(DATA)/mtsamples $(PAPER) -o runs/mtsamples
+	$(call keep,mtsamples)
+
+bench-synthetic: runs/NOTEEVENTS.csv.gz ## the paper's protocol on a tenth of 200,000 synthetic notes
+	$(STUDY) --notes $< $(PAPER) --fraction 0.1 -o runs/synthetic
+	$(call keep,synthetic)
+
+runs/NOTEEVENTS.csv.gz: | install
+	$(BIN)/sympress synth -n 200000 --format noteevents -o $@
+
+bench-present: install ## every coded symptom of a report, split by time, against TF-IDF
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.15 -o runs/vaers-present
+	$(call keep,vaers-present)
+
+POOLINGS := cls mean maximum label
+bench-pooling: $(POOLINGS:%=bench-pooling-%) ## the same with each way to pool, on a third of the reports
+
+.PHONY: $(POOLINGS:%=bench-pooling-%)
+$(POOLINGS:%=bench-pooling-%): bench-pooling-%: install
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.05 --epochs 2 --pooling $* -o runs/pooling-$*
+	$(call keep,pooling-$*)
+
+define keep
+@mkdir -p results
+cp runs/$(1)/results.json results/$(1).json
+endef
+
+.PHONY: clean
+clean: ## remove caches and build products; runs and .venv stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

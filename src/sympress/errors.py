@@ -1,0 +1,43 @@
+"""Every error that sympress raises on purpose.
+
+    SympressError            exit code 1: a failure of ours
+    └── InputError           exit code 2: a mistake in the call or the input
+        ├── MissingExtraError    an optional dependency is not installed
+        └── LeakError            a patient or a duplicate stands on both sides of a split
+
+A message is one line: what was wrong, where, and what to do. It never holds the text of a note.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SympressError(Exception):
+    """A failure of ours; the command line ends with exit code 1."""
+
+    exit_code = 1
+
+
+class InputError(SympressError):
+    """A mistake in the call or the input; the command line ends with exit code 2."""
+
+    exit_code = 2
+
+
+class MissingExtraError(InputError):
+    """An optional dependency is missing; the message names the command that installs it."""
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__(f"{package} is not installed: run  pip install 'sympress[{extra}]'")
+
+
+class LeakError(InputError):
+    """A patient or a duplicate note stands on both sides of a split."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the known name closest to `name`, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f" (did you mean {close[0]!r}?)" if close else ""

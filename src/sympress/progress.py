@@ -1,0 +1,65 @@
+"""Progress of long work: a bar with an estimate on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class Reporter:
+    """Says what is going on, on standard error; `quiet` says nothing."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+        self._plain = quiet or not sys.stderr.isatty()
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=self._plain,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, tuple[float, int]] = {}
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Reporter:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def say(self, line: str) -> None:
+        """Print one line."""
+        self.console.print(line, highlight=False, markup=False)
+
+    def step(self, name: str, done: int, total: int) -> None:
+        """Note that `done` of `total` steps of `name` are done."""
+        now = time.monotonic()
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total)
+            self._started[name] = (now, done - 1)
+        self._bars.update(self._tasks[name], completed=done)
+        if self._plain and now - self._said > 30:
+            self._said = now
+            began, first = self._started[name]
+            left = (now - began) / (done - first) * (total - done)
+            self.say(f"{name}: step {done:,} of {total:,}, about {left / 60:.1f} minutes left")
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(name))

@@ -1,0 +1,76 @@
+"""Where a result came from: configuration, seed, versions, commit and machine; never text."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sympress.config import StudyConfig
+
+_PACKAGES = ("sympress", "torch", "transformers", "onnxruntime", "onnx", "polars", "numpy", "scikit-learn")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, processor and cores of this machine."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "processor": processor_name(),
+        "cores": os.cpu_count() or 1,
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what decides a result."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def processor_name() -> str:
+    """The processor's own name, as far as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this package runs from, or None when it is installed."""
+    try:
+        done = subprocess.run(  # noqa: S603  fixed arguments
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],  # noqa: S607  git of the user's PATH
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def provenance(config: StudyConfig, name: str, recipe: str, seed: int, fingerprint: str) -> dict[str, Any]:
+    """What is stored with an artifact."""
+    return {
+        "format": 1,
+        "strategy": name,
+        "recipe": recipe,
+        "seed": seed,
+        "config": config.model_dump(mode="json", exclude={"notes"}),
+        "data_fingerprint": fingerprint,
+        "environment": environment(),
+    }
