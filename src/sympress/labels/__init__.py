@@ -1,0 +1,1 @@
+"""What each note carries: lexicon, matching, topics, coded symptoms."""

@@ -1,0 +1,204 @@
+"""Task `topic`: one symptom a note, by a rule over a lexicon (the paper's label).
+
+Source: `first` is the rule of the paper's authors (first lexicon entry, in lexicon order, that occurs in
+the lower-cased first 1,000 characters; the 5 most frequent; each class down-sampled to the smallest).
+We depart in one place: their lexicon order came from hashing a set, ours is the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sympress.errors import InputError, nearest
+from sympress.labels.labelset import LabelSet, Provenance
+from sympress.labels.lexicon import Lexicon
+from sympress.labels.matching import find_mentions, first_symptom, fold
+
+Rule = Literal["first", "earliest", "most"]
+
+#: Fewer notes than this in a class cannot be split into train, validation and test.
+MINIMUM_PER_CLASS = 10
+_PROGRESS_EVERY = 500
+
+
+def label_topic(
+    frame: pl.DataFrame,
+    lexicon: Lexicon,
+    *,
+    top_k: int = 5,
+    rule: Rule = "first",
+    text_window: int | None = 1000,
+    balance: bool = True,
+    seed: int = 42,
+    minimum_per_class: int = MINIMUM_PER_CLASS,
+    mask: Callable[[str], str] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> LabelSet:
+    """Return silver labels for the notes that carry one of the K most frequent symptoms.
+
+    Args:
+        frame: notes with columns `note_id` and `text`.
+        lexicon: symptoms in order; the order decides `first` and every tie.
+        top_k: K, how many of the most frequent symptoms are kept.
+        rule: `first` (lexicon order), `earliest` (in the text; of two at one place the longest form) or
+            `most` (mentions, where `chest pain` is not also one of pain).
+        text_window: only the first so many characters are looked at; null looks at all.
+        balance: down-sample each class to the smallest, the same notes for the same `seed`.
+        seed: of the down-sampling.
+        minimum_per_class: the fewest notes a class may have.
+        mask: applied to the whole text before the window is cut (the clinical protocol masks
+            de-identification placeholders); the paper's rule has none.
+        progress: called with the number of notes done since the last call.
+
+    Returns:
+        Labels in the order of `frame`; `counts` holds the notes at every step.
+
+    Raises:
+        InputError: an unknown rule, fewer than K symptoms found, or a class that is too small.
+    """
+    check_rule(rule)
+    _check_top_k(top_k)
+    found = np.full(frame.height, -1, dtype=np.int64)
+    for row, text in enumerate(frame["text"]):
+        found[row] = rule_symptom(text or "", lexicon, rule=rule, text_window=text_window, mask=mask)
+        if progress is not None and (row + 1) % _PROGRESS_EVERY == 0:
+            progress(_PROGRESS_EVERY)
+    if progress is not None and frame.height % _PROGRESS_EVERY:
+        progress(frame.height % _PROGRESS_EVERY)
+
+    frequency = Counter(found[found >= 0].tolist())
+    ranked = sorted(frequency, key=lambda position: (-frequency[position], position))
+    if len(ranked) < top_k:
+        raise InputError(_too_few_found([lexicon.symptoms[p].name for p in ranked], top_k, lexicon.name))
+    counts = {
+        "notes": frame.height,
+        "without a symptom": int((found < 0).sum()),
+        "with a symptom": int((found >= 0).sum()),
+    }
+    columns = np.full(len(lexicon.symptoms) + 1, -1, dtype=np.int64)  # its last entry serves -1
+    columns[ranked[:top_k]] = np.arange(top_k)
+    window = "the whole text" if text_window is None else f"the first {text_window} characters"
+    return topic_labels(
+        frame["note_id"],
+        columns[found],
+        [lexicon.symptoms[position].name for position in ranked[:top_k]],
+        provenance="silver",
+        rule=f"{rule} symptom of lexicon {lexicon.name!r} in {window}" + (", masked" if mask else ""),
+        counts=counts,
+        balance=balance,
+        seed=seed,
+        minimum_per_class=minimum_per_class,
+    )
+
+
+def rule_symptom(
+    text: str,
+    lexicon: Lexicon,
+    *,
+    rule: Rule = "first",
+    text_window: int | None = 1000,
+    mask: Callable[[str], str] | None = None,
+) -> int:
+    """Return the position in the lexicon of the symptom that `rule` gives a text; -1 if none occurs."""
+    folded = fold((mask(text) if mask else text)[:text_window])
+    if rule == "first":
+        first = first_symptom(folded, lexicon)
+        return -1 if first is None else first
+    mentions = find_mentions(folded, lexicon)
+    if not mentions:
+        return -1
+    if rule == "earliest":
+        return mentions[0].symptom
+    mentioned = Counter(mention.symptom for mention in mentions)
+    return min(mentioned, key=lambda position: (-mentioned[position], position))
+
+
+def topic_labels(
+    note_ids: pl.Series,
+    classes: NDArray[np.int64],
+    symptoms: Sequence[str],
+    *,
+    provenance: Provenance,
+    rule: str,
+    counts: dict[str, int],
+    balance: bool,
+    seed: int,
+    minimum_per_class: int,
+) -> LabelSet:
+    """Return the label set of the notes whose class is not -1, balanced where asked.
+
+    Args:
+        note_ids: all notes.
+        classes: `(notes,)` position in `symptoms`, -1 for a note that is left out.
+        symptoms: the K names, most frequent first.
+        provenance: where the labels come from.
+        rule: one line that says how they were made.
+        counts: the steps so far; those taken here are added.
+        balance: down-sample each class to the smallest.
+        seed: of the down-sampling.
+        minimum_per_class: the fewest notes a class may have.
+
+    Raises:
+        InputError: a class has fewer than `minimum_per_class` notes.
+    """
+    sizes = np.bincount(classes[classes >= 0], minlength=len(symptoms))
+    smallest = int(sizes.argmin())
+    if sizes[smallest] < minimum_per_class:
+        raise InputError(
+            f"{symptoms[smallest]!r} has {sizes[smallest]} notes, too few to split "
+            f"(at least {minimum_per_class}): read more notes or lower --top-k (now {len(symptoms)})"
+        )
+    kept = np.flatnonzero(classes >= 0)
+    counts = counts | {f"among the {len(symptoms)} most frequent": len(kept)}
+    counts |= {f"labelled {name}": int(size) for name, size in zip(symptoms, sizes, strict=True)}
+    if balance:
+        kept = _balanced(classes, int(sizes[smallest]), len(symptoms), seed)
+        counts["after balancing"] = len(kept)
+    targets = np.zeros((len(kept), len(symptoms)), dtype=np.uint8)
+    targets[np.arange(len(kept)), classes[kept]] = 1
+    return LabelSet("topic", tuple(symptoms), tuple(note_ids.gather(kept)), targets, provenance, rule, counts)
+
+
+def _balanced(classes: NDArray[np.int64], size: int, symptom_count: int, seed: int) -> NDArray[np.int64]:
+    """Return the rows of `size` notes of each class, drawn without replacement, in order."""
+    generator = np.random.default_rng(seed)
+    drawn = [
+        generator.choice(np.flatnonzero(classes == k), size=size, replace=False) for k in range(symptom_count)
+    ]
+    return np.sort(np.concatenate(drawn)).astype(np.int64)
+
+
+def check_rule(rule: str) -> None:
+    """Refuse a rule that does not exist.
+
+    Raises:
+        InputError: naming those that do.
+    """
+    if rule not in get_args(Rule):
+        raise InputError(
+            f"unknown rule {rule!r}{nearest(rule, get_args(Rule))}: use {', '.join(get_args(Rule))}"
+        )
+
+
+def _check_top_k(top_k: int) -> None:
+    if top_k < 2:
+        raise InputError(f"--top-k is {top_k}: the task topic chooses between at least 2 symptoms")
+
+
+def _too_few_found(names: list[str], top_k: int, lexicon: str) -> str:
+    if not names:
+        return (
+            f"no symptom of lexicon {lexicon!r} occurs in these notes: "
+            "check the text column, or use another --lexicon"
+        )
+    advice = f"use --top-k {len(names)}, or " if len(names) >= 2 else ""
+    return (
+        f"these notes show {len(names)} of the symptoms of lexicon {lexicon!r} ({', '.join(names)}), "
+        f"--top-k asks for {top_k}: {advice}read more notes"
+    )

@@ -1,0 +1,94 @@
+import csv
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from sympress.cli.label import label
+from sympress.errors import InputError
+
+APP = typer.Typer()
+APP.command()(label)
+TEXTS = ["Secret fever"] * 14 + ["Secret cough"] * 12 + ["well"] * 3
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    path = tmp_path / "my notes.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["note_id", "text"], *([f"n{i}", text] for i, text in enumerate(TEXTS))])
+    return path
+
+
+@pytest.fixture
+def coded(tmp_path: Path) -> Path:
+    path = tmp_path / "coded.parquet"
+    codes = [["A", "B"], [], ["B"], ["C"]]
+    frame = {"note_id": list("wxyz"), "text": ["Secret"] * 4, "codes": codes}
+    pl.DataFrame(frame, schema_overrides={"codes": pl.List(pl.String)}).write_parquet(path)
+    return path
+
+
+def call(*arguments: object) -> str:
+    result = CliRunner().invoke(APP, [str(argument) for argument in arguments])
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_topics_are_written_without_text(notes: Path, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"labels.{suffix}"
+    said = call(notes, "-o", output, "--top-k", 2, "--no-balance")
+    read = {"jsonl": pl.read_ndjson, "csv": pl.read_csv, "parquet": pl.read_parquet}[suffix](output)
+    assert read.columns == ["note_id", "symptom", "provenance"]
+    assert read.rows() == [(f"n{i}", "fever" if i < 14 else "cough", "silver") for i in range(26)]
+    assert b"Secret" not in output.read_bytes()
+    assert "26 labelled notes -> " in said
+    assert "3  without a symptom" in said
+    assert f"next: sympress study --notes '{notes}' --task topic --labels lexicon --top-k 2 -o RUN" in said
+
+
+def test_topics_are_balanced_unless_told_otherwise(notes: Path, tmp_path: Path) -> None:
+    assert "24  after balancing" in call(notes, "-o", tmp_path / "labels.jsonl", "--top-k", 2)
+
+
+def test_coded_symptoms(coded: Path, tmp_path: Path) -> None:
+    options = ("--task", "present", "--labels", "coded", "--top-k", 2)
+    call(coded, "-o", tmp_path / "labels.jsonl", *options)
+    rows = [json.loads(line) for line in (tmp_path / "labels.jsonl").read_text().splitlines()]
+    assert {row["note_id"]: row["symptoms"] for row in rows} == {
+        "w": ["B", "A"],
+        "x": [],
+        "y": ["B"],
+        "z": [],
+    }
+    assert {row["provenance"] for row in rows} == {"coded"}
+    call(coded, "-o", tmp_path / "labels.csv", *options)
+    assert pl.read_csv(tmp_path / "labels.csv")["symptoms"].to_list() == ["B;A", "", "B", ""]
+
+
+def test_mistakes_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    missing, output = tmp_path / "missing.csv", tmp_path / "labels.jsonl"
+    with pytest.raises(InputError, match=r"the name must end in \.jsonl, \.parquet or \.csv$"):
+        call(missing, "-o", tmp_path / "labels.txt")
+    with pytest.raises(InputError, match=r"^unknown task 'mentions': use topic or present$"):
+        call(missing, "-o", output, "--task", "mentions")
+    with pytest.raises(InputError, match=r"^no lexicon 'papper'"):
+        call(missing, "-o", output, "--lexicon", "papper")
+    output.write_text("kept")
+    with pytest.raises(
+        InputError, match=r"exists already; name another file, or add --force to overwrite it$"
+    ):
+        call(missing, "-o", output)
+    assert output.read_text() == "kept"
+
+
+def test_notes_without_codes_say_what_to_do(notes: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"^these notes carry no human-coded symptoms: use --labels lexicon$"
+    ):
+        call(notes, "-o", tmp_path / "labels.jsonl", "--labels", "coded")
