@@ -1,0 +1,1 @@
+"""Quality with intervals, significance, thresholds, cost and latency."""

@@ -1,0 +1,271 @@
+"""How sure a number is: resampling of patients, intervals, and paired tests between two classifiers.
+
+Every metric is computed from notes with weights. The point estimate has all weights 1; a resample draws
+patients with replacement and weighs a note by how often its patient was drawn (a cluster bootstrap; Field
+& Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x). Intervals are the 2.5 and 97.5 percentiles.
+
+The p-value of a difference is that of paired approximate randomisation (Noreen 1989; Yeh 2000,
+"More accurate tests for the statistical significance of result differences", COLING): if the two
+classifiers were alike, swapping their outputs for any patient would change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sympress.errors import SympressError
+from sympress.results import Estimate
+
+Floats = NDArray[np.float64]
+#: Weights held at a time (resamples × notes): bounds memory to some 100 MB whatever the test set.
+_CHUNK_CELLS = 2_000_000
+
+
+def compare_topic(
+    probabilities_a: ArrayLike,
+    probabilities_b: ArrayLike,
+    classes: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> tuple[Estimate, float | None]:
+    """Return the difference of macro-F1, A minus B, and its two-sided p-value; task `topic`.
+
+    Args:
+        probabilities_a: `(notes, K)` of A; the most probable symptom is predicted.
+        probabilities_b: `(notes, K)` of B for the same notes.
+        classes: `(notes,)` index of the true symptom.
+        groups: `(notes,)` patient of each note; null for a note, or in all, makes the note its own group.
+        seed: of the resampling.
+        resamples: number of resamples, of the interval and of the test.
+
+    Returns:
+        The difference with its interval, and the p-value; null both where no note has a symptom.
+    """
+    symptom_count = np.asarray(probabilities_a).shape[1]
+    truth = one_hot(classes, symptom_count)
+    chosen_a, chosen_b = (
+        one_hot(checked_scores(scores, truth).argmax(axis=1), symptom_count)
+        for scores in (probabilities_a, probabilities_b)
+    )
+    return paired_difference(
+        chosen_a, chosen_b, truth, average="macro", groups=groups, seed=seed, resamples=resamples
+    )
+
+
+def compare_present(
+    probabilities_a: ArrayLike,
+    probabilities_b: ArrayLike,
+    targets: ArrayLike,
+    *,
+    thresholds_a: ArrayLike,
+    thresholds_b: ArrayLike,
+    average: Literal["macro", "micro"] = "macro",
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> tuple[Estimate, float | None]:
+    """Return the difference of F1, A minus B, and its two-sided p-value; task `present`.
+
+    Args:
+        probabilities_a: `(notes, K)` of A.
+        probabilities_b: `(notes, K)` of B for the same notes.
+        targets: `(notes, K)` 0 or 1.
+        thresholds_a: `(K,)` of A; a symptom is predicted at or above it.
+        thresholds_b: `(K,)` of B.
+        average: `macro` over symptoms, or `micro` over all of them together.
+        groups: `(notes,)` patient of each note; null for a note, or in all, makes the note its own group.
+        seed: of the resampling.
+        resamples: number of resamples, of the interval and of the test.
+
+    Returns:
+        The difference with its interval, and the p-value; null both where no note has a symptom.
+    """
+    truth = np.asarray(targets).astype(bool)
+    predicted_a = checked_scores(probabilities_a, truth) >= np.asarray(thresholds_a)
+    predicted_b = checked_scores(probabilities_b, truth) >= np.asarray(thresholds_b)
+    return paired_difference(
+        predicted_a, predicted_b, truth, average=average, groups=groups, seed=seed, resamples=resamples
+    )
+
+
+def paired_difference(
+    predicted_a: NDArray[np.bool_],
+    predicted_b: NDArray[np.bool_],
+    truth: NDArray[np.bool_],
+    *,
+    average: Literal["macro", "micro"] = "macro",
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> tuple[Estimate, float | None]:
+    """Return the difference of F1, A minus B, and its two-sided p-value, on the same `(notes, K)`.
+
+    Interval: both are scored on the same resamples of patients. p-value: `(1 + m) / (1 + resamples)`,
+    where m random swaps of A and B, patient by patient, differ at least as much as A and B do. Without
+    resamples there is neither.
+    """
+    counts_a, counts_b = outcome_counts(predicted_a, truth), outcome_counts(predicted_b, truth)
+    f1 = _macro_f1 if average == "macro" else micro_f1
+    index = group_index(groups, len(truth))
+    samples = np.concatenate(
+        [
+            f1(weights @ counts_a) - f1(weights @ counts_b)
+            for weights in resample_weights(index, seed, resamples)
+        ]
+    )
+    difference = estimate(samples, None if truth.any() else "undefined: no note of any symptom")
+    if difference.value is None or resamples == 0:
+        return difference, None
+    swapped = _swapped_differences(counts_a, counts_b, index, f1, seed=seed, resamples=resamples)
+    # Rounding must not decide whether a swap ties with what was observed.
+    extreme = int((np.abs(swapped) >= abs(difference.value) - 1e-12).sum())
+    return difference, (1 + extreme) / (1 + resamples)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return p-values adjusted for their number (Holm 1979), in the same order; null stays null.
+
+    The i-th smallest of m is multiplied by m - i + 1; none is smaller than the one before, or above 1.
+    """
+    tested = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, position) in enumerate(tested):
+        largest = max(largest, min(1.0, p * (len(tested) - rank)))
+        adjusted[position] = largest
+    return adjusted
+
+
+def _macro_f1(totals: Floats) -> Floats:
+    return mean_of_defined(precision_recall_f1(totals)[2])
+
+
+def _swapped_differences(
+    counts_a: Floats,
+    counts_b: Floats,
+    index: NDArray[np.int64],
+    f1: Callable[[Floats], Floats],
+    *,
+    seed: int,
+    resamples: int,
+) -> Floats:
+    """Return `(resamples,)` differences of F1 after swapping A and B for a random half of the groups."""
+    group_count = int(index.max()) + 1
+    change = np.zeros((group_count, counts_a.shape[1]))  # what a swap moves from B to A, by group
+    np.add.at(change, index, counts_b - counts_a)
+    total_a, total_b = counts_a.sum(axis=0), counts_b.sum(axis=0)
+    generator = np.random.default_rng([seed, 1])  # not the stream of the bootstrap
+    rows = max(1, _CHUNK_CELLS // group_count)
+    differences = []
+    for start in range(0, resamples, rows):
+        swaps = generator.random((min(rows, resamples - start), group_count)) < 0.5
+        moved = swaps.astype(np.float64) @ change
+        differences.append(f1(total_a + moved) - f1(total_b - moved))
+    return np.concatenate(differences)
+
+
+def one_hot(classes: ArrayLike, symptom_count: int) -> NDArray[np.bool_]:
+    """Return `(notes, K)`: true in the column of each note's class."""
+    encoded: NDArray[np.bool_] = np.asarray(classes).reshape(-1, 1) == np.arange(symptom_count)
+    return encoded
+
+
+def checked_scores(probabilities: ArrayLike, truth: NDArray[np.bool_]) -> Floats:
+    """Return the probabilities `(notes, K)` as float64, once they are known to fit `truth`.
+
+    Raises:
+        SympressError: a probability is not a finite number.
+    """
+    scores = np.asarray(probabilities, dtype=np.float64).reshape(-1, truth.shape[1])
+    if scores.shape != truth.shape:
+        raise ValueError(f"probabilities are {scores.shape}, labels are {truth.shape}")
+    if not np.isfinite(scores).all():
+        raise SympressError(
+            f"{int((~np.isfinite(scores)).any(axis=1).sum())} notes got a probability that is no number: "
+            "the model diverged in training; lower the learning rate and train again"
+        )
+    return scores
+
+
+def group_index(groups: ArrayLike | None, notes: int) -> NDArray[np.int64]:
+    """Return `(notes,)` the number of each note's group, from 0; a null group holds its note only."""
+    if groups is None:
+        return np.arange(notes)
+    names = np.asarray(groups, dtype=object)
+    if names.shape != (notes,):
+        raise ValueError(f"groups are {names.shape}, there are {notes} notes")
+    numbers: dict[Hashable, int] = {}
+    keys = ((row,) if name is None else name for row, name in enumerate(names.tolist()))
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def resample_weights(groups: NDArray[np.int64], seed: int, resamples: int) -> Iterator[NDArray[np.int32]]:
+    """Yield weights `(resamples of the chunk, notes)`; the first chunk is one row of ones.
+
+    Fewer than two groups leave nothing to resample: then that row is all there is.
+    """
+    yield np.ones((1, len(groups)), dtype=np.int32)
+    group_count = int(groups.max(initial=-1)) + 1
+    if group_count < 2:
+        return
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CHUNK_CELLS // len(groups))
+    for start in range(0, resamples, rows):
+        size = min(rows, resamples - start)
+        drawn = generator.integers(group_count, size=(size, group_count))
+        drawn += np.arange(size)[:, None] * group_count
+        drawn_times = np.bincount(drawn.ravel(), minlength=size * group_count).reshape(size, group_count)
+        yield drawn_times.astype(np.int32)[:, groups]
+
+
+def outcome_counts(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Floats:
+    """Return `(notes, 3K)`: of each note and symptom whether it is a true positive, predicted, true.
+
+    A weighted sum over notes is a matrix product: `weights @ outcome_counts(...)`.
+    """
+    return np.concatenate([predicted & truth, predicted, truth], axis=1).astype(np.float64)
+
+
+def precision_recall_f1(totals: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return precision, recall and F1 from weighted sums `(..., 3K)` of `outcome_counts`, each `(..., K)`.
+
+    NaN where the symptom has no note; precision 0 where it has one but nothing was predicted.
+    """
+    hits, predicted, true = np.split(totals, 3, axis=-1)
+    defined = np.where(true > 0, true, np.nan)
+    precision = np.where(true > 0, hits / np.maximum(predicted, 1), np.nan)
+    return precision, hits / defined, 2 * hits / (predicted + defined)
+
+
+def micro_f1(totals: Floats) -> Floats:
+    """Return the F1 of all symptoms together from weighted sums `(..., 3K)` of `outcome_counts`."""
+    pooled = np.stack([part.sum(axis=-1) for part in np.split(totals, 3, axis=-1)], axis=-1)
+    return precision_recall_f1(pooled)[2][..., 0]
+
+
+def mean_of_defined(values: Floats) -> Floats:
+    """Return the mean over the last axis without its NaNs; NaN where there is nothing else."""
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=-1)
+    total = np.where(defined, values, 0.0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def estimate(samples: Floats, note: str | None = None) -> Estimate:
+    """Return the estimate of `(1 + resamples,)` values, the first of which is the point estimate.
+
+    `note` is kept; an undefined value needs one that says why.
+    """
+    if np.isnan(samples[0]):
+        return Estimate(value=None, note=note)
+    drawn = samples[1:][~np.isnan(samples[1:])]
+    if drawn.size == 0:
+        return Estimate(value=float(samples[0]), note=note)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Estimate(value=float(samples[0]), low=float(low), high=float(high), note=note)
