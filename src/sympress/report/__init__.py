@@ -1,0 +1,1 @@
+"""Tables, CSVs and the HTML report."""

@@ -1,0 +1,219 @@
+"""What stands in a results table: its rows (a strategy with its seeds) and its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from sympress.report.formats import (
+    NOT_APPLICABLE,
+    PARTLY,
+    UNDEFINED,
+    defined,
+    format_difference,
+    format_estimate,
+    format_number,
+    format_ratio,
+    signed,
+)
+from sympress.results import Comparison, Cost, Estimate, Quality, Results, StrategyResult
+
+#: Rows that are no compressed model: a reader's yardsticks, printed last and marked as reference.
+REFERENCE_STRATEGIES = ("rule", "tfidf")
+BASELINE = "baseline"
+
+#: Follows a difference whose 95 % interval lies on one side of 0 (with several seeds: for every seed).
+MARK = "*"
+
+Seeds = Sequence[StrategyResult]
+
+
+@dataclass(frozen=True)
+class Group:
+    """All seeds of one strategy, and the baseline row of each seed (None where a seed has none)."""
+
+    name: str
+    seeds: tuple[StrategyResult, ...]
+    baselines: tuple[StrategyResult | None, ...]
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is the lexicon rule or TF-IDF rather than a trained encoder."""
+        return self.name in REFERENCE_STRATEGIES
+
+    @property
+    def label(self) -> str:
+        """The strategy as a table names it."""
+        return f"{self.name} (reference)" if self.is_reference else self.name
+
+    def mean(self, value: Callable[[StrategyResult], float | None]) -> float | None:
+        """Mean of `value` over the seeds where it is defined, or None."""
+        found = defined(value(row) for row in self.seeds)
+        return fmean(found) if found else None
+
+    def ratio(self, value: Callable[[Cost], float | None]) -> float | None:
+        """Mean over seeds of `value` divided by the same of the baseline with the same seed, or None."""
+        pairs = zip(self.seeds, self.baselines, strict=True)
+        found = [_divide(value(row.cost), value(base.cost)) for row, base in pairs if base is not None]
+        ratios = defined(found)
+        return fmean(ratios) if ratios else None
+
+    @property
+    def size_ratio(self) -> float | None:
+        """Bytes on disk over the baseline's."""
+        return self.ratio(lambda cost: cost.size_bytes)
+
+    @property
+    def latency_ratio(self) -> float | None:
+        """Latency over the baseline's: as measured in turn with it, else the ratio of the medians."""
+        in_turn = self.mean(lambda row: row.cost.latency_ratio)
+        return in_turn if in_turn is not None else self.ratio(lambda cost: cost.latency_ms_p50)
+
+    @property
+    def direction(self) -> int:
+        """1 or -1 if the F1 difference excludes 0 on that side for every seed, else 0."""
+        sides = {_side(row.versus_baseline) for row in self.seeds}
+        return sides.pop() if len(sides) == 1 else 0
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its header with the unit, its cell, and its cell in the narrow table (None: not there)."""
+
+    header: str
+    cell: Callable[[Group], str]
+    narrow: Callable[[Group], str] | None = None
+
+
+def groups(results: Results) -> list[Group]:
+    """Return the strategies in the order of the run, the references last; seeds in ascending order."""
+    baselines = {row.seed: row for row in results.strategies if row.name == BASELINE}
+    found: dict[str, list[StrategyResult]] = {}
+    for row in results.strategies:
+        found.setdefault(row.name, []).append(row)
+    names = sorted(found, key=lambda name: name in REFERENCE_STRATEGIES)
+    return [_group(name, sorted(found[name], key=lambda row: row.seed), baselines) for name in names]
+
+
+def _group(name: str, rows: Seeds, baselines: dict[int, StrategyResult]) -> Group:
+    return Group(name, tuple(rows), tuple(baselines.get(row.seed) for row in rows))
+
+
+def seeds_of(results: Results) -> list[int]:
+    """Return the seeds of the run, ascending."""
+    return sorted({row.seed for row in results.strategies})
+
+
+def _divide(value: float | None, by: float | None) -> float | None:
+    return None if value is None or not by else value / by
+
+
+def _side(comparison: Comparison | None) -> int:
+    if comparison is None:
+        return 0
+    low, high = comparison.f1_difference.low, comparison.f1_difference.high
+    if low is None or high is None:
+        return 0
+    return int(low > 0) - int(high < 0)
+
+
+# Cells ---------------------------------------------------------------------------------------------
+
+
+def columns(results: Results) -> list[Column]:
+    """Return the columns of the wide table, left to right; those with a narrow cell form the narrow one."""
+    macro = _quality(lambda q: q.f1)
+    narrow_macro = macro
+    micro, precision = [], []
+    if results.task == "present":
+        micro_f1 = _quality(lambda q: q.micro_f1)
+        micro = [Column("F1 micro", micro_f1, micro_f1)]
+        precision = [Column("avg. precision", _quality(lambda q: q.average_precision))]
+        # Two intervals beside each other do not fit a console; the micro F1 decides, so it keeps its own.
+        narrow_macro = _quality(lambda q: q.f1, interval=False)
+    return [
+        Column("strategy", _label, _label),
+        *micro,
+        Column("F1 macro", macro, narrow_macro),
+        Column("Δ F1 macro to baseline", _difference, _difference),
+        Column("accuracy", _quality(lambda q: q.accuracy)),
+        Column("precision", _quality(lambda q: q.precision)),
+        Column("recall", _quality(lambda q: q.recall)),
+        Column("AUROC", _quality(lambda q: q.auroc)),
+        *precision,
+        Column("size MB (×)", _size, _size),
+        Column("parameters M", _number(lambda c: c.parameters, 1e6, 2)),
+        Column("nonzero M", _number(lambda c: c.nonzero_parameters, 1e6, 2)),
+        Column("MACs M/note", _number(lambda c: c.macs_per_note, 1e6, 0)),
+        Column("p50 ms (×)", _latency, _latency),
+        Column("p95 ms", _number(lambda c: c.latency_ms_p95, 1, 2)),
+        Column("notes/s", _throughput, _throughput),
+        Column("peak MB", _number(lambda c: c.peak_rss_bytes, 1e6, 0)),
+        Column("training s", _number(lambda c: c.train_seconds, 1, 0)),
+    ]
+
+
+def _spread(values: list[float], show: Callable[[float], str]) -> str:
+    """Mean and range over seeds, or the value itself if there is one."""
+    if len(values) == 1:
+        return show(values[0])
+    return f"{show(fmean(values))} ({show(min(values))} to {show(max(values))})"
+
+
+def _label(group: Group) -> str:
+    return group.label
+
+
+def _quality(pick: Callable[[Quality], Estimate | None], *, interval: bool = True) -> Callable[[Group], str]:
+    def cell(group: Group) -> str:
+        estimates = [pick(row.quality) for row in group.seeds]
+        if interval and len(estimates) == 1:
+            return format_estimate(estimates[0])
+        if all(estimate is None for estimate in estimates):
+            return NOT_APPLICABLE
+        values = defined(estimate.value for estimate in estimates if estimate is not None)
+        # A mean over fewer seeds than the row has would hide the seeds that gave none.
+        if len(values) < len(estimates):
+            return UNDEFINED
+        mark = PARTLY if any(estimate and estimate.note for estimate in estimates) else ""
+        return (_spread(values, lambda v: f"{v:.3f}") if interval else f"{fmean(values):.3f}") + mark
+
+    return cell
+
+
+def _difference(group: Group) -> str:
+    found = [row.versus_baseline for row in group.seeds if row.versus_baseline is not None]
+    if not found:
+        return NOT_APPLICABLE
+    if len(group.seeds) == 1:
+        text = format_difference(found[0].f1_difference)
+    else:
+        values = defined(comparison.f1_difference.value for comparison in found)
+        text = _spread(values, signed) if len(values) == len(group.seeds) else UNDEFINED
+    return f"{text} {MARK}" if group.direction else text
+
+
+def _number(pick: Callable[[Cost], float | None], unit: float, digits: int) -> Callable[[Group], str]:
+    def cell(group: Group) -> str:
+        value = group.mean(lambda row: pick(row.cost))
+        return format_number(None if value is None else value / unit, digits)
+
+    return cell
+
+
+def _with_ratio(text: str, ratio: float | None, group: Group) -> str:
+    return text if ratio is None or group.name == BASELINE else f"{text} ({format_ratio(ratio)})"
+
+
+def _size(group: Group) -> str:
+    return _with_ratio(_number(lambda c: c.size_bytes, 1e6, 1)(group), group.size_ratio, group)
+
+
+def _latency(group: Group) -> str:
+    text = _number(lambda c: c.latency_ms_p50, 1, 2)(group)
+    return _with_ratio(text, group.latency_ratio, group)
+
+
+def _throughput(group: Group) -> str:
+    return _number(lambda c: c.notes_per_second, 1, 0)(group)

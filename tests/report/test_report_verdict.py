@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+
+from sympress.report.tables import verdict
+
+
+def test_a_reference_that_wins_comes_first_then_who_is_free_who_pays_who_gains_nothing(results):
+    assert verdict(results) == [
+        "The lexicon rule beats every trained model here: F1 1.000 [0.980, 1.020] against "
+        "0.930 [0.910, 0.950] of the best model, baseline. It reproduces the test labels exactly: "
+        "the models only relearn a lookup.",
+        "TF-IDF with logistic regression stays below the best trained model: F1 0.850 [0.830, 0.870] "
+        "against 0.930 [0.910, 0.950] of the best model, baseline.",
+        "distillation is smaller (0.50× the bytes) and faster (0.50× the latency). "
+        "No significant change in macro F1 was found (−0.010 [−0.020, +0.003]); "
+        "a loss of 0.020 is not excluded.",
+        "quantization is smaller (0.25× the bytes) and faster (0.90× the latency). "
+        "It loses macro F1: −0.050 [−0.070, −0.030].",
+        "pruning-masked gains nothing in cost: neither smaller (1.00× the bytes) nor faster "
+        "(1.00× the latency). 25% of its weights are zeros: they are still in the file and are still "
+        "multiplied. No significant change in macro F1 was found (−0.005 [−0.012, +0.001]); "
+        "a loss of 0.012 is not excluded.",
+    ]
+
+
+def test_a_reference_below_the_models_is_not_said_to_win(make_run, make_strategy):
+    lines = verdict(make_run(make_strategy("baseline", 0.9), make_strategy("rule", 0.8)))
+    assert lines[0].startswith("The lexicon rule stays below the best trained model: F1 0.800")
+
+
+@pytest.mark.parametrize(
+    ("difference", "verb", "doubt"),
+    [
+        ((0.1, 0.02, 0.2), "beats", ""),
+        ((0.1, 0.0, 0.2), "scores above",
+         ", which may be chance (macro F1 to the baseline: +0.100 [0.000, +0.200])"),
+    ],
+)  # fmt: skip
+def test_a_win_that_may_be_chance_is_said_to_be_so(difference, verb, doubt, make_run, make_strategy):
+    rows = [make_strategy("baseline", 0.8), make_strategy("rule", 0.9, difference=difference)]
+    assert verdict(make_run(*rows)) == [
+        f"The lexicon rule {verb} every trained model here: F1 0.900 [0.880, 0.920] "
+        f"against 0.800 [0.780, 0.820] of the best model, baseline{doubt}."
+    ]
+
+
+def test_the_winning_reference_stands_before_the_losing_one(make_run, make_strategy):
+    rows = [make_strategy("baseline", 0.9), make_strategy("rule", 0.8), make_strategy("tfidf", 0.95)]
+    assert verdict(make_run(*rows))[0].startswith("TF-IDF with logistic regression beats every trained model")
+
+
+def test_an_equal_reference_is_said_to_be_equal(make_run, make_strategy):
+    lines = verdict(make_run(make_strategy("baseline", 0.9), make_strategy("tfidf", 0.9)))
+    assert lines[0].startswith("TF-IDF with logistic regression does as well as the best trained model")
+
+
+def test_smaller_needs_every_seed_and_the_measurement_not_the_ratio(make_run, make_strategy):
+    rows = [make_strategy("baseline", seed=seed) for seed in (0, 1)]
+    rows += [
+        make_strategy("lowrank", seed=seed, difference=(0.02, 0.01, 0.03), size=40_000_000, smaller=seed == 0)
+        for seed in (0, 1)
+    ]
+    line = verdict(make_run(*rows))[-1]
+    assert line.startswith("lowrank gains nothing in cost: neither smaller (0.50× the bytes)")
+    assert line.endswith("It gains macro F1: +0.020 [+0.010, +0.030]; +0.020 [+0.010, +0.030].")
+
+
+def test_one_sided_gains_are_named(make_run, make_strategy):
+    rows = [
+        make_strategy("baseline"),
+        make_strategy("pruning", difference=(0.0, -0.01, 0.01), faster=True, p50=7.0),
+        make_strategy("quantization", difference=(0.0, -0.01, 0.01), smaller=True, size=20_000_000),
+    ]
+    lines = verdict(make_run(*rows))
+    assert lines[0].startswith("pruning is faster (0.70× the latency) but not smaller (1.00× the bytes).")
+    assert lines[1].startswith(
+        "quantization is smaller (0.25× the bytes) but not faster (1.00× the latency)."
+    )
+
+
+def test_an_undefined_difference_is_never_called_free(make_run, make_strategy):
+    rows = [make_strategy("baseline"), make_strategy("pruning", difference=(None, None, None), faster=True)]
+    assert verdict(make_run(*rows))[-1].endswith("its macro F1 difference to the baseline is undefined.")
+
+
+def test_no_baseline_is_said(make_run, make_strategy):
+    assert verdict(make_run(make_strategy("lowrank"))) == [
+        "This run has no baseline: nothing here says what compression costs."
+    ]
+
+
+def test_a_strategy_that_was_not_compared_is_said_to_be_so(make_run, make_strategy):
+    assert verdict(make_run(make_strategy("baseline"), make_strategy("lowrank"))) == [
+        "lowrank was not compared with the baseline."
+    ]
+
+
+def test_a_micro_f1_decides_where_the_task_has_one(make_run, make_strategy, make_quality):
+    rows = [
+        make_strategy("baseline", quality=make_quality(0.9, micro_f1=make_quality(0.5).f1)),
+        make_strategy("tfidf", quality=make_quality(0.2, micro_f1=make_quality(0.6).f1)),
+    ]
+    assert "F1 0.600 [0.580, 0.620] against 0.500" in verdict(make_run(*rows, task="present"))[0]
