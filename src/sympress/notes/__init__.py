@@ -1,0 +1,1 @@
+"""Read notes, find duplicates, split."""

@@ -1,0 +1,145 @@
+"""What every reader shares: counting rows, choosing notes, reporting progress, filling frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import polars as pl
+
+from sympress.errors import InputError
+from sympress.notes.sample import keep_patient
+from sympress.notes.schema import NOTE_SCHEMA, ReadingCounts
+
+#: Called with the bytes of the source read so far (as stored, so compressed ones count compressed)
+#: and how many there are, or None where that is unknown.
+Progress = Callable[[int, int | None], None]
+
+#: Longest note in characters. The longest of MIMIC-III have about 55,000; a longer field is a quote
+#: that is never closed or a file that holds no notes, and must not fill the memory.
+NOTE_LIMIT = 16 * 2**20
+
+#: Why rows are left out, as counted in `ReadingCounts.dropped`.
+MALFORMED, RETRACTED, WITHOUT_TEXT = "malformed row", "retracted (ISERROR)", "without text"
+
+_ROWS_BETWEEN_REPORTS = 1_000
+_FRAME_CHARACTERS = 32 * 2**20
+
+
+class Note(NamedTuple):
+    """One row of `NOTE_SCHEMA`, in its order."""
+
+    note_id: str
+    patient_id: str | None
+    encounter_id: str | None
+    time: datetime | None
+    category: str | None
+    sex: str | None
+    age: float | None
+    text: str
+    codes: list[str] | None
+
+
+class _Positioned(Protocol):
+    def tell(self) -> int: ...
+
+
+class Meter:
+    """How many bytes of the source have been read; reports never go backwards."""
+
+    def __init__(self, progress: Progress | None, total: int | None) -> None:
+        self._progress = progress
+        self._total = total
+        self._file: _Positioned | None = None
+        self._before = 0
+        self._furthest = 0
+
+    def open(self, file: _Positioned) -> None:
+        """Follow the position of `file`, the stored bytes of the part that is being read."""
+        self._file = file
+
+    def close(self, size: int) -> None:
+        """Count the file that was followed, `size` bytes, as read; 0 if it will be opened again."""
+        self._file = None
+        self._before += size
+        self.report()
+
+    def report(self) -> None:
+        """Pass on the present position."""
+        if self._progress is None:
+            return
+        here = self._before + (self._file.tell() if self._file is not None else 0)
+        self._furthest = max(self._furthest, here)
+        if self._total is not None:
+            self._furthest = min(self._furthest, self._total)
+        self._progress(self._furthest, self._total)
+
+
+class Intake:
+    """Decides which rows become notes and counts all of them in `counts`.
+
+    A row is dropped for its own fault first and sampled out last, so the counts of dropped rows do not
+    depend on the fraction.
+    """
+
+    def __init__(self, counts: ReadingCounts, fraction: float, meter: Meter) -> None:
+        self.counts = counts
+        self.meter = meter
+        self._fraction = fraction
+        self._ids: set[str] = set()  # of kept notes: about 100 bytes each
+
+    def row(self) -> None:
+        """Count a row that was met."""
+        self.counts.rows += 1
+        if self.counts.rows % _ROWS_BETWEEN_REPORTS == 0:
+            self.meter.report()
+
+    def admits(self, note_id: str, patient_id: str | None, text: str | None, path: Path) -> bool:
+        """Say whether a well-formed row becomes a note, and count what becomes of it.
+
+        Raises:
+            InputError: a kept note has the id of an earlier one. Everything downstream names a note by
+                its id, so two notes under one id would be mixed up; neither can be left out in silence.
+        """
+        if not text or text.isspace():
+            self.counts.drop(WITHOUT_TEXT)
+            return False
+        if self._fraction < 1.0 and not keep_patient(patient_id or note_id, self._fraction):
+            self.counts.sampled_out += 1
+            return False
+        if note_id in self._ids:
+            raise InputError(
+                f"{path}: row {self.counts.rows} has note_id {note_id[:40]!r}, as an earlier row has; "
+                "remove the repeated rows, or rename the id column (rows are then numbered)"
+            )
+        self._ids.add(note_id)
+        self.counts.kept += 1
+        return True
+
+
+def frames(notes: Iterable[Note], batch_rows: int) -> Iterator[pl.DataFrame]:
+    """Gather `notes` into frames of `NOTE_SCHEMA` with at most `batch_rows` rows each.
+
+    Notes that are unusually long make shorter frames, so memory stays bounded.
+    """
+    batch: list[Note] = []
+    characters = 0
+    for note in notes:
+        batch.append(note)
+        characters += len(note.text)
+        if len(batch) == batch_rows or characters >= _FRAME_CHARACTERS:
+            yield _frame(batch)
+            batch, characters = [], 0
+    if batch:
+        yield _frame(batch)
+
+
+def _frame(batch: list[Note]) -> pl.DataFrame:
+    columns = dict(zip(NOTE_SCHEMA, zip(*batch, strict=True), strict=True))
+    # Polars builds one object a list; by way of JSON it takes a third of the time (0.3 s for 60,000 reports).
+    columns["codes"] = tuple(None if codes is None else json.dumps(codes) for codes in columns["codes"])
+    frame = pl.DataFrame(columns, schema={**NOTE_SCHEMA, "codes": pl.String()})
+    return frame.with_columns(pl.col("codes").str.json_decode(NOTE_SCHEMA["codes"]))

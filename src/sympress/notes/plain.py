@@ -1,0 +1,141 @@
+"""Reading JSON lines, Parquet and folders of text files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from sympress.errors import InputError
+from sympress.notes.intake import MALFORMED, NOTE_LIMIT, Intake, Note
+from sympress.notes.layout import Layout, layout_of, note_of
+from sympress.notes.streams import file_errors, open_text, stream_errors
+
+_SLICE_ROWS = 10_000
+
+
+def jsonl_notes(path: Path, text_column: str | None, intake: Intake) -> Iterator[Note]:
+    """Yield the notes of a file (possibly gzip) with one JSON object a line; blank lines are no rows.
+
+    The first object decides which column is the text; the objects may differ in all other ways. Lines that
+    are no object are dropped and counted as malformed.
+
+    Raises:
+        InputError: the text column is missing, or the file is truncated, damaged or not UTF-8.
+    """
+    names: list[str] = []  # of the latest object; nearly always those of all objects
+    layout: Layout | None = None
+    with open_text(path, intake.meter) as stream, stream_errors(path, stream, intake.counts):
+        while line := stream.readline(NOTE_LIMIT):
+            if line.isspace():
+                continue
+            intake.row()
+            if len(line) == NOTE_LIMIT:
+                raise InputError(
+                    f"{path}: row {intake.counts.rows} is longer than {NOTE_LIMIT:,} characters; "
+                    "write one JSON object a line"
+                )
+            fields = _object(line)
+            if fields is None:
+                intake.counts.drop(MALFORMED)
+                continue
+            if layout is None or list(fields) != names:
+                if layout is not None:
+                    fields.setdefault(names[layout.text], None)
+                    text_column = names[layout.text]
+                names = list(fields)
+                layout = layout_of(names, text_column, path)
+            if (note := note_of(list(fields.values()), layout, intake, path)) is not None:
+                yield note
+
+
+def _object(line: str) -> dict[str, object] | None:
+    """Return the JSON object of `line`, or None; half a surrogate pair is no text, so no object either."""
+    try:
+        value = json.loads(line)
+        if "\\ud" in line.lower():
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def parquet_notes(path: Path, text_column: str | None, intake: Intake) -> Iterator[Note]:
+    """Yield the notes of a Parquet file, read in slices of only the columns that are needed.
+
+    Raises:
+        InputError: the text column is missing or is no text, or the file is damaged.
+    """
+    try:
+        table = pl.scan_parquet(path)
+        schema = table.collect_schema()
+        total = int(table.select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path} is damaged: not a readable Parquet file; copy it again") from error
+    names = list(schema)
+    layout = layout_of(names, text_column, path)
+    text = names[layout.text]
+    if schema[text] not in (pl.String, pl.Categorical, pl.Enum):
+        raise InputError(
+            f"{path}: column {text!r} holds {schema[text]}, not text; choose another --text-column"
+        )
+    needed = [name for at, name in enumerate(names) if at in _positions(layout)]
+    layout = layout_of(needed, text, path)
+    size = path.stat().st_size
+    for start in range(0, total, _SLICE_ROWS):
+        try:
+            rows = (
+                table.select(needed)
+                .with_columns(pl.col(text).cast(pl.String))
+                .slice(start, _SLICE_ROWS)
+                .collect()
+            )
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InputError(
+                f"{path} is damaged: cannot be read beyond row {start}; copy it again"
+            ) from error
+        for values in rows.iter_rows():
+            intake.row()
+            if (note := note_of(values, layout, intake, path)) is not None:
+                yield note
+        # Columns of a slice lie all over the file: its share of the rows stands for its bytes.
+        intake.meter.close(size * min(start + _SLICE_ROWS, total) // total - size * start // total)
+
+
+def _positions(layout: Layout) -> set[int]:
+    single = (layout.text, layout.note_id, layout.patient_id, layout.encounter_id, layout.category)
+    return {*single, *layout.times, layout.sex, layout.age, layout.codes, layout.retracted}
+
+
+def folder_notes(folder: Path, files: tuple[Path, ...], intake: Intake) -> Iterator[Note]:
+    """Yield one note a text file; its id is the path within `folder` without the suffix.
+
+    Raises:
+        InputError: a file cannot be read, is not UTF-8, or is too large for one note.
+    """
+    for path in files:
+        intake.row()
+        note_id = path.relative_to(folder).with_suffix("").as_posix()
+        text = _text_of(path)
+        intake.meter.close(path.stat().st_size)
+        if intake.admits(note_id, None, text, path):
+            yield Note(note_id, None, None, None, None, None, None, text, None)
+
+
+def _text_of(path: Path) -> str:
+    with file_errors(path):
+        raw = path.read_bytes() if path.stat().st_size <= NOTE_LIMIT else None
+    if raw is None:
+        raise InputError(f"{path}: above {NOTE_LIMIT:,} bytes, too large for one note; split it into notes")
+    if b"\0" in raw:
+        raise InputError(f"{path}: a binary file, not a note; move it out of the folder")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        offset = len(raw) - len(error.object) + error.start  # the codec may have cut off a byte order mark
+    # Outside the handler: a UnicodeDecodeError carries the bytes of the note.
+    raise InputError(
+        f"{path}: byte {offset} is not UTF-8; convert the file, for example  iconv -f WINDOWS-1252 -t UTF-8"
+    )

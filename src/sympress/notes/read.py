@@ -1,0 +1,134 @@
+"""Notes in: the public entry for every source that sympress reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from sympress.errors import InputError
+from sympress.notes.delimited import delimited_notes
+from sympress.notes.intake import MALFORMED, Intake, Meter, Note, Progress, frames
+from sympress.notes.plain import folder_notes, jsonl_notes, parquet_notes
+from sympress.notes.sample import check_fraction
+from sympress.notes.schema import NoteSet, ReadingCounts
+from sympress.notes.sources import Source, recognise
+from sympress.notes.vaers import vaers_notes
+
+
+def read_notes(
+    path: Path,
+    *,
+    text_column: str | None = None,
+    fraction: float = 1.0,
+    progress: Progress | None = None,
+) -> NoteSet:
+    """Read a source of notes into memory; only the notes that are kept take any.
+
+    What `path` is, is told by its content: NOTEEVENTS or another CSV or TSV (also gzip), JSON lines (also
+    gzip), Parquet, VAERS (a folder, a zip or a DATA file), the MTSamples folder, a folder of .txt files
+    or one of them.
+
+    Args:
+        path: file or folder.
+        text_column: the column with the text, where no single column has a well-known name.
+        fraction: share of the patients to keep, in (0, 1], see `sympress.notes.sample`.
+        progress: called now and then with the stored bytes read and their total.
+
+    Raises:
+        InputError: nothing readable is there, the source is damaged, or no note is left.
+    """
+    path = Path(path)
+    source = recognise(path, text_column)
+    counts = ReadingCounts()
+    digest = hashlib.blake2b(digest_size=16)
+    parts = []
+    for frame in _stream(
+        source,
+        text_column=text_column,
+        fraction=fraction,
+        counts=counts,
+        batch_rows=10_000,
+        progress=progress,
+    ):
+        for note_id, text in zip(frame["note_id"], frame["text"], strict=True):
+            for part in (note_id.encode(), text.encode()):
+                digest.update(len(part).to_bytes(8, "little"))  # so that no two note sets read alike
+                digest.update(part)
+        parts.append(frame)
+    if not parts:
+        raise InputError(f"{path}: no note is left of {counts.rows} rows ({_reasons(counts)})")
+    return NoteSet(source.name, pl.concat(parts), counts, digest.hexdigest())
+
+
+def stream_notes(
+    path: Path,
+    *,
+    text_column: str | None = None,
+    fraction: float = 1.0,
+    counts: ReadingCounts,
+    batch_rows: int = 10_000,
+    progress: Progress | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Return the notes of `path` as frames of `NOTE_SCHEMA`, in memory that does not grow with the text.
+
+    Per kept note about 100 bytes remain, to notice an id that is used twice. `counts` is filled while
+    the frames are consumed. The arguments are those of `read_notes`; a source that is not there, or is
+    not one, is reported at the call, damage inside it while reading.
+
+    Raises:
+        InputError: nothing readable is there, or the source is damaged.
+    """
+    if batch_rows < 1:
+        raise InputError(f"batch_rows {batch_rows}: give at least 1")
+    check_fraction(fraction)
+    return _stream(
+        recognise(Path(path), text_column),
+        text_column=text_column,
+        fraction=fraction,
+        counts=counts,
+        batch_rows=batch_rows,
+        progress=progress,
+    )
+
+
+def _stream(
+    source: Source,
+    *,
+    text_column: str | None,
+    fraction: float,
+    counts: ReadingCounts,
+    batch_rows: int,
+    progress: Progress | None,
+) -> Iterator[pl.DataFrame]:
+    intake = Intake(counts, check_fraction(fraction), Meter(progress, source.size_bytes))
+    yield from frames(_notes(source, text_column, fraction, intake), batch_rows)
+    if counts.rows == 0:
+        raise InputError(f"{source.root}: a header without rows; give a source with one row a note")
+    if counts.dropped.get(MALFORMED) == counts.rows:
+        raise InputError(
+            f"{source.root}: all of its {counts.rows} rows are malformed; is it really {source.kind}?"
+        )
+
+
+def _notes(source: Source, text_column: str | None, fraction: float, intake: Intake) -> Iterator[Note]:
+    """Dispatch to the reader of the source."""
+    if source.kind == "vaers":
+        return vaers_notes(list(source.years), text_column, fraction, intake)
+    if source.kind == "folder":
+        return folder_notes(source.root, source.files, intake)
+    (file,) = source.files
+    if source.kind == "delimited":
+        return delimited_notes(file, text_column, source.delimiter, intake)
+    if source.kind == "jsonl":
+        return jsonl_notes(file, text_column, intake)
+    return parquet_notes(file, text_column, intake)
+
+
+def _reasons(counts: ReadingCounts) -> str:
+    reasons = [f"{count} {reason}" for reason, count in counts.dropped.items()]
+    if counts.sampled_out:
+        reasons.append(f"{counts.sampled_out} sampled out: raise the fraction")
+    return ", ".join(reasons)

@@ -1,0 +1,141 @@
+"""Telling what a path holds, by its content first and its name second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sympress.errors import InputError
+from sympress.notes.delimited import delimiter_of
+from sympress.notes.streams import file_errors, head_of
+from sympress.notes.vaers import Year, year_of_file, years_in_folder, years_in_zip
+
+Kind = Literal["delimited", "jsonl", "parquet", "folder", "vaers"]
+
+_READABLE = (
+    "give CSV or TSV (.gz), JSON lines (.gz), Parquet, VAERS (zip or folder), MTSamples, or a folder of .txt"
+)
+_TABLE_SUFFIXES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz"}
+#: The sectioned copy first: it keeps line breaks and headings, and holds each distinct report once.
+_MTSAMPLES = {
+    "mtsamples_sectioned.jsonl": "mtsamples (sectioned)",
+    "mtsamples.csv": "mtsamples",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a path was recognised as.
+
+    Attributes:
+        kind: how to read it.
+        name: a short name for tables and reports.
+        files: the files on disk, in reading order.
+        delimiter: of a delimited file.
+        years: of VAERS.
+    """
+
+    kind: Kind
+    name: str
+    root: Path
+    files: tuple[Path, ...]
+    delimiter: str = ","
+    years: tuple[Year, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files as they are stored."""
+        return sum(path.stat().st_size for path in self.files)
+
+
+def recognise(path: Path, text_column: str | None = None) -> Source:
+    """Return what `path` holds; `text_column` tells a table from a note where only a .txt file is given.
+
+    Raises:
+        InputError: nothing is there, or nothing that can be read as notes.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; {_READABLE}")
+    if path.is_dir():
+        return _recognise_folder(path)
+    head = head_of(path)
+    if not head:
+        raise InputError(f"{path}: an empty file; {_READABLE}")
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _vaers(path, list(years_in_zip(path).values()))
+    if head.startswith(b"PAR1"):
+        return Source("parquet", path.name, path, (path,))
+    _check_text(path, head)
+    return _recognise_text(path, head.decode("latin-1").removeprefix("\xef\xbb\xbf"), text_column)
+
+
+def _recognise_folder(folder: Path) -> Source:
+    years = years_in_folder(folder)
+    if years:
+        return _vaers(folder, years)
+    with file_errors(folder):
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())
+        texts = tuple(
+            sorted(
+                path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and _visible(path, folder)
+            )
+        )
+    for stem, name in _MTSAMPLES.items():
+        for file in (folder / f"{stem}.gz", folder / stem):
+            if file.is_file():
+                found = recognise(file)
+                return Source(found.kind, name, file, found.files, found.delimiter)
+    tables = [name for name in names if Path(name).suffix.lower() in _TABLE_SUFFIXES]
+    if tables:
+        shown = ", ".join(tables[:5]) + (" …" if len(tables) > 5 else "")
+        raise InputError(f"{folder}: a folder with tables ({shown}); give one of these files")
+    if not texts:
+        raise InputError(f"{folder}: a folder with nothing that can be read; {_READABLE}")
+    return Source("folder", folder.resolve().name, folder, texts)
+
+
+def _visible(path: Path, folder: Path) -> bool:
+    """Say whether `path` is a file that the system does not hide (`.git`, `._note.txt` of macOS)."""
+    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _recognise_text(path: Path, head: str, text_column: str | None) -> Source:
+    """Tell JSON lines, a single note, a VAERS table and any other table apart."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    suffix = suffixes[-1] if suffixes else ""
+    start = head.lstrip()[:1]
+    if suffix == ".json" and start == "[":
+        raise InputError(f"{path}: one JSON array; write one JSON object a line (for example  jq -c '.[]')")
+    if suffix in {".jsonl", ".ndjson"} or start == "{":
+        return Source("jsonl", path.name, path, (path,))
+    if suffix == ".txt" and path.suffix.lower() == ".txt" and text_column is None:
+        return Source("folder", path.name, path.parent, (path,))
+    header = (
+        {name.strip().strip('"').upper() for name in head.lstrip().splitlines()[0].split(",")}
+        if start
+        else set()
+    )
+    if {"VAERS_ID", "SYMPTOM_TEXT"} <= header:
+        return _vaers(path, [year_of_file(path)])
+    if {"VAERS_ID", "SYMPTOM1"} <= header:
+        raise InputError(f"{path}: the coded symptoms of VAERS without the reports; give the …VAERSDATA.csv")
+    return Source("delimited", path.name, path, (path,), delimiter_of(head))
+
+
+def _vaers(path: Path, years: list[Year]) -> Source:
+    files = tuple(sorted({file for year in years for file in year.files}))
+    return Source("vaers", "vaers", path, files, years=tuple(years))
+
+
+def _check_text(path: Path, head: bytes) -> None:
+    """Refuse UTF-16 and anything that is no text.
+
+    Raises:
+        InputError: with what to do about it.
+    """
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: UTF-16; convert the file:  iconv -f UTF-16 -t UTF-8")
+    control = sum(byte < 0x20 and byte not in b"\t\n\v\f\r\x1b" for byte in head)
+    if b"\0" in head or control > len(head) // 50:
+        raise InputError(f"{path}: a binary file; {_READABLE}")

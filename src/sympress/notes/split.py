@@ -1,0 +1,250 @@
+"""Which notes train, which choose, and which are scored; and whether anything stands on both sides."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sympress.errors import InputError, LeakError
+from sympress.notes.duplicates import Duplicates, connected_components
+from sympress.results import SplitCounts
+
+Rule = Literal["random", "patient", "time"]
+Part = Literal["train", "validation", "test"]
+Rows = NDArray[np.int64]
+
+#: From this many calendar years on, the last one is the test set and the one before it validation.
+MIN_YEARS = 3
+
+_PARTS: tuple[Part, Part, Part] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a frame of notes on three sides.
+
+    Attributes:
+        train: rows to learn from, ascending.
+        validation: rows to choose by, ascending.
+        test: rows to score, ascending.
+        counts: sizes and duplicates. `patients_on_both_sides` are the test notes whose patient also has
+            a training note, `duplicates_on_both_sides` the test notes of which an exact or near copy is
+            a training note.
+        moved: notes that the rule `time` put on the side of the earliest note of their group, though their
+            own time belongs to a later side; 0 for the other rules.
+    """
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    counts: SplitCounts
+    moved: int = 0
+
+
+def assign_part(key: str, *, seed: int = 0, validation_share: float = 0.1, test_share: float = 0.1) -> Part:
+    """Assign a patient by hash: the same part wherever and whenever, whatever other patients there are."""
+    digest = hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest()
+    share = int.from_bytes(digest, "big") / 2**64
+    if share < 1 - validation_share - test_share:
+        return "train"
+    return "validation" if share < 1 - test_share else "test"
+
+
+def reserved_part(patient_id: str) -> Part:
+    """Part (80/10/10) of a synthetic patient, which decides whether reserved surface forms may be written.
+
+    Equals the side that `split_notes(rule="patient", seed=0)` with its default shares gives the patient,
+    as long as no note of the patient is a copy of another patient's note.
+    """
+    return assign_part(patient_id)
+
+
+def split_notes(
+    frame: pl.DataFrame,
+    duplicates: Duplicates,
+    *,
+    rule: Rule,
+    seed: int = 0,
+    validation_share: float = 0.1,
+    test_share: float = 0.1,
+    validation_from: datetime | None = None,
+    test_from: datetime | None = None,
+) -> Split:
+    """Put every note on exactly one side.
+
+    - `random`, as in the paper: by note. The rows are shuffled with `numpy.random.default_rng(seed)`,
+      `test_share` of them are the test set and `validation_share` of the rest validation. Patients and
+      copies may stand on both sides; the counts say how many.
+    - `patient`: patients that share a copy of a note (a cluster of `duplicates`) form one group, and a
+      group goes to the side that `assign_part` gives its smallest patient id.
+    - `time`: notes before `validation_from` train, notes from `test_from` on are the test set. Without
+      borders: the last calendar year is the test set and the year before it validation if the notes
+      span at least 3 calendar years, else the quantiles of time by the two shares. A group of patients
+      as above that crosses a border goes wholly to the side of its earliest note (`Split.moved`).
+
+    A note without a patient is a patient of its own.
+
+    Raises:
+        InputError: a share or a border makes no sense, a note has no time under the rule `time`, or a
+            side is empty.
+    """
+    if not (0 < validation_share < 1 and 0 < test_share < 1 and validation_share + test_share < 1):
+        raise InputError(
+            f"validation_share={validation_share}, test_share={test_share}: "
+            "both must be above 0 and leave something to train on"
+        )
+    if rule != "time" and not (validation_from is None and test_from is None):
+        raise InputError(f"validation_from and test_from belong to the rule 'time', the rule is {rule!r}")
+    moved = 0
+    if rule == "random":
+        sides = _random_sides(frame.height, seed, validation_share, test_share)
+    elif rule == "patient":
+        sides = _patient_sides(frame, duplicates, seed, validation_share, test_share)
+    else:
+        borders = _borders(frame, validation_share, test_share, validation_from, test_from)
+        sides, moved = _time_sides(frame, duplicates, borders)
+    return _finish(frame, duplicates, rule, sides, moved)
+
+
+def check_leaks(split: Split, frame: pl.DataFrame, duplicates: Duplicates, *, strict: bool) -> None:
+    """Make sure that no patient and no copy stands on two sides; not strict: leave it at `Split.counts`.
+
+    Raises:
+        LeakError: `strict`, and a patient or a cluster of copies is in training and in validation or
+            test, or in validation and in test. The message counts the notes of the later side.
+    """
+    if not strict:
+        return
+    patients = _patient_codes(frame)
+    held_out = np.concatenate([split.validation, split.test])
+    found = [
+        f"{count} {side} {what}"
+        for rows, against, side in (
+            (held_out, split.train, "held-out notes share"),
+            (split.test, split.validation, "test notes share with validation"),
+        )
+        for ids, what in ((patients, "a patient"), (duplicates.cluster, "a duplicate"))
+        if (count := _shared(ids, rows, against))
+    ]
+    if found:
+        raise LeakError(
+            f"split by {split.counts.rule}: {', '.join(found)}; split by patient, or pass strict=False"
+        )
+
+
+def _random_sides(notes: int, seed: int, validation_share: float, test_share: float) -> Rows:
+    order = np.random.default_rng(seed).permutation(notes)
+    test = round(notes * test_share)
+    validation = round((notes - test) * validation_share)
+    sides = np.zeros(notes, dtype=np.int64)
+    sides[order[:test]] = 2
+    sides[order[test : test + validation]] = 1
+    return sides
+
+
+def _patient_sides(
+    frame: pl.DataFrame, duplicates: Duplicates, seed: int, validation_share: float, test_share: float
+) -> Rows:
+    keys = pl.DataFrame({"patient": _patient_keys(frame), "group": _groups(frame, duplicates)})
+    smallest = keys.select(pl.col("patient").min().over("group")).to_series()
+    side_of = {
+        key: _PARTS.index(
+            assign_part(key, seed=seed, validation_share=validation_share, test_share=test_share)
+        )
+        for key in smallest.unique()
+    }
+    return np.fromiter((side_of[key] for key in smallest), dtype=np.int64, count=frame.height)
+
+
+def _borders(
+    frame: pl.DataFrame,
+    validation_share: float,
+    test_share: float,
+    validation_from: datetime | None,
+    test_from: datetime | None,
+) -> tuple[datetime, datetime]:
+    times = frame["time"]
+    if times.null_count():
+        raise InputError(
+            f"split by time: {times.null_count()} of {frame.height} notes have no time; split by patient"
+        )
+    if validation_from is not None and test_from is not None:
+        if validation_from >= test_from:
+            raise InputError(f"validation_from={validation_from} must be earlier than test_from={test_from}")
+        return validation_from, test_from
+    if validation_from is not None or test_from is not None:
+        raise InputError("split by time: give both validation_from and test_from, or neither")
+    ordered = times.sort().to_list()
+    if not ordered:
+        raise InputError("split by time: there are no notes")
+    last = ordered[-1].year
+    if last - ordered[0].year + 1 >= MIN_YEARS:
+        return datetime(last - 1, 1, 1), datetime(last, 1, 1)
+    notes = len(ordered)
+    return ordered[int(notes * (1 - validation_share - test_share))], ordered[int(notes * (1 - test_share))]
+
+
+def _time_sides(
+    frame: pl.DataFrame, duplicates: Duplicates, borders: tuple[datetime, datetime]
+) -> tuple[Rows, int]:
+    own, earliest = pl.col("time"), pl.col("time").min().over("group")
+    grouped = frame.select("time").with_columns(pl.Series("group", _groups(frame, duplicates)))
+    sides = grouped.select(
+        own=(own >= borders[0]).cast(pl.Int64) + (own >= borders[1]).cast(pl.Int64),
+        group=(earliest >= borders[0]).cast(pl.Int64) + (earliest >= borders[1]).cast(pl.Int64),
+    )
+    return sides["group"].to_numpy(), int((sides["own"] != sides["group"]).sum())
+
+
+def _finish(frame: pl.DataFrame, duplicates: Duplicates, rule: Rule, sides: Rows, moved: int) -> Split:
+    train, validation, test = (np.flatnonzero(sides == side).astype(np.int64) for side in range(3))
+    for part, rows in zip(_PARTS, (train, validation, test), strict=True):
+        if not len(rows):
+            raise InputError(
+                f"split by {rule}: no note falls into {part} ({frame.height} notes in all); "
+                "use more notes or another rule"
+            )
+    counts = SplitCounts(
+        train=len(train),
+        validation=len(validation),
+        test=len(test),
+        rule=rule,
+        exact_duplicates=duplicates.exact_duplicates,
+        near_duplicates=duplicates.near_duplicates,
+        patients_on_both_sides=_shared(_patient_codes(frame), test, train),
+        duplicates_on_both_sides=_shared(duplicates.cluster, test, train),
+    )
+    return Split(train, validation, test, counts, moved)
+
+
+def _shared(ids: Rows, rows: Rows, against: Rows) -> int:
+    """How many of `rows` have an id that some row of `against` has."""
+    return int(np.isin(ids[rows], ids[against]).sum())
+
+
+def _patient_keys(frame: pl.DataFrame) -> pl.Series:
+    """The patient of each note; a note without one is a patient of its own, named after the note."""
+    own = pl.lit("note/") + pl.col("note_id")
+    return frame.select(pl.coalesce("patient_id", own).alias("patient")).to_series()
+
+
+def _patient_codes(frame: pl.DataFrame) -> Rows:
+    """The row of the first note of each note's patient."""
+    keys = pl.DataFrame({"patient": _patient_keys(frame)}).with_row_index("row")
+    return keys.select(pl.col("row").min().over("patient")).to_series().to_numpy().astype(np.int64)
+
+
+def _groups(frame: pl.DataFrame, duplicates: Duplicates) -> Rows:
+    """The first row of each note's group: notes linked by patient or by being copies."""
+    rows = np.arange(frame.height, dtype=np.int64)
+    return connected_components(
+        frame.height,
+        np.concatenate([rows, rows]),
+        np.concatenate([_patient_codes(frame), duplicates.cluster]),
+    )

@@ -1,0 +1,144 @@
+"""Opening files that may be compressed, and saying in one line what is wrong with their bytes."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from sympress.errors import InputError
+from sympress.notes.intake import Meter
+from sympress.notes.schema import ReadingCounts
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+#: A zip member that declares more is refused: the largest VAERS table of any year is below 1 GiB.
+MEMBER_LIMIT_BYTES = 8 * 2**30
+#: So is one that is both large and shrunk this many times; text shrinks about 3 to 8 times.
+MEMBER_LIMIT_RATIO = 200
+_RATIO_MATTERS_FROM_BYTES = 64 * 2**20
+
+_HEAD_BYTES = 65_536
+
+
+def head_of(path: Path) -> bytes:
+    """Return up to the first 64 kB of `path`, uncompressed if it is gzip (told by its first bytes).
+
+    A gzip stream that breaks off early yields what there is: its reader reports the damage with a row.
+
+    Raises:
+        InputError: the file cannot be opened, or not even the start of it can be unpacked.
+    """
+    with file_errors(path), path.open("rb") as raw:
+        if raw.read(2) != GZIP_MAGIC:
+            raw.seek(0)
+            return raw.read(_HEAD_BYTES)
+        raw.seek(0)
+        head = b""
+        with gzip.open(raw) as stream:
+            try:
+                while len(head) < _HEAD_BYTES and (more := stream.read1(_HEAD_BYTES)):
+                    head += more
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                # Otherwise the reader meets the same damage and can say after how many rows.
+                if not head:
+                    raise InputError(
+                        f"{path} is damaged: a gzip stream without content; copy it again"
+                    ) from error
+        return head[:_HEAD_BYTES]
+
+
+@contextmanager
+def open_text(path: Path, meter: Meter, encoding: str = "utf-8-sig") -> Iterator[io.TextIOWrapper]:
+    """Open `path` as text, through gzip if its first bytes say so, newlines left as they are."""
+    with file_errors(path):
+        opened = path.open("rb")
+    with opened as raw:
+        gzipped = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        meter.open(raw)
+        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if gzipped else raw
+        with io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
+            yield text
+        meter.close(path.stat().st_size)
+
+
+@contextmanager
+def open_member(path: Path, member: str, meter: Meter, encoding: str) -> Iterator[io.TextIOWrapper]:
+    """Open one member of the zip `path` as text, read in place and never written to disk.
+
+    Raises:
+        InputError: the member is encrypted, declares an absurd size, or is packed in an unknown way.
+    """
+    with file_errors(path):
+        opened = path.open("rb")
+    with opened as raw, zipfile.ZipFile(raw) as archive:
+        information = archive.getinfo(member)
+        _check_member(path, information)
+        try:
+            stream = archive.open(information)
+        except (NotImplementedError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{path}: {member} cannot be unpacked; unzip it with another tool first"
+            ) from error
+        meter.open(raw)
+        with io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
+            yield text
+        meter.close(0)  # the archive holds more tables
+
+
+def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
+    """Refuse what cannot or should not be unpacked; `zipfile` never reads beyond the declared size."""
+    if member.flag_bits & 0x1:
+        raise InputError(f"{path}: {member.filename} is encrypted; unzip it with its password first")
+    ratio = member.file_size / max(member.compress_size, 1)
+    if member.file_size > MEMBER_LIMIT_BYTES or (
+        member.file_size > _RATIO_MATTERS_FROM_BYTES and ratio > MEMBER_LIMIT_RATIO
+    ):
+        raise InputError(
+            f"{path}: {member.filename} would unpack to {member.file_size:,} bytes, "
+            f"{ratio:,.0f} times its size; the limits are {MEMBER_LIMIT_BYTES:,} bytes and "
+            f"{MEMBER_LIMIT_RATIO} times: unzip it if you trust it"
+        )
+
+
+@contextmanager
+def file_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about `path` into an InputError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path}: cannot be read ({reason})") from error
+
+
+@contextmanager
+def stream_errors(path: Path, stream: io.TextIOWrapper, counts: ReadingCounts) -> Iterator[None]:
+    """Turn damage that is met while `stream` is read into an InputError that says after how many rows."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        # The decoder was given `error.object`, which ends where the byte stream now stands.
+        offset = cast("IO[bytes]", stream.buffer).tell() - len(error.object) + error.start
+        # Not chained: a UnicodeDecodeError carries the bytes of the note.
+        raise InputError(
+            f"{path}: byte {offset} is not UTF-8 (after row {counts.rows}); "
+            "convert the file, for example  iconv -f WINDOWS-1252 -t UTF-8"
+        ) from None
+    except EOFError as error:
+        kind = "zip member" if zipfile.is_zipfile(path) else "gzip stream"
+        raise InputError(
+            f"{path} is truncated: the {kind} ends early after {counts.rows} rows; copy it again"
+        ) from error
+    except (gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} is damaged: it cannot be decompressed beyond row {counts.rows}; copy it again"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path}: cannot be read after row {counts.rows} ({reason})") from error
