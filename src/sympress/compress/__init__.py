@@ -1,0 +1,1 @@
+"""The strategies that make a model smaller or faster."""

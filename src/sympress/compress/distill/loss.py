@@ -1,0 +1,48 @@
+"""Soft targets: a student imitates a teacher's probabilities (Hinton, Vinyals, Dean 2015, section 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sympress.errors import InputError
+from sympress.labels.labelset import Task
+from sympress.training.loss import LABEL_LOSSES, Objective
+
+
+def soft_target_loss(task: Task, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """KL(teacher ‖ student) at `temperature`, times temperature²; 0 when the logits are equal.
+
+    For `topic` the K logits `(batch, K)` are one distribution; for `present` each is a Bernoulli one and
+    the K divergences are summed. T² keeps the gradient's size independent of T (Hinton et al., section 2).
+    """
+    if task == "topic":
+        student_log = functional.log_softmax(student / temperature, -1)
+        teacher_log = functional.log_softmax(teacher / temperature, -1)
+        divergence = functional.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
+    else:
+        positive = torch.sigmoid(teacher / temperature)
+        gap = functional.logsigmoid(teacher / temperature) - functional.logsigmoid(student / temperature)
+        other = functional.logsigmoid(-teacher / temperature) - functional.logsigmoid(-student / temperature)
+        divergence = (positive * gap + (1 - positive) * other).sum(-1).mean()
+    return divergence * temperature**2
+
+
+def distillation_objective(task: Task, *, temperature: float, alpha: float) -> Objective:
+    """`alpha` x soft targets + (1 - `alpha`) x labels, as the published study weighs them.
+
+    Raises:
+        InputError: `temperature` is not positive or `alpha` is outside 0..1.
+    """
+    if temperature <= 0 or not 0 <= alpha <= 1:
+        raise InputError(f"temperature {temperature} must be > 0 and alpha {alpha} within 0..1")
+    label_loss = LABEL_LOSSES[task]
+
+    def objective(logits: Tensor, targets: Tensor, teacher: Tensor | None) -> Tensor:
+        if teacher is None:
+            raise InputError("distillation needs the teacher's logits beside each note")
+        soft = soft_target_loss(task, logits, teacher, temperature)
+        return alpha * soft + (1 - alpha) * label_loss(logits, targets, None)
+
+    return objective

@@ -1,0 +1,1 @@
+"""Masked weights, and removed heads and neurons."""

@@ -1,0 +1,1 @@
+"""The artifact, its export and its runtime."""

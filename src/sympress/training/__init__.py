@@ -1,0 +1,1 @@
+"""Encoders, heads, data and the training loop."""

@@ -1,0 +1,133 @@
+"""The model that is trained: a pretrained encoder and a symptom head, saved as safetensors."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+
+from sympress.errors import InputError
+from sympress.training.heads import POOLINGS, Pooling, SymptomHead
+
+_KEY = "sympress"
+
+
+class SymptomModel(nn.Module):
+    """`(batch, tokens)` word-piece ids in, `(batch, symptoms)` logits out."""
+
+    def __init__(self, encoder: PreTrainedModel, symptoms: int, pooling: Pooling) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = SymptomHead(int(encoder.config.hidden_size), symptoms, pooling)
+        pooler = getattr(encoder, "pooler", None)
+        if pooler is not None:
+            if self.head.dense is not None and hasattr(pooler, "dense"):
+                self.head.dense.load_state_dict(pooler.dense.state_dict())
+            setattr(encoder, "pooler", None)  # noqa: B010  mypy knows modules only; its work is the head's now
+
+    @property
+    def symptoms(self) -> int:
+        """How many symptoms the head tells apart."""
+        return self.head.output.out_features
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits of shape `(batch, symptoms)`."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        logits: Tensor = self.head(states, attention_mask)
+        return logits
+
+
+def build_model(encoder: PreTrainedModel, symptoms: int, pooling: Pooling, seed: int) -> SymptomModel:
+    """A model on a copy of `encoder` with a fresh head; the head depends on `seed` alone.
+
+    Raises:
+        InputError: `pooling` is not one of `POOLINGS`.
+    """
+    if pooling not in POOLINGS:
+        raise InputError(f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SymptomModel(copy.deepcopy(encoder), symptoms, pooling)
+
+
+def save_model(model: SymptomModel, folder: Path) -> None:
+    """Write `config.json` and `model.safetensors`.
+
+    Encoder weights carry the family's own prefix (`bert.`), so that `AutoModel.from_pretrained` reads
+    the folder wherever no layer has been made physically smaller.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config: dict[str, Any] = json.loads(model.encoder.config.to_json_string(use_diff=False))
+    config.pop("_name_or_path", None)
+    config["architectures"] = [type(model.encoder).__name__]
+    config[_KEY] = {"symptoms": model.symptoms, "pooling": model.head.pooling}
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    prefix = model.encoder.base_model_prefix + "."
+    state = {prefix + name: value.contiguous().cpu() for name, value in model.encoder.state_dict().items()}
+    state |= {"head." + name: value.contiguous().cpu() for name, value in model.head.state_dict().items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def load_model(folder: Path) -> SymptomModel:
+    """Read what `save_model` wrote; the shapes in the file say which layers are smaller or factorized.
+
+    Raises:
+        InputError: a file is missing, or the folder was not written by sympress.
+    """
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        head = raw[_KEY]
+        state = load_file(folder / "model.safetensors")
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder}: not a model that sympress saved ({type(error).__name__})") from error
+    encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    model = SymptomModel(encoder, head["symptoms"], head["pooling"])
+    prefix = encoder.base_model_prefix + "."
+    renamed = {
+        ("encoder." + name.removeprefix(prefix)) if name.startswith(prefix) else name: value
+        for name, value in state.items()
+    }
+    fit_shapes_(model, renamed)
+    model.load_state_dict(renamed)
+    return model.eval()
+
+
+class LowRankLinear(nn.Module):
+    """Two factors in place of one linear layer: `x -> second(first(x))`, with `(in, r)` and `(r, out)`."""
+
+    def __init__(self, in_features: int, rank: int, out_features: int, *, bias: bool) -> None:
+        super().__init__()
+        self.first = nn.Linear(in_features, rank, bias=False)
+        self.second = nn.Linear(rank, out_features, bias=bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Map `(..., in)` to `(..., out)`."""
+        result: Tensor = self.second(self.first(states))
+        return result
+
+
+def fit_shapes_(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Replace the linear layers of `model` whose shape or factorization differs from `state`."""
+    for name, module in list(model.named_modules()):
+        if not isinstance(module, nn.Linear):
+            continue
+        if f"{name}.first.weight" in state:
+            rank, in_features = state[f"{name}.first.weight"].shape
+            out_features = state[f"{name}.second.weight"].shape[0]
+            bias = f"{name}.second.bias" in state
+            replace_module_(model, name, LowRankLinear(in_features, rank, out_features, bias=bias))
+        elif f"{name}.weight" in state and state[f"{name}.weight"].shape != module.weight.shape:
+            out_features, in_features = state[f"{name}.weight"].shape
+            replace_module_(model, name, nn.Linear(in_features, out_features, bias=f"{name}.bias" in state))
+
+
+def replace_module_(model: nn.Module, name: str, replacement: nn.Module) -> None:
+    """Put `replacement` where `name` (dotted) stands in `model`."""
+    parent_name, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(parent_name), attribute, replacement)

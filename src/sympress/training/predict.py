@@ -1,0 +1,30 @@
+"""Logits of many notes from a PyTorch model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sympress.training.data import Collate, NoteDataset
+from sympress.training.model import SymptomModel
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: SymptomModel, notes: NoteDataset, pad_id: int, batch_size: int = 32
+) -> NDArray[np.float32]:
+    """Logits `(notes, K)` in the order of `notes`, on the device the model is on, without dropout."""
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    result = np.zeros((len(notes), model.symptoms), dtype=np.float32)
+    order = np.argsort(notes.notes.lengths, kind="stable")
+    collate = Collate(pad_id)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = collate([notes[int(row)] for row in rows])
+        logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+        result[rows] = logits.float().cpu().numpy()
+    model.train(was_training)
+    return result
