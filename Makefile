@@ -74,15 +74,15 @@ runs/NOTEEVENTS.csv.gz: | install
 	$(BIN)/sympress synth -n 200000 --format noteevents -o $@
 
 bench-present: install ## every coded symptom of a report, split by time, against TF-IDF
-	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.15 -o runs/vaers-present
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.105 --epochs 2 -o runs/vaers-present
 	$(call keep,vaers-present)
 
 POOLINGS := cls mean maximum label
-bench-pooling: $(POOLINGS:%=bench-pooling-%) ## the same with each way to pool, on a third of the reports
+bench-pooling: $(POOLINGS:%=bench-pooling-%) ## the same with each way to pool, on 2 % of the reports
 
 .PHONY: $(POOLINGS:%=bench-pooling-%)
 $(POOLINGS:%=bench-pooling-%): bench-pooling-%: install
-	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.05 --epochs 2 --pooling $* -o runs/pooling-$*
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.02 --epochs 2 --pooling $* -o runs/pooling-$*
 	$(call keep,pooling-$*)
 
 define keep

@@ -1,16 +1,18 @@
-"""Writing files so that a final name never holds half a file."""
+"""Writing files so that a final name never holds half a file, and saying so when a disk is full."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sympress.errors import SympressError
+from sympress.errors import InputError, SympressError
 
 
 @contextmanager
@@ -18,7 +20,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` only if the block succeeds.
 
     Raises:
-        SympressError: the file could not be written (for example a full disk). Nothing is left
+        InputError: the file could not be written (for example a full disk). Nothing is left
             under the final name that was not there before.
     """
     path = Path(path)
@@ -34,11 +36,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise SympressError(
-            f"{path}: cannot be written ({reason}); free space or choose another folder, "
-            "then run the same command again"
-        ) from error
+        raise InputError(_unwritable(path, error.strerror or type(error).__name__)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -53,3 +51,45 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, all of it or none; NaN is refused."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def full_disk_explained(folder: Path) -> Iterator[None]:
+    """Turn whatever a library raises when the disk under `folder` is full into one clear line.
+
+    safetensors and PyTorch raise errors of their own, which say nothing a user can act on.
+
+    Raises:
+        InputError: the block failed because the disk is full.
+    """
+    try:
+        yield
+    except SympressError:
+        raise
+    except Exception as error:
+        if not _disk_is_full(folder, error):
+            raise
+        raise InputError(_unwritable(folder, os.strerror(errno.ENOSPC))) from error
+
+
+def _disk_is_full(folder: Path, error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    place = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path())
+    return shutil.disk_usage(place).free < _NEARLY_FULL_BYTES
+
+
+#: PyTorch's writer does not say why it failed; with less than this left, the disk is why.
+_NEARLY_FULL_BYTES = 1_000_000
+
+
+def _unwritable(path: Path, reason: str) -> str:
+    return (
+        f"{path}: cannot be written ({reason}); free space or choose another folder, "
+        "then run the same command again"
+    )

@@ -47,7 +47,7 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Print one line."""
-        self.console.print(line, highlight=False, markup=False)
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def step(self, name: str, done: int, total: int) -> None:
         """Note that `done` of `total` steps of `name` are done."""

@@ -1,0 +1,119 @@
+"""`sympress label`: write which symptom, or which symptoms, each note carries."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from rich.console import Console
+
+from sympress.errors import InputError
+from sympress.files import atomic_path
+from sympress.labels.coded import check_labelling, label_coded_present, label_coded_topic
+from sympress.labels.labelset import LabelSet
+from sympress.labels.lexicon import load_lexicon
+from sympress.labels.topic import Rule, check_rule, label_topic
+from sympress.notes.read import read_notes
+from sympress.notes.schema import NoteSet
+from sympress.progress import Reporter
+
+_SUFFIXES = (".jsonl", ".parquet", ".csv")
+
+
+def label(
+    notes: Annotated[Path, typer.Argument(help="Notes: a file, an archive or a folder.", show_default=False)],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .jsonl, .parquet or .csv.")],
+    task: Annotated[str, typer.Option(help="topic (one symptom a note) or present.")] = "topic",
+    labels: Annotated[str, typer.Option(help="lexicon, or coded: by people.")] = "lexicon",
+    lexicon: Annotated[str, typer.Option(help="paper, or a TSV or TOML file.")] = "paper",
+    top_k: Annotated[int, typer.Option(help="The K most frequent symptoms of the data.")] = 5,
+    rule: Annotated[Rule, typer.Option(help="Which symptom of several is the topic.")] = "first",
+    text_window: Annotated[int, typer.Option(min=0, help="Characters looked at; 0 for all.")] = 1000,
+    balance: Annotated[bool, typer.Option(help="Cut every topic to the rarest.")] = True,
+    seed: Annotated[int, typer.Option(help="Of the balancing.")] = 42,
+    fraction: Annotated[float, typer.Option(help="Share of patients to read.")] = 1.0,
+    text_column: Annotated[str | None, typer.Option(help="Name of the text column.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
+) -> None:
+    """Label notes by a lexicon or by the codes that people gave them; no text is written."""
+    check_labelling(task, labels)
+    check_rule(rule)
+    if output.suffix not in _SUFFIXES:
+        raise InputError(f"{output}: the name must end in {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}")
+    if output.exists() and not force:
+        raise InputError(f"{output}: exists already; name another file, or add --force to overwrite it")
+    words = load_lexicon(lexicon)
+    read = read_notes(notes, text_column=text_column, fraction=fraction)
+    if labels == "coded":
+        made = (
+            label_coded_topic(read.frame, top_k=top_k, balance=balance, seed=seed)
+            if task == "topic"
+            else label_coded_present(read.frame, top_k=top_k)
+        )
+    else:
+        with Reporter() as reporter:
+            made = label_topic(
+                read.frame,
+                words,
+                top_k=top_k,
+                rule=rule,
+                text_window=text_window or None,
+                balance=balance,
+                seed=seed,
+                progress=_counter(reporter, read.frame.height),
+            )
+    write_labels(made, output)
+    _say(read, made, notes, output)
+
+
+def _counter(reporter: Reporter, total: int) -> Callable[[int], None]:
+    """Return what turns the notes done since the last call into a bar."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        reporter.step("labelling", done, total)
+
+    return advance
+
+
+def write_labels(labels: LabelSet, path: Path) -> None:
+    """Write one row a note: `note_id`, `symptom` or `symptoms`, `provenance`; the suffix picks the format.
+
+    In a CSV file several symptoms stand in one field, separated by `;`.
+    """
+    if labels.task == "topic":
+        carried = pl.Series("symptom", [labels.symptoms[k] for k in labels.classes], dtype=pl.String())
+    else:
+        names = [[labels.symptoms[k] for k in row.nonzero()[0]] for row in labels.targets]
+        carried = pl.Series("symptoms", names, dtype=pl.List(pl.String()))
+        carried = carried.list.join(";") if path.suffix == ".csv" else carried
+    ids = pl.Series("note_id", labels.note_ids, dtype=pl.String())
+    table = pl.DataFrame([ids, carried]).with_columns(provenance=pl.lit(labels.provenance))
+    with atomic_path(path) as temporary:
+        if path.suffix == ".parquet":
+            table.write_parquet(temporary)
+        elif path.suffix == ".csv":
+            table.write_csv(temporary)
+        else:
+            table.write_ndjson(temporary)
+
+
+def _say(read: NoteSet, labels: LabelSet, notes: Path, output: Path) -> None:
+    """Print the notes at every step, the file, and what to do with the notes next."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    left_out = {"outside the sample": read.counts.sampled_out} if read.counts.sampled_out else {}
+    steps = {"rows read": read.counts.rows} | left_out | read.counts.dropped | labels.counts
+    for step, count in steps.items():
+        console.print(f"{count:>12,}  {step}")
+    console.print(f"{labels.provenance} labels, {labels.rule}")
+    console.print(f"{len(labels.note_ids):,} labelled notes -> {output}")
+    source = "coded" if labels.provenance == "coded" else "lexicon"
+    options = f"--task {labels.task} --labels {source} --top-k {len(labels.symptoms)}"
+    console.print(f"next: sympress study --notes {shlex.quote(str(notes))} {options} -o RUN")

@@ -1,0 +1,201 @@
+"""`sympress study`: a protocol, the strategies and seeds, one results file and one report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sympress.config import StudyConfig, make_config, read_config_file
+from sympress.progress import Reporter
+
+_DATA = "Notes and labels"
+_TRAIN = "Training"
+_PRESS = "Compression"
+_MEASURE = "Measurement"
+
+
+def study(  # noqa: PLR0917  one option a setting; typer passes them by name
+    context: typer.Context,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Run folder; the same command continues it.")
+    ],
+    notes: Annotated[
+        Path | None,
+        typer.Option(
+            help="NOTEEVENTS.csv(.gz), VAERS zips, MTSamples, Parquet, JSONL, CSV or a folder of .txt; "
+            "synthetic notes when left out.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="paper, or clinical: without its flaws.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="topic (one symptom a note) or present.", rich_help_panel=_DATA)
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="lexicon, coded, or auto: coded where people coded.", rich_help_panel=_DATA),
+    ] = None,
+    lexicon: Annotated[
+        str | None, typer.Option(help="paper, or a TSV or TOML file.", rich_help_panel=_DATA)
+    ] = None,
+    rule: Annotated[str | None, typer.Option(help="first, earliest or most.", rich_help_panel=_DATA)] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="The K most frequent symptoms of the data.", rich_help_panel=_DATA)
+    ] = None,
+    text_window: Annotated[
+        int | None, typer.Option(help="Characters of a note that are seen; 0 for all.", rich_help_panel=_DATA)
+    ] = None,
+    balance: Annotated[
+        bool | None,
+        typer.Option("--balance/--no-balance", help="Cut every topic to the rarest.", rich_help_panel=_DATA),
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="Name of the text column.", rich_help_panel=_DATA)
+    ] = None,
+    fraction: Annotated[
+        float | None,
+        typer.Option(help="Share of patients to read; a larger one contains it.", rich_help_panel=_DATA),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="random, patient or time.", rich_help_panel=_DATA)] = None,
+    validation_from: Annotated[
+        str | None, typer.Option(help="First day of validation (YYYY-MM-DD).", rich_help_panel=_DATA)
+    ] = None,
+    test_from: Annotated[
+        str | None, typer.Option(help="First day of the test set (YYYY-MM-DD).", rich_help_panel=_DATA)
+    ] = None,
+    synthetic_notes: Annotated[
+        int | None, typer.Option(help="How many synthetic notes.", rich_help_panel=_DATA)
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="bundled (MiniLM), a folder, or a Hugging Face id; Bio_ClinicalBERT for your own notes.",
+            rich_help_panel=_TRAIN,
+        ),
+    ] = None,
+    case: Annotated[
+        str | None, typer.Option(help="Upper case: auto, keep or lower.", rich_help_panel=_TRAIN)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the notes.", rich_help_panel=_TRAIN)] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds.", rich_help_panel=_TRAIN)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Notes a step.", rich_help_panel=_TRAIN)] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of the baseline.", rich_help_panel=_TRAIN)
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Longest input in word pieces.", rich_help_panel=_TRAIN)
+    ] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help="cls, mean, maximum or label.", rich_help_panel=_TRAIN)
+    ] = None,
+    strategies: Annotated[
+        str | None,
+        typer.Option(help="Names with commas; else the protocol's.", rich_help_panel=_PRESS),
+    ] = None,
+    student_layers: Annotated[
+        int | None, typer.Option(help="Layers of the student.", rich_help_panel=_PRESS)
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Of distillation.", rich_help_panel=_PRESS)
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Teacher against labels, 0 to 1.", rich_help_panel=_PRESS)
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="Of factorized layers.", rich_help_panel=_PRESS)] = None,
+    masked_share: Annotated[
+        float | None, typer.Option(help="Share of masked weights.", rich_help_panel=_PRESS)
+    ] = None,
+    keep_heads: Annotated[
+        float | None, typer.Option(help="Share of heads kept.", rich_help_panel=_PRESS)
+    ] = None,
+    keep_neurons: Annotated[
+        float | None, typer.Option(help="Share of neurons kept.", rich_help_panel=_PRESS)
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Cores that the timed runtime may use.", rich_help_panel=_MEASURE)
+    ] = None,
+    resamples: Annotated[
+        int | None, typer.Option(help="Bootstrap resamples.", rich_help_panel=_MEASURE)
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with the same keys; flags win.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read, label and split, say the counts, train nothing.")
+    ] = False,
+) -> None:
+    """Run the study: notes in, the table of strategies out.
+
+    Kill it at any time; the same command goes on where it stopped.
+    """
+    del notes, protocol, task, labels, lexicon, rule, top_k, text_window, balance, text_column, fraction
+    del split, validation_from, test_from, synthetic_notes, encoder, case, epochs, seeds, batch_size
+    del learning_rate, max_tokens, pooling, strategies, student_layers, temperature, alpha, rank
+    del masked_share, keep_heads, keep_neurons, threads, resamples
+    settings = study_config(context.params, config)
+    if dry_run:
+        describe(settings)
+        return
+    start(settings, output)
+
+
+def study_config(flags: dict[str, Any], file: Path | None) -> StudyConfig:
+    """The study that the flags (None where not given) and the TOML file describe; flags win."""
+    values = read_config_file(file) if file is not None else {}
+    given = {
+        name: value for name, value in flags.items() if value is not None and name in StudyConfig.model_fields
+    }
+    if isinstance(given.get("strategies"), str):
+        given["strategies"] = tuple(name.strip() for name in given["strategies"].split(",") if name.strip())
+    return make_config(values | given)
+
+
+def start(settings: StudyConfig, output: Path) -> None:
+    """Run the study with progress, then print its table, where it lies and what to do next."""
+    from sympress.extras import require_training
+
+    require_training()
+    from sympress.report.tables import console_table, verdict
+    from sympress.study.run import run_study
+
+    results = run_study(settings, output, command=command_line(), reporter=Reporter())
+    console = Console()
+    console.print(console_table(results))
+    for sentence in verdict(results):
+        console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"\nwrote {output / 'results.json'} and {output / 'report.html'}", highlight=False, markup=False
+    )
+    console.print(f"next: open {output / 'report.html'}", highlight=False, markup=False)
+
+
+def describe(settings: StudyConfig) -> None:
+    """Print the counts of reading, labelling and splitting."""
+    from sympress.study.prepare import prepare
+
+    data = prepare(settings.resolved(), Reporter().say)
+    console = Console()
+    for title, counts in (("read", data.description.reading), ("labelled", data.description.labelling)):
+        for name, count in counts.items():
+            console.print(f"{title}: {name}: {count:,}", highlight=False, markup=False)
+    split = data.description.split
+    console.print(
+        f"split by {split.rule}: {split.train:,} training, {split.validation:,} validation, "
+        f"{split.test:,} test; {split.exact_duplicates:,} exact, {split.near_duplicates:,} near duplicates",
+        highlight=False,
+        markup=False,
+    )
+
+
+def command_line() -> str:
+    """The command as it was typed, without the folders of this machine's program."""
+    arguments = [part if part.startswith("-") else _shorten(part) for part in sys.argv[1:]]
+    return shlex.join(["sympress", *arguments])
+
+
+def _shorten(argument: str) -> str:
+    path = Path(argument)
+    return path.name if path.is_absolute() else argument

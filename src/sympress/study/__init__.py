@@ -1,0 +1,1 @@
+"""The study: notes in, the table of strategies out."""

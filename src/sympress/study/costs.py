@@ -1,0 +1,111 @@
+"""What each deployed row costs: every row timed in one run, in turn, from text to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sympress.deploy.probe import peak_memory_bytes
+from sympress.deploy.runtime import Runtime
+from sympress.measure.cost import count_weights
+from sympress.measure.latency import rates_in_turn, time_in_turn
+from sympress.measure.reference import ReferenceModel
+from sympress.results import Cost
+
+#: Test notes that are timed one by one, rounds over them, and notes in a batch for throughput.
+TIMED_NOTES = 60
+ROUNDS = 3
+BATCH = 16
+MEMORY_NOTES = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row to be timed: an artifact folder, or a reference model in memory with its folder."""
+
+    folder: Path
+    reference: ReferenceModel | None
+    train_seconds: float
+    macs_per_note: int | None
+
+
+def measure_costs(
+    candidates: dict[str, Candidate], texts: Sequence[str], *, baseline: str, threads: int
+) -> dict[str, Cost]:
+    """Costs of `candidates` over `texts`, all in this run.
+
+    Latency is one note at a time; `notes_per_second` is batched: notes sorted by length, padded within
+    batches of 16. Peak memory is that of a fresh process that answers 32 notes.
+    """
+    rng = np.random.default_rng(0)
+    picked = [texts[row] for row in rng.permutation(len(texts))[:TIMED_NOTES]]
+    runtimes = {
+        name: Runtime.load(candidate.folder, threads=threads)
+        for name, candidate in candidates.items()
+        if candidate.reference is None
+    }
+    single = {name: _one(picked, runtimes.get(name), candidates[name].reference) for name in candidates}
+    timings = time_in_turn(single, len(picked), reference=baseline, rounds=ROUNDS)
+    batched = {name: _batched(picked, runtimes.get(name), candidates[name].reference) for name in candidates}
+    rates = rates_in_turn(batched, rounds=ROUNDS)
+    costs = {}
+    for name, candidate in candidates.items():
+        weights = _weights(candidate)
+        costs[name] = Cost(
+            size_bytes=_size(candidate),
+            parameters=weights[0],
+            nonzero_parameters=weights[1],
+            macs_per_note=candidate.macs_per_note,
+            latency_ms_p50=timings[name].latency_ms_p50,
+            latency_ms_p95=timings[name].latency_ms_p95,
+            latency_ratio=timings[name].ratio,
+            notes_per_second=rates[name],
+            peak_rss_bytes=peak_memory_bytes(candidate.folder, picked[:MEMORY_NOTES]),
+            runtime="sympress" if candidate.reference is not None else "onnxruntime",
+            threads=threads,
+            train_seconds=candidate.train_seconds,
+        )
+    return costs
+
+
+def _one(
+    texts: Sequence[str], runtime: Runtime | None, reference: ReferenceModel | None
+) -> Callable[[int], object]:
+    if runtime is not None:
+        return lambda index: runtime.predict([texts[index]])
+    if reference is None:
+        raise ValueError("a candidate is an artifact or a reference model")
+    return lambda index: reference.predict_proba([texts[index]])
+
+
+def _batched(
+    texts: Sequence[str], runtime: Runtime | None, reference: ReferenceModel | None
+) -> Callable[[], int]:
+    def run() -> int:
+        if runtime is None:
+            if reference is not None:
+                reference.predict_proba(texts)
+            return len(texts)
+        ids: list[NDArray[np.int64]] = sorted(runtime.encode(texts), key=len)
+        for start in range(0, len(ids), BATCH):
+            runtime.batch_logits(ids[start : start + BATCH])
+        return len(texts)
+
+    return run
+
+
+def _size(candidate: Candidate) -> int:
+    if candidate.reference is not None:
+        return candidate.reference.size_bytes
+    return (candidate.folder / "model.onnx").stat().st_size
+
+
+def _weights(candidate: Candidate) -> tuple[int | None, int | None]:
+    if candidate.reference is not None:
+        return candidate.reference.parameters, candidate.reference.nonzero_parameters
+    counts = count_weights(candidate.folder / "model.onnx")
+    return counts.parameters, counts.nonzero_parameters

@@ -1,0 +1,241 @@
+"""One strategy, one seed: prepare, train, export, predict with the deployed file, store."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sympress.compress.distill.loss import distillation_objective
+from sympress.compress.prune.masks import keep_masked
+from sympress.compress.quantize.dynamic import cpu_has_vnni, quantize_onnx
+from sympress.compress.quantize.simulate import settle_weights_
+from sympress.compress.strategies import STRATEGIES, Prepared, Strategy, recipe_of
+from sympress.config import StudyConfig
+from sympress.deploy.artifact import Extractor, write_extractor, write_provenance
+from sympress.deploy.export import export_checked, parity
+from sympress.deploy.runtime import Runtime, prepare_text, to_probabilities
+from sympress.measure.macs import count_macs
+from sympress.measure.quality import point_quality
+from sympress.measure.thresholds import choose_thresholds
+from sympress.provenance import provenance
+from sympress.study.folder import RunFolder
+from sympress.study.prepare import StudyData
+from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
+from sympress.training.encoder import Encoder, token_limit
+from sympress.training.loss import LABEL_LOSSES, Objective
+from sympress.training.model import SymptomModel, build_model, load_model, save_model
+from sympress.training.predict import predict_logits
+from sympress.training.train import EpochLog, TrainSettings, train
+
+#: Notes on which a head's or neuron's importance is measured, and on which ONNX is compared with PyTorch.
+IMPORTANCE_NOTES = 256
+PARITY_NOTES = 16
+
+Step = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every strategy of a study shares."""
+
+    config: StudyConfig
+    data: StudyData
+    encoder: Encoder
+    extractor: Extractor
+    training: NoteDataset
+    validation: NoteDataset
+    macs_tokens: int
+    run: RunFolder
+    truncated: int
+
+    @property
+    def pad_id(self) -> int:
+        """The tokenizer's padding id."""
+        return self.extractor.pad_id
+
+
+def make_bench(config: StudyConfig, data: StudyData, encoder: Encoder, run: RunFolder) -> Bench:
+    """Tokenize the training and validation notes once, as the artifact will tokenize them."""
+    extractor = Extractor(
+        task=config.task,
+        symptoms=list(data.labels.symptoms),
+        max_tokens=token_limit(encoder, config.max_tokens or 256),
+        text_window=config.text_window,
+        lower=bool(config.lower),
+        mask_placeholders=bool(config.mask_placeholders),
+        pad_id=int(encoder.tokenizer.pad_token_id or 0),
+    )
+    texts = [prepare_text(text, extractor) for text in data.texts]
+
+    def encode(rows: NDArray[np.int64]) -> EncodedNotes:
+        return encode_texts(encoder.tokenizer, [texts[row] for row in rows], extractor.max_tokens)
+
+    parts = {part: encode(getattr(data.split, part)) for part in ("train", "validation", "test")}
+    targets = data.labels.targets
+    return Bench(
+        config,
+        data,
+        encoder,
+        extractor,
+        NoteDataset(parts["train"], targets[data.split.train]),
+        NoteDataset(parts["validation"], targets[data.split.validation]),
+        macs_tokens=int(np.median(parts["test"].lengths)),
+        run=run,
+        truncated=sum(part.truncated for part in parts.values()),
+    )
+
+
+def run_strategy(bench: Bench, name: str, seed: int, step: Step) -> None:
+    """Train, deploy and predict `name` with `seed`, unless the run folder has it already."""
+    if bench.run.read_row(name, seed) is not None:
+        return
+    strategy = STRATEGIES[name]
+    torch.manual_seed(seed)
+    prepared = _prepare(bench, strategy, seed)
+    log = EpochLog()
+    if strategy.trains:
+        log = _train(bench, strategy, prepared, name=name, seed=seed, step=step)
+        settle_weights_(prepared.model)
+    draft = bench.run.work(name, seed) / "artifact"
+    shutil.rmtree(draft, ignore_errors=True)
+    trained_elsewhere = bench.run.artifact("baseline", seed) / "model.onnx" if not strategy.trains else None
+    worst = _deploy(bench, strategy, prepared.model, draft, trained_elsewhere)
+    predictions = _predict(bench, draft)
+    thresholds = None
+    if bench.config.task == "present":
+        chosen = choose_thresholds(
+            predictions["validation"], bench.validation.targets.numpy().astype(np.uint8)
+        )
+        thresholds = [float(value) for value in chosen]
+    write_extractor(draft, bench.extractor.model_copy(update={"thresholds": thresholds}))
+    recipe = recipe_of(name, bench.config)
+    write_provenance(draft, provenance(bench.config, name, recipe, seed, bench.data.description.fingerprint))
+    final = bench.run.artifact(name, seed)
+    shutil.rmtree(final, ignore_errors=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    draft.replace(final)
+    row: dict[str, Any] = {
+        "recipe": recipe,
+        "epochs": log.epochs,
+        "train_seconds": log.seconds,
+        "remarks": list(prepared.remarks),
+        "parity_max_difference": worst,
+        "macs_per_note": count_macs(prepared.model, bench.macs_tokens),
+        "thresholds": thresholds,
+    }
+    bench.run.write_row(name, seed, row, predictions)
+    shutil.rmtree(bench.run.work(name, seed), ignore_errors=True)
+
+
+def _prepare(bench: Bench, strategy: Strategy, seed: int) -> Prepared:
+    if strategy.start == "baseline":
+        model = load_model(bench.run.artifact("baseline", seed))
+    else:
+        pooling = bench.config.pooling or "cls"
+        model = build_model(bench.encoder.model, len(bench.extractor.symptoms), pooling, seed)
+    rows = range(min(IMPORTANCE_NOTES, len(bench.training)))
+    collate = Collate(bench.pad_id)
+    batches = [
+        collate([bench.training[row] for row in rows[start : start + 16]])
+        for start in range(0, len(rows), 16)
+    ]
+    return strategy.prepare(model, bench.config, bench.config.task, batches)
+
+
+def _train(
+    bench: Bench, strategy: Strategy, prepared: Prepared, *, name: str, seed: int, step: Step
+) -> EpochLog:
+    config = bench.config
+    objective: Objective = LABEL_LOSSES[config.task]
+    training = bench.training
+    started = time.perf_counter()
+    if strategy.teacher is not None:
+        training = training.with_teacher(_teacher_logits(bench, strategy, seed))
+        objective = distillation_objective(config.task, temperature=config.temperature, alpha=config.alpha)
+    teacher_seconds = time.perf_counter() - started
+    settings = TrainSettings(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=(config.learning_rate or 3e-5) * strategy.rate,
+        head_rate_ratio=config.head_rate_ratio or 1.0,
+        weight_decay=config.weight_decay,
+        schedule=config.schedule or "cosine",
+        warmup_share=config.warmup_share or 0.0,
+        seed=seed,
+        select=config.select or "last",
+    )
+    log = train(
+        prepared.model,
+        training,
+        bench.validation,
+        settings,
+        bench.run.work(name, seed) / "checkpoints",
+        pad_id=bench.pad_id,
+        objective=objective,
+        score=lambda logits: _score_epoch(bench, logits),
+        after_step=keep_masked(prepared.model, prepared.masks) if prepared.masks else None,
+        progress=lambda done, total: step(name, done, total),
+    )
+    log.seconds += teacher_seconds
+    return log
+
+
+def _teacher_logits(bench: Bench, strategy: Strategy, seed: int) -> NDArray[np.float32]:
+    """Logits of the fine-tuned baseline or, as published, of an encoder with an untrained head."""
+    if strategy.teacher == "baseline":
+        teacher: SymptomModel = load_model(bench.run.artifact("baseline", seed))
+    else:
+        symptoms = len(bench.extractor.symptoms)
+        teacher = build_model(bench.encoder.model, symptoms, bench.config.pooling or "cls", seed + 1000)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return predict_logits(teacher.to(device), bench.training, bench.pad_id)
+
+
+def _score_epoch(bench: Bench, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
+    targets = bench.validation.targets.numpy().astype(np.uint8)
+    probabilities = to_probabilities(bench.config.task, logits)
+    quality = point_quality(bench.config.task, probabilities, targets, bench.extractor.symptoms)
+    best = quality.micro_f1 or quality.f1
+    return best.value or 0.0, {"quality": quality.model_dump(mode="json")}
+
+
+def _deploy(
+    bench: Bench, strategy: Strategy, model: SymptomModel, folder: Path, exported: Path | None
+) -> float:
+    """Write weights, tokenizer and ONNX file; returns the largest difference of a logit to PyTorch.
+
+    `exported` is the ONNX file of the same weights where one exists already.
+    """
+    save_model(model, folder)
+    bench.encoder.tokenizer.save_pretrained(folder)
+    write_extractor(folder, bench.extractor)
+    sample = list(bench.validation.notes.ids[:PARITY_NOTES])
+    path = folder / "model.onnx"
+    if exported is None:
+        worst = export_checked(model, path, sample)
+    else:
+        shutil.copyfile(exported, path)
+        worst = parity(model, path, sample)
+    if strategy.int8:
+        quantized = folder / "int8.onnx"
+        quantize_onnx(path, quantized, reduce_range=not cpu_has_vnni())
+        quantized.replace(path)
+        worst = parity(model, path, sample)
+    return worst
+
+
+def _predict(bench: Bench, folder: Path) -> dict[str, NDArray[np.float64]]:
+    """Probabilities of the deployed file on validation and test notes, one note at a time."""
+    runtime = Runtime.load(folder, threads=torch.get_num_threads())
+    texts = bench.data.texts
+    split = bench.data.split
+    parts = {"validation": split.validation, "test": split.test}
+    return {part: runtime.predict([texts[row] for row in rows]) for part, rows in parts.items()}

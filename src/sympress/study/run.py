@@ -1,0 +1,139 @@
+"""`run_study`: the pipeline from notes to the results file, in the order of the paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from sympress.compress.strategies import choose_strategies
+from sympress.config import StudyConfig
+from sympress.deploy.runtime import prepare_text
+from sympress.extras import require_training
+from sympress.files import full_disk_explained, write_json
+from sympress.progress import Reporter
+from sympress.provenance import environment
+from sympress.report.csvs import write_csvs
+from sympress.report.html import write_report
+from sympress.results import Results, StrategyResult
+from sympress.study.assemble import TestSet, assemble_row
+from sympress.study.costs import Candidate, measure_costs
+from sympress.study.folder import RunFolder
+from sympress.study.prepare import prepare
+from sympress.study.references import REFERENCES, run_reference
+from sympress.study.rows import Bench, make_bench, run_strategy
+from sympress.training.encoder import load_encoder
+
+#: Only the first seed's artifacts are timed; the others have the same shapes.
+TIMED_SEED = 0
+
+
+def run_study(
+    config: StudyConfig, output: Path, *, command: str | None = None, reporter: Reporter | None = None
+) -> Results:
+    """Run, or continue, the study `config` in the folder `output`.
+
+    Every finished strategy is stored; a run that was killed goes on where it stopped and ends with the
+    same results (timings aside). Writes `results.json`, the CSVs, `report.html` and the artifacts.
+
+    Args:
+        config: what to run.
+        output: the run folder; created, or continued when it holds the same study.
+        command: the command line, for the record.
+        reporter: where progress goes; a quiet one by default.
+
+    Raises:
+        InputError: the notes, the encoder, the folder or a setting cannot be used.
+    """
+    require_training()
+    config = config.resolved()
+    strategies = choose_strategies(config)
+    run = RunFolder(Path(output))
+    reporter = reporter or Reporter(quiet=True)
+    run.check(config)
+    with reporter, full_disk_explained(run.path):
+        bench, warnings = _set_up(config, run, reporter)
+        for seed in range(config.seeds):
+            for name in strategies:
+                _announce(reporter, run, name, seed)
+                run_strategy(bench, name, seed, reporter.step)
+        results = Results(
+            protocol=config.protocol,
+            task=config.task,
+            data=bench.data.description,
+            strategies=_measure(bench, strategies, reporter),
+            environment=environment(),
+            config=_public_config(config, command),
+            warnings=warnings,
+        )
+        write_json(run.path / "results.json", results.model_dump(mode="json"))
+        write_csvs(results, run.path)
+        write_report(results, run.path)
+    return results
+
+
+def _set_up(config: StudyConfig, run: RunFolder, reporter: Reporter) -> tuple[Bench, list[str]]:
+    encoder = load_encoder(config.encoder or "bundled", case=config.case)
+    data = prepare(config, reporter.say)
+    bench = make_bench(config, data, encoder, run)
+    run.claim(config)
+    warnings = [*encoder.warnings, *data.warnings, *_truncation(bench)]
+    for warning in warnings:
+        reporter.say(f"note: {warning}")
+    return bench, warnings
+
+
+def _measure(bench: Bench, strategies: Sequence[str], reporter: Reporter) -> list[StrategyResult]:
+    candidates = _candidates(bench, strategies)
+    reporter.say("timing every row in turn")
+    texts = [prepare_text(bench.data.texts[row], bench.extractor) for row in bench.data.split.test]
+    costs = measure_costs(candidates, texts, baseline="baseline", threads=bench.config.threads)
+    reporter.say("computing intervals")
+    test = TestSet.of(bench.data)
+    return [
+        assemble_row(
+            bench.run, test, bench.config, name=name, seed=seed, cost=costs[name], baseline=costs["baseline"]
+        )
+        for seed in range(bench.config.seeds)
+        for name in (*strategies, *REFERENCES)
+    ]
+
+
+def _announce(reporter: Reporter, run: RunFolder, name: str, seed: int) -> None:
+    state = "done before" if run.read_row(name, seed) is not None else "running"
+    reporter.say(f"{name} (seed {seed}): {state}")
+
+
+def _truncation(bench: Bench) -> list[str]:
+    notes = bench.data.frame.height
+    if not bench.truncated:
+        return []
+    return [
+        f"{bench.truncated:,} of {notes:,} notes are longer than {bench.extractor.max_tokens} word pieces; "
+        "what comes after is not seen"
+    ]
+
+
+def _candidates(bench: Bench, strategies: Sequence[str]) -> dict[str, Candidate]:
+    run, candidates = bench.run, {}
+    for name in strategies:
+        row = run.read_row(name, TIMED_SEED) or {}
+        candidates[name] = Candidate(
+            run.artifact(name, TIMED_SEED), None, row["train_seconds"], row["macs_per_note"]
+        )
+    for name in REFERENCES:
+        for seed in range(bench.config.seeds):
+            model = run_reference(bench, name, seed)
+            if seed == TIMED_SEED:
+                row = run.read_row(name, seed) or {}
+                candidates[name] = Candidate(
+                    run.artifact(name, seed), model, row["train_seconds"], model.macs_per_note
+                )
+    return candidates
+
+
+def _public_config(config: StudyConfig, command: str | None) -> dict[str, object]:
+    values: dict[str, object] = json.loads(config.model_dump_json())
+    if config.notes is not None:
+        values["notes"] = config.notes.name  # a results file travels; the machine's paths stay
+    return values | ({"command": command} if command else {})

@@ -1,0 +1,138 @@
+"""The configuration: protocols fill what is left open, and a mistake is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sympress.config import ENCODERS, PROTOCOLS, StudyConfig, make_config, read_config_file
+from sympress.errors import InputError
+
+
+def test_the_paper_protocol_is_the_published_procedure():
+    config = StudyConfig(notes=Path("NOTEEVENTS.csv")).resolved()
+    assert config.encoder == "emilyalsentzer/Bio_ClinicalBERT"
+    assert (config.split, config.rule, config.text_window, config.lower) == ("random", "first", 1000, True)
+    assert (config.max_tokens, config.batch_size, config.epochs) == (256, 16, 5)
+    assert (config.learning_rate, config.head_rate_ratio, config.pooling) == (3e-5, 1.0, "cls")
+    assert (config.schedule, config.warmup_share, config.select) == ("cosine", 0.0, "last")
+    assert (config.temperature, config.alpha, config.masked_share, config.rank) == (4.0, 0.5, 0.3, 32)
+    assert config.balance is config.published_variants is True
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("encoder", ["bundled", "some/encoder"])
+def test_every_open_setting_is_filled_from_protocol_and_encoder(protocol: str, encoder: str):
+    config = StudyConfig(protocol=protocol, encoder=encoder).resolved()
+    expected = PROTOCOLS[protocol] | ENCODERS.get(encoder, ENCODERS[""])
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_defaults_of_protocols_and_encoders_name_settings_that_are_open():
+    for defaults in (*PROTOCOLS.values(), *ENCODERS.values()):
+        for name in defaults:
+            assert StudyConfig.model_fields[name].default is None, name
+    assert len({frozenset(defaults) for defaults in PROTOCOLS.values()}) == 1
+
+
+def test_synthetic_notes_come_with_the_bundled_encoder_and_its_own_rates():
+    config = StudyConfig().resolved()
+    assert (config.encoder, config.learning_rate, config.pooling) == ("bundled", 2e-4, "mean")
+
+
+def test_what_is_given_wins():
+    given: dict[str, Any] = {
+        "learning_rate": 1e-3,
+        "pooling": "label",
+        "lower": False,
+        "balance": False,
+        "warmup_share": 0.0,
+        "max_tokens": 64,
+        "split": "patient",
+    }
+    config = StudyConfig(**given).resolved()
+    assert {name: getattr(config, name) for name in given} == given
+
+
+def test_a_text_window_of_zero_means_all_of_the_note():
+    assert StudyConfig(text_window=0).resolved().text_window is None
+    assert StudyConfig(text_window=300).resolved().text_window == 300
+    assert StudyConfig(protocol="clinical").resolved().text_window is None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_config_survives_json(protocol: str):
+    given = {"notes": "a.csv", "test_from": "2005-01-01", "strategies": ["pruning"]}
+    config = make_config({"protocol": protocol, **given})
+    for one in (config, config.resolved()):
+        assert StudyConfig.model_validate_json(one.model_dump_json()) == one
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epoch": 3}, "unknown setting 'epoch' (did you mean 'epochs'?)"),
+        ({"learning_rte": 3}, "unknown setting 'learning_rte' (did you mean 'learning_rate'?)"),
+        ({"zzzz": 3}, "unknown setting 'zzzz'"),
+        ({"epochs": 0}, "--epochs 0: input should be greater than or equal to 1"),
+        ({"fraction": 1.5}, "--fraction 1.5: input should be less than or equal to 1"),
+        ({"masked_share": 1.0}, "--masked-share 1.0: input should be less than 1"),
+        ({"keep_heads": 0.0}, "--keep-heads 0.0: input should be greater than 0"),
+        ({"alpha": -0.1}, "--alpha -0.1: input should be greater than or equal to 0"),
+        ({"protocol": "papper"}, "--protocol 'papper': input should be 'paper' or 'clinical'"),
+        ({"top_k": 1}, "--top-k 1: input should be greater than or equal to 2"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_setting(values: dict[str, Any], message: str):
+    with pytest.raises(InputError) as caught:
+        make_config(values)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"epochs": "three"}, {"test_from": "someday"}, {"strategies": "pruning"}, {"lower": "perhaps"}],
+)
+def test_a_value_of_the_wrong_kind_is_one_line(values: dict[str, Any]):
+    (name,) = values
+    with pytest.raises(InputError) as caught:
+        make_config(values)
+    message = str(caught.value)
+    assert message.startswith(f"--{name.replace('_', '-')} {values[name]!r}: ")
+    assert "\n" not in message
+
+
+def test_a_config_is_frozen_and_takes_no_unknown_key():
+    config = StudyConfig()
+    with pytest.raises(ValidationError):
+        config.epochs = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        StudyConfig(epoch=3)  # type: ignore[call-arg]
+
+
+def test_a_toml_file_has_the_same_keys(tmp_path: Path):
+    path = tmp_path / "study.toml"
+    content = 'protocol = "clinical"\ntest_from = 2005-01-01\nstrategies = ["pruning"]\n'
+    path.write_text(content, encoding="utf-8")
+    config = make_config(read_config_file(path))
+    assert (config.protocol, config.strategies) == ("clinical", ("pruning",))
+    assert (config.test_from.year, config.test_from.month) == (2005, 1)
+
+
+def test_a_missing_toml_file_is_one_line(tmp_path: Path):
+    with pytest.raises(InputError) as caught:
+        read_config_file(tmp_path / "none.toml")
+    assert str(caught.value) == f"{tmp_path / 'none.toml'}: cannot be read (No such file or directory)"
+
+
+@pytest.mark.parametrize("content", [b"epochs = ", b"epochs: 3\n", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_one_line(tmp_path: Path, content: bytes):
+    path = tmp_path / "study.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_config_file(path)
+    assert str(caught.value).startswith(f"{path}: not TOML (")
+    assert "\n" not in str(caught.value)

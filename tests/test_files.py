@@ -1,0 +1,92 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sympress.errors import SympressError
+from sympress.files import atomic_path, write_json, write_text
+
+
+def full(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_file_appears_whole_readable_and_alone(tmp_path: Path):
+    path = tmp_path / "new" / "folder" / "out.json"
+    write_json(path, {"ü": [1, 2.5, None]})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"ü": [1, 2.5, None]}
+    assert "ü" in path.read_text(encoding="utf-8")
+    assert list(path.parent.iterdir()) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_the_temporary_file_lies_beside_and_has_the_same_ending(tmp_path: Path):
+    with atomic_path(tmp_path / "notes.parquet") as temporary:
+        assert (temporary.parent, temporary.suffix) == (tmp_path, ".parquet")
+        assert not (tmp_path / "notes.parquet").exists()
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path, before: str | None):
+    path = tmp_path / "out.txt"
+    if before is not None:
+        path.write_text(before, encoding="utf-8")
+
+    def fail() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half", encoding="utf-8")
+            raise ValueError("in the block")
+
+    with pytest.raises(ValueError, match="in the block"):
+        fail()
+    assert [file.name for file in tmp_path.iterdir()] == ([] if before is None else ["out.txt"])
+    assert before is None or path.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("place", ["write", "fsync", "replace", "mkstemp"])
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, before: str | None
+):
+    path = tmp_path / "out.txt"
+    if before is not None:
+        path.write_text(before, encoding="utf-8")
+    target = {
+        "write": (Path, "write_text"),
+        "fsync": (os, "fsync"),
+        "replace": (Path, "replace"),
+        "mkstemp": (__import__("tempfile"), "mkstemp"),
+    }[place]
+    with monkeypatch.context() as patch:
+        patch.setattr(*target, full)
+        with pytest.raises(SympressError) as caught:
+            write_text(path, "new")
+    assert str(caught.value) == (
+        f"{path}: cannot be written (No space left on device); free space or choose another folder, "
+        "then run the same command again"
+    )
+    assert caught.value.exit_code == 1
+    assert [file.name for file in tmp_path.iterdir()] == ([] if before is None else ["out.txt"])
+    assert before is None or path.read_text(encoding="utf-8") == before
+
+
+def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(SympressError) as caught:
+        write_text(tmp_path / "file" / "out.txt", "new")
+    assert "cannot be written" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_nan_is_refused_and_nothing_is_written(tmp_path: Path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "out.json", {"f1": float("nan")})
+    assert list(tmp_path.iterdir()) == []

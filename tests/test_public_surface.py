@@ -1,0 +1,58 @@
+"""What `import sympress` promises, and what it does not load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import sympress
+
+HEAVY = ("torch", "transformers", "accelerate", "onnx", "sklearn", "scipy", "rensa", "jinja2", "matplotlib")
+
+
+def test_the_public_names_are_sorted_once_each_and_all_there():
+    # as ruff sorts them: constants, classes, functions
+    def rank(name: str) -> tuple[int, str]:
+        return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+    assert list(sympress.__all__) == sorted(set(sympress.__all__), key=rank)
+    assert dir(sympress) == sorted(sympress.__all__)
+    for name in sympress.__all__:
+        assert getattr(sympress, name) is not None
+
+
+def test_every_public_class_and_function_says_what_it_does():
+    for name in sympress.__all__:
+        value = getattr(sympress, name)
+        if callable(value):
+            own = vars(value).get("__doc__") if isinstance(value, type) else value.__doc__
+            assert own, name
+            assert own.strip().splitlines()[0].endswith((".", ":")), name
+        assert name == "NOTE_SCHEMA" or value.__module__.startswith("sympress."), name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'sympress' has no attribute 'run_studie'"):
+        _ = sympress.run_studie
+
+
+@pytest.mark.parametrize(
+    "module", ["sympress", "sympress.deploy.runtime", "sympress.cli.main", "sympress.config"]
+)
+def test_a_base_install_is_enough_to_import(module: str):
+    """Checked in a process of its own, in which the packages of every extra cannot be imported."""
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({HEAVY!r}))  # importing a name that maps to None fails
+import {module}
+if {module!r} == "sympress":
+    for name in sympress.__all__:
+        if name != "run_study":
+            getattr(sympress, name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
