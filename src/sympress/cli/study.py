@@ -176,7 +176,8 @@ def describe(settings: StudyConfig) -> None:
     """Print the counts of reading, labelling and splitting."""
     from sympress.study.prepare import prepare
 
-    data = prepare(settings.resolved(), Reporter().say)
+    with Reporter() as reporter:
+        data = prepare(settings.resolved(), reporter)
     console = Console()
     for title, counts in (("read", data.description.reading), ("labelled", data.description.labelling)):
         for name, count in counts.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +21,11 @@ from sympress.notes.read import read_notes
 from sympress.notes.schema import NoteSet, ReadingCounts
 from sympress.notes.split import Split, check_leaks, split_notes
 from sympress.notes.synthesize import synthesize
+from sympress.progress import Reporter
 from sympress.results import DataDescription
 
 #: How many notes of each symptom a topic study needs at least: two a side of a 80/10/10 split.
 MINIMUM_PER_CLASS = 20
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class StudyData:
         return keys.rank("dense").to_numpy().astype(np.int64)
 
 
-def prepare(config: StudyConfig, say: Say) -> StudyData:
+def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
     """Read, label, split and check the data of `config` (resolved).
 
     Raises:
@@ -71,15 +69,15 @@ def prepare(config: StudyConfig, say: Say) -> StudyData:
             which reports it).
     """
     lexicon = load_lexicon(config.lexicon if config.lexicon == "paper" else Path(config.lexicon))
-    notes = _notes(config, say)
+    notes = _notes(config, reporter)
     source = label_source(config, notes)
     warnings: list[str] = []
     if config.task == "topic":
         labels = _topic_labels(config, notes.frame, lexicon, source)
         chosen = pl.DataFrame({"note_id": labels.note_ids}, schema={"note_id": pl.String})
         frame = chosen.join(notes.frame, on="note_id", how="left", maintain_order="left")
-        say(f"labelled {frame.height:,} notes with one of {', '.join(labels.symptoms)}")
-        split, duplicates = _split(config, frame, say)
+        reporter.say(f"labelled {frame.height:,} notes with one of {', '.join(labels.symptoms)}")
+        split, duplicates = _split(config, frame, reporter)
     else:
         if source != "coded" or notes.frame["codes"].drop_nulls().is_empty():
             raise InputError(
@@ -87,7 +85,7 @@ def prepare(config: StudyConfig, say: Say) -> StudyData:
                 "use --task topic, or VAERS notes"
             )
         frame = notes.frame
-        split, duplicates = _split(config, frame, say)
+        split, duplicates = _split(config, frame, reporter)
         train_rows = np.zeros(frame.height, dtype=bool)
         train_rows[split.train] = True
         labels = label_coded_present(frame, top_k=config.top_k, rows=train_rows)
@@ -101,16 +99,21 @@ def prepare(config: StudyConfig, say: Say) -> StudyData:
     return StudyData(frame, labels, split, lexicon, _describe(notes, labels, split), tuple(warnings))
 
 
-def _notes(config: StudyConfig, say: Say) -> NoteSet:
+def _notes(config: StudyConfig, reporter: Reporter) -> NoteSet:
     if config.notes is None:
         made = synthesize(config.synthetic_notes, seed=0)
         count = made.frame.height
         fingerprint = f"synthetic-{config.synthetic_notes}-seed-0"
-        say(f"made {count:,} synthetic notes")
+        reporter.say(f"made {count:,} synthetic notes")
         return NoteSet("synthetic", made.frame, ReadingCounts(rows=count, kept=count), fingerprint)
-    notes = read_notes(config.notes, text_column=config.text_column, fraction=config.fraction)
+    notes = read_notes(
+        config.notes,
+        text_column=config.text_column,
+        fraction=config.fraction,
+        progress=lambda done, total: reporter.step("reading (bytes)", done, total) if total else None,
+    )
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in notes.counts.dropped.items())
-    say(
+    reporter.say(
         f"read {notes.frame.height:,} of {notes.counts.rows:,} notes" + (f" ({left_out})" if left_out else "")
     )
     return notes
@@ -144,7 +147,7 @@ def _topic_labels(config: StudyConfig, frame: pl.DataFrame, lexicon: Lexicon, so
     )
 
 
-def _split(config: StudyConfig, frame: pl.DataFrame, say: Say) -> tuple[Split, Duplicates]:
+def _split(config: StudyConfig, frame: pl.DataFrame, reporter: Reporter) -> tuple[Split, Duplicates]:
     duplicates = group_notes(frame)
     split = split_notes(
         frame,
@@ -155,7 +158,7 @@ def _split(config: StudyConfig, frame: pl.DataFrame, say: Say) -> tuple[Split, D
         seed=42 if config.split == "random" else 0,  # the published split has seed 42
     )
     sizes = f"{len(split.train):,} training, {len(split.validation):,} validation, {len(split.test):,} test"
-    say(f"split by {split.counts.rule}: {sizes} notes")
+    reporter.say(f"split by {split.counts.rule}: {sizes} notes")
     return split, duplicates
 
 

@@ -74,7 +74,7 @@ def run_study(
 
 def _set_up(config: StudyConfig, run: RunFolder, reporter: Reporter) -> tuple[Bench, list[str]]:
     encoder = load_encoder(config.encoder or "bundled", case=config.case)
-    data = prepare(config, reporter.say)
+    data = prepare(config, reporter)
     bench = make_bench(config, data, encoder, run)
     run.claim(config)
     warnings = [*encoder.warnings, *data.warnings, *_truncation(bench)]

@@ -78,7 +78,7 @@ def _load(name: str, source: str, case: Case, *, local: bool) -> Encoder:
         model, info = AutoModel.from_pretrained(
             source, local_files_only=local, output_loading_info=True, dtype=torch.float32
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except Exception as error:  # pickle, safetensors and tokenizers raise their own types, or bare Exception
         raise InputError(_unreadable(name, error)) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
