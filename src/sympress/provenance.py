@@ -70,7 +70,16 @@ def provenance(config: StudyConfig, name: str, recipe: str, seed: int, fingerpri
         "strategy": name,
         "recipe": recipe,
         "seed": seed,
-        "config": config.model_dump(mode="json", exclude={"notes"}),
+        "config": public_settings(config),
         "data_fingerprint": fingerprint,
         "environment": environment(),
     }
+
+
+def public_settings(config: StudyConfig) -> dict[str, Any]:
+    """The settings as they may travel: of a path on this machine only the last part."""
+    values = config.model_dump(mode="json")
+    for name in ("notes", "lexicon", "encoder"):
+        if values[name] is not None and Path(values[name]).is_absolute():
+            values[name] = Path(values[name]).name
+    return values

@@ -120,6 +120,19 @@ def test_masks_leave_zeros_in_a_file_of_the_same_size(finished: tuple[Path, Resu
     assert any("masked" in remark for remark in masked.notes)
 
 
+def test_an_artifact_carries_its_card_and_its_measured_numbers(finished: tuple[Path, Results]) -> None:
+    run, results = finished
+    folder = run / "artifacts" / "distillation-seed0"
+    stored = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    made = row(results, "distillation")
+    assert stored["quality"] == made.quality.model_dump(mode="json")
+    assert stored["seed"] == 0
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "Not validated for clinical use" in card
+    assert f"{made.cost.size_bytes:,} bytes" in card
+    assert all(f"| {symptom} |" in card for symptom in results.data.symptoms)
+
+
 def test_int8_runs_as_int8(finished: tuple[Path, Results]) -> None:
     run, _ = finished
     graph = onnx.load(run / "artifacts" / "quantization-seed0" / "model.onnx").graph

@@ -61,7 +61,7 @@ def mean_logit(logits: np.ndarray) -> tuple[float, dict[str, Any]]:
 Run = Callable[..., tuple[SymptomModel, EpochLog]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(make_encoder: Callable, notes: NoteDataset, validation: NoteDataset) -> Run:
     """Train a fresh model in a folder; `kill_at` ends it after that step, `kill_scoring` in that scoring."""
 
@@ -91,6 +91,19 @@ def run(make_encoder: Callable, notes: NoteDataset, validation: NoteDataset) -> 
         torch.manual_seed(int.from_bytes(folder.name.encode()[:4], "big"))  # must not matter
         options = {"objective": topic_loss, "progress": progress} | options
         return model, train(model, notes, validation, settings, folder, pad_id=0, score=scoring, **options)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def whole_run(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that nothing interrupts; each of its settings is run once."""
+    done: dict[TrainSettings, tuple[SymptomModel, EpochLog]] = {}
+
+    def start(settings: TrainSettings = SETTINGS) -> tuple[SymptomModel, EpochLog]:
+        if settings not in done:
+            done[settings] = run(tmp_path_factory.mktemp("whole"), settings)
+        return done[settings]
 
     return start
 
@@ -125,8 +138,10 @@ def test_a_tiny_bert_learns_a_plain_task(
     assert accuracy(predict_logits(model, held_out, 0))[0] == log.epochs[-1]["score"]
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run: Run, tmp_path: Path):
-    first, log = run(tmp_path / "first")
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    run: Run, whole_run: Run, tmp_path: Path
+):
+    first, log = whole_run()
     second, again = run(tmp_path / "second")
     assert_same_weights(first, second)
     assert log.epochs == again.epochs
@@ -135,26 +150,25 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run: Run, 
 
 
 @pytest.mark.parametrize(
-    "kill",
+    ("save_steps", "kill"),
     [
-        {"kill_at": 2},  # before the first checkpoint
-        {"kill_at": 4},  # inside the first epoch
-        {"kill_at": STEPS},  # its last step
-        {"kill_at": STEPS + 3},  # inside the second
-        {"kill_at": 2 * STEPS},
-        {"kill_at": 3 * STEPS},  # the very last step
-        {"kill_scoring": 1},  # between a checkpoint and the score
-        {"kill_scoring": 2},
-        {"kill_scoring": 3},
+        (3, {"kill_at": 2}),  # before the first checkpoint
+        (3, {"kill_at": 4}),  # inside the first epoch
+        (3, {"kill_at": STEPS + 3}),  # inside the second
+        (3, {"kill_at": 2 * STEPS}),  # its last step
+        (3, {"kill_scoring": 1}),
+        (400, {"kill_at": STEPS + 1}),  # a checkpoint an epoch
+        (400, {"kill_at": 3 * STEPS}),  # the very last step
+        (400, {"kill_scoring": 1}),  # after the checkpoint that closes an epoch, before its score
+        (400, {"kill_scoring": 3}),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("save_steps", [3, 400])
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
-    run: Run, tmp_path: Path, kill: dict[str, int], save_steps: int
+    run: Run, whole_run: Run, tmp_path: Path, kill: dict[str, int], save_steps: int
 ):
     settings = replace(SETTINGS, save_steps=save_steps)
-    expected, whole = run(tmp_path / "whole", settings)
+    expected, whole = whole_run(settings)
     with pytest.raises(KilledError):
         run(tmp_path / "killed", settings, **kill)
     found, resumed = run(tmp_path / "killed", settings)
@@ -164,9 +178,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
 
 
 @pytest.mark.parametrize("kill", [{"kill_at": STEPS + 3}, {"kill_scoring": 1}, {"kill_scoring": 2}], ids=str)
-def test_the_best_epoch_survives_a_kill(run: Run, tmp_path: Path, kill: dict[str, int]):
+def test_the_best_epoch_survives_a_kill(run: Run, whole_run: Run, tmp_path: Path, kill: dict[str, int]):
     settings = replace(SETTINGS, select="best", save_steps=400)
-    expected, whole = run(tmp_path / "whole", settings)
+    expected, whole = whole_run(settings)
     with pytest.raises(KilledError):
         run(tmp_path / "killed", settings, **kill)
     found, resumed = run(tmp_path / "killed", settings)
@@ -174,8 +188,8 @@ def test_the_best_epoch_survives_a_kill(run: Run, tmp_path: Path, kill: dict[str
     assert_same_weights(found, expected)
 
 
-def test_a_run_killed_twice_still_ends_alike(run: Run, tmp_path: Path):
-    expected, whole = run(tmp_path / "whole")
+def test_a_run_killed_twice_still_ends_alike(run: Run, whole_run: Run, tmp_path: Path):
+    expected, whole = whole_run()
     for kill in ({"kill_at": 4}, {"kill_at": 13}):
         with pytest.raises(KilledError):
             run(tmp_path / "killed", **kill)
@@ -185,8 +199,8 @@ def test_a_run_killed_twice_still_ends_alike(run: Run, tmp_path: Path):
 
 
 @pytest.mark.parametrize("missing", ["trainer_state.json", "rng_state.pth"])
-def test_a_half_written_checkpoint_is_not_used(run: Run, tmp_path: Path, missing: str):
-    expected, whole = run(tmp_path / "whole")
+def test_a_half_written_checkpoint_is_not_used(run: Run, whole_run: Run, tmp_path: Path, missing: str):
+    expected, whole = whole_run()
     with pytest.raises(KilledError):
         run(tmp_path / "killed", kill_at=8)
     checkpoints = sorted((tmp_path / "killed").glob("checkpoint-*"))

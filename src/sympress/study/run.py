@@ -8,11 +8,13 @@ from pathlib import Path
 
 from sympress.compress.strategies import choose_strategies
 from sympress.config import StudyConfig
+from sympress.deploy.artifact import write_provenance
 from sympress.deploy.runtime import prepare_text
 from sympress.extras import require_training
-from sympress.files import full_disk_explained, write_json
+from sympress.files import full_disk_explained, write_json, write_text
 from sympress.progress import Reporter
-from sympress.provenance import environment
+from sympress.provenance import environment, public_settings
+from sympress.report.card import model_card
 from sympress.report.csvs import write_csvs
 from sympress.report.html import write_report
 from sympress.results import Results, StrategyResult
@@ -69,6 +71,7 @@ def run_study(
         write_json(run.path / "results.json", results.model_dump(mode="json"))
         write_csvs(results, run.path)
         write_report(results, run.path)
+        _describe_artifacts(results, run)
     return results
 
 
@@ -132,8 +135,17 @@ def _candidates(bench: Bench, strategies: Sequence[str]) -> dict[str, Candidate]
     return candidates
 
 
+def _describe_artifacts(results: Results, run: RunFolder) -> None:
+    """Put the measured numbers and a card beside each artifact's weights."""
+    for row in results.strategies:
+        folder = run.artifact(row.name, row.seed)
+        if row.name in REFERENCES:
+            continue
+        stored = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        measured = row.model_dump(mode="json", include={"quality", "cost", "versus_baseline"})
+        write_provenance(folder, stored | measured)
+        write_text(folder / "README.md", model_card(results, row))
+
+
 def _public_config(config: StudyConfig, command: str | None) -> dict[str, object]:
-    values: dict[str, object] = json.loads(config.model_dump_json())
-    if config.notes is not None:
-        values["notes"] = config.notes.name  # a results file travels; the machine's paths stay
-    return values | ({"command": command} if command else {})
+    return public_settings(config) | ({"command": command} if command else {})
