@@ -27,6 +27,9 @@ def parameters(model: SymptomModel) -> WeightCounts:
 def masked(make_encoder: Callable, tmp_path_factory: pytest.TempPathFactory) -> tuple[SymptomModel, Path]:
     """A model with 60 % of its linear weights masked, exported."""
     model = build_model(make_encoder("bert"), 3, "cls", seed=0)
+    for parameter in model.parameters():
+        if parameter.ndim == 1:  # equal tensors, such as biases of zero, are stored once
+            torch.nn.init.normal_(parameter)
     apply_masks_(model, magnitude_masks(model, 0.6))
     path = tmp_path_factory.mktemp("cost") / "model.onnx"
     export_onnx(model, path)
@@ -35,9 +38,8 @@ def masked(make_encoder: Callable, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_a_file_holds_the_parameters_of_its_model_masked_ones_as_zeros(masked: tuple[SymptomModel, Path]):
     model, path = masked
-    found, expected = count_weights(path), parameters(model)
-    assert found.parameters == pytest.approx(expected.parameters, abs=8)  # a constant of the graph or two
-    assert found.nonzero_parameters == pytest.approx(expected.nonzero_parameters, abs=8)
+    found = count_weights(path)
+    assert found == parameters(model)
     assert found.nonzero_parameters < 0.7 * found.parameters
 
 
@@ -50,8 +52,9 @@ def test_int8_keeps_the_number_of_weights(masked: tuple[SymptomModel, Path], tmp
     target = tmp_path / "int8.onnx"
     quantize_onnx(masked[1], target, reduce_range=False)
     found, before = count_weights(target), count_weights(masked[1])
-    assert found.parameters == pytest.approx(before.parameters, rel=0.01)
-    assert found.nonzero_parameters <= before.nonzero_parameters + 8
+    assert found.parameters == before.parameters
+    # masked weights and the padding row of the embeddings stay zero, a few small ones are rounded to it
+    assert 0.95 * before.nonzero_parameters < found.nonzero_parameters <= before.nonzero_parameters
 
 
 def test_scales_scalars_and_shapes_are_not_weights(tmp_path: Path):
@@ -59,6 +62,8 @@ def test_scales_scalars_and_shapes_are_not_weights(tmp_path: Path):
         ("weight_quantized", np.array([[1, 0], [-3, 0]], dtype=np.int8)),
         ("weight_scale", np.array([0.1, 0.2], dtype=np.float32)),
         ("weight_zero_point", np.array([0, 0], dtype=np.int8)),
+        ("table_quantized", np.array([[128, 128], [7, 0]], dtype=np.uint8)),
+        ("table_zero_point", np.array(128, dtype=np.uint8)),
         ("norm", np.array([1.0, 0.0, 2.0], dtype=np.float32)),
         ("half", np.array(0.5, dtype=np.float32)),
         ("shape", np.array([1, 2, 3], dtype=np.int64)),
@@ -71,4 +76,4 @@ def test_scales_scalars_and_shapes_are_not_weights(tmp_path: Path):
         [onnx.numpy_helper.from_array(values, name) for name, values in tensors],
     )
     onnx.save(helper.make_model(graph), tmp_path / "toy.onnx")
-    assert count_weights(tmp_path / "toy.onnx") == WeightCounts(parameters=7, nonzero_parameters=4)
+    assert count_weights(tmp_path / "toy.onnx") == WeightCounts(parameters=11, nonzero_parameters=6)

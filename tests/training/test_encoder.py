@@ -167,7 +167,7 @@ def test_code_in_the_weights_is_refused_and_not_run(published: Path, tmp_path: P
     if how == "torch":
         torch.save(state, published / "pytorch_model.bin")
     else:
-        (published / "pytorch_model.bin").write_bytes(pickle.dumps(state))
+        (published / "pytorch_model.bin").write_bytes(pickle.dumps(state, protocol=2))
     assert_unreadable(published)
     assert not trap.exists()
 
