@@ -73,7 +73,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(
         f"{path}: cannot be written (No space left on device); free space or choose another folder, "
         "then run the same command again"
     )
-    assert caught.value.exit_code == 1
+    assert caught.value.exit_code == 2
     assert [file.name for file in tmp_path.iterdir()] == ([] if before is None else ["out.txt"])
     assert before is None or path.read_text(encoding="utf-8") == before
 

@@ -198,15 +198,18 @@ def test_a_run_killed_twice_still_ends_alike(run: Run, whole_run: Run, tmp_path:
     assert resumed.epochs == whole.epochs
 
 
-@pytest.mark.parametrize("missing", ["trainer_state.json", "rng_state.pth"])
-def test_a_half_written_checkpoint_is_not_used(run: Run, whole_run: Run, tmp_path: Path, missing: str):
+@pytest.mark.parametrize("state", [None, "", "{"])
+def test_a_half_written_checkpoint_is_not_used(run: Run, whole_run: Run, tmp_path: Path, state: str | None):
+    """Its state file is what a checkpoint writes last."""
     expected, whole = whole_run()
     with pytest.raises(KilledError):
         run(tmp_path / "killed", kill_at=8)
     checkpoints = sorted((tmp_path / "killed").glob("checkpoint-*"))
     assert checkpoints
     for checkpoint in checkpoints:
-        (checkpoint / missing).unlink()
+        (checkpoint / "trainer_state.json").unlink()
+        if state is not None:
+            (checkpoint / "trainer_state.json").write_text(state, encoding="utf-8")
     found, resumed = run(tmp_path / "killed")
     assert_same_weights(found, expected)
     assert resumed.epochs == whole.epochs

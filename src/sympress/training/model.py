@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
@@ -84,7 +85,7 @@ def load_model(folder: Path) -> SymptomModel:
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         head = raw[_KEY]
         state = load_file(folder / "model.safetensors")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"{folder}: not a model that sympress saved ({type(error).__name__})") from error
     encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
     model = SymptomModel(encoder, head["symptoms"], head["pooling"])
