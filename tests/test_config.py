@@ -58,9 +58,16 @@ def test_what_is_given_wins():
 
 
 def test_a_text_window_of_zero_means_all_of_the_note():
-    assert StudyConfig(text_window=0).resolved().text_window is None
+    assert StudyConfig(text_window=0).resolved().text_window == 0
     assert StudyConfig(text_window=300).resolved().text_window == 300
-    assert StudyConfig(protocol="clinical").resolved().text_window is None
+    assert StudyConfig(protocol="clinical").resolved().text_window == 0
+
+
+@pytest.mark.parametrize(
+    "config", [StudyConfig(text_window=0), StudyConfig(protocol="clinical"), StudyConfig()]
+)
+def test_resolving_again_changes_nothing(config: StudyConfig):
+    assert config.resolved().resolved() == config.resolved()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

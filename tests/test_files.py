@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sympress.errors import SympressError
-from sympress.files import atomic_path, write_json, write_text
+from sympress.errors import InputError, SympressError
+from sympress.files import atomic_path, full_disk_explained, write_json, write_text
 
 
 def full(*_: Any, **__: Any) -> Any:
@@ -67,7 +68,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(
     }[place]
     with monkeypatch.context() as patch:
         patch.setattr(*target, full)
-        with pytest.raises(SympressError) as caught:
+        with pytest.raises(InputError) as caught:
             write_text(path, "new")
     assert str(caught.value) == (
         f"{path}: cannot be written (No space left on device); free space or choose another folder, "
@@ -80,7 +81,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(
 
 def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path):
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(SympressError) as caught:
+    with pytest.raises(InputError) as caught:
         write_text(tmp_path / "file" / "out.txt", "new")
     assert "cannot be written" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -90,3 +91,49 @@ def test_nan_is_refused_and_nothing_is_written(tmp_path: Path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "out.json", {"f1": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def told(folder: Path, error: Exception) -> str:
+    """What a user reads when a library raises `error` in the block."""
+    with pytest.raises(InputError) as caught, full_disk_explained(folder):
+        raise error
+    assert caught.value.__cause__ is error
+    return str(caught.value)
+
+
+def chained(cause: Exception) -> RuntimeError:
+    error = RuntimeError("unexpected pos 64 vs 0")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("Error while serializing: No space left on device (os error 28)"),
+        chained(OSError(errno.EDQUOT, "Disk quota exceeded")),
+    ],
+)
+def test_a_library_that_meets_a_full_disk_is_one_line(tmp_path: Path, error: Exception):
+    assert told(tmp_path, error) == (
+        f"{tmp_path}: cannot be written (No space left on device); free space or choose another folder, "
+        "then run the same command again"
+    )
+
+
+def test_a_library_that_does_not_say_why_is_asked_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        assert "No space left on device" in told(tmp_path / "not" / "there", RuntimeError("unexpected pos"))
+    error = RuntimeError("unexpected pos")
+    with pytest.raises(RuntimeError, match="unexpected pos"), full_disk_explained(tmp_path):
+        raise error  # there is room: something else is wrong, and is not hidden
+
+
+def test_an_error_of_ours_is_not_explained_again(tmp_path: Path):
+    with pytest.raises(SympressError, match="No space left for a class"), full_disk_explained(tmp_path):
+        raise SympressError("No space left for a class")

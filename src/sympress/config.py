@@ -32,7 +32,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "clinical": {
         "split": "patient",
         "rule": "earliest",
-        "text_window": None,
+        "text_window": 0,
         "lower": False,
         "balance": False,
         "max_tokens": 128,
@@ -65,7 +65,7 @@ class StudyConfig(BaseModel):
         labels: `lexicon` (rules), `coded` (by people), or `auto`: coded where the notes carry codes.
         lexicon: `paper` or a TSV or TOML file.
         rule: which lexicon match decides a topic: `first` of the lexicon, `earliest`, `most` mentioned.
-        text_window: characters of a note that are seen; None for all (`0` in a flag or file says all).
+        text_window: characters of a note that are seen; 0 for all of them.
         lower: lower-case the text.
         balance: down-sample every topic to the rarest.
         mask_placeholders: hide de-identification placeholders from the model.
@@ -149,8 +149,6 @@ class StudyConfig(BaseModel):
         defaults = PROTOCOLS[self.protocol] | ENCODERS.get(encoder, ENCODERS[""])
         given = {name: value for name, value in self.model_dump().items() if value is not None}
         values = self.model_dump() | defaults | given | {"encoder": encoder}
-        if values["text_window"] == 0:
-            values["text_window"] = None
         return StudyConfig.model_validate(values)
 
 

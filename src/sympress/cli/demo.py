@@ -10,7 +10,7 @@ import typer
 from sympress.cli.study import start
 from sympress.config import make_config
 
-_FULL = {"synthetic_notes": 1600, "epochs": 3, "max_tokens": 128, "text_window": 400}
+_FULL = {"synthetic_notes": 1600, "epochs": 2, "max_tokens": 96, "text_window": 300}
 _SMALLEST = {"synthetic_notes": 500, "epochs": 1, "max_tokens": 64, "text_window": 250, "resamples": 200}
 
 

@@ -140,7 +140,7 @@ def _topic_labels(config: StudyConfig, frame: pl.DataFrame, lexicon: Lexicon, so
         lexicon,
         top_k=config.top_k,
         rule=config.rule or "first",
-        text_window=config.text_window,
+        text_window=config.text_window or None,
         balance=bool(config.balance),
         mask=mask_placeholders if config.mask_placeholders else None,
         minimum_per_class=MINIMUM_PER_CLASS,

@@ -68,7 +68,7 @@ def make_bench(config: StudyConfig, data: StudyData, encoder: Encoder, run: RunF
         task=config.task,
         symptoms=list(data.labels.symptoms),
         max_tokens=token_limit(encoder, config.max_tokens or 256),
-        text_window=config.text_window,
+        text_window=config.text_window or None,
         lower=bool(config.lower),
         mask_placeholders=bool(config.mask_placeholders),
         pad_id=int(encoder.tokenizer.pad_token_id or 0),

@@ -28,7 +28,7 @@ def taylor_importance(
     """|sum over tokens of activation x gradient|, averaged over notes (Michel et al. 2019, eq. 2).
 
     That is the first-order estimate of how the loss changes when a head (or neuron) is removed. Squared
-    per note before averaging, as a diagonal Fisher estimate (Kwon et al. 2022, section 3.2).
+    per note before averaging, as a diagonal Fisher estimate (Kwon et al. 2022).
     """
     model.eval()
     family, width = family_of(model.encoder), head_width(model.encoder)
