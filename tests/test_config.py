@@ -40,7 +40,7 @@ def test_defaults_of_protocols_and_encoders_name_settings_that_are_open():
 
 def test_synthetic_notes_come_with_the_bundled_encoder_and_its_own_rates():
     config = StudyConfig().resolved()
-    assert (config.encoder, config.learning_rate, config.pooling) == ("bundled", 2e-4, "mean")
+    assert (config.encoder, config.learning_rate, config.pooling) == ("bundled", 2e-4, "maximum")
 
 
 def test_what_is_given_wins():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sympress.config import ENCODERS
 from sympress.errors import InputError
 from sympress.files import write_json
 from sympress.report.documents import documents, main, render_document
@@ -184,3 +185,18 @@ def test_the_command_names_the_document_that_is_wrong(root, capsys):
     (root / "README.md").write_text("<!-- sympress:table results/run.json -->\n", encoding="utf-8")
     assert main(root) == 2
     assert "README.md: line 1: table block is not closed" in capsys.readouterr().err
+
+
+def test_the_pooling_that_was_chosen_is_the_best_on_validation_notes():
+    """The table in docs/pooling.md says what the results files say, and the default follows from it."""
+    text = (ROOT / "docs" / "pooling.md").read_text(encoding="utf-8")
+    scores = {}
+    for pooling in ("maximum", "label", "mean", "cls"):
+        last = load_results(ROOT / "results" / f"pooling-{pooling}.json").strategies[0].epochs[-1]
+        auroc, f1 = last.quality.auroc.value, last.quality.f1.value
+        assert auroc is not None
+        assert f1 is not None
+        scores[pooling] = f1
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{pooling}`"))
+        assert [cell.strip(" *") for cell in row.split("|")[2:4]] == [f"{auroc:.3f}", f"{f1:.3f}"]
+    assert max(scores, key=scores.__getitem__) == ENCODERS["bundled"]["pooling"]

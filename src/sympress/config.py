@@ -47,7 +47,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 #: Where an encoder's own nature asks for other settings than the published ones (which are for
 #: BERT-base). The packaged MiniLM is narrow and was trained with mean pooling: it wants larger steps.
 ENCODERS: dict[str, dict[str, Any]] = {
-    "bundled": {"learning_rate": 2e-4, "head_rate_ratio": 10.0, "pooling": "mean"},
+    "bundled": {"learning_rate": 2e-4, "head_rate_ratio": 10.0, "pooling": "maximum"},
     "": {"learning_rate": 3e-5, "head_rate_ratio": 1.0, "pooling": "cls"},
 }
 

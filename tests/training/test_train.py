@@ -135,6 +135,8 @@ def test_a_tiny_bert_learns_a_plain_task(
     assert [epoch["epoch"] for epoch in log.epochs] == [1, 2, 3, 4, 5, 6]
     assert log.seconds > 0
     assert not model.training
+    with torch.inference_mode():  # no trace of mixed precision is left in the model
+        assert model(torch.ones(1, 4, dtype=torch.int64), torch.ones(1, 4)).dtype == torch.float32
     assert accuracy(predict_logits(model, held_out, 0))[0] == log.epochs[-1]["score"]
 
 
@@ -238,13 +240,13 @@ def test_select_best_restores_the_best_epoch(
     settings = replace(SETTINGS, select="best")
     model, log = run(tmp_path / "best", settings, score=score_by_epoch(scores))
     assert (log.best_epoch, log.best_score) == (best, scores[best - 1])
-    assert predict_logits(model, validation, 0)[0, 0] == log.epochs[best - 1]["first"]
+    assert predict_logits(model, validation, 0, mixed=True)[0, 0] == log.epochs[best - 1]["first"]
 
 
 def test_select_last_keeps_the_last_epoch(run: Run, validation: NoteDataset, tmp_path: Path):
     model, log = run(tmp_path / "last", score=score_by_epoch([1.0, 3.0, 2.0]))
     assert log.best_epoch == 2
-    assert predict_logits(model, validation, 0)[0, 0] == log.epochs[-1]["first"]
+    assert predict_logits(model, validation, 0, mixed=True)[0, 0] == log.epochs[-1]["first"]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

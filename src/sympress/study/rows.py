@@ -196,7 +196,7 @@ def _teacher_logits(bench: Bench, strategy: Strategy, seed: int) -> NDArray[np.f
         symptoms = len(bench.extractor.symptoms)
         teacher = build_model(bench.encoder.model, symptoms, bench.config.pooling or "cls", seed + 1000)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return predict_logits(teacher.to(device), bench.training, bench.pad_id)
+    return predict_logits(teacher.to(device), bench.training, bench.pad_id, mixed=True)
 
 
 def _score_epoch(bench: Bench, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sympress.training.data import Collate, NoteDataset
 from sympress.training.model import SymptomModel
+from sympress.training.precision import mixed_precision
 
 
 @torch.inference_mode()
 def predict_logits(
-    model: SymptomModel, notes: NoteDataset, pad_id: int, batch_size: int = 32
+    model: SymptomModel, notes: NoteDataset, pad_id: int, batch_size: int = 32, *, mixed: bool = False
 ) -> NDArray[np.float32]:
-    """Logits `(notes, K)` in the order of `notes`, on the device the model is on, without dropout."""
+    """Logits `(notes, K)` in the order of `notes`, on the device the model is on, without dropout.
+
+    `mixed` precision is several times faster where the device has it, and accurate to three digits.
+    """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -24,7 +30,8 @@ def predict_logits(
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         batch = collate([notes[int(row)] for row in rows])
-        logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+        with mixed_precision(device) if mixed else nullcontext():
+            logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
         result[rows] = logits.float().cpu().numpy()
     model.train(was_training)
     return result

@@ -25,6 +25,7 @@ from sympress.files import write_json
 from sympress.training.data import Collate, LengthGroupedSampler, NoteDataset
 from sympress.training.loss import Objective
 from sympress.training.model import SymptomModel
+from sympress.training.precision import has_bf16
 from sympress.training.predict import predict_logits
 
 
@@ -121,6 +122,7 @@ def train(
         if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
             trainer.remove_callback(callback)
     trainer.train(resume_from_checkpoint=_newest_checkpoint(folder))
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it stays in half precision
     if settings.select == "best" and (folder / "best.safetensors").is_file():
         model.load_state_dict(load_file(folder / "best.safetensors"))
     model.eval()
@@ -128,7 +130,8 @@ def train(
 
 
 def _arguments(settings: TrainSettings, folder: Path, notes: int) -> TrainingArguments:
-    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cuda, bf16 = device.type == "cuda", has_bf16(device)
     steps = math.ceil(notes / settings.batch_size)
     return TrainingArguments(
         output_dir=str(folder),
@@ -139,8 +142,9 @@ def _arguments(settings: TrainSettings, folder: Path, notes: int) -> TrainingArg
         lr_scheduler_type=settings.schedule,
         warmup_steps=round(settings.warmup_share * steps * settings.epochs),
         max_grad_norm=settings.clip_norm,
-        bf16=cuda and torch.cuda.is_bf16_supported(),
-        fp16=cuda and not torch.cuda.is_bf16_supported(),
+        use_cpu=bf16 and not cuda,
+        bf16=bf16,
+        fp16=cuda and not bf16,
         save_strategy="steps",
         save_steps=min(settings.save_steps, steps),
         save_total_limit=1,
@@ -180,7 +184,7 @@ class _NoteTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        logits = model(inputs["input_ids"], inputs["attention_mask"])
+        logits = model(inputs["input_ids"], inputs["attention_mask"]).float()
         loss = self._objective(logits, inputs["labels"], inputs.get("teacher_logits"))
         if not torch.isfinite(loss):
             raise SympressError("the training loss is no longer finite; lower --learning-rate")
@@ -189,7 +193,7 @@ class _NoteTrainer(Trainer):  # type: ignore[misc,unused-ignore]
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             self.optimizer = torch.optim.AdamW(
-                parameter_groups(self._trained, self._settings), lr=self._settings.learning_rate
+                parameter_groups(self._trained, self._settings), lr=self._settings.learning_rate, fused=True
             )
         return self.optimizer
 
@@ -264,7 +268,7 @@ class _Watcher(TrainerCallback):
         epoch = round(state.epoch or 0)
         if any(done["epoch"] == epoch for done in self.log.epochs):
             return  # resumed from the checkpoint that closed this epoch
-        score, description = self.score(predict_logits(self.model, self.validation, self.pad_id))
+        score, description = self.score(predict_logits(self.model, self.validation, self.pad_id, mixed=True))
         self.log.epochs.append({"epoch": epoch, "score": score, **description})
         if self.log.best_score is None or score > self.log.best_score:
             self.log.best_score, self.log.best_epoch = score, epoch

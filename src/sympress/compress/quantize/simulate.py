@@ -40,6 +40,7 @@ class FakeQuantLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name that nn.Linear uses
         """Map `(..., in)` to `(..., out)` with rounded operands."""
+        input = input.float()  # noqa: A001  mixed precision is too coarse to observe and round in
         if self.training:
             self._observe(input.detach())
         scale = ((self.high - self.low) / 127).clamp(min=1e-8)
