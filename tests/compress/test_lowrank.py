@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sympress.compress.arch import layer_linears
+from sympress.compress.lowrank.allocate import break_even_rank
 from sympress.compress.lowrank.factorize import (
-    break_even_rank,
     factorize_classifier_,
     factorize_encoder_,
     factorize_linear,
-    truncated_svd,
 )
+from sympress.compress.lowrank.svd import truncated_svd
 from sympress.compress.strategies import STRATEGIES
 from sympress.config import StudyConfig
 from sympress.errors import InputError
@@ -85,6 +85,26 @@ def test_a_rank_out_of_range_is_refused(rank: int):
     assert str(caught.value) == f"rank {rank} is outside 1..7 of a 24x7 layer"
 
 
+@pytest.mark.parametrize("rank", [0, 33])
+def test_a_rank_that_no_layer_can_have_is_refused(rank: int, make_encoder: Callable):
+    model = build_model(make_encoder("bert"), 3, "cls", seed=0)
+    with pytest.raises(InputError) as caught:
+        factorize_encoder_(model, rank)
+    assert str(caught.value) == (
+        f"rank {rank} is outside 1..32; 32 is the full rank of the largest linear layer"
+    )
+
+
+def test_a_factorized_model_is_not_factorized_again(make_encoder: Callable):
+    model = build_model(make_encoder("bert"), 3, "cls", seed=0)
+    factorize_encoder_(model, 4)
+    with pytest.raises(InputError) as caught:
+        factorize_encoder_(model, 2)
+    assert str(caught.value) == (
+        "encoder.layer.0.attention.self.query is already factorized; use low rank once, on whole layers"
+    )
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_layer_is_factorized_where_the_rank_pays(family: str, make_encoder: Callable):
     model = build_model(make_encoder(family), 3, "cls", seed=0)
@@ -93,6 +113,7 @@ def test_every_layer_is_factorized_where_the_rank_pays(family: str, make_encoder
     done = factorize_encoder_(model, 4)
     assert list(done.factorized) == names
     assert done.left_whole == ()
+    assert done.ranks == (4,) * len(names)
     assert all(isinstance(model.encoder.get_submodule(name), LowRankLinear) for name in names)
     assert weights_of(model.encoder) < before
 

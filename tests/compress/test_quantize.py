@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -9,20 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sympress.compress.quantize.dynamic import cpu_has_vnni, quantize_onnx
+from sympress.compress.quantize.dynamic import cpu_has_vnni, linear_nodes, quantize_onnx
+from sympress.compress.quantize.embeddings import embedding_lookups
 from sympress.compress.quantize.simulate import (
     FakeQuantLinear,
     fake_quantize,
     settle_weights_,
     simulate_int8_,
 )
+from sympress.compress.quantize.weightonly import quantize_weights_only
 from sympress.deploy.export import export_onnx, parity
+from sympress.errors import InputError
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
 
 IDS = torch.tensor([[2, 7, 9, 11, 12, 30, 3], [2, 8, 3, 0, 0, 0, 0]])
@@ -185,10 +190,81 @@ def test_seven_bits_are_used_where_the_range_is_reduced(exported: tuple[SymptomM
     largest = [
         np.abs(onnx.numpy_helper.to_array(tensor).astype(int)).max()
         for tensor in onnx.load(target).graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
+        if tensor.data_type == onnx.TensorProto.INT8
+        and len(tensor.dims) == 2
+        and "embeddings" not in tensor.name  # those are never multiplied in integers
     ]
     assert largest
     assert max(largest) <= 64
+
+
+def test_word_and_position_tables_are_found(exported: tuple[SymptomModel, Path]):
+    found = embedding_lookups(onnx.load(exported[1]))
+    assert sorted(name.split(".")[-2] for name in found) == ["position_embeddings", "word_embeddings"]
+
+
+def test_layers_kept_in_float_are_float_and_the_rest_is_not(
+    exported: tuple[SymptomModel, Path], tmp_path: Path
+):
+    source, target = exported[1], tmp_path / "int8.onnx"
+    names = linear_nodes(onnx.load(source))
+    kept = [names[2], names[-1]]  # a MatMul of the encoder and the head's Gemm
+    quantize_onnx(source, target, reduce_range=True, keep_float=kept)
+    model = onnx.load(target)
+    assert sorted(node.removesuffix("_MatMul") for node in linear_nodes(model)) == sorted(kept)
+    assert sum(node.op_type == "MatMulInteger" for node in model.graph.node) == len(names) - 2
+
+
+def test_all_layers_can_be_kept_in_float(
+    exported: tuple[SymptomModel, Path], tmp_path: Path, token_ids: list[np.ndarray]
+):
+    model, source = exported
+    names = linear_nodes(onnx.load(source))
+    quantize_onnx(source, tmp_path / "t.onnx", reduce_range=True, keep_float=names)
+    assert linear_nodes(onnx.load(tmp_path / "t.onnx")) == names
+    assert 0 < parity(model, tmp_path / "t.onnx", token_ids) < 0.05  # the embeddings alone are rounded
+
+
+def test_a_layer_that_does_not_exist_cannot_be_kept(exported: tuple[SymptomModel, Path], tmp_path: Path):
+    with pytest.raises(InputError, match=r"^keep_float names 'nothing', which is no linear node"):
+        quantize_onnx(exported[1], tmp_path / "t.onnx", reduce_range=True, keep_float=["nothing"])
+
+
+def test_the_exporters_notes_are_left_out_and_the_shapes_stay(
+    exported: tuple[SymptomModel, Path], tmp_path: Path
+):
+    target = tmp_path / "int8.onnx"
+    quantize_onnx(exported[1], target, reduce_range=True)
+    graph = onnx.load(target).graph
+    assert not [node.name for node in graph.node if node.metadata_props or node.doc_string]
+    assert "layer_norm" in {value.name for value in graph.value_info}
+    assert target.stat().st_size < 70_000  # 35 thousand weights
+
+
+def test_the_root_logger_is_left_as_it_was(exported: tuple[SymptomModel, Path], tmp_path: Path):
+    root = logging.getLogger()
+    before = root.level, list(root.handlers), root.manager.disable
+    quantize_weights_only(exported[1], tmp_path / "t.onnx")
+    assert (root.level, root.handlers, root.manager.disable) == before
+
+
+def test_a_worst_case_sum_does_not_saturate_in_seven_bits(tmp_path: Path):
+    # every product is the largest there is: 255 x 127, twice, is beyond 16 bits; 255 x 64, twice, is not
+    weight = np.ones((64, 8), dtype=np.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"], "product")],
+        "worst",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["rows", 64])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["rows", 8])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    opset = [onnx.helper.make_opsetid("", 20)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "float.onnx")
+    quantize_onnx(tmp_path / "float.onnx", tmp_path / "int8.onnx", reduce_range=True)
+    session = onnxruntime.InferenceSession(tmp_path / "int8.onnx", providers=["CPUExecutionProvider"])
+    values = np.random.default_rng(0).uniform(0.9, 1.0, size=(16, 64)).astype(np.float32)
+    error = np.abs(session.run(None, {"x": values})[0] - values @ weight)
+    assert error.max() <= 64 * values.max() / 255 / 2 * 1.001  # half a step for each of the 64 inputs
 
 
 @pytest.mark.parametrize(("flags", "expected"), [("flags: avx2 avx512_vnni", True), ("flags: avx2", False)])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sympress.compress.arch import family_of, layers_of
-from sympress.compress.distill.student import spread_layers, student_of
+from sympress.compress.distill.student import choose_layers, spread_layers, student_of, uniform_map
 from sympress.errors import InputError
 from sympress.training.model import build_model, load_model, save_model
 
@@ -54,6 +54,52 @@ def test_an_impossible_student_is_refused(kept: int):
     with pytest.raises(InputError) as caught:
         spread_layers(2, kept)
     assert str(caught.value) == f"a student of {kept} layers cannot be taken from a teacher of 2"
+
+
+@pytest.mark.parametrize(
+    ("kept", "choice", "expected"),
+    [
+        (3, "spread", (0, 3, 5)),
+        (3, "first", (0, 1, 2)),
+        (3, "last", (3, 4, 5)),
+        ((1, 4), "spread", (1, 4)),
+        ([5], "first", (5,)),
+    ],
+)
+def test_layers_are_chosen_by_rule_or_by_index(kept: object, choice: str, expected: tuple[int, ...]):
+    assert choose_layers(6, kept, choice) == expected
+
+
+@pytest.mark.parametrize("kept", [(), (1, 1), (4, 1), (-1, 2), (0, 6)])
+def test_impossible_indices_are_refused(kept: tuple[int, ...]):
+    with pytest.raises(InputError) as caught:
+        choose_layers(6, kept)
+    assert str(caught.value) == f"student layers {list(kept)} must ascend and lie within 0..5"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        (3, 6, (1, 3, 5)),
+        (4, 12, (2, 5, 8, 11)),
+        (1, 6, (5,)),
+        (2, 2, (0, 1)),
+        (2, 3, (1, 2)),
+        (4, 6, (1, 2, 4, 5)),
+    ],
+)
+def test_the_layer_map_is_even_and_ends_at_the_last(ours: int, theirs: int, expected: tuple[int, ...]):
+    assert uniform_map(ours, theirs) == expected
+
+
+@pytest.mark.parametrize("choice", ["first", "last"])
+def test_a_student_holds_the_layers_of_its_choice(choice: str, make_encoder: Callable):
+    teacher = build_model(make_encoder("bert"), 3, "cls", seed=0)
+    index = 0 if choice == "first" else 1
+    for student in (student_of(teacher, 1, choice), student_of(teacher, [index])):
+        (found,), layer = layers_of(student.encoder), layers_of(teacher.encoder)[index]
+        for ours, theirs in zip(found.parameters(), layer.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

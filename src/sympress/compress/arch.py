@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -18,6 +18,15 @@ class Family:
     `queries_keys_values` holds three names, or one where the three share a matrix (ModernBERT). `gated`
     feed-forward layers produce twice the neurons: values, then gates. DeBERTa's heads are tied to its
     relative positions and are never removed: its `queries_keys_values` is empty.
+
+    `relation_inputs` are the linears whose outputs are queries, keys and values, for looking on (one where
+    the three share a matrix). `embeddings` (from the encoder) are the tables whose rows are added up to a
+    token's first state, words first; an encoder may lack some. `neurons_setting` is the config's name for
+    the number of neurons.
+
+    A `pre_norm` layer normalises the inputs of its two halves, the others their sums.
+
+    Where `positions_follow_padding`, a note's positions are counted from the id of the padding token.
     """
 
     layers: str
@@ -25,7 +34,12 @@ class Family:
     attention_output: str
     neurons_in: str
     neurons_out: str
+    relation_inputs: tuple[str, ...]
+    embeddings: tuple[str, ...]
+    neurons_setting: str = "intermediate_size"
     gated: bool = False
+    pre_norm: bool = False
+    positions_follow_padding: bool = False
 
 
 _BERT = Family(
@@ -34,11 +48,17 @@ _BERT = Family(
     attention_output="attention.output.dense",
     neurons_in="intermediate.dense",
     neurons_out="output.dense",
+    relation_inputs=("attention.self.query", "attention.self.key", "attention.self.value"),
+    embeddings=(
+        "embeddings.word_embeddings",
+        "embeddings.position_embeddings",
+        "embeddings.token_type_embeddings",
+    ),
 )
 FAMILIES: dict[str, Family] = {
     "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
+    "roberta": replace(_BERT, positions_follow_padding=True),
+    "xlm-roberta": replace(_BERT, positions_follow_padding=True),
     "electra": _BERT,
     "distilbert": Family(
         layers="transformer.layer",
@@ -46,6 +66,9 @@ FAMILIES: dict[str, Family] = {
         attention_output="attention.out_lin",
         neurons_in="ffn.lin1",
         neurons_out="ffn.lin2",
+        relation_inputs=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+        embeddings=("embeddings.word_embeddings", "embeddings.position_embeddings"),
+        neurons_setting="hidden_dim",
     ),
     "modernbert": Family(
         layers="layers",
@@ -54,6 +77,9 @@ FAMILIES: dict[str, Family] = {
         neurons_in="mlp.Wi",
         neurons_out="mlp.Wo",
         gated=True,
+        pre_norm=True,
+        relation_inputs=("attn.Wqkv",),
+        embeddings=("embeddings.tok_embeddings",),
     ),
     "deberta-v2": Family(
         layers="encoder.layer",
@@ -61,6 +87,12 @@ FAMILIES: dict[str, Family] = {
         attention_output="attention.output.dense",
         neurons_in="intermediate.dense",
         neurons_out="output.dense",
+        relation_inputs=("attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"),
+        embeddings=(
+            "embeddings.word_embeddings",
+            "embeddings.position_embeddings",
+            "embeddings.token_type_embeddings",
+        ),
     ),
 }
 
@@ -106,3 +138,27 @@ def layer_linears(encoder: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
 def head_width(encoder: PreTrainedModel) -> int:
     """Channels of one attention head; unchanged by removing heads."""
     return int(encoder.config.hidden_size) // int(encoder.config.num_attention_heads)
+
+
+def removes_heads(family: Family) -> bool:
+    """True where heads can be removed: nothing but the layers' shapes says how many there are."""
+    return bool(family.queries_keys_values)
+
+
+def tell_hidden_size_(encoder: PreTrainedModel, hidden: int) -> None:
+    """Write a smaller hidden size into the config, with as many heads as keep a head's width true.
+
+    Raises:
+        InputError: `hidden` is no multiple of a head's width, or is ELECTRA's embedding width, at which it
+            would lose the projection of its embeddings.
+    """
+    config, width, whole = encoder.config, head_width(encoder), int(encoder.config.hidden_size)
+    if hidden < width or hidden % width:
+        raise InputError(f"hidden={hidden} must be a multiple of the width of a head, which is {width}")
+    embedding = getattr(config, "embedding_size", None)
+    if embedding == hidden != whole:
+        raise InputError(f"hidden={hidden} is the width of the embeddings, which are projected; take another")
+    if embedding == whole:
+        config.embedding_size = hidden
+    config.num_attention_heads = hidden // width
+    config.hidden_size = hidden

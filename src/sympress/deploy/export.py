@@ -8,11 +8,13 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sympress.compress.quantize.dynamic import write_bare
 from sympress.errors import SympressError
 from sympress.training.model import SymptomModel
 
@@ -63,6 +65,7 @@ def export_onnx(model: SymptomModel, path: Path) -> None:
                 external_data=False,
                 verbose=False,
             )
+        write_bare(onnx.load(path), path)
     finally:
         quiet.setLevel(level)
         model.encoder.set_attn_implementation(attention)

@@ -45,17 +45,22 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_t
 
 
 class NoteDataset(Dataset[dict[str, Tensor]]):
-    """Encoded notes with their targets `(K,)` and, for distillation, the teacher's logits `(K,)`."""
+    """Encoded notes with their targets `(K,)` and, for distillation, the teacher's logits `(K,)`.
+
+    `labelled` `(notes,)` is False for notes whose targets mean nothing: those that only the teacher judged.
+    """
 
     def __init__(
         self,
         notes: EncodedNotes,
         targets: NDArray[np.uint8],
         teacher_logits: NDArray[np.float32] | None = None,
+        labelled: NDArray[np.bool_] | None = None,
     ) -> None:
         self.notes = notes
         self.targets = torch.from_numpy(targets.astype(np.float32))
         self.teacher_logits = None if teacher_logits is None else torch.from_numpy(teacher_logits)
+        self.labelled = None if labelled is None else torch.from_numpy(labelled.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.notes.ids)
@@ -64,6 +69,8 @@ class NoteDataset(Dataset[dict[str, Tensor]]):
         item = {"input_ids": torch.from_numpy(self.notes.ids[index]), "labels": self.targets[index]}
         if self.teacher_logits is not None:
             item["teacher_logits"] = self.teacher_logits[index]
+        if self.labelled is not None:
+            item["labelled"] = self.labelled[index]
         return item
 
     def with_teacher(self, logits: NDArray[np.float32]) -> NoteDataset:
@@ -78,7 +85,7 @@ class Collate:
     pad_id: int
 
     def __call__(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Return `input_ids` and `attention_mask` `(batch, tokens)`, `labels` (and logits) `(batch, K)`."""
+        """Return `input_ids` and `attention_mask` `(batch, tokens)` and whatever else the notes carry."""
         ids = [item["input_ids"] for item in items]
         batch = {
             "input_ids": torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=self.pad_id),
@@ -86,7 +93,7 @@ class Collate:
                 [torch.ones_like(note) for note in ids], batch_first=True
             ),
         }
-        for key in ("labels", "teacher_logits"):
+        for key in ("labels", "teacher_logits", "labelled"):
             if key in items[0]:
                 batch[key] = torch.stack([item[key] for item in items])
         return batch

@@ -113,9 +113,28 @@ class LowRankLinear(nn.Module):
         return result
 
 
+class LowRankEmbedding(nn.Module):
+    """Two factors in place of one embedding: `ids -> second(first(ids))`, `(rows, r)` and `(r, width)`."""
+
+    def __init__(self, rows: int, rank: int, width: int, *, padding_idx: int | None) -> None:
+        super().__init__()
+        self.first = nn.Embedding(rows, rank, padding_idx=padding_idx)
+        self.second = nn.Linear(rank, width, bias=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map ids `(...)` to `(..., width)`."""
+        result: Tensor = self.second(self.first(ids))
+        return result
+
+
 def fit_shapes_(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Replace the linear layers of `model` whose shape or factorization differs from `state`."""
+    """Replace the layers of `model` whose shape or factorization differs from `state`."""
     for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Embedding) and f"{name}.first.weight" in state:
+            rows, rank = state[f"{name}.first.weight"].shape
+            width = state[f"{name}.second.weight"].shape[0]
+            embedding = LowRankEmbedding(rows, rank, width, padding_idx=module.padding_idx)
+            replace_module_(model, name, embedding)
         if not isinstance(module, nn.Linear):
             continue
         if f"{name}.first.weight" in state:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -58,6 +58,8 @@ class EpochLog:
 
 #: Validation logits `(notes, K)` -> (score to select by, anything JSON that describes the epoch).
 Scorer = Callable[[NDArray[np.float32]], tuple[float, dict[str, Any]]]
+#: (model in training, batch on its device) -> scalar loss; for what needs more than the logits.
+BatchLoss = Callable[[SymptomModel, dict[str, Tensor]], Tensor]
 #: Called after each step with (steps done, steps in all).
 Progress = Callable[[int, int], None]
 
@@ -70,8 +72,9 @@ def train(
     folder: Path,
     *,
     pad_id: int,
-    objective: Objective,
     score: Scorer,
+    objective: Objective | None = None,
+    batch_loss: BatchLoss | None = None,
     after_step: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> EpochLog:
@@ -87,14 +90,17 @@ def train(
         settings: rates, epochs, seed.
         folder: for checkpoints; removed by the caller once the result is stored elsewhere.
         pad_id: the tokenizer's padding id.
-        objective: what to minimise.
         score: judges validation logits.
+        objective: what to minimise, from the logits; or
+        batch_loss: what to minimise, from model and batch. Exactly one of the two is given.
         after_step: called after each optimizer step, e.g. to put masks back on.
         progress: called after each step.
 
     Raises:
         SympressError: the loss became infinite or not a number.
     """
+    if (objective is None) == (batch_loss is None):
+        raise ValueError("give objective or batch_loss, not both")
     folder.mkdir(parents=True, exist_ok=True)
     log = _read_log(folder)
     watcher = _Watcher(
@@ -114,7 +120,7 @@ def train(
         train_dataset=training,
         data_collator=Collate(pad_id),
         callbacks=[watcher],
-        objective=objective,
+        batch_loss=batch_loss or from_logits(objective),
         sampler=LengthGroupedSampler(training.notes.lengths, settings.batch_size, settings.seed),
         settings=settings,
     )
@@ -165,14 +171,14 @@ class _NoteTrainer(Trainer):  # type: ignore[misc,unused-ignore]
     def __init__(
         self,
         *,
-        objective: Objective,
+        batch_loss: BatchLoss,
         sampler: LengthGroupedSampler,
         settings: TrainSettings,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         self._trained: nn.Module = arguments["model"]
-        self._objective, self._sampler, self._settings = objective, sampler, settings
+        self._batch_loss, self._sampler, self._settings = batch_loss, sampler, settings
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
         return self._sampler
@@ -184,11 +190,10 @@ class _NoteTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        logits = model(inputs["input_ids"], inputs["attention_mask"]).float()
-        loss = self._objective(logits, inputs["labels"], inputs.get("teacher_logits"))
+        loss = self._batch_loss(cast("SymptomModel", model), inputs)
         if not torch.isfinite(loss):
             raise SympressError("the training loss is no longer finite; lower --learning-rate")
-        return (loss, {"logits": logits}) if return_outputs else loss
+        return (loss, {}) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -198,12 +203,28 @@ class _NoteTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         return self.optimizer
 
 
+def from_logits(objective: Objective | None) -> BatchLoss:
+    """The loss of a batch that depends on the logits alone."""
+    if objective is None:
+        raise ValueError("an objective is needed")
+
+    def loss(model: SymptomModel, batch: dict[str, Tensor]) -> Tensor:
+        logits = model(batch["input_ids"], batch["attention_mask"]).float()
+        return objective(logits, batch["labels"], batch.get("teacher_logits"))
+
+    return loss
+
+
 def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
-    """AdamW groups: encoder and head, each with and without weight decay (biases and norms have none)."""
+    """AdamW groups: what is pretrained and what is fresh (the head), with weight decay and without.
+
+    Biases and norms have none.
+    """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith("head."), parameter.ndim >= 2), []).append(parameter)
+            fresh = name.startswith(("head.", "projections."))
+            groups.setdefault((fresh, parameter.ndim >= 2), []).append(parameter)
     return [
         {
             "params": parameters,

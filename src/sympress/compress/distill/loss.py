@@ -1,6 +1,8 @@
-"""Soft targets: a student imitates a teacher's probabilities (Hinton, Vinyals, Dean 2015, section 2)."""
+"""What a student imitates: a teacher's probabilities (Hinton, Vinyals, Dean 2015) and its states."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -46,3 +48,34 @@ def distillation_objective(task: Task, *, temperature: float, alpha: float) -> O
         return alpha * soft + (1 - alpha) * label_loss(logits, targets, None)
 
     return objective
+
+
+def hidden_loss(
+    student: Sequence[Tensor], teacher: Sequence[Tensor], attention_mask: Tensor, *, normalised: bool = False
+) -> Tensor:
+    """How far a student's states are from its teacher's over real tokens; 0 when they are equal.
+
+    The mean squared difference (Jiao et al. 2020, TinyBERT, eq. 8) or, `normalised`, the squared distance
+    of the states scaled to length 1, within 0..4 (Sun et al. 2019, PKD, eq. 7; they take the first token
+    only, we take every one). Both papers add up the layers; we average, so that a weight means the same
+    at any depth.
+
+    Args:
+        student: one `(batch, tokens, width)` a layer, already projected to the teacher's width.
+        teacher: the states to reach, in the same order and of the same shapes.
+        attention_mask: `(batch, tokens)`, 0 for padding, which has no influence.
+        normalised: compare directions alone.
+    """
+    real = attention_mask.bool()
+    gaps = [
+        _states_gap(ours[real].float(), theirs[real].float(), normalised=normalised)
+        for ours, theirs in zip(student, teacher, strict=True)
+    ]
+    return torch.stack(gaps).mean()
+
+
+def _states_gap(student: Tensor, teacher: Tensor, *, normalised: bool) -> Tensor:
+    if normalised:
+        difference = functional.normalize(student, dim=-1) - functional.normalize(teacher, dim=-1)
+        return difference.square().sum(-1).mean()
+    return functional.mse_loss(student, teacher)

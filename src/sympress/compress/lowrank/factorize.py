@@ -1,31 +1,112 @@
-"""Factorize linear layers: W ~ second @ first, the best rank-r approximation (Eckart & Young 1936)."""
+"""Replace linear layers by two factors, wherever that saves weights."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from sympress.compress.arch import layer_linears
-from sympress.errors import InputError
+from sympress.compress.lowrank.allocate import RankChoice, Spectrum, check_rank, choose_ranks
+from sympress.compress.lowrank.statistics import Statistics
+from sympress.compress.lowrank.svd import decompose, factors_of, truncated_svd
+from sympress.errors import InputError, nearest
 from sympress.training.model import LowRankLinear, SymptomModel, replace_module_
 
-
-def break_even_rank(in_features: int, out_features: int) -> int:
-    """The largest rank whose two factors hold fewer weights than the matrix: r (in + out) < in x out."""
-    return (in_features * out_features - 1) // (in_features + out_features)
+Method = Literal["svd", "activation", "fisher"]
+METHODS: tuple[Method, ...] = ("svd", "activation", "fisher")
 
 
-def truncated_svd(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Factors `(rank, in)` and `(out, rank)` whose product is the best rank-`rank` fit of `(out, in)`."""
-    left, values, right = torch.linalg.svd(weight.double(), full_matrices=False)
-    root = values[:rank].sqrt()
-    return (root[:, None] * right[:rank]).to(weight.dtype), (left[:, :rank] * root).to(weight.dtype)
+@dataclass(frozen=True)
+class Factorization:
+    """What was done: layers factorized and, in the same order, their ranks; layers left whole."""
+
+    factorized: tuple[str, ...]
+    left_whole: tuple[str, ...]
+    ranks: tuple[int, ...]
 
 
-def factorize_linear(linear: nn.Linear, rank: int) -> LowRankLinear:
-    """Two factors in place of `linear`; exact when `rank` is full.
+def lowrank_(
+    model: SymptomModel,
+    *,
+    method: Method = "svd",
+    rank: int | None = None,
+    energy: float | None = None,
+    keep: float | None = None,
+    statistics: Statistics | None = None,
+) -> Factorization:
+    """Factorize the linear layers of the transformer layers; those in which it saves nothing stay whole.
+
+    Args:
+        model: changed in place. Heads and neurons may have been removed from it before.
+        method: what the error is measured on: `svd` the weights; `activation` the layers' outputs over the
+            calibration notes; `fisher` the weights times their inputs' importance to the loss.
+        rank: see `RankChoice`, of which exactly one must be given; so for `energy` (of the weighted matrix)
+            and `keep`.
+        energy: above 0, at most 1.
+        keep: above 0, at most 1.
+        statistics: of this very model, from `activation_statistics` or `fisher_statistics`; not for `svd`.
+
+    Raises:
+        InputError: a setting is out of range, a layer is factorized already, or `statistics` are missing or
+            made for another method or for layers of another size.
+    """
+    choice = RankChoice(rank, energy, keep)
+    linears = _whole_linears(model)
+    if rank is not None:
+        check_rank(rank, max(min(it.weight.shape) for it in linears.values()), "the largest linear layer")
+    moments = _moments(method, statistics, linears)
+    parts = {name: decompose(linear.weight.data, moments.get(name)) for name, linear in linears.items()}
+    spectra = {
+        name: Spectrum(linears[name].out_features, linears[name].in_features, part.values)
+        for name, part in parts.items()
+    }
+    chosen = choose_ranks(spectra, choice)
+    used = {name: layer_rank for name, layer_rank in chosen.items() if layer_rank is not None}
+    for name, layer_rank in used.items():
+        first, second = factors_of(linears[name].weight.data, parts[name], layer_rank)
+        replace_module_(model.encoder, name, _low_rank(linears[name], first, second))
+    whole = tuple(name for name in linears if name not in used)
+    return Factorization(tuple(used), whole, tuple(used.values()))
+
+
+def _whole_linears(model: SymptomModel) -> dict[str, nn.Linear]:
+    for name, module in model.encoder.named_modules():
+        if isinstance(module, LowRankLinear):
+            raise InputError(f"{name} is already factorized; use low rank once, on whole layers")
+    return dict(layer_linears(model.encoder))
+
+
+def _moments(
+    method: Method, statistics: Statistics | None, linears: Mapping[str, nn.Linear]
+) -> Mapping[str, Tensor]:
+    """How much each layer's inputs count; empty for plain SVD."""
+    if method not in METHODS:
+        known = ", ".join(METHODS)
+        raise InputError(f"low-rank method {method!r} is not one of {known}{nearest(method, METHODS)}")
+    if method == "svd":
+        return {}
+    if statistics is None or statistics.method != method:
+        raise InputError(f"low rank by {method!r} needs {method} statistics of calibration notes")
+    for name, linear in linears.items():
+        width = len(statistics.moments[name]) if name in statistics.moments else 0
+        if width != linear.in_features:
+            raise InputError(
+                f"{name} takes {linear.in_features} inputs but its statistics have {width}; "
+                "collect them from the model as it is now"
+            )
+    return statistics.moments
+
+
+def factorize_encoder_(model: SymptomModel, rank: int) -> Factorization:
+    """Factorize every linear layer of the transformer layers in which `rank` saves weights, by plain SVD."""
+    return lowrank_(model, method="svd", rank=rank)
+
+
+def factorize_linear(linear: nn.Linear, rank: int, moment: Tensor | None = None) -> LowRankLinear:
+    """Two factors in place of `linear`; exact when `rank` is full. For `moment` see `decompose`.
 
     Raises:
         InputError: `rank` is below 1 or above the full rank.
@@ -35,33 +116,15 @@ def factorize_linear(linear: nn.Linear, rank: int) -> LowRankLinear:
         raise InputError(
             f"rank {rank} is outside 1..{full} of a {linear.out_features}x{linear.in_features} layer"
         )
-    factors = LowRankLinear(linear.in_features, rank, linear.out_features, bias=linear.bias is not None)
-    first, second = truncated_svd(linear.weight.data, rank)
-    factors.first.weight.data, factors.second.weight.data = first.contiguous(), second.contiguous()
+    return _low_rank(linear, *truncated_svd(linear.weight.data, rank, moment))
+
+
+def _low_rank(linear: nn.Linear, first: Tensor, second: Tensor) -> LowRankLinear:
+    factors = LowRankLinear(linear.in_features, len(first), linear.out_features, bias=linear.bias is not None)
+    factors.first.weight.data, factors.second.weight.data = first, second
     if linear.bias is not None:
         factors.second.bias.data = linear.bias.data.clone()
     return factors
-
-
-@dataclass(frozen=True)
-class Factorization:
-    """What was done: layers factorized, layers left whole because the rank does not pay there."""
-
-    factorized: tuple[str, ...]
-    left_whole: tuple[str, ...]
-
-
-def factorize_encoder_(model: SymptomModel, rank: int) -> Factorization:
-    """Factorize every linear layer of the transformer layers in which `rank` saves weights."""
-    done: list[str] = []
-    left: list[str] = []
-    for name, linear in list(layer_linears(model.encoder)):
-        if rank > break_even_rank(linear.in_features, linear.out_features):
-            left.append(name)
-            continue
-        replace_module_(model.encoder, name, factorize_linear(linear, rank))
-        done.append(name)
-    return Factorization(tuple(done), tuple(left))
 
 
 def factorize_classifier_(model: SymptomModel, rank: int) -> int:

@@ -24,12 +24,15 @@ def magnitude_masks(model: SymptomModel, masked_share: float) -> dict[str, Tenso
     masks = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
-            weight = module.weight.data
-            masked = round(masked_share * weight.numel())
-            mask = torch.ones(weight.numel(), dtype=torch.bool)
-            mask[weight.abs().flatten().argsort(stable=True)[:masked]] = False
-            masks[name] = mask.view_as(weight)
+            masks[name] = smallest_masked(module.weight.data.abs(), masked_share)
     return masks
+
+
+def smallest_masked(scores: Tensor, masked_share: float) -> Tensor:
+    """A boolean mask like `scores`, False for the share of the lowest, exactly; of equals the first."""
+    mask = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
+    mask[scores.flatten().argsort(stable=True)[: round(masked_share * scores.numel())]] = False
+    return mask.view_as(scores)
 
 
 def apply_masks_(model: SymptomModel, masks: dict[str, Tensor]) -> None:

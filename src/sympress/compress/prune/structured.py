@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sympress.compress.arch import Family, family_of, head_width, layers_of
+from sympress.compress.arch import Family, family_of, head_width, layers_of, removes_heads
 from sympress.compress.prune.importance import Importance
 from sympress.errors import InputError
 from sympress.training.model import SymptomModel
@@ -49,33 +49,38 @@ def remove_(model: SymptomModel, kept: Kept) -> None:
     """Remove from `model` everything but `kept`: outputs equal those with the rest masked to zero."""
     family, width = family_of(model.encoder), head_width(model.encoder)
     for layer, heads, neurons in zip(layers_of(model.encoder), kept.heads, kept.neurons, strict=True):
-        if family.queries_keys_values:
+        if removes_heads(family):
             _remove_heads_(layer, family, heads, width)
         _remove_neurons_(layer, family, neurons)
 
 
 def _remove_heads_(layer: nn.Module, family: Family, heads: Sequence[int], width: int) -> None:
-    output = _linear(layer, family.attention_output)
+    output = whole_linear(layer, family.attention_output)
     channels = torch.cat([torch.arange(head * width, (head + 1) * width) for head in heads])
     total = output.in_features
     for name in family.queries_keys_values:
-        shares = _linear(layer, name).out_features // total  # 3 where one matrix makes all three
+        shares = whole_linear(layer, name).out_features // total  # 3 where one matrix makes all three
         rows = torch.cat([channels + part * total for part in range(shares)])
-        keep_outputs_(_linear(layer, name), rows)
+        keep_outputs_(whole_linear(layer, name), rows)
     keep_inputs_(output, channels)
 
 
 def _remove_neurons_(layer: nn.Module, family: Family, neurons: Sequence[int]) -> None:
     rows = torch.tensor(neurons)
-    output = _linear(layer, family.neurons_out)
+    output = whole_linear(layer, family.neurons_out)
     total = output.in_features
     keep_outputs_(
-        _linear(layer, family.neurons_in), torch.cat([rows, rows + total]) if family.gated else rows
+        whole_linear(layer, family.neurons_in), torch.cat([rows, rows + total]) if family.gated else rows
     )
     keep_inputs_(output, rows)
 
 
-def _linear(layer: nn.Module, name: str) -> nn.Linear:
+def whole_linear(layer: nn.Module, name: str) -> nn.Linear:
+    """The linear layer `name` of `layer`.
+
+    Raises:
+        InputError: it is factorized.
+    """
     module = layer.get_submodule(name)
     if not isinstance(module, nn.Linear):
         raise InputError(f"{name} is already factorized; remove heads and neurons before low rank")

@@ -1,0 +1,125 @@
+"""Any Hugging Face classifier as a teacher, its labels put in the order of the student's symptoms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.utils import logging as transformers_logging
+
+from sympress.errors import InputError
+
+
+class ClassifierTeacher(nn.Module):
+    """A fine-tuned sequence classifier that answers with one logit a symptom, in the student's order.
+
+    Attributes:
+        model: the classifier.
+        tokenizer: the classifier's own. Where it is not the student's, encode the texts with it and store
+            the logits (`teachers.teacher_logits`): the two then need not share word pieces.
+        order: `(K,)`, which of the classifier's logits belongs to each symptom.
+    """
+
+    order: Tensor
+
+    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, order: Sequence[int]) -> None:
+        super().__init__()
+        self.model, self.tokenizer = model, tokenizer
+        self.register_buffer("order", torch.tensor(order, dtype=torch.int64))
+
+    @property
+    def symptoms(self) -> int:
+        """How many symptoms it tells apart."""
+        return len(self.order)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits of shape `(batch, symptoms)`."""
+        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits[:, self.order]
+
+
+def load_classifier_teacher(name: str, symptoms: Sequence[str]) -> ClassifierTeacher:
+    """Load a folder in Hugging Face form, or a Hub id, as a teacher of `symptoms`.
+
+    Weights come from safetensors, or from a `.bin` that is read weights-only. The Hub is asked only for
+    what is not in the local cache.
+
+    Raises:
+        InputError: it cannot be read, its classification head was never trained, or its labels are not
+            exactly the symptoms (in any order and case).
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        model, tokenizer = _load(name, str(folder), local=True)
+    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"{name}: no such teacher folder; give a folder or a Hugging Face id")
+    else:
+        try:
+            model, tokenizer = _load(name, name, local=True)
+        except InputError:
+            model, tokenizer = _load(name, name, local=False)
+    labels = [str(label) for _, label in sorted((model.config.id2label or {}).items())]
+    return ClassifierTeacher(model, tokenizer, label_order(name, labels, symptoms)).eval()
+
+
+def label_order(teacher: str, labels: Sequence[str], symptoms: Sequence[str]) -> list[int]:
+    """For each of `symptoms` its place among the teacher's `labels`, upper and lower case alike.
+
+    Raises:
+        InputError: one side has a label that the other lacks, or the teacher has one twice.
+    """
+    places = {label.casefold(): index for index, label in enumerate(labels)}
+    wanted = {symptom.casefold() for symptom in symptoms}
+    missing = [symptom for symptom in symptoms if symptom.casefold() not in places]
+    extra = [label for label in labels if label.casefold() not in wanted]
+    if missing or extra or len(places) < len(labels):
+        reasons = [f"it lacks {missing[0]!r} ({len(missing)} missing)"] if missing else []
+        reasons += [f"it adds {extra[0]!r} ({len(extra)} extra)"] if extra else []
+        raise InputError(
+            f"{teacher}: a teacher and student with different labels: "
+            f"{' and '.join(reasons) or 'it has a label twice'}; its id2label must be the student's symptoms"
+        )
+    return [places[symptom.casefold()] for symptom in symptoms]
+
+
+def _load(name: str, source: str, *, local: bool) -> tuple[PreTrainedModel, Tokenizer]:
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                source, local_files_only=local, output_loading_info=True, dtype=torch.float32
+            )
+    except Exception as error:  # pickle, safetensors and tokenizers raise their own types, or bare Exception
+        raise InputError(
+            f"teacher {name!r}: not a readable classifier folder, nor an id in the local cache or "
+            f"downloadable from here ({type(error).__name__}); copy its files into a folder and give that"
+        ) from error
+    missing = sorted(_names(info["missing_keys"]))
+    if missing:
+        raise InputError(
+            f"{name}: the weights lack {missing[0]} ({len(missing)} tensors); a teacher needs a trained "
+            "classification head"
+        )
+    return model, tokenizer
+
+
+def _names(keys: Any) -> list[str]:
+    return [str(key) for key in keys]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' warnings and progress bars: what matters is checked and raised here."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)

@@ -1,0 +1,116 @@
+"""Teachers' logits: averaged over several teachers, and stored so that each teacher runs once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from sympress.compress.distill.classifier import ClassifierTeacher
+from sympress.errors import InputError
+from sympress.files import atomic_path
+from sympress.training.data import EncodedNotes, NoteDataset
+from sympress.training.model import SymptomModel
+from sympress.training.predict import predict_logits
+
+#: Settings that say where and by what a config was written, and change no logit.
+_OF_THE_FILE = ("_name_or_path", "architectures", "sympress", "transformers_version")
+#: Any of these answers `(input_ids, attention_mask)` with logits in the order of the student's symptoms.
+Teacher = SymptomModel | ClassifierTeacher
+
+
+def average_logits(logits: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The mean of the teachers' logits, `(N, K)` each: the geometric mean of their odds.
+
+    An ensemble as teacher (Hinton et al. 2015, section 3; two clinical teachers in OptimCLM, Hasan et al.
+    2025). Averaged as logits, not as probabilities, so that every temperature can still be applied.
+
+    Raises:
+        InputError: there is no teacher, or they answered for different notes or symptoms.
+    """
+    shapes = sorted({teacher.shape for teacher in logits})
+    if not shapes:
+        raise InputError("no teacher to average; give one at least")
+    if len(shapes) > 1:
+        raise InputError(
+            f"teachers answered with logits of shapes {shapes[0]} and {shapes[1]}; use equal ones"
+        )
+    mean: NDArray[np.float64] = np.stack(logits).astype(np.float64).mean(axis=0)
+    return mean.astype(np.float32)
+
+
+def teacher_logits(
+    teachers: Sequence[Teacher], notes: EncodedNotes, pad_id: int, folder: Path
+) -> NDArray[np.float32]:
+    """The average of the teachers' logits `(notes, K)`, in the order of `notes`, computed once.
+
+    Each teacher's logits stand in a file of `folder` that is named and marked by the fingerprints of its
+    weights and of the notes' word pieces. Where that file exists the teacher does not run; a damaged one
+    is written anew. A teacher runs on the device it is on, in mixed precision where there is some.
+
+    Raises:
+        InputError: as `average_logits`, or the folder cannot be written.
+    """
+    read = fingerprint_notes(notes)
+    return average_logits([_stored_logits(teacher, notes, read, pad_id, folder) for teacher in teachers])
+
+
+def _stored_logits(
+    teacher: Teacher, notes: EncodedNotes, read: str, pad_id: int, folder: Path
+) -> NDArray[np.float32]:
+    marks = {"teacher": fingerprint_teacher(teacher), "notes": read}
+    path = folder / f"logits-{marks['teacher'][:16]}-{marks['notes'][:16]}.safetensors"
+    shape = (len(notes.ids), teacher.symptoms)
+    stored = read_logits(path, marks)
+    if stored is not None and stored.shape == shape:
+        return stored
+    unlabelled = NoteDataset(notes, np.zeros(shape, dtype=np.uint8))
+    # predict_logits asks of a model no more than both kinds of teachers have
+    logits = predict_logits(cast("SymptomModel", teacher), unlabelled, pad_id, mixed=True)
+    with atomic_path(path) as draft:
+        save_file({"logits": logits}, draft, metadata=marks)
+    return logits
+
+
+def read_logits(path: Path, marks: dict[str, str]) -> NDArray[np.float32] | None:
+    """The logits in `path` if it is whole and carries exactly `marks`, else None."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            if file.metadata() != marks:
+                return None
+            logits: NDArray[np.float32] = file.get_tensor("logits")
+            return logits
+    except (OSError, SafetensorError):
+        return None
+
+
+def fingerprint_notes(notes: EncodedNotes) -> str:
+    """SHA-256 of every note's word pieces, in order."""
+    digest = hashlib.sha256()
+    for ids in notes.ids:
+        digest.update(len(ids).to_bytes(8, "little"))
+        digest.update(np.ascontiguousarray(ids, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint_teacher(teacher: Teacher) -> str:
+    """SHA-256 of a teacher's config and weights; not of the folder it was read from."""
+    if isinstance(teacher, SymptomModel):
+        settings = {**teacher.encoder.config.to_dict(), "pooling": teacher.head.pooling}
+    else:
+        settings = teacher.model.config.to_dict()
+    for name in _OF_THE_FILE:
+        settings.pop(name, None)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, value in teacher.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,215 @@
+"""Which int8 is best here: build the candidates, time them on this machine, compare their logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from sympress.compress.quantize.dynamic import quantize_onnx
+from sympress.compress.quantize.sensitivity import logits_of
+from sympress.compress.quantize.static import quantize_calibrated
+from sympress.compress.quantize.weightonly import quantize_weights_only, weight_only_bits
+from sympress.errors import InputError, nearest
+
+Notes = Sequence[NDArray[np.int64]]
+REFERENCE = "fp32"
+#: Kernels whose times differ by less than this are taken as equally fast; the more accurate one is chosen.
+SAME_SPEED = 1.03
+
+
+class Builder(Protocol):
+    """Writes the fp32 file `source` to `target` in one kernel's format."""
+
+    def __call__(self, source: Path, target: Path, notes: Notes, *, embedding_bits: int) -> None:
+        """`notes` are for kernels that calibrate."""
+
+
+def _dynamic(
+    source: Path, target: Path, notes: Notes, *, embedding_bits: int, reduce_range: bool, signed: bool = True
+) -> None:
+    del notes  # ranges are measured at run time
+    quantize_onnx(source, target, reduce_range=reduce_range, signed=signed, embedding_bits=embedding_bits)
+
+
+def _static(source: Path, target: Path, notes: Notes, *, embedding_bits: int, reduce_range: bool) -> None:
+    quantize_calibrated(source, target, notes, reduce_range=reduce_range, embedding_bits=embedding_bits)
+
+
+def _weights(source: Path, target: Path, notes: Notes, *, embedding_bits: int, bits: int) -> None:
+    del notes
+    quantize_weights_only(source, target, bits=bits, embedding_bits=embedding_bits)
+
+
+KERNELS: dict[str, Builder] = {
+    "dynamic-7bit": partial(_dynamic, reduce_range=True),
+    "dynamic-8bit": partial(_dynamic, reduce_range=False),
+    "dynamic-unsigned": partial(_dynamic, reduce_range=False, signed=False),
+    "static-7bit": partial(_static, reduce_range=True),
+    "static-8bit": partial(_static, reduce_range=False),
+    "weights-8bit": partial(_weights, bits=8),
+    "weights-4bit": partial(_weights, bits=4),
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One kernel on this machine: bytes of its file, median milliseconds a note, differences of a logit."""
+
+    name: str
+    size_bytes: int
+    latency_ms: float
+    mean_error: float
+    max_error: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kernel that is used and all that were compared, fp32 first, for the artifact's provenance."""
+
+    name: str
+    automatic: bool
+    candidates: tuple[Candidate, ...]
+
+
+class Timed(Protocol):
+    """What a timing tells of one model."""
+
+    @property
+    def latency_ms_p50(self) -> float:
+        """Median milliseconds a note."""
+
+
+class TimeInTurn(Protocol):
+    """`sympress.measure.latency.time_in_turn`, handed in because measuring comes after compressing."""
+
+    def __call__(
+        self, models: Mapping[str, Callable[[int], object]], notes: int, *, reference: str
+    ) -> Mapping[str, Timed]:
+        """Run each model on each note's index, in turn."""
+
+
+def available_kernels() -> tuple[str, ...]:
+    """The names of `KERNELS` that this machine's runtime has."""
+    missing = {f"weights-{bits}bit" for bits in (8, 4)} - {
+        f"weights-{bits}bit" for bits in weight_only_bits()
+    }
+    return tuple(name for name in KERNELS if name not in missing)
+
+
+def build_candidates(
+    source: Path, folder: Path, notes: Notes, *, names: Sequence[str] = (), embedding_bits: int = 8
+) -> dict[str, Path]:
+    """Write `source` to `folder` once for each kernel in `names` (all available if empty); name -> file.
+
+    Args:
+        source: an fp32 file of `export_onnx`.
+        folder: where to write `NAME.onnx`.
+        notes: word-piece ids of calibration notes, for the static kernels.
+        names: of `KERNELS`.
+        embedding_bits: 8 or 4.
+
+    Raises:
+        InputError: a name is unknown, the runtime lacks its kernel, or `notes` is empty.
+    """
+    for name in names:
+        if name not in KERNELS:
+            raise InputError(
+                f"unknown kernel {name!r}{nearest(name, KERNELS)}; known are {', '.join(KERNELS)}"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    built = {}
+    for name in names or available_kernels():
+        built[name] = folder / f"{name}.onnx"
+        KERNELS[name](source, built[name], notes, embedding_bits=embedding_bits)
+    return built
+
+
+def choose_kernel(
+    candidates: Mapping[str, Path],
+    notes: Notes,
+    *,
+    reference: Path,
+    time_in_turn: TimeInTurn,
+    tolerance: float = 0.1,
+    name: str | None = None,
+    threads: int = 0,
+) -> Choice:
+    """The fastest candidate on this machine among those about as accurate as the best.
+
+    About as accurate means: the mean difference of a logit to the fp32 file is larger than that of the
+    most accurate candidate by no more than `tolerance` standard deviations of the fp32 logits. The
+    reference is timed and listed, and never chosen: its file is four times the size.
+
+    Args:
+        candidates: kernel -> file, as from `build_candidates`.
+        notes: word-piece ids of validation notes; never of test notes.
+        reference: the fp32 file.
+        time_in_turn: times functions of a note's index against each other.
+        tolerance: as above; at least 0.
+        name: use this candidate whatever the clock says; all are measured all the same.
+        threads: of each session; 0 leaves it to the runtime.
+
+    Raises:
+        InputError: there is no candidate or no note, `name` is not among them, or `tolerance` is negative.
+    """
+    _check(candidates, name, tolerance)
+    files = {REFERENCE: reference, **candidates}
+    logits = {kernel: logits_of(path, notes) for kernel, path in files.items()}
+    runs = {kernel: _runner(path, notes, threads) for kernel, path in files.items()}
+    timings = time_in_turn(runs, len(notes), reference=REFERENCE)
+    table = tuple(
+        Candidate(
+            name=kernel,
+            size_bytes=path.stat().st_size,
+            latency_ms=timings[kernel].latency_ms_p50,
+            mean_error=float(np.abs(logits[kernel] - logits[REFERENCE]).mean()),
+            max_error=float(np.abs(logits[kernel] - logits[REFERENCE]).max()),
+        )
+        for kernel, path in files.items()
+    )
+    if name is not None:
+        return Choice(name, automatic=False, candidates=table)
+    return Choice(fastest(table[1:], tolerance * float(logits[REFERENCE].std())), True, table)
+
+
+def fastest(candidates: Sequence[Candidate], allowed: float) -> str:
+    """Name of the fastest candidate whose mean error exceeds the least one by at most `allowed`.
+
+    Of those within `SAME_SPEED` of the fastest, the most accurate is taken: the clock cannot tell them apart.
+    """
+    least = min(candidate.mean_error for candidate in candidates)
+    accurate = [candidate for candidate in candidates if candidate.mean_error <= least + allowed]
+    best_ms = min(candidate.latency_ms for candidate in accurate)
+    as_fast = [candidate for candidate in accurate if candidate.latency_ms <= best_ms * SAME_SPEED]
+    return min(as_fast, key=lambda candidate: candidate.mean_error).name
+
+
+def _check(candidates: Mapping[str, Path], name: str | None, tolerance: float) -> None:
+    if not candidates:
+        raise InputError("no kernel to choose from: build at least one candidate")
+    if name is not None and name not in candidates:
+        raise InputError(
+            f"kernel {name!r} is not among the candidates{nearest(name, candidates)}; "
+            f"they are {', '.join(candidates)}"
+        )
+    if not tolerance >= 0:
+        raise InputError(f"tolerance {tolerance:g}: must be 0 or more")
+
+
+def _runner(path: Path, notes: Notes, threads: int) -> Callable[[int], object]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(index: int) -> object:
+        ids = notes[index][None]
+        return session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+
+    return run

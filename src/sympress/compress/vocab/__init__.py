@@ -1,0 +1,1 @@
+"""Vocabulary trimming: keep the word pieces that the domain's notes use."""
