@@ -16,7 +16,11 @@ from sympress.compress.strategies import STRATEGIES, choose_strategies
 from sympress.config import StudyConfig
 
 FOLDER = Path(sympress.__file__).parent / "compress"
-CARDS = {path.parent.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*/README.md"))}
+ALL_CARDS = {
+    path.parent.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*/README.md"))
+}
+#: Those of the strategies that `sympress study` runs; the others' commands and settings are tested elsewhere.
+CARDS = {name: ALL_CARDS[name] for name in ("distill", "lowrank", "prune", "quantize")}
 SECTIONS = [
     "What it changes",
     "When to use it",
@@ -28,6 +32,7 @@ SECTIONS = [
     "When it fails",
     "Sources",
 ]
+UNPUBLISHED = ["budget", "recipe"]  # no variant of the published study
 SETTING = re.compile(r"^\| `(--[a-z-]+)` \| ([^|]+) \|", re.MULTILINE)
 NAMED = re.compile(r"`(\w+\.py)`: ((?:`\w+`(?:, )?)+)")
 
@@ -37,12 +42,15 @@ def section(card: str, title: str) -> str:
 
 
 def test_every_kind_of_compression_has_a_card():
-    assert list(CARDS) == ["distill", "lowrank", "prune", "quantize"]
+    folders = {path.parent.name for path in FOLDER.glob("*/__init__.py")}
+    assert set(ALL_CARDS) == folders
 
 
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", ALL_CARDS)
 def test_a_card_has_every_section(name: str):
-    assert re.findall(r"^## (.+)$", CARDS[name], re.MULTILINE) == SECTIONS
+    published = "What the published variant does not do"
+    expected = [title for title in SECTIONS if not (name in UNPUBLISHED and title == published)]
+    assert re.findall(r"^## (.+)$", ALL_CARDS[name], re.MULTILINE) == expected
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -72,9 +80,9 @@ def test_its_settings_have_the_defaults_of_the_code(name: str):
             assert float(default) == field.default, flag
 
 
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", ALL_CARDS)
 def test_every_function_it_names_is_where_it_says(name: str):
-    named = NAMED.findall(CARDS[name])
+    named = NAMED.findall(ALL_CARDS[name])
     assert named
     for file, functions in named:
         source = (FOLDER / name / file).read_text(encoding="utf-8")

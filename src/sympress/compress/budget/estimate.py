@@ -1,0 +1,232 @@
+"""What a recipe would leave of a model, by plain arithmetic: bytes and multiply-accumulates.
+
+These are proxies that let a search reject a trial before it is trained; what is reported is always measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from sympress.compress.recipe.parse import Recipe
+from sympress.compress.recipe.steps import Distill, LowRank, Prune, Quantize, Step, Vocab
+from sympress.errors import InputError
+
+#: What an ONNX file holds beside its weights, in all and a layer: nodes, names and shapes as the exporter
+#: writes them. From the fp32 files of 6 and 3 layers in results/vaers-coded.json.
+GRAPH_BYTES = 73_000
+GRAPH_BYTES_PER_LAYER = 89_000
+#: A float scale and an int8 zero point for each output channel.
+_SCALE_BYTES = 5
+_WEIGHT_BITS = {"int8": 8, "static": 8, "auto": 8, "weights8": 8, "weights4": 4, "int4": 4}
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The sizes that decide what a model of the BERT family costs, before and after compression.
+
+    Attributes:
+        layers: transformer layers.
+        hidden: width of the token states.
+        heads: attention heads of each layer.
+        head_width: channels of one head.
+        ffn: feed-forward neurons of each layer.
+        vocabulary: word pieces.
+        symptoms: outputs of the head.
+        positions: learnt position embeddings, 0 for rotary ones.
+        token_types: token type embeddings.
+        embedding: width of the word embeddings; None where it is `hidden` (ELECTRA's may be smaller).
+        gated: the feed-forward layer makes values and gates (ModernBERT).
+        dense_head: the head has a dense layer before its output (pooling `cls`).
+        rank: of every factorized matrix of the layers; None where they are whole.
+        kept_share: share of the layers' weights that an allocated low rank keeps.
+        embedding_rank: of the factorized word embeddings; None where they are whole.
+        bits: of the weights of the layers and the head.
+        embedding_bits: of the embeddings.
+        float_layers: layers that stay in float.
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    head_width: int
+    ffn: int
+    vocabulary: int
+    symptoms: int
+    positions: int = 512
+    token_types: int = 2
+    embedding: int | None = None
+    gated: bool = False
+    dense_head: bool = False
+    rank: int | None = None
+    kept_share: float = 1.0
+    embedding_rank: int | None = None
+    bits: int = 32
+    embedding_bits: int = 32
+    float_layers: int = 0
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of the embeddings."""
+        return self.hidden if self.embedding is None else self.embedding
+
+    @property
+    def matrices(self) -> tuple[tuple[int, int], ...]:
+        """`(in, out)` of each matrix of one layer: query, key, value, output, and the feed-forward two."""
+        channels = self.heads * self.head_width
+        neurons_in = self.ffn * (2 if self.gated else 1)
+        return (
+            *((self.hidden, channels),) * 3,
+            (channels, self.hidden),
+            (self.hidden, neurons_in),
+            (self.ffn, self.hidden),
+        )
+
+    @property
+    def layer_weights(self) -> int:
+        """Weights of one layer's matrices; a factor pair counts r (in + out), where that saves weights."""
+        weights = 0
+        for rows, columns in self.matrices:
+            whole = rows * columns
+            weights += whole if self.rank is None else min(whole, self.rank * (rows + columns))
+        return round(weights * self.kept_share)
+
+
+def pressed_shape(recipe: Recipe, shape: ModelShape) -> ModelShape:
+    """The shape that `recipe` leaves of `shape`.
+
+    A low rank by `energy` depends on the weights, which a shape does not know: it counts as whole.
+
+    Raises:
+        InputError: a step wants to keep more layers or hidden dimensions than there are.
+    """
+    for step in recipe.steps:
+        shape = _press(step, shape)
+    return shape
+
+
+def estimate_size_bytes(recipe: Recipe, shape: ModelShape) -> int:
+    """Bytes of the ONNX file that `recipe` makes of a model of `shape`, weights in their stored bits."""
+    pressed = pressed_shape(recipe, shape)
+    whole = min(pressed.float_layers, pressed.layers)
+    layers = whole * _layer_bytes(pressed, 32) + (pressed.layers - whole) * _layer_bytes(
+        pressed, pressed.bits
+    )
+    graph = GRAPH_BYTES + GRAPH_BYTES_PER_LAYER * pressed.layers
+    return math.ceil(_embedding_bytes(pressed) + layers + _head_bytes(pressed) + graph)
+
+
+def estimate_macs(recipe: Recipe, shape: ModelShape, tokens: int) -> int:
+    """Multiply-accumulates of one note of `tokens` word pieces: matrix products, attention included.
+
+    A layer costs its weights once a token, and 2 tokens² channels for scores and their weighted sum.
+    """
+    pressed = pressed_shape(recipe, shape)
+    channels = pressed.heads * pressed.head_width
+    layer = tokens * pressed.layer_weights + 2 * tokens**2 * channels
+    embeddings = 0
+    if pressed.embedding_rank is not None:
+        embeddings += tokens * pressed.embedding_rank * pressed.embedding_width
+    if pressed.embedding_width != pressed.hidden:
+        embeddings += tokens * pressed.embedding_width * pressed.hidden
+    return embeddings + pressed.layers * layer + _head_weights(pressed)
+
+
+def _press(step: Step, shape: ModelShape) -> ModelShape:
+    match step:
+        case Vocab(keep=keep):
+            return replace(shape, vocabulary=min(_share_or_count(keep, shape.vocabulary), shape.vocabulary))
+        case Distill():
+            return _student_shape(step, shape)
+        case Prune():
+            return _pruned_shape(step, shape)
+        case LowRank(rank=rank, keep=keep, embeddings=embeddings):
+            return replace(
+                shape,
+                rank=rank or shape.rank,
+                kept_share=shape.kept_share * (keep or 1.0),
+                embedding_rank=embeddings or shape.embedding_rank,
+            )
+        case Quantize():
+            return replace(
+                shape,
+                bits=_WEIGHT_BITS[step.kind],
+                embedding_bits=step.embeddings,
+                float_layers=step.float_layers,
+            )
+        case _:
+            return shape  # training and masks change no size
+
+
+def _student_shape(step: Distill, shape: ModelShape) -> ModelShape:
+    layers = shape.layers if step.layers is None else step.layers
+    if step.width is None:
+        return replace(shape, layers=_at_most("distill: layers", layers, shape.layers))
+    heads = step.heads or max(1, step.width // shape.head_width)
+    return replace(
+        shape,
+        layers=layers,
+        hidden=step.width,
+        heads=heads,
+        head_width=step.width // heads,
+        ffn=step.ffn or round(shape.ffn * step.width / shape.hidden),
+        embedding=None if shape.embedding is None else min(shape.embedding, step.width),
+        rank=None,
+        kept_share=1.0,
+        embedding_rank=None,
+    )
+
+
+def _pruned_shape(step: Prune, shape: ModelShape) -> ModelShape:
+    # all of a layer's arithmetic is linear in its heads and neurons, so a share of MACs is a share of both
+    heads, ffn = step.heads or step.macs or 1.0, step.ffn or step.macs or 1.0
+    hidden = shape.hidden if step.hidden is None else _share_or_count(step.hidden, shape.hidden)
+    layers = shape.layers if step.layers is None else step.layers
+    return replace(
+        shape,
+        layers=_at_most("prune: layers", layers, shape.layers),
+        hidden=_at_most("prune: hidden", hidden, shape.hidden),
+        heads=max(1, round(heads * shape.heads)),
+        ffn=max(1, round(ffn * shape.ffn)),
+    )
+
+
+def _share_or_count(keep: float, total: int) -> int:
+    return keep if isinstance(keep, int) else max(1, round(keep * total))
+
+
+def _at_most(setting: str, wanted: int, total: int) -> int:
+    if wanted > total:
+        raise InputError(f"{setting}={wanted} is more than the {total} there are")
+    return wanted
+
+
+def _layer_bytes(shape: ModelShape, bits: int) -> float:
+    outputs = sum(columns for _, columns in shape.matrices)
+    biases_and_norms = outputs + 4 * shape.hidden
+    scales = _SCALE_BYTES * outputs if bits < 32 else 0
+    return shape.layer_weights * bits / 8 + scales + 4 * biases_and_norms
+
+
+def _embedding_bytes(shape: ModelShape) -> float:
+    width = shape.embedding_width
+    if shape.embedding_rank is None:
+        words = shape.vocabulary * width
+    else:
+        words = shape.embedding_rank * (shape.vocabulary + width)
+    weights = words + (shape.positions + shape.token_types) * width
+    norm = 2 * width
+    projection = 0.0
+    if width != shape.hidden:
+        projection = width * shape.hidden * shape.bits / 8 + 4 * shape.hidden
+    return weights * shape.embedding_bits / 8 + 4 * norm + projection
+
+
+def _head_weights(shape: ModelShape) -> int:
+    return shape.hidden * shape.symptoms + (shape.hidden**2 if shape.dense_head else 0)
+
+
+def _head_bytes(shape: ModelShape) -> float:
+    outputs = shape.symptoms + (shape.hidden if shape.dense_head else 0)
+    scales = _SCALE_BYTES * outputs if shape.bits < 32 else 0
+    return _head_weights(shape) * shape.bits / 8 + scales + 4 * outputs

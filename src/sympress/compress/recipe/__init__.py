@@ -1,0 +1,1 @@
+"""Recipes: steps of compression in order, as text."""
