@@ -50,7 +50,7 @@ check: lint types test ## all of the above that can fail
 PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
-.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling
+.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling bench-shape bench-strategies
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
 
@@ -73,9 +73,15 @@ bench-synthetic: runs/NOTEEVENTS.csv.gz ## the paper's protocol on a tenth of 20
 runs/NOTEEVENTS.csv.gz: | install
 	$(BIN)/sympress synth -n 200000 --format noteevents -o $@
 
-bench-present: install ## every coded symptom of a report, split by time, against TF-IDF
-	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --seeds 3 -o runs/vaers-present
+RECIPES := safe balanced pocket micro
+bench-present: install ## every coded symptom of a report, split by time: four recipes, TF-IDF, three seeds
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --seeds 3 --transfer-fraction 0.26 \
+		$(RECIPES:%=--recipe %) -o runs/vaers-present
 	$(call keep,vaers-present)
+
+bench-shape: install ## what pocket and micro cost on an encoder of Bio_ClinicalBERT's shape, at random
+	$(BIN)/python -m sympress.study.shape --recipe pocket -o results/shape-pocket.json
+	$(BIN)/python -m sympress.study.shape --recipe micro -o results/shape-micro.json
 
 POOLINGS := cls mean maximum label
 bench-pooling: $(POOLINGS:%=bench-pooling-%) ## the same with each way to pool, on 2 % of the reports

@@ -76,6 +76,8 @@ class StudyConfig(BaseModel):
         encoder: `bundled`, a folder, or a Hugging Face id.
         case: what the tokenizer does with upper case: `keep`, `lower`, or as the encoder says.
         strategies: names from `sympress.compress.strategies.STRATEGIES`; empty for the protocol's own.
+        recipes: recipes to run beside the strategies: names, or `NAME = vocab(keep=0.35) > …`.
+        transfer_fraction: share of patients whose notes before validation also teach students, unlabelled.
         published_variants: also run the published study's literal variants.
         seeds: how many seeds, 0, 1, ….
         epochs: passes over the training notes, for each strategy that trains.
@@ -121,6 +123,8 @@ class StudyConfig(BaseModel):
     encoder: str | None = None
     case: Literal["auto", "keep", "lower"] = "auto"
     strategies: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    transfer_fraction: float | None = Field(None, gt=0, le=1)
     published_variants: bool | None = None
     seeds: int = Field(1, ge=1)
     epochs: int = Field(5, ge=1)

@@ -15,7 +15,16 @@ def require_training() -> None:
     Raises:
         MissingExtraError: torch, transformers or another part of the extra `train` is missing.
     """
-    for package in ("torch", "transformers", "accelerate", "onnx", "onnxscript", "sklearn", "rensa"):
+    for package in (
+        "torch",
+        "transformers",
+        "accelerate",
+        "onnx",
+        "onnxscript",
+        "optuna",
+        "sklearn",
+        "rensa",
+    ):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("train", package)
 

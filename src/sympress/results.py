@@ -61,7 +61,9 @@ class Quality(_Record):
 class Cost(_Record):
     """Cost of a deployed artifact, measured on the file that was scored; null where it does not apply.
 
-    `macs_per_note` are multiply-accumulates of one note at the median length of the test notes.
+    `macs_per_note` are multiply-accumulates of one note at the median length of the test notes. The latency
+    ratios are medians over notes, each row timed in turn with the one it is compared with: the baseline's
+    ONNX file, the baseline in PyTorch (fp32), and the baseline as ONNX Runtime's own int8.
     """
 
     size_bytes: int
@@ -76,18 +78,64 @@ class Cost(_Record):
     threads: int
     train_seconds: float
     latency_ratio: float | None = None
+    latency_ratio_pytorch: float | None = None
+    latency_ratio_int8: float | None = None
+
+
+class YardstickCost(_Record):
+    """The uncompressed baseline, run in a way that needs no sympress."""
+
+    size_bytes: int
+    latency_ms_p50: float
+    latency_ms_p95: float
 
 
 class Comparison(_Record):
     """Paired difference to the baseline of the same seed on the same test notes.
 
-    `smaller` and `faster` are true only if the file is smaller and the clock says faster.
+    `smaller` and `faster` are true only if the file is smaller and the clock says faster. F1 is the macro
+    average; the micro average is there for the task `present`.
     """
 
     f1_difference: Estimate
+    micro_f1_difference: Estimate | None = None
     p_value: float | None
     smaller: bool
     faster: bool
+
+
+class SymptomChange(_Record):
+    """Answers on one symptom that flipped, and its F1 before and after."""
+
+    symptom: str
+    flipped: int
+    f1: float | None
+    baseline_f1: float | None
+
+
+class GroupChange(_Record):
+    """Notes of one group (a sex, a band of age, a category) with a flipped answer; micro-F1 on them."""
+
+    group: str
+    notes: int
+    flipped_notes: int
+    f1: float | None
+    baseline_f1: float | None
+
+
+class Changes(_Record):
+    """What compression changed on the test notes, beyond the average.
+
+    An answer is one symptom of one note; it is `corrected` where the baseline was wrong, else `spoiled`.
+    """
+
+    notes: int
+    flipped_notes: int
+    flipped_answers: int
+    corrected: int
+    spoiled: int
+    per_symptom: list[SymptomChange] = Field(default_factory=list)
+    per_group: list[GroupChange] = Field(default_factory=list)
 
 
 class EpochQuality(_Record):
@@ -106,6 +154,7 @@ class StrategyResult(_Record):
     quality: Quality
     cost: Cost
     versus_baseline: Comparison | None = None
+    changes: Changes | None = None
     epochs: list[EpochQuality] = Field(default_factory=list)
     parity_max_difference: float | None = None
     notes: list[str] = Field(default_factory=list)
@@ -149,6 +198,7 @@ class Results(_Record):
     data: DataDescription
     strategies: list[StrategyResult]
     environment: dict[str, Any]
+    yardsticks: dict[str, YardstickCost] = Field(default_factory=dict)
     config: dict[str, Any] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list)
 

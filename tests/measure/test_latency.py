@@ -105,3 +105,11 @@ def test_rates_are_the_median_of_the_rounds(clock: Clock):
         return 8
 
     assert rates_in_turn({"a": batch, "b": steady}, rounds=3) == {"a": 4.0, "b": 16.0}
+
+
+def test_ratios_to_further_references_are_of_the_same_notes(clock: Clock):
+    seconds = {"base": 0.002, "slow": 0.004, "fast": 0.001}
+    models = {name: clock.model(lambda _, each=each: each) for name, each in seconds.items()}
+    timings = time_in_turn(models, 5, reference="base", also=["slow", "base"])
+    assert timings["fast"].ratios == pytest.approx({"slow": 0.25, "base": 0.5})
+    assert timings["slow"].ratios == pytest.approx({"slow": 1.0, "base": 2.0})

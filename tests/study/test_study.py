@@ -207,11 +207,16 @@ def command(encoder: Path, run: Path) -> list[str]:
 def without_timings(results: Path) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))
     value["config"].pop("command", None)
+    for yardstick in value["yardsticks"].values():
+        yardstick.pop("latency_ms_p50")
+        yardstick.pop("latency_ms_p95")
     for made in value["strategies"]:
         for timing in (
             "latency_ms_p50",
             "latency_ms_p95",
             "latency_ratio",
+            "latency_ratio_pytorch",
+            "latency_ratio_int8",
             "notes_per_second",
             "peak_rss_bytes",
             "train_seconds",

@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from sympress.cli.adapt import adapt
 from sympress.cli.demo import demo
 from sympress.cli.label import label
 from sympress.cli.report import report
 from sympress.cli.study import study
 from sympress.cli.synth import synth
+from sympress.cli.tune import tune
 from sympress.errors import SympressError
 
 app = typer.Typer(
@@ -22,7 +24,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Train, compress and honestly measure symptom extractors for clinical notes.",
     epilog="New here? Run  sympress demo",
 )
 
@@ -46,6 +47,8 @@ app.command("demo")(demo)
 app.command("study")(study)
 app.command("synth")(synth)
 app.command("label")(label)
+app.command("adapt")(adapt)
+app.command("tune")(tune)
 app.command("report")(report)
 
 

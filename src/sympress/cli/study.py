@@ -97,6 +97,21 @@ def study(  # noqa: PLR0917  one option a setting; typer passes them by name
         str | None,
         typer.Option(help="Names with commas; else the protocol's.", rich_help_panel=_PRESS),
     ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A recipe to run on the baseline: safe, balanced, pocket, micro, a TOML file, or "
+            "'NAME = vocab(keep=0.35) > distill(layers=3) > quantize(int8)'. Repeatable.",
+            rich_help_panel=_PRESS,
+        ),
+    ] = None,
+    transfer_fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="Also teach students with the further notes of this share of patients, unlabelled.",
+            rich_help_panel=_PRESS,
+        ),
+    ] = None,
     student_layers: Annotated[
         int | None, typer.Option(help="Layers of the student.", rich_help_panel=_PRESS)
     ] = None,
@@ -133,7 +148,18 @@ def study(  # noqa: PLR0917  one option a setting; typer passes them by name
     """
     del notes, protocol, task, labels, lexicon, rule, top_k, text_window, balance, text_column, fraction
     del split, validation_from, test_from, synthetic_notes, encoder, case, epochs, seeds, batch_size
-    del learning_rate, max_tokens, pooling, strategies, student_layers, temperature, alpha, rank
+    del (
+        learning_rate,
+        max_tokens,
+        pooling,
+        strategies,
+        recipe,
+        transfer_fraction,
+        student_layers,
+        temperature,
+        alpha,
+        rank,
+    )
     del masked_share, keep_heads, keep_neurons, threads, resamples
     settings = study_config(context.params, config)
     if dry_run:
@@ -148,6 +174,8 @@ def study_config(flags: dict[str, Any], file: Path | None) -> StudyConfig:
     given = {
         name: value for name, value in flags.items() if value is not None and name in StudyConfig.model_fields
     }
+    if flags.get("recipe"):
+        given["recipes"] = tuple(flags["recipe"])
     if isinstance(given.get("strategies"), str):
         given["strategies"] = tuple(name.strip() for name in given["strategies"].split(",") if name.strip())
     return make_config(values | given)

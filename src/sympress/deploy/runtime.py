@@ -15,6 +15,10 @@ from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.errors import InputError
 from sympress.notes.placeholders import mask_placeholders
 
+#: ONNX Runtime's fused sum and layer norm takes 106 µs on 64 x 384 numbers where the two apart take 20:
+#: without it MiniLM's int8 file is 1.3 times as fast.
+SLOWER_FUSED = ["SkipLayerNormFusion"]
+
 
 class Runtime:
     """An artifact in memory. One note at a time needs no padding, so its answer never depends on others."""
@@ -36,7 +40,10 @@ class Runtime:
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             session = onnxruntime.InferenceSession(
-                folder / "model.onnx", options, providers=["CPUExecutionProvider"]
+                folder / "model.onnx",
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=SLOWER_FUSED,
             )
         except Exception as error:  # tokenizers raises bare Exception, onnxruntime its own types
             raise InputError(

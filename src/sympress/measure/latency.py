@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds a note, one at a time, and the ratio to the reference, note by note."""
+    """Milliseconds a note, one at a time, and the ratio to the reference, note by note.
+
+    `ratios` holds the same ratio to further references, by their names.
+    """
 
     latency_ms_p50: float
     latency_ms_p95: float
     ratio: float
+    ratios: dict[str, float] = field(default_factory=dict)
 
 
 def time_in_turn(
@@ -23,6 +27,7 @@ def time_in_turn(
     notes: int,
     *,
     reference: str,
+    also: Sequence[str] = (),
     warmup: int = 3,
     rounds: int = 1,
 ) -> dict[str, Timing]:
@@ -33,6 +38,7 @@ def time_in_turn(
         notes: how many notes there are.
         reference: the name to compare with; `ratio` is the median over notes of this model's time
             divided by the reference's time on the same note in the same round.
+        also: further names to compare with.
         warmup: untimed calls of each model first.
         rounds: how often the notes are gone through.
     """
@@ -54,6 +60,7 @@ def time_in_turn(
             latency_ms_p50=float(np.percentile(seconds[row], 50) * 1e3),
             latency_ms_p95=float(np.percentile(seconds[row], 95) * 1e3),
             ratio=float(np.median(seconds[row] / base)),
+            ratios={other: float(np.median(seconds[row] / seconds[names.index(other)])) for other in also},
         )
         for row, name in enumerate(names)
     }

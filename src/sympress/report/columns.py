@@ -125,10 +125,11 @@ def columns(results: Results) -> list[Column]:
     """Return the columns of the wide table, left to right; those with a narrow cell form the narrow one."""
     macro = _quality(lambda q: q.f1)
     narrow_macro = macro
-    micro, precision = [], []
+    micro, precision, change = [], [], []
     if results.task == "present":
         micro_f1 = _quality(lambda q: q.micro_f1)
-        micro = [Column("F1 micro", micro_f1, micro_f1)]
+        micro = [Column("F1 micro", micro_f1, micro_f1), Column("kept", _kept, _kept)]
+        change = [Column("Δ F1 micro to baseline", _micro_difference)]
         precision = [Column("avg. precision", _quality(lambda q: q.average_precision))]
         # Two intervals beside each other do not fit a console; the micro F1 decides, so it keeps its own.
         narrow_macro = _quality(lambda q: q.f1, interval=False)
@@ -136,6 +137,7 @@ def columns(results: Results) -> list[Column]:
         Column("strategy", _label, _label),
         *micro,
         Column("F1 macro", macro, narrow_macro),
+        *change,
         Column("Δ F1 macro to baseline", _difference, _difference),
         Column("accuracy", _quality(lambda q: q.accuracy)),
         Column("precision", _quality(lambda q: q.precision)),
@@ -147,11 +149,33 @@ def columns(results: Results) -> list[Column]:
         Column("nonzero M", _number(lambda c: c.nonzero_parameters, 1e6, 2)),
         Column("MACs M/note", _number(lambda c: c.macs_per_note, 1e6, 0)),
         Column("p50 ms (×)", _latency, _latency),
+        *_faster(results),
         Column("p95 ms", _number(lambda c: c.latency_ms_p95, 1, 2)),
         Column("notes/s", _throughput, _throughput),
         Column("peak MB", _number(lambda c: c.peak_rss_bytes, 1e6, 0)),
         Column("training s", _number(lambda c: c.train_seconds, 1, 0)),
     ]
+
+
+def _faster(results: Results) -> list[Column]:
+    """How many times as fast as the two yardsticks; only where a run has timed them."""
+    if not results.yardsticks:
+        return []
+    return [
+        Column(header, cell, cell)
+        for header, cell in (
+            ("× PyTorch", _speed(lambda c: c.latency_ratio_pytorch)),
+            ("× int8", _speed(lambda c: c.latency_ratio_int8)),
+        )
+    ]
+
+
+def _speed(pick: Callable[[Cost], float | None]) -> Callable[[Group], str]:
+    def cell(group: Group) -> str:
+        ratio = group.mean(lambda row: pick(row.cost))
+        return NOT_APPLICABLE if not ratio else f"{1 / ratio:.1f}"
+
+    return cell
 
 
 def _spread(values: list[float], show: Callable[[float], str]) -> str:
@@ -192,6 +216,31 @@ def _difference(group: Group) -> str:
         values = defined(comparison.f1_difference.value for comparison in found)
         text = _spread(values, signed) if len(values) == len(group.seeds) else UNDEFINED
     return f"{text} {MARK}" if group.direction else text
+
+
+def _kept(group: Group) -> str:
+    """Micro-F1 as a share of the baseline's of the same seed, averaged over seeds."""
+    pairs = [
+        _divide(_micro(row), _micro(base))
+        for row, base in zip(group.seeds, group.baselines, strict=True)
+        if base is not None
+    ]
+    shares = defined(pairs)
+    if group.name == BASELINE or not shares or len(shares) < len(group.seeds):
+        return NOT_APPLICABLE
+    return f"{fmean(shares):.1%}"
+
+
+def _micro(row: StrategyResult) -> float | None:
+    return None if row.quality.micro_f1 is None else row.quality.micro_f1.value
+
+
+def _micro_difference(group: Group) -> str:
+    rows = [row.versus_baseline for row in group.seeds if row.versus_baseline is not None]
+    found = [row.micro_f1_difference for row in rows if row.micro_f1_difference is not None]
+    if not found or len(found) < len(group.seeds):
+        return NOT_APPLICABLE
+    return "; ".join(format_difference(difference) for difference in found)
 
 
 def _number(pick: Callable[[Cost], float | None], unit: float, digits: int) -> Callable[[Group], str]:

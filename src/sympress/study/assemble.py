@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sympress.config import StudyConfig
+from sympress.measure.change import describe_changes, note_groups
 from sympress.measure.quality import score_present, score_topic
-from sympress.measure.significance import compare_present, compare_topic
+from sympress.measure.significance import compare_present, compare_topic, one_hot, paired_difference
 from sympress.results import Comparison, Cost, EpochQuality, Estimate, Quality, StrategyResult
 from sympress.study.folder import RunFolder
 from sympress.study.prepare import StudyData
+
+#: Probabilities `(notes, K)` and, for `present`, thresholds `(K,)`.
+Scored = tuple[NDArray[np.float64], NDArray[np.float64] | None]
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,15 @@ class TestSet:
     targets: NDArray[np.uint8]
     patients: NDArray[np.int64]
     symptoms: tuple[str, ...]
+    groups: dict[str, NDArray[np.bool_]]
 
     @classmethod
     def of(cls, data: StudyData) -> TestSet:
         """The test side of `data`."""
         rows = data.split.test
-        return cls(data.labels.targets[rows], data.patients[rows], data.labels.symptoms)
+        notes = data.frame[rows]
+        groups = note_groups(*(notes[name].to_list() for name in ("sex", "age", "category")))
+        return cls(data.labels.targets[rows], data.patients[rows], data.labels.symptoms, groups)
 
 
 def assemble_row(
@@ -37,22 +44,22 @@ def assemble_row(
     row = run.read_row(name, seed) or {}
     probabilities = run.predictions(name, seed, "test")
     thresholds = None if row.get("thresholds") is None else np.array(row["thresholds"])
-    comparison = None
+    comparison = changes = None
     if name != "baseline":
         base = run.read_row("baseline", seed) or {}
         base_thresholds = None if base.get("thresholds") is None else np.array(base["thresholds"])
-        difference, p_value = _compare(
-            config,
-            test,
-            (probabilities, thresholds),
-            (run.predictions("baseline", seed, "test"), base_thresholds),
-        )
+        ours = (probabilities, thresholds)
+        theirs = (run.predictions("baseline", seed, "test"), base_thresholds)
+        difference, p_value = _compare(config, test, ours, theirs)
         comparison = Comparison(
             f1_difference=difference,
+            micro_f1_difference=_micro(config, test, ours, theirs),
             p_value=p_value,
             smaller=cost.size_bytes < 0.98 * baseline.size_bytes,
             faster=cost.latency_ratio is not None and cost.latency_ratio < 0.95,
         )
+        answers = (_answers(config, *ours), _answers(config, *theirs))
+        changes = describe_changes(*answers, test.targets.astype(bool), test.symptoms, test.groups)
     return StrategyResult(
         name=name,
         seed=seed,
@@ -60,6 +67,7 @@ def assemble_row(
         quality=_score(config, test, probabilities, thresholds),
         cost=cost,
         versus_baseline=comparison,
+        changes=changes,
         epochs=[EpochQuality(epoch=e["epoch"], quality=e["quality"]) for e in row.get("epochs", [])],
         parity_max_difference=row.get("parity_max_difference"),
         notes=row.get("remarks", []),
@@ -92,11 +100,32 @@ def _score(
     )
 
 
+def _answers(
+    config: StudyConfig, probabilities: NDArray[np.float64], thresholds: NDArray[np.float64] | None
+) -> NDArray[np.bool_]:
+    """What is answered `(notes, K)`: the most probable topic, or all that reach their thresholds."""
+    if config.task == "topic":
+        return one_hot(probabilities.argmax(axis=1), probabilities.shape[1])
+    answered: NDArray[np.bool_] = probabilities >= (0.5 if thresholds is None else thresholds)
+    return answered
+
+
+def _micro(config: StudyConfig, test: TestSet, ours: Scored, theirs: Scored) -> Estimate | None:
+    if config.task == "topic":
+        return None
+    difference, _ = paired_difference(
+        _answers(config, *ours),
+        _answers(config, *theirs),
+        test.targets.astype(bool),
+        average="micro",
+        groups=test.patients,
+        resamples=config.resamples,
+    )
+    return difference
+
+
 def _compare(
-    config: StudyConfig,
-    test: TestSet,
-    ours: tuple[NDArray[np.float64], NDArray[np.float64] | None],
-    theirs: tuple[NDArray[np.float64], NDArray[np.float64] | None],
+    config: StudyConfig, test: TestSet, ours: Scored, theirs: Scored
 ) -> tuple[Estimate, float | None]:
     if config.task == "topic":
         return compare_topic(

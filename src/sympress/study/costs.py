@@ -14,7 +14,8 @@ from sympress.deploy.runtime import Runtime
 from sympress.measure.cost import count_weights
 from sympress.measure.latency import rates_in_turn, time_in_turn
 from sympress.measure.reference import ReferenceModel
-from sympress.results import Cost
+from sympress.results import Cost, YardstickCost
+from sympress.study.yardsticks import INT8, PYTORCH, Yardstick, time_yardsticks
 
 #: Test notes that are timed one by one, rounds over them, and notes in a batch for throughput.
 TIMED_NOTES = 60
@@ -34,9 +35,14 @@ class Candidate:
 
 
 def measure_costs(
-    candidates: dict[str, Candidate], texts: Sequence[str], *, baseline: str, threads: int
-) -> dict[str, Cost]:
-    """Costs of `candidates` over `texts`, all in this run.
+    candidates: dict[str, Candidate],
+    texts: Sequence[str],
+    *,
+    baseline: str,
+    yardsticks: dict[str, Yardstick],
+    threads: int,
+) -> tuple[dict[str, Cost], dict[str, YardstickCost]]:
+    """Costs of `candidates` and of `yardsticks` over `texts`, all in this run.
 
     Latency is one note at a time; `notes_per_second` is batched: notes sorted by length, padded within
     batches of 16. Peak memory is that of a fresh process that answers 32 notes.
@@ -49,7 +55,8 @@ def measure_costs(
         if candidate.reference is None
     }
     single = {name: _one(picked, runtimes.get(name), candidates[name].reference) for name in candidates}
-    timings = time_in_turn(single, len(picked), reference=baseline, rounds=ROUNDS)
+    single |= time_yardsticks(yardsticks, picked)
+    timings = time_in_turn(single, len(picked), reference=baseline, also=list(yardsticks), rounds=ROUNDS)
     batched = {name: _batched(picked, runtimes.get(name), candidates[name].reference) for name in candidates}
     rates = rates_in_turn(batched, rounds=ROUNDS)
     costs = {}
@@ -63,13 +70,22 @@ def measure_costs(
             latency_ms_p50=timings[name].latency_ms_p50,
             latency_ms_p95=timings[name].latency_ms_p95,
             latency_ratio=timings[name].ratio,
+            latency_ratio_pytorch=timings[name].ratios.get(PYTORCH),
+            latency_ratio_int8=timings[name].ratios.get(INT8),
             notes_per_second=rates[name],
             peak_rss_bytes=peak_memory_bytes(candidate.folder, picked[:MEMORY_NOTES]),
             runtime="sympress" if candidate.reference is not None else "onnxruntime",
             threads=threads,
             train_seconds=candidate.train_seconds,
         )
-    return costs
+    return costs, {
+        name: YardstickCost(
+            size_bytes=yardstick.size_bytes,
+            latency_ms_p50=timings[name].latency_ms_p50,
+            latency_ms_p95=timings[name].latency_ms_p95,
+        )
+        for name, yardstick in yardsticks.items()
+    }
 
 
 def _one(

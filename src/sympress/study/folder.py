@@ -23,6 +23,9 @@ from sympress.files import atomic_path, write_json
 
 RUN_FORMAT = 1
 
+#: Settings that may change from one call to the next: they add rows or measure anew, and change no row.
+MAY_CHANGE = ("strategies", "recipes", "transfer_fraction", "seeds", "resamples", "threads")
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -47,7 +50,7 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise InputError(f"{self._marker}: damaged; choose another -o") from error
         wanted = _claim(config)
-        if found != wanted:
+        if _fixed(found) != _fixed(wanted):
             raise InputError(
                 f"{self.path}: holds another study ({_difference(found, wanted)}); choose another -o"
             )
@@ -98,6 +101,14 @@ def _claim(config: StudyConfig) -> dict[str, Any]:
     return {"format": RUN_FORMAT, "config": config.model_dump(mode="json")}
 
 
+def _fixed(claim: Any) -> Any:
+    """A claim without what may change."""
+    if not isinstance(claim, dict) or not isinstance(claim.get("config"), dict):
+        return claim
+    config = {key: value for key, value in claim["config"].items() if key not in MAY_CHANGE}
+    return claim | {"config": config}
+
+
 def _key(name: str, seed: int) -> str:
     return f"{name}-seed{seed}"
 
@@ -106,6 +117,6 @@ def _difference(found: Any, wanted: dict[str, Any]) -> str:
     ours = wanted["config"]
     theirs = found.get("config", {}) if isinstance(found, dict) else {}
     for key, value in ours.items():
-        if theirs.get(key) != value:
+        if key not in MAY_CHANGE and theirs.get(key) != value:
             return f"its {key} is {theirs.get(key)!r}, not {value!r}"
     return "written by another version"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,23 +17,27 @@ from sympress.compress.distill.loss import distillation_objective
 from sympress.compress.prune.masks import keep_masked
 from sympress.compress.quantize.dynamic import cpu_has_vnni, quantize_onnx
 from sympress.compress.quantize.simulate import settle_weights_
+from sympress.compress.recipe.material import Material
+from sympress.compress.recipe.parse import Recipe
 from sympress.compress.strategies import STRATEGIES, Prepared, Strategy, recipe_of
 from sympress.config import StudyConfig
-from sympress.deploy.artifact import Extractor, write_extractor, write_provenance
+from sympress.deploy.artifact import Extractor, read_extractor, write_extractor, write_provenance
 from sympress.deploy.export import export_checked, parity
 from sympress.deploy.runtime import Runtime, prepare_text, to_probabilities
+from sympress.errors import InputError
 from sympress.measure.macs import count_macs
 from sympress.measure.quality import point_quality
 from sympress.measure.thresholds import choose_thresholds
 from sympress.provenance import provenance
 from sympress.study.folder import RunFolder
 from sympress.study.prepare import StudyData
+from sympress.study.press import describe_choice, press, train_settings
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.encoder import Encoder, token_limit
 from sympress.training.loss import LABEL_LOSSES, Objective
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
 from sympress.training.predict import predict_logits
-from sympress.training.train import EpochLog, TrainSettings, train
+from sympress.training.train import EpochLog, Scorer, train
 
 #: Notes on which a head's or neuron's importance is measured, and on which ONNX is compared with PyTorch.
 IMPORTANCE_NOTES = 256
@@ -55,6 +59,7 @@ class Bench:
     macs_tokens: int
     run: RunFolder
     truncated: int
+    transfer: tuple[str, ...] = ()
 
     @property
     def pad_id(self) -> int:
@@ -62,7 +67,9 @@ class Bench:
         return self.extractor.pad_id
 
 
-def make_bench(config: StudyConfig, data: StudyData, encoder: Encoder, run: RunFolder) -> Bench:
+def make_bench(
+    config: StudyConfig, data: StudyData, encoder: Encoder, run: RunFolder, transfer: Sequence[str] = ()
+) -> Bench:
     """Tokenize the training and validation notes once, as the artifact will tokenize them."""
     extractor = Extractor(
         task=config.task,
@@ -90,6 +97,7 @@ def make_bench(config: StudyConfig, data: StudyData, encoder: Encoder, run: RunF
         macs_tokens=int(np.median(parts["test"].lengths)),
         run=run,
         truncated=sum(part.truncated for part in parts.values()),
+        transfer=tuple(prepare_text(text, extractor) for text in transfer),
     )
 
 
@@ -99,43 +107,106 @@ def run_strategy(bench: Bench, name: str, seed: int, step: Step) -> None:
         return
     strategy = STRATEGIES[name]
     torch.manual_seed(seed)
-    prepared = _prepare(bench, strategy, seed)
+    prepared = prepare_model(bench, strategy, seed)
     log = EpochLog()
     if strategy.trains:
-        log = _train(bench, strategy, prepared, name=name, seed=seed, step=step)
+        log = train_prepared(bench, strategy, prepared, name=name, seed=seed, step=step)
         settle_weights_(prepared.model)
-    draft = bench.run.work(name, seed) / "artifact"
-    shutil.rmtree(draft, ignore_errors=True)
+    draft = _fresh_draft(bench, name, seed)
     trained_elsewhere = bench.run.artifact("baseline", seed) / "model.onnx" if not strategy.trains else None
     worst = _deploy(bench, strategy, prepared.model, draft, trained_elsewhere)
-    predictions = _predict(bench, draft)
-    thresholds = None
-    if bench.config.task == "present":
-        chosen = choose_thresholds(
-            predictions["validation"], bench.validation.targets.numpy().astype(np.uint8)
-        )
-        thresholds = [float(value) for value in chosen]
-    write_extractor(draft, bench.extractor.model_copy(update={"thresholds": thresholds}))
-    recipe = recipe_of(name, bench.config)
-    write_provenance(draft, provenance(bench.config, name, recipe, seed, bench.data.description.fingerprint))
-    final = bench.run.artifact(name, seed)
-    shutil.rmtree(final, ignore_errors=True)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    draft.replace(final)
     row: dict[str, Any] = {
-        "recipe": recipe,
+        "recipe": recipe_of(name, bench.config),
         "epochs": log.epochs,
         "train_seconds": log.seconds,
         "remarks": list(prepared.remarks),
         "parity_max_difference": worst,
         "macs_per_note": count_macs(prepared.model, bench.macs_tokens),
-        "thresholds": thresholds,
     }
+    _finish(bench, name, seed, draft, row)
+
+
+def run_pressed(bench: Bench, name: str, recipe: Recipe, seed: int, step: Step) -> None:
+    """Press the baseline of `seed` as `recipe` says, deploy and predict, unless it was done before.
+
+    Raises:
+        InputError: the row was made by another recipe, or with other transfer notes.
+    """
+    made = {"recipe": str(recipe), "transfer_notes": len(bench.transfer)}
+    done = bench.run.read_row(name, seed)
+    if done is not None:
+        for key, value in made.items():
+            if done.get(key) != value:
+                raise InputError(
+                    f"{bench.run.path}: its row {name!r} has {key.replace('_', ' ')} {done.get(key)!r}, not "
+                    f"{value!r}; give this recipe another name, or another -o"
+                )
+        return
+    torch.manual_seed(seed)
+    draft = _fresh_draft(bench, name, seed)
+    data = bench.data
+    texts = [prepare_text(text, bench.extractor) for text in data.texts]
+    pressed = press(
+        bench.run.artifact("baseline", seed),
+        recipe,
+        Material(
+            task=bench.config.task,
+            training=[texts[row] for row in data.split.train],
+            targets=data.labels.targets[data.split.train],
+            transfer=bench.transfer,
+            validation=[texts[row] for row in data.split.validation],
+            validation_targets=data.labels.targets[data.split.validation],
+            max_tokens=bench.extractor.max_tokens,
+        ),
+        train_settings(bench.config, seed),
+        bench.extractor,
+        work=bench.run.work(name, seed),
+        draft=draft,
+        score=lambda logits: score_epoch(bench, logits),
+        threads=bench.config.threads,
+        step=lambda what, done, total: step(f"{name}: {what}", done, total),
+    )
+    piece = pressed.piece
+    row: dict[str, Any] = {
+        **made,
+        "epochs": piece.epochs,
+        "train_seconds": piece.train_seconds,
+        "remarks": piece.remarks,
+        "parity_max_difference": pressed.parity,
+        "macs_per_note": count_macs(piece.model, bench.macs_tokens),
+    }
+    _finish(bench, name, seed, draft, row, kernel=describe_choice(pressed.choice))
+
+
+def _fresh_draft(bench: Bench, name: str, seed: int) -> Path:
+    draft = bench.run.work(name, seed) / "artifact"
+    shutil.rmtree(draft, ignore_errors=True)
+    return draft
+
+
+def _finish(
+    bench: Bench, name: str, seed: int, draft: Path, row: dict[str, Any], *, kernel: object = None
+) -> None:
+    """Predict with the artifact in `draft`, set its thresholds, and store it and its row."""
+    extractor = read_extractor(draft)
+    predictions = _predict(bench, draft)
+    row["thresholds"] = None
+    if bench.config.task == "present":
+        targets = bench.validation.targets.numpy().astype(np.uint8)
+        row["thresholds"] = [float(v) for v in choose_thresholds(predictions["validation"], targets)]
+    write_extractor(draft, extractor.model_copy(update={"thresholds": row["thresholds"]}))
+    made = provenance(bench.config, name, row["recipe"], seed, bench.data.description.fingerprint)
+    write_provenance(draft, made | ({"kernel": kernel} if kernel else {}))
+    final = bench.run.artifact(name, seed)
+    shutil.rmtree(final, ignore_errors=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    draft.replace(final)
     bench.run.write_row(name, seed, row, predictions)
     shutil.rmtree(bench.run.work(name, seed), ignore_errors=True)
 
 
-def _prepare(bench: Bench, strategy: Strategy, seed: int) -> Prepared:
+def prepare_model(bench: Bench, strategy: Strategy, seed: int) -> Prepared:
+    """The model of `strategy` before it is trained, from the fine-tuned baseline or the encoder."""
     if strategy.start == "baseline":
         model = load_model(bench.run.artifact("baseline", seed))
     else:
@@ -150,9 +221,17 @@ def _prepare(bench: Bench, strategy: Strategy, seed: int) -> Prepared:
     return strategy.prepare(model, bench.config, bench.config.task, batches)
 
 
-def _train(
-    bench: Bench, strategy: Strategy, prepared: Prepared, *, name: str, seed: int, step: Step
+def train_prepared(
+    bench: Bench,
+    strategy: Strategy,
+    prepared: Prepared,
+    *,
+    name: str,
+    seed: int,
+    step: Step,
+    score: Scorer | None = None,
 ) -> EpochLog:
+    """Train what `prepare_model` made, in `bench.run.work(name, seed)`; `score` replaces `score_epoch`."""
     config = bench.config
     objective: Objective = LABEL_LOSSES[config.task]
     training = bench.training
@@ -161,17 +240,7 @@ def _train(
         training = training.with_teacher(_teacher_logits(bench, strategy, seed))
         objective = distillation_objective(config.task, temperature=config.temperature, alpha=config.alpha)
     teacher_seconds = time.perf_counter() - started
-    settings = TrainSettings(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=(config.learning_rate or 3e-5) * strategy.rate,
-        head_rate_ratio=config.head_rate_ratio or 1.0,
-        weight_decay=config.weight_decay,
-        schedule=config.schedule or "cosine",
-        warmup_share=config.warmup_share or 0.0,
-        seed=seed,
-        select=config.select or "last",
-    )
+    settings = train_settings(config, seed, strategy.rate)
     log = train(
         prepared.model,
         training,
@@ -180,7 +249,7 @@ def _train(
         bench.run.work(name, seed) / "checkpoints",
         pad_id=bench.pad_id,
         objective=objective,
-        score=lambda logits: _score_epoch(bench, logits),
+        score=score or (lambda logits: score_epoch(bench, logits)),
         after_step=keep_masked(prepared.model, prepared.masks) if prepared.masks else None,
         progress=lambda done, total: step(name, done, total),
     )
@@ -199,7 +268,8 @@ def _teacher_logits(bench: Bench, strategy: Strategy, seed: int) -> NDArray[np.f
     return predict_logits(teacher.to(device), bench.training, bench.pad_id, mixed=True)
 
 
-def _score_epoch(bench: Bench, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
+def score_epoch(bench: Bench, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
+    """F1 of validation logits (micro-F1 where the task is `present`), and all quality numbers."""
     targets = bench.validation.targets.numpy().astype(np.uint8)
     probabilities = to_probabilities(bench.config.task, logits)
     quality = point_quality(bench.config.task, probabilities, targets, bench.extractor.symptoms)

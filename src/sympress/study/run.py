@@ -17,13 +17,16 @@ from sympress.provenance import environment, public_settings
 from sympress.report.card import model_card
 from sympress.report.csvs import write_csvs
 from sympress.report.html import write_report
-from sympress.results import Results, StrategyResult
+from sympress.results import Results, StrategyResult, YardstickCost
 from sympress.study.assemble import TestSet, assemble_row
 from sympress.study.costs import Candidate, measure_costs
 from sympress.study.folder import RunFolder
 from sympress.study.prepare import prepare
+from sympress.study.press import named
 from sympress.study.references import REFERENCES, run_reference
-from sympress.study.rows import Bench, make_bench, run_strategy
+from sympress.study.rows import Bench, make_bench, run_pressed, run_strategy
+from sympress.study.transfer import read_transfer_notes
+from sympress.study.yardsticks import teacher_yardsticks
 from sympress.training.encoder import load_encoder
 
 #: Only the first seed's artifacts are timed; the others have the same shapes.
@@ -50,6 +53,7 @@ def run_study(
     require_training()
     config = config.resolved()
     strategies = choose_strategies(config)
+    recipes = named(config.recipes)
     run = RunFolder(Path(output))
     reporter = reporter or Reporter(quiet=True)
     run.check(config)
@@ -59,12 +63,17 @@ def run_study(
             for name in strategies:
                 _announce(reporter, run, name, seed)
                 run_strategy(bench, name, seed, reporter.step)
+            for name, recipe in recipes.items():
+                _announce(reporter, run, name, seed)
+                run_pressed(bench, name, recipe, seed, reporter.step)
+        rows, yardsticks = _measure(bench, (*strategies, *recipes), reporter)
         results = Results(
             protocol=config.protocol,
             task=config.task,
             data=bench.data.description,
-            strategies=_measure(bench, strategies, reporter),
+            strategies=rows,
             environment=environment(),
+            yardsticks=yardsticks,
             config=_public_config(config, command),
             warnings=warnings,
         )
@@ -78,7 +87,7 @@ def run_study(
 def _set_up(config: StudyConfig, run: RunFolder, reporter: Reporter) -> tuple[Bench, list[str]]:
     encoder = load_encoder(config.encoder or "bundled", case=config.case)
     data = prepare(config, reporter)
-    bench = make_bench(config, data, encoder, run)
+    bench = make_bench(config, data, encoder, run, read_transfer_notes(config, data, reporter))
     run.claim(config)
     warnings = [*encoder.warnings, *data.warnings, *_truncation(bench)]
     for warning in warnings:
@@ -86,20 +95,27 @@ def _set_up(config: StudyConfig, run: RunFolder, reporter: Reporter) -> tuple[Be
     return bench, warnings
 
 
-def _measure(bench: Bench, strategies: Sequence[str], reporter: Reporter) -> list[StrategyResult]:
+def _measure(
+    bench: Bench, strategies: Sequence[str], reporter: Reporter
+) -> tuple[list[StrategyResult], dict[str, YardstickCost]]:
     candidates = _candidates(bench, strategies)
     reporter.say("timing every row in turn")
     texts = [prepare_text(bench.data.texts[row], bench.extractor) for row in bench.data.split.test]
-    costs = measure_costs(candidates, texts, baseline="baseline", threads=bench.config.threads)
+    threads, teacher = bench.config.threads, bench.run.artifact("baseline", TIMED_SEED)
+    yardsticks = teacher_yardsticks(teacher, bench.run.path / "yardsticks", threads=threads)
+    costs, measured = measure_costs(
+        candidates, texts, baseline="baseline", yardsticks=yardsticks, threads=threads
+    )
     reporter.say("computing intervals")
     test = TestSet.of(bench.data)
-    return [
+    rows = [
         assemble_row(
             bench.run, test, bench.config, name=name, seed=seed, cost=costs[name], baseline=costs["baseline"]
         )
         for seed in range(bench.config.seeds)
         for name in (*strategies, *REFERENCES)
     ]
+    return rows, measured
 
 
 def _announce(reporter: Reporter, run: RunFolder, name: str, seed: int) -> None:

@@ -129,6 +129,8 @@ def train(
             trainer.remove_callback(callback)
     trainer.train(resume_from_checkpoint=_newest_checkpoint(folder))
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it stays in half precision
+    for left in ("forward", "_is_accelerate_prepared"):  # with these a second training of the model would
+        vars(model).pop(left, None)  # not be set up for mixed precision
     if settings.select == "best" and (folder / "best.safetensors").is_file():
         model.load_state_dict(load_file(folder / "best.safetensors"))
     model.eval()

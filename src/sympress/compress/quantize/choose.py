@@ -140,6 +140,7 @@ def choose_kernel(
     tolerance: float = 0.1,
     name: str | None = None,
     threads: int = 0,
+    disabled_optimizers: Sequence[str] = (),
 ) -> Choice:
     """The fastest candidate on this machine among those about as accurate as the best.
 
@@ -155,6 +156,7 @@ def choose_kernel(
         tolerance: as above; at least 0.
         name: use this candidate whatever the clock says; all are measured all the same.
         threads: of each session; 0 leaves it to the runtime.
+        disabled_optimizers: of each session, as where the file will be deployed.
 
     Raises:
         InputError: there is no candidate or no note, `name` is not among them, or `tolerance` is negative.
@@ -162,7 +164,7 @@ def choose_kernel(
     _check(candidates, name, tolerance)
     files = {REFERENCE: reference, **candidates}
     logits = {kernel: logits_of(path, notes) for kernel, path in files.items()}
-    runs = {kernel: _runner(path, notes, threads) for kernel, path in files.items()}
+    runs = {kernel: _runner(path, notes, threads, disabled_optimizers) for kernel, path in files.items()}
     timings = time_in_turn(runs, len(notes), reference=REFERENCE)
     table = tuple(
         Candidate(
@@ -203,10 +205,17 @@ def _check(candidates: Mapping[str, Path], name: str | None, tolerance: float) -
         raise InputError(f"tolerance {tolerance:g}: must be 0 or more")
 
 
-def _runner(path: Path, notes: Notes, threads: int) -> Callable[[int], object]:
+def _runner(
+    path: Path, notes: Notes, threads: int, disabled_optimizers: Sequence[str]
+) -> Callable[[int], object]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        path,
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=list(disabled_optimizers),
+    )
 
     def run(index: int) -> object:
         ids = notes[index][None]

@@ -1,0 +1,153 @@
+"""The trainings that steps ask for: from labels, from a teacher, with masks kept or weights rounded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sympress.compress.distill.objective import Distillation, DistillSettings
+from sympress.compress.distill.teachers import teacher_logits
+from sympress.compress.prune.masks import keep_masked
+from sympress.compress.prune.movement import GradualMasks
+from sympress.compress.recipe.material import Piece, Workshop, training_notes, validation_notes
+from sympress.compress.recipe.steps import Distill
+from sympress.training.data import NoteDataset, encode_texts
+from sympress.training.loss import LABEL_LOSSES
+from sympress.training.train import BatchLoss, TrainSettings, from_logits, train
+
+
+def learn_from_labels(piece: Piece, shop: Workshop, number: int, settings: TrainSettings) -> None:
+    """Train on the labelled notes."""
+    loss = from_logits(LABEL_LOSSES[shop.material.task])
+    notes = training_notes(piece, shop.material)
+    _learn(piece, shop, number, settings=settings, notes=notes, loss=loss)
+
+
+def learn_from_teacher(
+    piece: Piece, shop: Workshop, number: int, step: Distill, settings: TrainSettings
+) -> None:
+    """Train on the labelled and the unlabelled notes with the teacher's answers.
+
+    The teacher's logits are computed once and stored; it runs again only where its hidden states or
+    relations are imitated.
+    """
+    notes = taught_notes(piece, shop)
+    inside = step.hidden > 0 or step.relations > 0
+    loss = Distillation(
+        shop.material.task,
+        DistillSettings(
+            labels=1 - step.alpha,
+            soft=step.alpha,
+            hidden=step.hidden,
+            relations=step.relations,
+            temperature=step.T,
+        ),
+        [piece.teacher] if inside else [],
+    )
+    loss.attach_(piece.model, settings.seed)
+    _learn(piece, shop, number, settings=settings, notes=notes, loss=loss)
+    loss.detach_(piece.model)
+    piece.teacher.requires_grad_(requires_grad=True)
+
+
+def learn_with_masks(
+    piece: Piece, shop: Workshop, number: int, *, share: float, settings: TrainSettings
+) -> None:
+    """Train on the labels while the weights that training moves towards zero are masked, more and more."""
+    notes = training_notes(piece, shop.material)
+    steps = settings.epochs * math.ceil(len(notes) / settings.batch_size)
+    masks = GradualMasks(piece.model, share, steps, scores="movement")
+    loss = from_logits(LABEL_LOSSES[shop.material.task])
+    _learn(piece, shop, number, settings=settings, notes=notes, loss=loss, after_step=masks)
+    masks.finish_()
+
+
+def taught_notes(piece: Piece, shop: Workshop) -> NoteDataset:
+    """Labelled notes, then unlabelled ones, each with the teacher's logits."""
+    material = shop.material
+    labelled, unlabelled = (
+        encode_texts(piece.tokenizer, texts, material.max_tokens)
+        for texts in (material.training, material.transfer)
+    )
+    answers = [_answers(piece, shop, texts) for texts in (material.training, material.transfer) if texts]
+    counts = len(labelled.ids), len(unlabelled.ids)
+    targets = np.concatenate(
+        [material.targets, np.zeros((counts[1], material.targets.shape[1]), dtype=np.uint8)]
+    )
+    return NoteDataset(
+        replace(
+            labelled, ids=labelled.ids + unlabelled.ids, truncated=labelled.truncated + unlabelled.truncated
+        ),
+        targets,
+        np.concatenate(answers),
+        np.arange(sum(counts)) < counts[0],
+    )
+
+
+def _answers(piece: Piece, shop: Workshop, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Logits `(texts, K)` of the teacher as it came, whatever became of the word pieces since."""
+    teacher, tokenizer = piece.untouched
+    encoded = encode_texts(tokenizer, texts, shop.material.max_tokens)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    teacher.to(device)
+    logits = teacher_logits([teacher], encoded, int(tokenizer.pad_token_id or 0), shop.logits_folder)
+    teacher.cpu()
+    return logits
+
+
+def settings_for(
+    shop: Workshop, *, epochs: int | None, rate: float | None, batch: int | None = None
+) -> TrainSettings:
+    """The run's settings with a step's own where it has some."""
+    base = shop.settings
+    return replace(
+        base,
+        epochs=epochs or base.epochs,
+        learning_rate=rate or base.learning_rate,
+        batch_size=batch or base.batch_size,
+    )
+
+
+def _learn(
+    piece: Piece,
+    shop: Workshop,
+    number: int,
+    *,
+    settings: TrainSettings,
+    notes: NoteDataset,
+    loss: BatchLoss,
+    after_step: Callable[[], None] | None = None,
+) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if after_step is None and piece.masked:
+        after_step = keep_masked(piece.model, zeros_of(piece))
+    log = train(
+        piece.model.to(device),
+        notes,
+        validation_notes(piece, shop.material),
+        settings,
+        shop.folder / f"checkpoints-{number}",
+        pad_id=piece.pad_id,
+        score=shop.score,
+        batch_loss=loss,
+        after_step=after_step,
+        progress=shop.progress,
+    )
+    piece.model.cpu()
+    before = len(piece.epochs)
+    piece.epochs += [{**epoch, "epoch": before + index + 1} for index, epoch in enumerate(log.epochs)]
+    piece.train_seconds += log.seconds
+
+
+def zeros_of(piece: Piece) -> dict[str, torch.Tensor]:
+    """The masks that the zeros of the linear layers show."""
+    return {
+        name: module.weight.data != 0
+        for name, module in piece.model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }

@@ -1,0 +1,95 @@
+"""The two yardsticks of every ratio: the teacher in PyTorch, and the best one gets without sympress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from sympress.compress.quantize.dynamic import quietly
+from sympress.deploy.runtime import Runtime, to_probabilities
+from sympress.files import atomic_path
+from sympress.training.model import load_model
+
+PYTORCH = "pytorch-fp32"
+INT8 = "onnx-int8"
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The uncompressed teacher, run in a way that needs no sympress.
+
+    Attributes:
+        size_bytes: of its weights file.
+        answer: text of a note -> probabilities.
+    """
+
+    size_bytes: int
+    answer: Callable[[str], object]
+
+
+def teacher_yardsticks(teacher: Path, folder: Path, *, threads: int) -> dict[str, Yardstick]:
+    """PyTorch fp32, and ONNX Runtime int8 made by its own quantizer, of the artifact `teacher`.
+
+    The int8 file has signed weights, a scale an output channel and 7 bits (safe from saturation on every
+    CPU), and runs with the runtime's default optimizations. Both read notes through the same tokenizer.
+
+    Args:
+        teacher: the baseline's artifact.
+        folder: where the int8 file is kept.
+        threads: cores for both.
+    """
+    return {PYTORCH: _pytorch(teacher, threads), INT8: _int8(teacher, folder / "int8.onnx", threads)}
+
+
+def _pytorch(teacher: Path, threads: int) -> Yardstick:
+    runtime, model = Runtime.load(teacher, threads=threads), load_model(teacher).eval()
+    torch.set_num_threads(threads)
+
+    @torch.inference_mode()
+    def answer(text: str) -> object:
+        ids = torch.from_numpy(runtime.encode([text])[0][None])
+        return to_probabilities(runtime.extractor.task, model(ids, torch.ones_like(ids)).numpy())
+
+    return Yardstick((teacher / "model.safetensors").stat().st_size, answer)
+
+
+def _int8(teacher: Path, path: Path, threads: int) -> Yardstick:
+    if not path.is_file():
+        with quietly(), atomic_path(path) as draft:
+            quantize_dynamic(
+                teacher / "model.onnx",
+                draft,
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    runtime = Runtime.load(teacher, threads=threads)
+
+    def answer(text: str) -> object:
+        ids = runtime.encode([text])[0][None]
+        logits = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
+        return to_probabilities(runtime.extractor.task, logits)
+
+    return Yardstick(path.stat().st_size, answer)
+
+
+def time_yardsticks(
+    yardsticks: dict[str, Yardstick], texts: Sequence[str]
+) -> dict[str, Callable[[int], object]]:
+    """The yardsticks as functions of a note's index, to be timed in turn with everything else."""
+
+    def timed(yardstick: Yardstick) -> Callable[[int], object]:
+        return lambda index: yardstick.answer(texts[index])
+
+    return {name: timed(yardstick) for name, yardstick in yardsticks.items()}
