@@ -1,17 +1,25 @@
-"""The probability from which a symptom counts as present, chosen on validation data."""
+"""The probabilities from which symptoms count as present, chosen on validation data."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+#: Rounds of coordinate ascent; it ends sooner once no threshold moves, which took 2 to 4 on VAERS.
+ROUNDS = 20
+
 
 def choose_thresholds(probabilities: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
-    """Return for each symptom the threshold with the best F1; `probability >= threshold` is present.
+    """Return one threshold a symptom that together raise micro- plus macro-F1; at or above it is present.
+
+    Each symptom's best own F1 is the start; then one threshold after the other moves to where the sum of
+    micro- and macro-F1 over all symptoms is largest, the others as they are, until none moves. The own F1
+    alone lets a symptom that is hard to tell in at a very low probability: on VAERS reports that costs the
+    other symptoms 4 points of micro-F1 on notes that did not choose, and leaves the choice to chance.
 
     A threshold lies in the middle between the lowest probability it lets in and the next one below (0 below
-    the last). Of several with the same F1 the lowest is taken: a missed symptom is worse than one too many.
-    A symptom without a positive note gets 0.5.
+    the last). Of several that are equally good the lowest is taken: a missed symptom is worse than one too
+    many. A symptom without a positive note gets 0.5 and counts in neither average.
 
     Args:
         probabilities: `(notes, K)` on validation data, never on the test set.
@@ -25,20 +33,56 @@ def choose_thresholds(probabilities: ArrayLike, targets: ArrayLike) -> NDArray[n
     if scores.shape != truth.shape or scores.ndim != 2:
         raise ValueError(f"probabilities are {scores.shape}, targets are {truth.shape}: both are (notes, K)")
     notes, symptom_count = scores.shape
-    if notes == 0:
-        return np.full(symptom_count, 0.5)
+    thresholds = np.full(symptom_count, 0.5)
+    present = np.flatnonzero(truth.any(axis=0))
+    if notes == 0 or len(present) == 0:
+        return thresholds
+    scores, truth = scores[:, present], truth[:, present]
     order = np.argsort(-scores, axis=0, kind="stable")
     ranked = np.take_along_axis(scores, order, axis=0)  # (notes, K), falling
     hits = np.cumsum(np.take_along_axis(truth, order, axis=0), axis=0)
-    support = hits[-1]
-    predicted = np.arange(1, notes + 1)[:, None]
-    f1 = 2 * hits / (predicted + support)
-    following = np.concatenate([ranked[1:], np.zeros((1, symptom_count))])
-    # A cut between equal probabilities does not exist.
-    f1[:-1][ranked[:-1] == ranked[1:]] = -1.0
-    last_best = notes - 1 - np.argmax(f1[::-1], axis=0)
-    upper = np.take_along_axis(ranked, last_best[None], axis=0)[0]
-    lower = np.take_along_axis(following, last_best[None], axis=0)[0]
+    exists = np.ones(ranked.shape, dtype=bool)
+    exists[:-1] = ranked[:-1] != ranked[1:]  # a cut between equal probabilities does not exist
+    cuts = _ascend(hits, truth.sum(axis=0), exists)
+    columns = np.arange(len(present))
+    upper = ranked[cuts, columns]
+    following = np.concatenate([ranked[1:], np.zeros((1, len(present)))])
+    lower = following[cuts, columns]
     middle = (lower + upper) / 2
     # Between two neighbouring floats there is no middle: it would let the lower one in.
-    return np.where(support > 0, np.where(middle > lower, middle, upper), 0.5)
+    thresholds[present] = np.where(middle > lower, middle, upper)
+    return thresholds
+
+
+def _ascend(
+    hits: NDArray[np.int64], support: NDArray[np.int64], exists: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """How many notes each symptom lets in, less one, `(K,)`.
+
+    Args:
+        hits: `(notes, K)`, true notes among the first, the second, … by falling probability.
+        support: `(K,)`, true notes.
+        exists: `(notes, K)`, whether a cut can lie behind that note.
+    """
+    notes, symptom_count = hits.shape
+    found = np.arange(1, notes + 1)
+    own = np.where(exists, 2 * hits / (found[:, None] + support), -1.0)
+    cuts = np.array([_last_best(own[:, column]) for column in range(symptom_count)])
+    columns = np.arange(symptom_count)
+    for _ in range(ROUNDS):
+        before = cuts.copy()
+        for column in columns:
+            others = columns != column
+            right = hits[cuts[others], columns[others]].sum() + hits[:, column]
+            answered = (cuts[others] + 1).sum() + found
+            micro = 2 * right / (answered + support.sum())
+            total = np.where(exists[:, column], micro + own[:, column] / symptom_count, -1.0)
+            cuts[column] = _last_best(total)
+        if (cuts == before).all():
+            break
+    return cuts
+
+
+def _last_best(values: NDArray[np.float64]) -> int:
+    """The last position of the largest value: the lowest threshold of those that are equally good."""
+    return len(values) - 1 - int(np.argmax(values[::-1]))
