@@ -79,6 +79,25 @@ bench-present: install ## every coded symptom of a report, split by time: four r
 		$(RECIPES:%=--recipe %) -o runs/vaers-present
 	$(call keep,vaers-present)
 
+STRENGTHS := --recipe 'vocabulary-40 = vocab(keep=0.4)' --recipe 'vocabulary-20 = vocab(keep=0.2)' \
+	--recipe 'vocabulary-7 = vocab(keep=2000)' --recipe 'activation-80 = lowrank(keep=0.8)' \
+	--recipe 'activation-60 = lowrank(keep=0.6)' --recipe 'activation-40 = lowrank(keep=0.4)' \
+	--recipe 'svd-60 = lowrank(keep=0.6, method=svd)' \
+	--recipe 'removal-75 = prune(macs=0.75, reconstruct=true)' \
+	--recipe 'removal-50 = prune(macs=0.5, reconstruct=true)' \
+	--recipe 'removal-25 = prune(macs=0.25, reconstruct=true)' \
+	--recipe 'bits-8 = quantize(int8)' --recipe 'bits-8-static = quantize(static)' \
+	--recipe 'bits-4 = quantize(weights4)' \
+	--recipe 'no-training = vocab(keep=0.4) > prune(macs=0.8, reconstruct=true) > quantize(int8)' \
+	--recipe 'depth-4 = distill(layers=4, epochs=1)' --recipe 'depth-2 = distill(layers=2, epochs=1)' \
+	--recipe 'depth-1 = distill(layers=1, epochs=1)' \
+	--recipe 'depth-2-hidden = distill(layers=2, hidden=1, epochs=1)' \
+	--recipe 'removed = prune(hidden=0.5, layers=2, heads=0.5, ffn=0.5) > distill(epochs=2)' \
+	--recipe 'scratch = distill(layers=2, width=192, heads=6, ffn=768, epochs=2)'
+bench-strategies: install ## each strategy alone at three strengths, pressed from one fine-tuned encoder
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 $(STRENGTHS) -o runs/strategies
+	$(call keep,strategies)
+
 bench-shape: install ## what pocket and micro cost on an encoder of Bio_ClinicalBERT's shape, at random
 	$(BIN)/python -m sympress.study.shape --recipe pocket -o results/shape-pocket.json
 	$(BIN)/python -m sympress.study.shape --recipe micro -o results/shape-micro.json

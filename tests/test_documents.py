@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from sympress.compress.recipe.named import named_recipes
+from sympress.compress.recipe.parse import parse_recipe
 from sympress.config import ENCODERS
 from sympress.errors import InputError
 from sympress.files import write_json
-from sympress.report.documents import documents, main, render_document
+from sympress.report.documents import documents, figures, main, render_document, shape_table
 from sympress.results import load_results
 
 ROOT = Path(__file__).parents[1]
@@ -28,15 +32,30 @@ COMMANDS = [
 ]
 
 
+SHAPES = sorted(ROOT.glob("results/shape-*.json"))
+RESULTS = sorted({*ROOT.glob("results/*.json")} - {*SHAPES})
+
+
 @pytest.mark.parametrize("path", documents(ROOT), ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_tables_of_a_document_match_the_result_files(path):
+def test_the_tables_and_figures_of_a_document_match_the_result_files(path):
     text = path.read_text(encoding="utf-8")
-    assert render_document(text, ROOT) == text, "run `make docs`"
+    assert render_document(text, ROOT, path.parent) == text, "run `make docs`"
+    for figure, svg in figures(text, ROOT).items():
+        assert figure.exists(), "run `make docs`"
+        assert figure.read_text(encoding="utf-8") == svg, "run `make docs`"
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("results/*.json")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
 def test_a_committed_result_loads_and_keeps_its_command(path):
     assert load_results(path).config.get("command"), "results come from a command"
+
+
+@pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.name)
+def test_a_committed_shape_is_that_of_the_recipe_in_its_name(path):
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    recipes = {entry.name: str(entry.recipe) for entry in named_recipes()}
+    assert measured["recipe"] == recipes[path.stem.removeprefix("shape-")], "run `make bench-shape`"
+    assert shape_table(measured)
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
@@ -77,12 +96,18 @@ def document(block="", path="results/run.json"):
     return f"# Title\n\n<!-- sympress:table {path} -->\n{block}<!-- /sympress:table -->\nafter\n"
 
 
+def curves(block="", figure="docs/run.svg"):
+    opening = f"<!-- sympress:curves results/run.json {figure} -->"
+    return f"# Title\n\n{opening}\n{block}<!-- /sympress:curves -->\nafter\n"
+
+
 @pytest.fixture
 def root(tmp_path):
     write_json(tmp_path / "results" / "run.json", MINIMAL)
     return tmp_path
 
 
+MADE = "`sympress study -o runs/run`."
 NUMBER = {"value": 0.5, "low": 0.4, "high": 0.6}
 MINIMAL = {
     "format": 1,
@@ -166,11 +191,97 @@ def test_a_block_inside_a_fence_is_an_example(root):
     [
         ("a\n<!-- sympress:table results/run.json -->\n", "line 2: table block is not closed"),
         (document(path="../secret.json"), r"\.\./secret\.json: lies outside"),
+        (curves(figure="../secret.svg"), r"\.\./secret\.svg: lies outside"),
+        (document(path="results/run.json wide"), r"line 3: table block with 'wide'; write  <!-- sympress:t"),
+        (curves(figure="run.png"), r"line 3: curves block with 'run.png'; write  <!-- sympress:curves RES"),
+        ("<!-- sympress:tabel a.json -->", "line 1: unknown block 'tabel'; there are table, curves, shape"),
+        (curves().replace("/sympress:curves", "/sympress:table"), "line 3: curves block is not closed"),
     ],
 )
 def test_a_wrong_block_is_refused(text, message, root):
     with pytest.raises(InputError, match=message):
         render_document(text, root)
+
+
+def test_curves_are_linked_from_where_the_document_lies(root):
+    shown = render_document(curves("old\n"), root, root / "docs").split("\n")
+    assert shown[3] == ""
+    assert re.fullmatch(r"!\[[^\]]+\]\(run\.svg\)", shown[4])
+    assert shown[5:] == ["", MADE, "", "<!-- /sympress:curves -->", "after", ""]
+    assert "](docs/run.svg)" in render_document(curves(), root)
+    assert "](../docs/run.svg)" in render_document(curves(), root, root / "src")
+
+
+def test_the_command_draws_the_curves_and_draws_them_again_when_they_drift(root, capsys):
+    page, figure = root / "docs" / "page.md", root / "docs" / "run.svg"
+    page.parent.mkdir()
+    page.write_text(curves(), encoding="utf-8")
+    assert main(root) == 0
+    assert capsys.readouterr().out == f"wrote {figure}\nwrote {page}\n"
+    drawn = figure.read_text(encoding="utf-8")
+    assert figures(page.read_text(encoding="utf-8"), root) == {figure: drawn}
+    figure.write_text(drawn.replace("0.500", "0.900"), encoding="utf-8")
+    assert main(root) == 0
+    assert capsys.readouterr().out == f"wrote {figure}\n"
+    assert figure.read_text(encoding="utf-8") == drawn
+
+
+def test_curves_without_results_are_empty_and_draw_nothing(tmp_path):
+    assert render_document(curves("old\n"), tmp_path) == curves()
+    assert figures(curves(), tmp_path) == {}
+
+
+def shape(path="results/shape-pocket.json"):
+    return f"<!-- sympress:shape {path} -->\n<!-- /sympress:shape -->\n"
+
+
+SHAPE = {
+    "encoder": "random, of BERT's shape",
+    "recipe": "vocab(keep=6000) > quantize(int8)",
+    "word_pieces_a_note": [16, 128],
+    "rounds": 5,
+    "threads": 1,
+    "rows": {
+        "pytorch-fp32": {
+            "size_bytes": 433_300_000,
+            "latency_ms_p50": 80.0,
+            "times_smaller": 144.43,
+            "times_slower": 100.0,
+        },
+        "pressed": {
+            "size_bytes": 3_000_000,
+            "latency_ms_p50": 0.8,
+            "times_smaller": 1.0,
+            "times_slower": 1.0,
+        },
+    },
+    "environment": {"processor": "a|b"},
+}
+
+
+def test_a_shape_is_a_line_a_row_and_how_it_was_measured(root):
+    write_json(root / "results" / "shape-pocket.json", SHAPE)
+    assert render_document(shape(), root).split("\n")[2:8] == [
+        "| row | MB | p50 ms | pressed is smaller by | pressed is faster by |",
+        "| :-- | --: | --: | --: | --: |",
+        "| pytorch-fp32 | 433.3 | 80.00 | 144.4× | 100.0× |",
+        "| pressed | 3.0 | 0.80 | – | – |",
+        "",
+        "Pressed by `vocab(keep=6000) > quantize(int8)`. Encoder: random, of BERT's shape; no weights are "
+        "trained, so nothing is said of quality. Notes of 16, 128 word pieces at batch 1, 5 rounds, 1 thread "
+        "of a\\|b, all rows timed in turn; ratios are medians over notes and rounds; MB = 10⁶ bytes.",
+    ]
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"rows": {}}', '{"rows": {"pressed": {}}}'])
+def test_a_damaged_shape_is_one_clear_line(damaged, root):
+    (root / "results" / "shape-pocket.json").write_text(damaged, encoding="utf-8")
+    with pytest.raises(InputError, match=r"shape-pocket\.json: damaged \(.*\); run `make bench-shape` again"):
+        render_document(shape(), root)
+
+
+def test_a_shape_without_results_is_empty(tmp_path):
+    assert render_document(shape(), tmp_path) == shape()
 
 
 def test_the_command_rewrites_documents_once(root, capsys):
@@ -200,3 +311,29 @@ def test_the_pooling_that_was_chosen_is_the_best_on_validation_notes():
         row = next(line for line in text.splitlines() if line.startswith(f"| `{pooling}`"))
         assert [cell.strip(" *") for cell in row.split("|")[2:4]] == [f"{auroc:.3f}", f"{f1:.3f}"]
     assert max(scores, key=scores.__getitem__) == ENCODERS["bundled"]["pooling"]
+
+
+def test_the_page_of_recipes_has_every_recipe_word_for_word_and_every_step():
+    """docs/recipes.md repeats named.toml: its texts and purposes, and each step with what it does."""
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## `(\w+)`: (.+)\n\n```\n(.+)\n```\n\n((?:[- ] .+\n)+)", page, re.MULTILINE)
+    named = (ROOT / "src/sympress/compress/recipe/named.toml").read_text(encoding="utf-8")
+    wanted = {name: (table["purpose"], table["recipe"]) for name, table in tomllib.loads(named).items()}
+    assert {name: (purpose, recipe) for name, purpose, recipe, _ in sections} == wanted
+    for _, _, recipe, steps in sections:
+        assert re.findall(r"^- `(.+?)`: ", steps, re.MULTILINE) == recipe.split(" > ")
+
+
+def test_the_rows_of_the_page_of_strategies_are_those_that_are_run():
+    """docs/strategies.md lists the rows of `make bench-strategies`; once measured, those of the results."""
+    page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `([\w-]+)` \| `(.+?)` \| ", page, re.MULTILINE))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert listed == dict(re.findall(r"--recipe '([\w-]+) = (.+?)'", makefile))
+    written = {name: str(parse_recipe(recipe)) for name, recipe in listed.items()}
+    path = ROOT / "results" / "strategies.json"
+    if path.exists():
+        measured = load_results(path)
+        pressed = [row for row in measured.strategies if row.name not in {"baseline", "rule", "tfidf"}]
+        assert {row.name: row.recipe for row in pressed} == written
+        assert f"{measured.data.train:,} training reports" in page

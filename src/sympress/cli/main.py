@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from sympress.cli.adapt import adapt
+from sympress.cli.compress import compress
 from sympress.cli.demo import demo
 from sympress.cli.label import label
 from sympress.cli.report import report
@@ -24,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    help="Train, compress and honestly measure symptom extractors for clinical notes.",
     epilog="New here? Run  sympress demo",
 )
 
@@ -50,6 +52,7 @@ app.command("label")(label)
 app.command("adapt")(adapt)
 app.command("tune")(tune)
 app.command("report")(report)
+app.command("compress")(compress)
 
 
 def run(arguments: list[str] | None = None) -> None:

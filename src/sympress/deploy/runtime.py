@@ -59,7 +59,7 @@ class Runtime:
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Word-piece ids of each note."""
-        encodings = self.tokenizer.encode_batch([self.prepare(text) for text in texts])
+        encodings = self.tokenizer.encode_batch_fast([self.prepare(text) for text in texts])  # no offsets
         return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
 
     def logits_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:

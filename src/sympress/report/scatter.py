@@ -48,13 +48,13 @@ def scatter(found: list[Group]) -> Scatter | None:
     data = [
         (group, size, *interval)
         for group in found
-        if (interval := _interval(group)) and (size := _size(group))
+        if (interval := f1_interval(group)) and (size := size_mb(group))
     ]
     if len(data) < 2:
         return None
     sizes = [math.log10(size) for _, size, *_ in data]
     low, high = min(sizes) - 0.1, max(sizes) + 0.1
-    step = _step(max(row[4] for row in data) - min(row[3] for row in data))
+    step = axis_step(max(row[4] for row in data) - min(row[3] for row in data))
     bottom = max(0.0, math.floor(min(row[3] for row in data) / step) * step)
     top = max(bottom + step, min(1.0, math.ceil(max(row[4] for row in data) / step) * step))
 
@@ -68,12 +68,12 @@ def scatter(found: list[Group]) -> Scatter | None:
     y_values = [bottom + number * step for number in range(round((top - bottom) / step) + 1)]
     return Scatter(
         points=_labelled(marks),
-        x_ticks=[(place_x(size), f"{size:g}") for size in _log_ticks(10**low, 10**high)],
+        x_ticks=[(place_x(size), f"{size:g}") for size in log_ticks(10**low, 10**high)],
         y_ticks=[(place_y(value), f"{value:.2f}") for value in y_values],
     )
 
 
-def _interval(group: Group) -> tuple[float, float, float] | None:
+def f1_interval(group: Group) -> tuple[float, float, float] | None:
     """Mean F1 and the ends of its bar: the interval of a single seed, the range of several."""
     estimates = [headline_f1(row) for row in group.seeds]
     values = [estimate.value for estimate in estimates if estimate.value is not None]
@@ -85,18 +85,19 @@ def _interval(group: Group) -> tuple[float, float, float] | None:
     return sum(values) / len(values), low, high
 
 
-def _size(group: Group) -> float | None:
+def size_mb(group: Group) -> float | None:
     """Size in MB, or None where nothing stands on disk."""
     size = group.mean(lambda row: row.cost.size_bytes)
     return size / 1e6 if size else None
 
 
-def _step(span: float) -> float:
+def axis_step(span: float) -> float:
     """Distance of the lines of the F1 axis, so that there are about three to eight."""
     return next((step for step in (0.01, 0.02, 0.05, 0.1) if span / step <= 6), 0.2)
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round values from `low` to `high`: 1, 2 and 5 of each decade, or 1 alone where there are many."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     wide = high / low > 200
     ticks = [factor * 10.0**decade for decade in decades for factor in ((1,) if wide else (1, 2, 5))]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sympress.config import StudyConfig
+from sympress.labels.labelset import Task
 from sympress.measure.change import describe_changes, note_groups
 from sympress.measure.quality import score_present, score_topic
 from sympress.measure.significance import compare_present, compare_topic, one_hot, paired_difference
@@ -58,8 +59,8 @@ def assemble_row(
             smaller=cost.size_bytes < 0.98 * baseline.size_bytes,
             faster=cost.latency_ratio is not None and cost.latency_ratio < 0.95,
         )
-        answers = (_answers(config, *ours), _answers(config, *theirs))
-        changes = describe_changes(*answers, test.targets.astype(bool), test.symptoms, test.groups)
+        answered = (answers(config.task, *ours), answers(config.task, *theirs))
+        changes = describe_changes(*answered, test.targets.astype(bool), test.symptoms, test.groups)
     return StrategyResult(
         name=name,
         seed=seed,
@@ -100,11 +101,11 @@ def _score(
     )
 
 
-def _answers(
-    config: StudyConfig, probabilities: NDArray[np.float64], thresholds: NDArray[np.float64] | None
+def answers(
+    task: Task, probabilities: NDArray[np.float64], thresholds: NDArray[np.float64] | None
 ) -> NDArray[np.bool_]:
     """What is answered `(notes, K)`: the most probable topic, or all that reach their thresholds."""
-    if config.task == "topic":
+    if task == "topic":
         return one_hot(probabilities.argmax(axis=1), probabilities.shape[1])
     answered: NDArray[np.bool_] = probabilities >= (0.5 if thresholds is None else thresholds)
     return answered
@@ -114,8 +115,8 @@ def _micro(config: StudyConfig, test: TestSet, ours: Scored, theirs: Scored) -> 
     if config.task == "topic":
         return None
     difference, _ = paired_difference(
-        _answers(config, *ours),
-        _answers(config, *theirs),
+        answers(config.task, *ours),
+        answers(config.task, *theirs),
         test.targets.astype(bool),
         average="micro",
         groups=test.patients,

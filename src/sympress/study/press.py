@@ -18,7 +18,7 @@ from sympress.compress.quantize.sensitivity import choose_float, layer_sensitivi
 from sympress.compress.quantize.static import quantize_calibrated
 from sympress.compress.quantize.weightonly import quantize_weights_only
 from sympress.compress.recipe.engine import run_recipe
-from sympress.compress.recipe.material import Material, Piece, Workshop
+from sympress.compress.recipe.material import FurtherTeacher, Material, Piece, Workshop
 from sympress.compress.recipe.named import read_recipe
 from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Quantize, Step
@@ -110,6 +110,8 @@ def press(
     draft: Path,
     score: Scorer,
     trains: bool = True,
+    teachers: Sequence[FurtherTeacher] = (),
+    kernel: str | None = None,
     threads: int = 1,
     step: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
 ) -> Pressed:
@@ -125,6 +127,8 @@ def press(
         draft: folder to fill.
         score: judges validation logits after an epoch.
         trains: False forbids steps that train.
+        teachers: more teachers; students imitate the average of all logits.
+        kernel: of the int8 file where the recipe makes one, whatever kind it says.
         threads: cores of the runtime that is timed where the kernel is chosen by the clock.
         step: told of progress.
     """
@@ -136,6 +140,7 @@ def press(
         logits_folder=work.parent / "logits",
         progress=lambda done, total: step("training", done, total),
         trains=trains,
+        teachers=tuple(teachers),
     )
     tokenizer = AutoTokenizer.from_pretrained(teacher_folder, local_files_only=True)
 
@@ -152,7 +157,13 @@ def press(
     if piece.quantize is not None:
         calibration = encode_texts(piece.tokenizer, material.training[:JUDGED_NOTES], material.max_tokens)
         choice = quantize_file(
-            draft / "model.onnx", piece.quantize, list(calibration.ids), notes, work=work, threads=threads
+            draft / "model.onnx",
+            piece.quantize,
+            list(calibration.ids),
+            notes,
+            kernel=kernel,
+            work=work,
+            threads=threads,
         )
         worst = parity(piece.model, draft / "model.onnx", notes[:PARITY_NOTES])
     return Pressed(piece, choice, worst)
@@ -166,6 +177,7 @@ def quantize_file(
     *,
     work: Path,
     threads: int,
+    kernel: str | None = None,
 ) -> Choice:
     """Replace the fp32 file `path` by the quantized one, and say which kernel it has and why.
 
@@ -178,23 +190,24 @@ def quantize_file(
         notes: word-piece ids of validation notes, on which kernels and layers are judged.
         work: for the candidates, in `work / "kernels"`.
         threads: cores of the sessions that are timed.
+        kernel: one of `KERNELS`, instead of what `step.kind` stands for.
 
     Raises:
         InputError: the runtime lacks the kernel, or there are fewer layers than are to stay in float.
     """
     reduce_range = not cpu_has_vnni()
-    automatic = step.kind == "auto"
-    names = available_kernels() if automatic else (_KERNEL_OF[step.kind][reduce_range],)
+    automatic = kernel is None and step.kind == "auto"
+    names = available_kernels() if automatic else (kernel or _KERNEL_OF[step.kind][reduce_range],)
     folder = work / "kernels"
     if step.float_layers:
         sensitivity = layer_sensitivity(path, notes, reduce_range=reduce_range)
         worst = choose_float(sensitivity, count=step.float_layers)
         folder.mkdir(parents=True, exist_ok=True)
         built = {}
-        for kernel in names:
-            name = f"{kernel}-{step.float_layers}-float"
+        for base in names:
+            name = f"{base}-{step.float_layers}-float"
             built[name] = folder / f"{name}.onnx"
-            _quantize_but(worst, kernel, path, built[name], calibration=calibration, bits=step.embeddings)
+            _quantize_but(worst, base, path, built[name], calibration=calibration, bits=step.embeddings)
     else:
         built = build_candidates(path, folder, calibration, names=names, embedding_bits=step.embeddings)
     choice = choose_kernel(

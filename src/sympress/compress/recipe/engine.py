@@ -86,9 +86,8 @@ def _check_training(steps: Sequence[Step], shop: Workshop) -> None:
 
 def _claims(steps: Sequence[Step], teacher: SymptomModel, shop: Workshop) -> list[dict[str, Any]]:
     """For each step, all that its result depends on: the steps up to it, teacher, material and settings."""
-    origin = json.dumps(
-        [fingerprint_teacher(teacher), fingerprint_material(shop.material), asdict(shop.settings)]
-    )
+    teachers = [fingerprint_teacher(one) for one in (teacher, *(further.model for further in shop.teachers))]
+    origin = json.dumps([teachers, fingerprint_material(shop.material), asdict(shop.settings)])
     digest = hashlib.sha256(origin.encode()).hexdigest()
     texts = [str(step) for step in steps]
     return [{"recipe": texts[:number], "origin": digest} for number in range(1, len(steps) + 1)]

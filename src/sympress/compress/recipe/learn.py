@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
 
 from sympress.compress.distill.objective import Distillation, DistillSettings
-from sympress.compress.distill.teachers import teacher_logits
+from sympress.compress.distill.teachers import Teacher, average_logits, teacher_logits
 from sympress.compress.prune.masks import keep_masked
 from sympress.compress.prune.movement import GradualMasks
 from sympress.compress.recipe.material import Piece, Workshop, training_notes, validation_notes
@@ -33,8 +35,8 @@ def learn_from_teacher(
 ) -> None:
     """Train on the labelled and the unlabelled notes with the teacher's answers.
 
-    The teacher's logits are computed once and stored; it runs again only where its hidden states or
-    relations are imitated.
+    Logits are computed once a teacher and stored; they are averaged over all teachers. Hidden states and
+    relations are those of the model that is pressed, which runs again where they are imitated.
     """
     notes = taught_notes(piece, shop)
     inside = step.hidden > 0 or step.relations > 0
@@ -90,12 +92,25 @@ def taught_notes(piece: Piece, shop: Workshop) -> NoteDataset:
 
 
 def _answers(piece: Piece, shop: Workshop, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Logits `(texts, K)` of the teacher as it came, whatever became of the word pieces since."""
+    """Logits `(texts, K)` of the teacher as it came, averaged with those of further teachers."""
     teacher, tokenizer = piece.untouched
-    encoded = encode_texts(tokenizer, texts, shop.material.max_tokens)
+    folder = shop.logits_folder
+    own = _logits(teacher, tokenizer, texts, shop.material.max_tokens, folder)
+    further = [
+        _logits(one.model, one.tokenizer, texts, one.max_tokens, folder)[:, list(one.order)]
+        for one in shop.teachers
+    ]
+    return average_logits([own, *further])
+
+
+def _logits(
+    teacher: Teacher, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int, folder: Path
+) -> NDArray[np.float32]:
+    """Logits `(texts, its labels)` of one teacher through its own word pieces, stored in `folder`."""
+    encoded = encode_texts(tokenizer, texts, max_tokens)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher.to(device)
-    logits = teacher_logits([teacher], encoded, int(tokenizer.pad_token_id or 0), shop.logits_folder)
+    logits = teacher_logits([teacher], encoded, int(tokenizer.pad_token_id or 0), folder)
     teacher.cpu()
     return logits
 

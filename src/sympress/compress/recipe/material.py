@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from sympress.compress.distill.teachers import Teacher
 from sympress.compress.recipe.steps import Quantize
 from sympress.labels.labelset import Task
 from sympress.training.data import Collate, NoteDataset, encode_texts
@@ -62,6 +63,23 @@ def fingerprint_material(material: Material) -> str:
 
 
 @dataclass(frozen=True)
+class FurtherTeacher:
+    """A teacher beside the model that is pressed, which reads notes through its own word pieces.
+
+    Attributes:
+        model: answers with logits `(batch, its labels)`.
+        tokenizer: its own.
+        order: `(K,)`, the place of each symptom among its labels.
+        max_tokens: its longest input in word pieces.
+    """
+
+    model: Teacher
+    tokenizer: PreTrainedTokenizerBase
+    order: tuple[int, ...]
+    max_tokens: int
+
+
+@dataclass(frozen=True)
 class Workshop:
     """Where and how the steps of one recipe run.
 
@@ -73,6 +91,7 @@ class Workshop:
         logits_folder: for teachers' logits, which recipes share.
         progress: called after each training step.
         trains: False where no step may train.
+        teachers: more teachers; students imitate the average of all logits.
     """
 
     material: Material
@@ -82,6 +101,7 @@ class Workshop:
     logits_folder: Path
     progress: Progress | None = None
     trains: bool = True
+    teachers: tuple[FurtherTeacher, ...] = ()
 
 
 @dataclass

@@ -1,0 +1,184 @@
+"""`sympress compress MODEL`: press an artifact by a recipe, or search one that meets a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from sympress.cli.study import command_line
+from sympress.progress import Reporter
+
+
+def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="An artifact of a study, such as RUN/artifacts/baseline-seed0.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the pressed artifact.", show_default=False)
+    ],
+    notes: Annotated[
+        Path | None, typer.Option(help="The notes of its study; not needed where that made its own.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="safe, balanced, pocket, micro, a TOML file, or "
+            "'vocab(keep=0.35) > distill(layers=3) > quantize(int8)'."
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Limits to search for: 'size_mb<=6, latency_ratio<=0.1, f1_drop<=0.01'."),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Recipes that the search for a budget trains.")] = 30,
+    transfer_fraction: Annotated[
+        float | None,
+        typer.Option(help="Also teach with the further notes of this share of patients, unlabelled."),
+    ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A further teacher, an artifact, a folder or an id; logits are averaged. Repeatable."
+        ),
+    ] = None,
+    training: Annotated[
+        bool, typer.Option("--training/--no-training", help="Without: only steps that need no training.")
+    ] = True,
+    kernel: Annotated[
+        str | None,
+        typer.Option(help="Of the int8 file, whatever the recipe says: dynamic-7bit, static-8bit, …"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes of each training; the study's if not given.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The study's if not given.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The study's if not given.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Cores that timed models may use; the study's if not given.")
+    ] = None,
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Score test notes, for the record.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say the steps and the estimated size; read and train nothing.")
+    ] = False,
+) -> None:
+    """Press a fine-tuned model by a recipe, or by the best recipe that a search finds for a budget.
+
+    Give either --recipe or --budget. Kill it at any time; the same command goes on where it stopped.
+    """
+    from sympress.compress.budget.parse import parse_budget
+    from sympress.extras import require_training
+
+    require_training()
+    from sympress.compress.recipe.named import read_recipe
+    from sympress.study.compress import compress as press
+    from sympress.study.plan import Order, describe, make_plan
+
+    plan = make_plan(
+        Order(
+            model=model,
+            output=output,
+            notes=notes,
+            recipe=None if recipe is None else read_recipe(recipe),
+            budget=None if budget is None else parse_budget(budget),
+            trials=trials,
+            teachers=tuple(teacher or ()),
+            trains=training,
+            kernel=kernel,
+            seed=seed,
+            test=test,
+            changes={
+                "epochs": epochs,
+                "learning_rate": learning_rate,
+                "threads": threads,
+                "transfer_fraction": transfer_fraction,
+            },
+        )
+    )
+    console = Console()
+    if dry_run:
+        _say(console, *describe(plan))
+        return
+    record = press(plan, reporter=Reporter(), command=command_line())
+    _show(console, record, output)
+
+
+def _show(console: Console, record: dict[str, Any], output: Path) -> None:
+    """Print what was done, the table, the search, the flips, where it lies and what to do next."""
+    _say(console, f"recipe: {record['recipe']}", *(f"- {remark}" for remark in record["remarks"]))
+    console.print(_table(record))
+    if record["search"] is not None:
+        from sympress.report.front import front_table, read_front
+
+        console.print(front_table(read_front(output / "search")))
+        _say(console, record["search"]["sentence"])
+    if record["test"] is not None:
+        _say(console, *_changes(record["test"]))
+    _say(console, "", f"wrote {output}", f"next: {_next(record, output)}")
+
+
+def _next(record: dict[str, Any], output: Path) -> str:
+    if record["search"] is not None:
+        return f"open {output / 'search' / 'search.svg'}"
+    half = record["table"]["pressed"]["size_bytes"] / 2e6
+    return f'sympress compress MODEL --budget "size_mb<={half:.2g}, f1_drop<=0.01" -o {output}-smaller'
+
+
+def _say(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(record: dict[str, Any]) -> Table:
+    from sympress.report.card import MODELS
+
+    threads = record["threads"]
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"{record['notes']['validation']:,} validation notes, {threads} thread{'s' * (threads > 1)}",
+        title_justify="left",
+    )
+    for number, name in enumerate(("", "MB", "ms p50", "of PyTorch", "of int8", "validation F1")):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for name, row in record["table"].items():
+        table.add_row(
+            MODELS[name],
+            f"{row['size_bytes'] / 1e6:.2f}",
+            f"{row['latency_ms_p50']:.2f}",
+            f"{row['latency_ratio']:.3f}×",
+            f"{row['int8_latency_ratio']:.3f}×",
+            f"{row['validation_f1']:.4f}",
+        )
+    return table
+
+
+def _changes(test: dict[str, Any]) -> list[str]:
+    """What compression changed beyond the average, on test notes."""
+    changes, difference = test["changes"], test["f1_difference"]
+    interval = ""
+    if difference["low"] is not None and difference["high"] is not None:
+        interval = f" [{difference['low']:+.4f}, {difference['high']:+.4f}]"
+    changed = "undefined" if difference["value"] is None else f"{difference['value']:+.4f}"
+    lines = [
+        f"test notes, for the record: F1 {test['f1']:.4f}, the teacher's {test['teacher_f1']:.4f}; "
+        f"difference {changed}{interval}",
+        f"the answer changed for {changes['flipped_notes']:,} of {changes['notes']:,} test notes; "
+        f"symptom by symptom {changes['corrected']:,} now right, {changes['spoiled']:,} now wrong",
+    ]
+    return lines + [
+        f"  {one['symptom']}: {one['flipped']:,} flipped, F1 {_f1(one['f1'])}, "
+        f"the teacher's {_f1(one['baseline_f1'])}"
+        for one in changes["per_symptom"]
+        if one["flipped"]
+    ]
+
+
+def _f1(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

@@ -1,0 +1,247 @@
+"""Search for the recipe that meets a budget with the best F1: Optuna's TPE, cheap proxies first.
+
+A trial goes as far as it deserves: an estimate of bytes and multiply-accumulates, a short training whose
+file is measured, then the whole training. What is stored is enough to go on after a kill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+from optuna.pruners import MedianPruner
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from sympress.compress.budget.estimate import ModelShape, estimate_macs, estimate_size_bytes
+from sympress.compress.budget.found import (
+    BEHIND,
+    FINISHED,
+    PARETO_KEYS,
+    TOO_COSTLY,
+    TOO_LARGE,
+    SearchResult,
+    Tried,
+)
+from sympress.compress.budget.pareto import pareto_front
+from sympress.compress.budget.parse import BUDGET_KEYS, Budget
+from sympress.compress.budget.space import suggest
+from sympress.compress.recipe.parse import Recipe
+from sympress.compress.recipe.steps import Quantize
+from sympress.errors import InputError
+
+#: Estimates are within 0.5 % of the files they were checked on; only what is clearly above is refused.
+ESTIMATE_MARGIN = 0.02
+#: Recipes that are looked at for each one that may be trained; an estimate costs nothing.
+MOST_LOOKED_AT = 30
+#: Trials before the median says anything.
+TRIALS_BEFORE_MEDIAN = 5
+#: Optuna takes no infinity as a value to compare with.
+_WORST = 1e9
+
+Say = Callable[[str], None]
+
+
+class Evaluate(Protocol):
+    """Presses the teacher and measures the file."""
+
+    def __call__(self, recipe: Recipe, *, short: bool) -> Mapping[str, float]:
+        """`PARETO_KEYS`, the keys that the budget limits, and `f1`, all on validation data.
+
+        `short` stands for little training on a part of the notes: its costs are final, its F1 is not.
+        """
+
+
+def search(
+    budget: Budget,
+    evaluate: Evaluate,
+    *,
+    shape: ModelShape,
+    trials: int,
+    storage: Path,
+    seed: int,
+    tokens: int = 128,
+    say: Say = lambda _line: None,
+) -> SearchResult:
+    """Try recipes until `trials` of them were trained, at least for a short time.
+
+    The Tree-structured Parzen Estimator (Bergstra et al. 2011) proposes settings. Any trial that meets the
+    budget ranks above any that does not; among the former F1 decides, among the latter `Budget.excess`.
+    If none was trained to the end, the nearest one is. A search that was killed goes on with the trial it
+    was killed in, and proposes what it would have proposed; more `trials` continue a finished one.
+
+    Args:
+        budget: what the result may cost.
+        evaluate: presses and measures; called with the same recipe twice at most, first `short`.
+        shape: the teacher's.
+        trials: how many recipes to train, at least 1.
+        storage: a file that keeps the trials; other budgets, shapes and seeds in it are left alone.
+        seed: of the sampler.
+        tokens: word pieces of a typical note, for estimates.
+        say: told what becomes of each trial.
+
+    Raises:
+        InputError: `trials` is below 1.
+    """
+    if trials < 1:
+        raise InputError(f"--trials {trials} must be at least 1")
+    study = _open(f"{budget}; {shape}; seed {seed}", storage)
+    _take_up_interrupted(study)
+    runner = _Runner(study, budget, evaluate, shape, tokens, say)
+    while _wants_more(_settled(study), trials):
+        runner.run(seed)
+    if not any(trial.user_attrs["verdict"] == FINISHED for trial in _settled(study)):
+        _enqueue_nearest(study, budget)
+        runner.run(seed)
+    return _result(study, budget)
+
+
+def _open(name: str, storage: Path) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    return optuna.create_study(
+        study_name=name,
+        storage=JournalStorage(JournalFileBackend(str(storage))),
+        pruner=MedianPruner(n_startup_trials=TRIALS_BEFORE_MEDIAN),
+        load_if_exists=True,
+    )
+
+
+def _take_up_interrupted(study: optuna.Study) -> None:
+    """Put the settings of trials that a kill left running back in the queue."""
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        if trial.params:
+            study.enqueue_trial(trial.params, user_attrs={"forced": trial.user_attrs.get("forced", False)})
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _settled(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def _wants_more(done: list[FrozenTrial], trials: int) -> bool:
+    trained = [
+        one for one in done if one.user_attrs["verdict"] != TOO_LARGE and "repeats" not in one.user_attrs
+    ]
+    return len(trained) < trials and len(done) < trials * MOST_LOOKED_AT
+
+
+@dataclass(frozen=True)
+class _Runner:
+    study: optuna.Study
+    budget: Budget
+    evaluate: Evaluate
+    shape: ModelShape
+    tokens: int
+    say: Say
+
+    def run(self, seed: int) -> None:
+        """Ask for one recipe and settle it."""
+        done = _settled(self.study)
+        # the sampler's state is not stored: a seed a trial makes a resumed search propose the same
+        self.study.sampler = TPESampler(seed=(seed * 1_000_003 + len(done)) % 2**32)
+        trial = self.study.ask()
+        recipe = suggest(
+            trial,
+            teacher_layers=self.shape.layers,
+            hidden=self.shape.hidden,
+            heads=self.shape.heads,
+            vocabulary=self.shape.vocabulary,
+        )
+        trial.set_user_attr("recipe", str(recipe))
+        forced = bool(trial.user_attrs.get("forced", False))
+        earlier = next((one for one in done if one.user_attrs["recipe"] == str(recipe)), None)
+        if earlier is not None and not forced:
+            self._repeat(trial, earlier)
+        else:
+            self._settle(trial, recipe, forced=forced)
+
+    def _settle(self, trial: optuna.Trial, recipe: Recipe, *, forced: bool) -> None:
+        guessed = estimates(recipe, self.shape, self.tokens)
+        if not forced:
+            if self.budget.among(guessed).excess(guessed) > ESTIMATE_MARGIN:
+                return self._end(trial, TOO_LARGE, guessed)
+            short = dict(self.evaluate(recipe, short=True))
+            if not self.budget.among([key for key in BUDGET_KEYS if key != "f1_drop"]).meets(short):
+                return self._end(trial, TOO_COSTLY, short)
+            trial.report(1 - short["f1"], 0)
+            if trial.should_prune():
+                return self._end(trial, BEHIND, short)
+        return self._end(trial, FINISHED, dict(self.evaluate(recipe, short=False)))
+
+    def _end(self, trial: optuna.Trial, verdict: str, measured: dict[str, float]) -> None:
+        """Tell Optuna, and whoever listens, how the trial ended."""
+        trial.set_user_attr("verdict", verdict)
+        trial.set_user_attr("measured", measured)
+        if verdict == FINISHED:
+            self.study.tell(trial, value_of(self.budget, measured))
+        else:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        known = ", ".join(f"{key} {value:.4g}" for key, value in measured.items())
+        self.say(f"trial {trial.number}: {trial.user_attrs['recipe']}: {verdict} ({known})")
+
+    def _repeat(self, trial: optuna.Trial, earlier: FrozenTrial) -> None:
+        """Settle a recipe that was tried before as it was then; it counts as looked at, not as trained."""
+        trial.set_user_attr("verdict", earlier.user_attrs["verdict"])
+        trial.set_user_attr("measured", earlier.user_attrs["measured"])
+        trial.set_user_attr("repeats", earlier.number)
+        for step, value in earlier.intermediate_values.items():
+            trial.report(value, step)
+        if earlier.state == TrialState.COMPLETE:
+            self.study.tell(trial, earlier.value)
+        else:
+            self.study.tell(trial, state=TrialState.PRUNED)
+
+
+def estimates(recipe: Recipe, shape: ModelShape, tokens: int) -> dict[str, float]:
+    """What arithmetic tells of a recipe before training: `size_mb` and `macs_ratio` to the teacher."""
+    teacher = Recipe((Quantize(),))  # changes no multiply-accumulate
+    return {
+        "size_mb": estimate_size_bytes(recipe, shape) / 1e6,
+        "macs_ratio": estimate_macs(recipe, shape, tokens) / estimate_macs(teacher, shape, tokens),
+    }
+
+
+def value_of(budget: Budget, measured: Mapping[str, float]) -> float:
+    """What the search minimises: -F1 (at most 0) where the budget is met, else its excess (above 0)."""
+    excess = budget.excess(measured)
+    return min(excess, _WORST) if excess > 0 else -measured["f1"]
+
+
+def _enqueue_nearest(study: optuna.Study, budget: Budget) -> None:
+    """Queue the trial whose known costs come nearest to the budget, to be trained to the end."""
+
+    def rank(trial: FrozenTrial) -> tuple[bool, float]:
+        known = trial.user_attrs["measured"]
+        trained = trial.user_attrs["verdict"] != TOO_LARGE
+        return not trained, min(budget.among(known).excess(known), _WORST)
+
+    nearest = min(_settled(study), key=rank)
+    study.enqueue_trial(nearest.params, user_attrs={"forced": True})
+
+
+def _result(study: optuna.Study, budget: Budget) -> SearchResult:
+    settled = [trial for trial in _settled(study) if "repeats" not in trial.user_attrs]
+    forced = {trial.user_attrs["recipe"] for trial in settled if trial.user_attrs.get("forced")}
+    tried = tuple(
+        Tried(number, *(trial.user_attrs[key] for key in ("recipe", "verdict", "measured")))
+        for number, trial in enumerate(
+            trial
+            for trial in settled
+            if trial.user_attrs["verdict"] == FINISHED or trial.user_attrs["recipe"] not in forced
+        )
+    )
+    finished = [one for one in tried if one.verdict == FINISHED]
+    points = [{key: min(one.measured[key], _WORST) for key in PARETO_KEYS} for one in finished]
+    front = tuple(finished[index].number for index in pareto_front(points, PARETO_KEYS))
+    return SearchResult(budget, tried, front, min(finished, key=lambda one: _rank(budget, one)).number)
+
+
+def _rank(budget: Budget, one: Tried) -> tuple[float, float]:
+    """Smaller is better: by value, then by bytes."""
+    return value_of(budget, one.measured), one.measured["size_mb"]

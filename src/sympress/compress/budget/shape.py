@@ -1,0 +1,133 @@
+"""The sizes of a model as it stands, and whether a recipe can be applied to them."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sympress.compress.arch import Family, family_of, head_width, layers_of, removes_heads
+from sympress.compress.budget.estimate import ModelShape, pressed_shape
+from sympress.compress.lowrank.allocate import check_rank
+from sympress.compress.recipe.apply import trains
+from sympress.compress.recipe.parse import Recipe
+from sympress.compress.recipe.steps import Distill, LowRank, Prune, Step
+from sympress.errors import InputError
+from sympress.training.model import LowRankEmbedding, LowRankLinear, SymptomModel
+
+
+def shape_of(model: SymptomModel) -> ModelShape:
+    """The shape of `model`; where layers differ (heads or neurons were removed), their mean.
+
+    Raises:
+        InputError: the architecture is not supported; the message names those that are.
+    """
+    encoder, family = model.encoder, family_of(model.encoder)
+    layers, width = list(layers_of(encoder)), head_width(encoder)
+    tables = _tables(encoder, family)
+    words, embedding = tables[0]
+    hidden = int(encoder.config.hidden_size)
+    ranks = [module.first.out_features for module in encoder.modules() if isinstance(module, LowRankLinear)]
+    return ModelShape(
+        layers=len(layers),
+        hidden=hidden,
+        heads=max(1, round(sum(_channels(layer, family) for layer in layers) / (width * len(layers)))),
+        head_width=width,
+        ffn=max(1, round(sum(_neurons(layer, family) for layer in layers) / len(layers))),
+        vocabulary=words,
+        symptoms=model.symptoms,
+        positions=sum(
+            rows for name, (rows, _) in zip(family.embeddings, tables, strict=True) if "pos" in name
+        ),
+        token_types=sum(
+            rows for name, (rows, _) in zip(family.embeddings, tables, strict=True) if "type" in name
+        ),
+        embedding=None if embedding == hidden else embedding,
+        gated=family.gated,
+        dense_head=model.head.dense is not None,
+        rank=round(sum(ranks) / len(ranks)) if ranks else None,
+        embedding_rank=_embedding_rank(encoder, family),
+    )
+
+
+def check_recipe(recipe: Recipe, model: SymptomModel, *, training: bool = True) -> ModelShape:
+    """Refuse a recipe that could not be applied to `model`; returns the shape that it leaves.
+
+    Raises:
+        InputError: a step trains though `training` is False, keeps more than there is, removes heads where
+            there is one a layer, or has a rank above the full one. The step's number is named.
+    """
+    teacher, family = shape_of(model), family_of(model.encoder)
+    shape = teacher
+    for number, step in enumerate(recipe.steps, 1):
+        if not training and trains(step):
+            raise InputError(
+                f"step {number} ({step.step}) trains, which --no-training rules out; take it out"
+            )
+        try:
+            _check_step(step, shape, family)
+            _check_narrow(step, teacher)
+            shape = pressed_shape(Recipe((step,)), shape)
+        except InputError as error:
+            raise InputError(f"step {number} ({step.step}): {error}") from error
+    return shape
+
+
+def _check_step(step: Step, shape: ModelShape, family: Family) -> None:
+    if isinstance(step, Prune) and step.heads is not None and step.heads < 1:
+        if not removes_heads(family):
+            raise InputError("this architecture's heads are tied to its relative positions; remove ffn alone")
+        if shape.heads == 1:
+            raise InputError("the model has one head a layer already; no head can be removed")
+    if isinstance(step, LowRank):
+        if step.rank is not None:
+            full = max(min(matrix) for matrix in shape.matrices)
+            check_rank(step.rank, full, "the largest linear layer")
+        if step.embeddings is not None:
+            check_rank(step.embeddings, min(shape.vocabulary, shape.embedding_width), "the word embeddings")
+
+
+def _check_narrow(step: Step, teacher: ModelShape) -> None:
+    """A fresh student takes rows of its teacher: it is at most as wide and as deep."""
+    if not isinstance(step, Distill) or step.width is None:
+        return
+    if step.width > teacher.hidden:
+        raise InputError(f"width={step.width} is more than the {teacher.hidden} of the teacher")
+    if step.layers is not None and step.layers > teacher.layers:
+        raise InputError(f"layers={step.layers} is more than the {teacher.layers} of the teacher")
+
+
+def _tables(encoder: nn.Module, family: Family) -> list[tuple[int, int]]:
+    """Rows and width of each embedding table of the family; an absent one has no rows."""
+    modules = dict(encoder.named_modules())
+    found = []
+    for name in family.embeddings:
+        table = modules.get(name)
+        if isinstance(table, LowRankEmbedding):
+            found.append((table.first.num_embeddings, table.second.out_features))
+        elif isinstance(table, nn.Embedding):
+            found.append((table.num_embeddings, table.embedding_dim))
+        else:
+            found.append((0, 0))
+    return found
+
+
+def _embedding_rank(encoder: nn.Module, family: Family) -> int | None:
+    table = dict(encoder.named_modules()).get(family.embeddings[0])
+    return table.first.embedding_dim if isinstance(table, LowRankEmbedding) else None
+
+
+def _channels(layer: nn.Module, family: Family) -> int:
+    """Channels of the queries of one layer; a third of the outputs where the three share a matrix."""
+    outputs = _outputs(layer.get_submodule(family.relation_inputs[0]))
+    return outputs // 3 if len(family.relation_inputs) == 1 else outputs
+
+
+def _neurons(layer: nn.Module, family: Family) -> int:
+    outputs = _outputs(layer.get_submodule(family.neurons_in))
+    return outputs // 2 if family.gated else outputs
+
+
+def _outputs(module: nn.Module) -> int:
+    last = module.second if isinstance(module, LowRankLinear) else module
+    if not isinstance(last, nn.Linear):
+        raise InputError(f"a layer has a {type(last).__name__} where a linear layer belongs")
+    return last.out_features

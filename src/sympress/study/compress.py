@@ -1,0 +1,177 @@
+"""`compress`: an artifact in, a smaller and faster one out, by a recipe or by a search for a budget."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sympress.compress.budget.found import SearchResult
+from sympress.compress.budget.parse import Budget
+from sympress.compress.budget.search import search
+from sympress.compress.distill.teachers import fingerprint_teacher
+from sympress.compress.recipe.parse import parse_recipe
+from sympress.deploy.artifact import write_provenance
+from sympress.errors import InputError
+from sympress.files import full_disk_explained, write_json, write_text
+from sympress.progress import Reporter
+from sympress.report.card import artifact_card
+from sympress.report.front import write_front
+from sympress.study.judge import Judged, judge, predict_yardstick
+from sympress.study.origin import Origin, Texts, read_texts
+from sympress.study.plan import Order, Plan
+from sympress.study.presser import Presser
+from sympress.study.record import describe_artifact
+from sympress.study.yardsticks import INT8, PYTORCH, Yardstick, teacher_yardsticks
+from sympress.training.data import encode_texts
+
+
+def compress(plan: Plan, *, reporter: Reporter | None = None, command: str | None = None) -> dict[str, Any]:
+    """Press, measure and write the artifact; returns its provenance.
+
+    The same order goes on where it was killed, and returns what it made where it is done. Nothing is
+    chosen on test notes: they are looked at once, at the end.
+
+    Raises:
+        InputError: the output is taken, or the notes do not fit the model.
+    """
+    order, reporter = plan.order, reporter or Reporter(quiet=True)
+    asked = _asked(plan)
+    done = _check_output(order, asked)
+    if done is not None:
+        reporter.say(f"{order.output}: done before")
+        return done
+    with reporter, full_disk_explained(order.work):
+        texts = read_texts(plan.origin, reporter)
+        write_json(order.work / "asked.json", asked)
+        presser = _presser(plan, texts, reporter)
+        found = None if order.budget is None else _search(plan, order.budget, presser)
+        recipe = parse_recipe(found.best.recipe) if found is not None else order.recipe
+        if recipe is None:
+            raise InputError("give either --recipe or --budget: what to do, or what the result may cost")
+        reporter.say(f"recipe: {recipe}")
+        artifact = presser.press(recipe)
+        record = describe_artifact(presser, artifact, recipe, found, test=order.test)
+        record |= {"asked": asked, "trials": _trials(order), "command": command}
+        write_provenance(artifact, record)
+        write_text(artifact / "README.md", artifact_card(record, plan.origin.extractor.symptoms))
+        if found is not None:
+            write_front(found, artifact / "search")
+        if order.output.is_dir():
+            order.output.rmdir()  # empty: it was checked
+        order.output.parent.mkdir(parents=True, exist_ok=True)
+        artifact.replace(order.output)
+        shutil.rmtree(order.work)
+    return record
+
+
+def _asked(plan: Plan) -> dict[str, Any]:
+    """What decides the result, to tell whether a folder belongs to this call."""
+    order, config = plan.order, plan.origin.config
+    return {
+        "model": fingerprint_teacher(plan.origin.model),
+        "recipe": None if order.recipe is None else str(order.recipe),
+        "budget": None if order.budget is None else str(order.budget),
+        "notes": None if config.notes is None else config.notes.name,
+        "teachers": [
+            f"{Path(name).name} ({fingerprint_teacher(one.model)[:12]})"
+            for name, one in zip(order.teachers, plan.teachers, strict=True)
+        ],
+        "training": order.trains,
+        "kernel": order.kernel,
+        "seed": plan.seed,
+        "epochs": config.epochs,
+        "learning_rate": config.learning_rate,
+        "transfer_fraction": config.transfer_fraction,
+    }
+
+
+def _check_output(order: Order, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The provenance of the finished artifact if this very order made it; None where nothing is there yet."""
+    output = order.output
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: a file, not a folder; choose another -o")
+    if output.is_dir() and any(output.iterdir()):
+        stored = _read(output / "provenance.json")
+        if stored.get("asked") == asked and stored.get("trials") == _trials(order):
+            return stored
+        raise InputError(f"{output}: holds another artifact or other files; choose another -o")
+    if order.work.exists():
+        before = _read(order.work / "asked.json")
+        for key, value in asked.items():
+            if before.get(key) != value:
+                raise InputError(
+                    f"{order.work}: left by another call (its {key} was {before.get(key)!r}, not {value!r}); "
+                    "remove it or choose another -o"
+                )
+    return None
+
+
+def _trials(order: Order) -> int | None:
+    return None if order.budget is None else order.trials
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _presser(plan: Plan, texts: Texts, reporter: Reporter) -> Presser:
+    """Everything that recipes share, the teacher's F1 both ways included."""
+    order, origin = plan.order, plan.origin
+    cores = torch.get_num_threads()
+    yardsticks = teacher_yardsticks(origin.folder, order.work / "teacher", threads=origin.config.threads)
+    torch.set_num_threads(cores)  # the yardsticks set their own, which would slow training down
+    teacher = _judge_teacher(origin, texts, yardsticks)
+    for name, judged in teacher.items():
+        reporter.say(f"teacher, {name}: validation F1 {judged.f1:.4f}")
+    encoded = encode_texts(origin.tokenizer, texts.material.validation, texts.material.max_tokens)
+    return Presser(
+        origin=origin,
+        texts=texts,
+        teachers=plan.teachers,
+        kernel=order.kernel,
+        trains=order.trains,
+        seed=plan.seed,
+        work=order.work,
+        yardsticks=yardsticks,
+        teacher=teacher,
+        tokens=int(np.median(encoded.lengths)),
+        memory=order.budget is not None and order.budget.memory_mb is not None,
+        reporter=reporter,
+    )
+
+
+def _judge_teacher(origin: Origin, texts: Texts, yardsticks: dict[str, Yardstick]) -> dict[str, Judged]:
+    material = texts.material
+    return {
+        name: judge(
+            material.task,
+            predict_yardstick(yardsticks[name], texts.validation),
+            material.validation_targets,
+            origin.extractor.symptoms,
+        )
+        for name in (PYTORCH, INT8)
+    }
+
+
+def _search(plan: Plan, budget: Budget, presser: Presser) -> SearchResult:
+    result = search(
+        budget,
+        presser,
+        shape=plan.shape,
+        trials=plan.order.trials,
+        storage=plan.order.work / "trials.log",
+        seed=plan.seed,
+        tokens=presser.tokens,
+        say=presser.reporter.say,
+    )
+    presser.reporter.say(result.sentence())
+    return result

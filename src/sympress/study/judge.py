@@ -1,0 +1,87 @@
+"""How good and how costly a pressed artifact is beside its teacher, as PyTorch and as int8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sympress.deploy.runtime import Runtime
+from sympress.labels.labelset import Task
+from sympress.measure.latency import time_in_turn
+from sympress.measure.quality import point_quality
+from sympress.measure.thresholds import choose_thresholds
+from sympress.study.yardsticks import INT8, PYTORCH, Yardstick, time_yardsticks
+
+PRESSED = "pressed"
+#: Validation notes that are timed, and rounds over them.
+TIMED_NOTES = 60
+ROUNDS = 3
+
+Probabilities = NDArray[np.float64]
+Thresholds = NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model's thresholds, chosen on validation notes, and its F1 there: micro for `present`, else macro."""
+
+    thresholds: Thresholds
+    f1: float
+
+
+def judge(
+    task: Task, probabilities: Probabilities, targets: NDArray[np.uint8], symptoms: Sequence[str]
+) -> Judged:
+    """Choose thresholds on validation notes and score there; all `(notes, K)`."""
+    thresholds = choose_thresholds(probabilities, targets) if task == "present" else None
+    return Judged(thresholds, headline_f1(task, probabilities, targets, symptoms, thresholds))
+
+
+def headline_f1(
+    task: Task,
+    probabilities: Probabilities,
+    targets: NDArray[np.uint8],
+    symptoms: Sequence[str],
+    thresholds: Thresholds,
+) -> float:
+    """Micro-F1 of the task `present`, macro-F1 of `topic`; 0 where it is undefined."""
+    quality = point_quality(task, probabilities, targets, symptoms, thresholds=thresholds)
+    return (quality.micro_f1 or quality.f1).value or 0.0
+
+
+def predict_yardstick(yardstick: Yardstick, texts: Sequence[str]) -> Probabilities:
+    """Probabilities `(notes, K)` of a yardstick, one note at a time."""
+    return np.concatenate([cast("Probabilities", yardstick.answer(text)) for text in texts])
+
+
+def time_against(
+    folder: Path,
+    yardsticks: dict[str, Yardstick],
+    texts: Sequence[str],
+    *,
+    threads: int,
+) -> dict[str, dict[str, float]]:
+    """Median milliseconds and ratio to both yardsticks, of the artifact and of them, on the same notes."""
+    rng = np.random.default_rng(0)
+    picked = [texts[row] for row in rng.permutation(len(texts))[:TIMED_NOTES]]
+    runtime = Runtime.load(folder, threads=threads)
+    models: dict[str, Callable[[int], object]] = {PRESSED: lambda index: runtime.predict([picked[index]])}
+    models |= time_yardsticks(yardsticks, picked)
+    cores = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    timings = time_in_turn(models, len(picked), reference=PYTORCH, also=[INT8], rounds=ROUNDS)
+    torch.set_num_threads(cores)
+    return {
+        name: {
+            "latency_ms_p50": timing.latency_ms_p50,
+            "latency_ratio": timing.ratio,
+            "int8_latency_ratio": timing.ratios[INT8],
+        }
+        for name, timing in timings.items()
+    }

@@ -1,0 +1,176 @@
+"""Press one model by any recipe and measure what comes out, each once: a killed run finds what is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sympress.compress.recipe.material import FurtherTeacher, Material
+from sympress.compress.recipe.parse import Recipe
+from sympress.config import StudyConfig
+from sympress.deploy.probe import peak_memory_bytes
+from sympress.deploy.runtime import Runtime, to_probabilities
+from sympress.files import write_json
+from sympress.measure.macs import count_macs
+from sympress.progress import Reporter
+from sympress.study.judge import PRESSED, Judged, headline_f1, judge, time_against
+from sympress.study.origin import Origin, Texts
+from sympress.study.press import Pressed, describe_choice, press, train_settings
+from sympress.study.yardsticks import PYTORCH, Yardstick
+
+#: A short training sees this share of the training notes, but no fewer than `SHORT_LEAST`.
+SHORT_SHARE = 0.2
+SHORT_LEAST = 500
+MEMORY_NOTES = 32
+
+
+@dataclass(frozen=True)
+class Presser:
+    """What all recipes of one command share.
+
+    Attributes:
+        origin: the teacher.
+        texts: its study's notes.
+        teachers: more teachers.
+        kernel: of the int8 file, whatever the recipe says; None for the recipe's.
+        trains: False forbids steps that train.
+        seed: of every training.
+        work: folder for what is under way and what is made.
+        yardsticks: the teacher as PyTorch and as int8.
+        teacher: both, judged on validation notes.
+        tokens: word pieces of the median validation note.
+        memory: whether peak memory is measured, which takes a fresh process.
+        reporter: where progress goes.
+    """
+
+    origin: Origin
+    texts: Texts
+    teachers: tuple[FurtherTeacher, ...]
+    kernel: str | None
+    trains: bool
+    seed: int
+    work: Path
+    yardsticks: dict[str, Yardstick]
+    teacher: dict[str, Judged]
+    tokens: int
+    memory: bool
+    reporter: Reporter
+
+    @property
+    def config(self) -> StudyConfig:
+        """The origin's study, with what the call changed."""
+        return self.origin.config
+
+    def __call__(self, recipe: Recipe, *, short: bool) -> dict[str, float]:
+        """Press by `recipe`, with little training if `short`, and measure on validation notes."""
+        return self.measure(self.press(recipe, short=short))
+
+    def press(self, recipe: Recipe, *, short: bool = False) -> Path:
+        """The folder of the artifact that `recipe` makes; `made.json` in its parent says how."""
+        key = hashlib.sha256(str(recipe).encode()).hexdigest()[:12] + ("-short" if short else "")
+        made = self.work / "made" / key
+        if (made / "made.json").is_file():
+            return made / "artifact"
+        material = self._short_material() if short else self.texts.material
+        settings = train_settings(self.config, self.seed)
+        if short:
+            settings = replace(settings, epochs=1)
+        steps = self.work / "pressing" / key
+        torch.manual_seed(self.seed)
+        shutil.rmtree(made, ignore_errors=True)
+        pressed = press(
+            self.origin.folder,
+            recipe,
+            material,
+            settings,
+            self.origin.extractor,
+            work=steps,
+            draft=made / "artifact",
+            score=self._score,
+            trains=self.trains,
+            teachers=self.teachers,
+            kernel=self.kernel,
+            threads=self.config.threads,
+            step=self.reporter.step,
+        )
+        write_json(made / "made.json", _record(pressed, self.tokens))
+        shutil.rmtree(steps, ignore_errors=True)
+        return made / "artifact"
+
+    def measure(self, artifact: Path) -> dict[str, float]:
+        """Costs and F1 of `artifact` on validation notes: every key of a budget, `f1`, `latency_ms_p50`."""
+        stored = artifact.parent / "measured.json"
+        if stored.is_file():
+            known: dict[str, float] = json.loads(stored.read_text(encoding="utf-8"))
+            return known
+        threads = self.config.threads
+        timing = time_against(artifact, self.yardsticks, self.texts.validation, threads=threads)[PRESSED]
+        f1 = self.judge(artifact).f1
+        size = (artifact / "model.onnx").stat().st_size
+        measured = {
+            "size_mb": size / 1e6,
+            **timing,
+            "macs_ratio": read_made(artifact)["macs_per_note"] / count_macs(self.origin.model, self.tokens),
+            "f1": f1,
+            "f1_drop": self.teacher[PYTORCH].f1 - f1,
+        }
+        if self.memory:
+            notes = self.texts.validation[:MEMORY_NOTES]
+            measured["memory_mb"] = peak_memory_bytes(artifact, notes) / 1e6
+        write_json(stored, measured)
+        return measured
+
+    def judge(self, artifact: Path) -> Judged:
+        """Thresholds and F1 of `artifact` on validation notes."""
+        runtime = Runtime.load(artifact, threads=self.config.threads)
+        material = self.texts.material
+        probabilities = runtime.predict(self.texts.validation)
+        return judge(
+            material.task, probabilities, material.validation_targets, self.origin.extractor.symptoms
+        )
+
+    def _short_material(self) -> Material:
+        """A part of the labelled notes, drawn by the seed, and no transfer notes."""
+        material = self.texts.material
+        notes = len(material.training)
+        count = min(notes, max(SHORT_LEAST, round(SHORT_SHARE * notes)))
+        rows = np.sort(np.random.default_rng(self.seed).permutation(notes)[:count])
+        return replace(
+            material,
+            training=[material.training[row] for row in rows],
+            targets=material.targets[rows],
+            transfer=(),
+        )
+
+    def _score(self, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
+        """Validation F1 after an epoch, at thresholds of 0.5."""
+        task, targets = self.texts.material.task, self.texts.material.validation_targets
+        symptoms = self.origin.extractor.symptoms
+        f1 = headline_f1(task, to_probabilities(task, logits), targets, symptoms, thresholds=None)
+        return f1, {}
+
+
+def read_made(artifact: Path) -> dict[str, Any]:
+    """How `artifact` was made: remarks, epochs, kernel, parity, multiply-accumulates."""
+    record: dict[str, Any] = json.loads((artifact.parent / "made.json").read_text(encoding="utf-8"))
+    return record
+
+
+def _record(pressed: Pressed, tokens: int) -> dict[str, Any]:
+    piece = pressed.piece
+    return {
+        "remarks": piece.remarks,
+        "epochs": piece.epochs,
+        "train_seconds": piece.train_seconds,
+        "kernel": describe_choice(pressed.choice),
+        "parity_max_difference": pressed.parity,
+        "macs_per_note": count_macs(piece.model, tokens),
+    }

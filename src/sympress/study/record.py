@@ -1,0 +1,101 @@
+"""What is stored with a pressed artifact: how it was made, what it costs, and what it changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sympress.compress.budget.found import SearchResult
+from sympress.compress.recipe.parse import Recipe
+from sympress.deploy.artifact import read_extractor, write_extractor
+from sympress.deploy.runtime import Runtime
+from sympress.measure.change import describe_changes
+from sympress.measure.significance import paired_difference
+from sympress.provenance import provenance
+from sympress.study.assemble import TestSet, answers
+from sympress.study.judge import PRESSED, Judged, headline_f1, predict_yardstick, time_against
+from sympress.study.presser import Presser, read_made
+from sympress.study.yardsticks import INT8, PYTORCH
+
+
+def describe_artifact(
+    presser: Presser, artifact: Path, recipe: Recipe, found: SearchResult | None, *, test: bool
+) -> dict[str, Any]:
+    """Set the thresholds of `artifact`, measure it, and return its provenance.
+
+    Test notes are read here alone, after everything is chosen, and only if `test`.
+    """
+    judged = presser.judge(artifact)
+    thresholds = None if judged.thresholds is None else [float(value) for value in judged.thresholds]
+    write_extractor(artifact, read_extractor(artifact).model_copy(update={"thresholds": thresholds}))
+    data = presser.texts.data.description
+    made = provenance(presser.config, "compress", str(recipe), presser.seed, data.fingerprint)
+    return made | {
+        **read_made(artifact),
+        "model": presser.origin.folder.resolve().name,
+        "data": {"name": data.name, "labels": data.labels},
+        "table": _table(presser, artifact, judged),
+        "threads": presser.config.threads,
+        "notes": {
+            "train": len(presser.texts.material.training),
+            "transfer": len(presser.texts.material.transfer),
+            "validation": len(presser.texts.validation),
+            "test": len(presser.texts.test),
+        },
+        "search": None if found is None else _describe_search(found),
+        "test": _describe_test(presser, artifact, judged) if test else None,
+    }
+
+
+def _table(presser: Presser, artifact: Path, judged: Judged) -> dict[str, dict[str, float]]:
+    """The teacher both ways and the pressed artifact: bytes, milliseconds, ratios, validation F1."""
+    threads = presser.config.threads
+    timings = time_against(artifact, presser.yardsticks, presser.texts.validation, threads=threads)
+    sizes = {name: presser.yardsticks[name].size_bytes for name in (PYTORCH, INT8)}
+    sizes[PRESSED] = (artifact / "model.onnx").stat().st_size
+    f1 = {name: one.f1 for name, one in presser.teacher.items()} | {PRESSED: judged.f1}
+    return {
+        name: {"size_bytes": sizes[name], **timings[name], "validation_f1": f1[name]}
+        for name in (PYTORCH, INT8, PRESSED)
+    }
+
+
+def _describe_search(found: SearchResult) -> dict[str, Any]:
+    return {
+        "budget": str(found.budget),
+        "meets": found.meets,
+        "sentence": found.sentence(),
+        "tried": len(found.tried),
+    }
+
+
+def _describe_test(presser: Presser, artifact: Path, judged: Judged) -> dict[str, Any]:
+    """F1 on test notes, the paired difference to the teacher, and which answers flipped.
+
+    F1 is the micro average of the task `present`, the macro average of `topic`; patients are resampled.
+    """
+    texts, task = presser.texts, presser.texts.material.task
+    test = TestSet.of(texts.data)
+    runtime = Runtime.load(artifact, threads=presser.config.threads)
+    ours = (runtime.predict(texts.test), judged.thresholds)
+    theirs = (
+        predict_yardstick(presser.yardsticks[PYTORCH], texts.test),
+        presser.teacher[PYTORCH].thresholds,
+    )
+    answered = (answers(task, *ours), answers(task, *theirs))
+    truth = test.targets.astype(bool)
+    difference, p_value = paired_difference(
+        *answered,
+        truth,
+        average="micro" if task == "present" else "macro",
+        groups=test.patients,
+        resamples=presser.config.resamples,
+    )
+    changes = describe_changes(*answered, truth, test.symptoms, test.groups)
+    return {
+        "f1": headline_f1(task, ours[0], test.targets, test.symptoms, ours[1]),
+        "teacher_f1": headline_f1(task, theirs[0], test.targets, test.symptoms, theirs[1]),
+        "f1_difference": difference.model_dump(mode="json"),
+        "p_value": p_value,
+        "changes": changes.model_dump(mode="json"),
+    }
