@@ -271,6 +271,25 @@ def test_auto_times_every_kernel_of_this_machine(exported: Path, tmp_path: Path,
     assert all(candidate.latency_ms > 0 for candidate in choice.candidates)
 
 
+@pytest.mark.parametrize(
+    ("step", "kernel", "names"),
+    [
+        (Quantize(), "auto", ["dynamic-7bit", "dynamic-8bit", "dynamic-unsigned"]),
+        (Quantize(kind="static"), "auto", ["static-7bit", "static-8bit"]),
+        (Quantize(aware=True), "auto", [f"dynamic-{BITS}"]),  # it was trained for that one
+        (Quantize(), "static-7bit", ["static-7bit"]),
+    ],
+)
+def test_a_kernel_is_chosen_among_those_of_its_kind_or_given(
+    exported: Path, tmp_path: Path, step: Quantize, kernel: str, names: list[str]
+):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported.read_bytes())
+    choice = quantize_file(path, step, IDS, IDS, work=tmp_path / "work", threads=1, kernel=kernel)
+    assert [candidate.name for candidate in choice.candidates] == ["fp32", *names]
+    assert choice.automatic == (len(names) > 1)
+
+
 def test_more_layers_in_float_than_there_are_is_one_line(exported: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"^99 layers to keep in float: must be from 0 to 14$"):
         quantize_file(exported, Quantize(float_layers=99), IDS, IDS, work=tmp_path, threads=1)

@@ -53,9 +53,12 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
         bool, typer.Option("--training/--no-training", help="Without: only steps that need no training.")
     ] = True,
     kernel: Annotated[
-        str | None,
-        typer.Option(help="Of the int8 file, whatever the recipe says: dynamic-7bit, static-8bit, …"),
-    ] = None,
+        str,
+        typer.Option(
+            help="Of the int8 file: auto times those of the recipe's kind on this machine and takes the "
+            "fastest that is accurate; or dynamic-7bit, dynamic-8bit, static-8bit, …"
+        ),
+    ] = "auto",
     epochs: Annotated[
         int | None, typer.Option(help="Passes of each training; the study's if not given.")
     ] = None,

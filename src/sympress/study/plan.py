@@ -37,7 +37,7 @@ class Order:
         trials: recipes that a search trains.
         teachers: folders or ids of further teachers.
         trains: False forbids steps that train.
-        kernel: of the int8 file; None for the recipe's.
+        kernel: of the int8 file: a name, `auto` for the one that is fastest here, None for the recipe's.
         seed: of every training; None for the study's.
         test: whether test notes are scored, for the record.
         changes: settings of the study that differ: epochs, learning_rate, threads, transfer_fraction.
@@ -97,7 +97,7 @@ def make_plan(order: Order) -> Plan:
 
 def _check_kernel(order: Order) -> None:
     name = order.kernel
-    if name is None:
+    if name in (None, "auto"):
         return
     if name not in KERNELS:
         raise InputError(f"unknown kernel {name!r}{nearest(name, KERNELS)}; known are {', '.join(KERNELS)}")

@@ -52,6 +52,13 @@ _NAMED = re.compile(r"([^=(>]*)=(.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
+#: What `auto` chooses from, of a kind that has several kernels.
+_CHOICE_OF = {
+    "int8": ("dynamic-7bit", "dynamic-8bit", "dynamic-unsigned"),
+    "static": ("static-7bit", "static-8bit"),
+}
+
+
 @dataclass(frozen=True)
 class Pressed:
     """A finished recipe: the piece, the kernel that was chosen, and the largest difference to PyTorch."""
@@ -190,14 +197,14 @@ def quantize_file(
         notes: word-piece ids of validation notes, on which kernels and layers are judged.
         work: for the candidates, in `work / "kernels"`.
         threads: cores of the sessions that are timed.
-        kernel: one of `KERNELS`, instead of what `step.kind` stands for.
+        kernel: one of `KERNELS`, instead of what `step.kind` stands for; or `auto`: of the kernels of that
+            kind, the one that the clock prefers on this machine among those about as accurate as the best.
 
     Raises:
         InputError: the runtime lacks the kernel, or there are fewer layers than are to stay in float.
     """
     reduce_range = not cpu_has_vnni()
-    automatic = kernel is None and step.kind == "auto"
-    names = available_kernels() if automatic else (kernel or _KERNEL_OF[step.kind][reduce_range],)
+    names = _candidates(step, kernel, reduce_range=reduce_range)
     folder = work / "kernels"
     if step.float_layers:
         sensitivity = layer_sensitivity(path, notes, reduce_range=reduce_range)
@@ -216,11 +223,22 @@ def quantize_file(
         reference=path,
         time_in_turn=time_in_turn,
         disabled_optimizers=SLOWER_FUSED,
-        name=None if automatic else next(iter(built)),
+        name=None if len(built) > 1 else next(iter(built)),
         threads=threads,
     )
     built[choice.name].replace(path)
     return choice
+
+
+def _candidates(step: Quantize, kernel: str | None, *, reduce_range: bool) -> tuple[str, ...]:
+    """The kernels to choose from; one where nothing is to be chosen."""
+    if kernel is None and step.kind == "auto":
+        return available_kernels()
+    if kernel is None or kernel == "auto":
+        if kernel == "auto" and step.kind in _CHOICE_OF and not step.aware:  # aware: trained for one kernel
+            return _CHOICE_OF[step.kind]
+        return available_kernels() if step.kind == "auto" else (_KERNEL_OF[step.kind][reduce_range],)
+    return (kernel,)
 
 
 def _quantize_but(
