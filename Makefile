@@ -88,12 +88,7 @@ STRENGTHS := --recipe 'vocabulary-40 = vocab(keep=0.4)' --recipe 'vocabulary-20 
 	--recipe 'removal-25 = prune(macs=0.25, reconstruct=true)' \
 	--recipe 'bits-8 = quantize(int8)' --recipe 'bits-8-static = quantize(static)' \
 	--recipe 'bits-4 = quantize(weights4)' \
-	--recipe 'no-training = vocab(keep=0.4) > prune(macs=0.8, reconstruct=true) > quantize(int8)' \
-	--recipe 'depth-4 = distill(layers=4, epochs=1)' --recipe 'depth-2 = distill(layers=2, epochs=1)' \
-	--recipe 'depth-1 = distill(layers=1, epochs=1)' \
-	--recipe 'depth-2-hidden = distill(layers=2, hidden=1, epochs=1)' \
-	--recipe 'removed = prune(hidden=0.5, layers=2, heads=0.5, ffn=0.5) > distill(epochs=2)' \
-	--recipe 'scratch = distill(layers=2, width=192, heads=6, ffn=768, epochs=2)'
+	--recipe 'no-training = vocab(keep=0.4) > prune(macs=0.8, reconstruct=true) > quantize(int8)'
 bench-strategies: install ## each strategy alone at three strengths, pressed from one fine-tuned encoder
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 $(STRENGTHS) -o runs/strategies
 	$(call keep,strategies)
