@@ -40,4 +40,4 @@ def count_weights(path: Path) -> WeightCounts:
 
 
 def _is_scale(name: str) -> bool:
-    return name.endswith(("_scale", "_zero_point"))
+    return name.endswith(("_scale", "_scales", "_zero_point"))
