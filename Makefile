@@ -107,7 +107,7 @@ $(POOLINGS:%=bench-pooling-%): bench-pooling-%: install
 
 define keep
 @mkdir -p results
-cp runs/$(1)/results.json results/$(1).json
+$(BIN)/python -m json.tool --compact --no-ensure-ascii runs/$(1)/results.json results/$(1).json
 endef
 
 .PHONY: clean
