@@ -45,7 +45,7 @@ CLINICAL_BERT: dict[str, Any] = {
     "intermediate_size": 3072,
 }
 SYMPTOMS = 20
-#: Word pieces of the timed notes: the tenths of VAERS reports of 2005 and their spread.
+#: Word pieces of the timed notes, from a terse report to the longest that is read; chosen, not sampled.
 LENGTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 128)
 
 
