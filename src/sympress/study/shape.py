@@ -17,14 +17,13 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 from transformers import BertConfig, BertModel
 
 from sympress.compress.arch import family_of, head_width, layers_of
 from sympress.compress.distill.narrow import narrow_student
 from sympress.compress.distill.student import student_of
-from sympress.compress.quantize.dynamic import cpu_has_vnni, quantize_onnx, quietly
+from sympress.compress.quantize.dynamic import cpu_has_vnni, quantize_onnx
 from sympress.compress.recipe.named import read_recipe
 from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Distill, Vocab
@@ -34,6 +33,7 @@ from sympress.errors import InputError
 from sympress.files import write_json
 from sympress.measure.latency import time_in_turn
 from sympress.provenance import environment
+from sympress.study.yardsticks import quantize_plainly
 from sympress.training.model import SymptomModel, build_model, save_model
 
 #: Bio_ClinicalBERT's config.json, as far as it shapes the encoder.
@@ -105,15 +105,7 @@ def measure_shape(recipe_name: str, *, rounds: int = 5, threads: int = 1) -> dic
         folder = Path(name)
         save_model(teacher, folder)
         export_onnx(teacher, folder / "teacher.onnx")
-        with quietly():
-            quantize_dynamic(
-                folder / "teacher.onnx",
-                folder / "int8.onnx",
-                per_channel=True,
-                reduce_range=True,
-                weight_type=QuantType.QInt8,
-                op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-            )
+        quantize_plainly(folder / "teacher.onnx", folder / "int8.onnx")
         pressed = press_shape(teacher, recipe)
         pieces = int(pressed.encoder.config.vocab_size)
         export_onnx(pressed, folder / "pressed.onnx")
