@@ -10,55 +10,58 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from sympress.errors import InputError
+from sympress.results_quality import (
+    AssertionSpans,
+    CalibrationQuality,
+    Estimate,
+    GroupGap,
+    GroupQuality,
+    Quality,
+    Record,
+    ReliabilityBin,
+    SpanQuality,
+    SpanScores,
+    SymptomCalibration,
+    SymptomQuality,
+    SymptomSpans,
+)
+
+__all__ = [
+    "RESULTS_FORMAT",
+    "AssertionSpans",
+    "CalibrationQuality",
+    "Changes",
+    "Comparison",
+    "Cost",
+    "DataDescription",
+    "EpochQuality",
+    "Estimate",
+    "GroupChange",
+    "GroupGap",
+    "GroupQuality",
+    "Quality",
+    "Record",
+    "ReliabilityBin",
+    "Results",
+    "SpanQuality",
+    "SpanScores",
+    "SplitCounts",
+    "StrategyResult",
+    "SymptomCalibration",
+    "SymptomChange",
+    "SymptomQuality",
+    "SymptomSpans",
+    "YardstickCost",
+    "load_results",
+]
 
 RESULTS_FORMAT: Literal[1] = 1
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Estimate(_Record):
-    """A value with its 95 % bootstrap interval; `value` is null where the metric is undefined."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    note: str | None = None
-
-
-class SymptomQuality(_Record):
-    """How well one symptom is recognised on the test set."""
-
-    symptom: str
-    support: int
-    precision: Estimate
-    recall: Estimate
-    f1: Estimate
-    auroc: Estimate
-    threshold: float | None = None
-
-
-class Quality(_Record):
-    """Quality of a deployed artifact on the test set; precision, recall, F1 and AUROC are macro averages.
-
-    `micro_f1` and `average_precision` belong to the task `present` and are null for `topic`.
-    """
-
-    accuracy: Estimate
-    precision: Estimate
-    recall: Estimate
-    f1: Estimate
-    auroc: Estimate
-    micro_f1: Estimate | None = None
-    average_precision: Estimate | None = None
-    per_symptom: list[SymptomQuality] = Field(default_factory=list)
-
-
-class Cost(_Record):
+class Cost(Record):
     """Cost of a deployed artifact, measured on the file that was scored; null where it does not apply.
 
     `macs_per_note` are multiply-accumulates of one note at the median length of the test notes. The latency
@@ -73,7 +76,7 @@ class Cost(_Record):
     latency_ms_p50: float
     latency_ms_p95: float
     notes_per_second: float
-    peak_rss_bytes: int
+    peak_rss_bytes: int | None = None
     runtime: str
     threads: int
     train_seconds: float
@@ -82,7 +85,7 @@ class Cost(_Record):
     latency_ratio_int8: float | None = None
 
 
-class YardstickCost(_Record):
+class YardstickCost(Record):
     """The uncompressed baseline, run in a way that needs no sympress."""
 
     size_bytes: int
@@ -90,21 +93,36 @@ class YardstickCost(_Record):
     latency_ms_p95: float
 
 
-class Comparison(_Record):
+class Comparison(Record):
     """Paired difference to the baseline of the same seed on the same test notes.
 
     `smaller` and `faster` are true only if the file is smaller and the clock says faster. F1 is the macro
     average; the micro average is there for the task `present`.
+
+    Attributes:
+        p_value: that macro-F1 differs, by swapping the answers of whole patients (approximate randomisation).
+        p_value_micro: the same for micro-F1.
+        p_mcnemar: exact McNemar test of all answers; it takes them for independent, which the answers of one
+            patient are not, and so is the more easily convinced of the three.
+        p_holm: `p_value` corrected for the number of strategies (Holm 1979). Of several seeds the largest
+            p-value stands for the strategy, so that all seeds have the same corrected one.
+        p_holm_micro: the same of `p_value_micro`.
+        p_holm_mcnemar: the same of `p_mcnemar`.
     """
 
     f1_difference: Estimate
     micro_f1_difference: Estimate | None = None
     p_value: float | None
+    p_value_micro: float | None = None
+    p_mcnemar: float | None = None
+    p_holm: float | None = None
+    p_holm_micro: float | None = None
+    p_holm_mcnemar: float | None = None
     smaller: bool
     faster: bool
 
 
-class SymptomChange(_Record):
+class SymptomChange(Record):
     """Answers on one symptom that flipped, and its F1 before and after."""
 
     symptom: str
@@ -113,7 +131,7 @@ class SymptomChange(_Record):
     baseline_f1: float | None
 
 
-class GroupChange(_Record):
+class GroupChange(Record):
     """Notes of one group (a sex, a band of age, a category) with a flipped answer; micro-F1 on them."""
 
     group: str
@@ -123,7 +141,7 @@ class GroupChange(_Record):
     baseline_f1: float | None
 
 
-class Changes(_Record):
+class Changes(Record):
     """What compression changed on the test notes, beyond the average.
 
     An answer is one symptom of one note; it is `corrected` where the baseline was wrong, else `spoiled`.
@@ -138,14 +156,14 @@ class Changes(_Record):
     per_group: list[GroupChange] = Field(default_factory=list)
 
 
-class EpochQuality(_Record):
+class EpochQuality(Record):
     """Quality on the validation part after one epoch of training (PyTorch weights)."""
 
     epoch: int
     quality: Quality
 
 
-class StrategyResult(_Record):
+class StrategyResult(Record):
     """One row of the table: one strategy trained with one seed, scored and timed as deployed."""
 
     name: str
@@ -160,7 +178,7 @@ class StrategyResult(_Record):
     notes: list[str] = Field(default_factory=list)
 
 
-class SplitCounts(_Record):
+class SplitCounts(Record):
     """Sizes of the split, what stands on both sides, and how many duplicates were found."""
 
     train: int
@@ -173,7 +191,7 @@ class SplitCounts(_Record):
     duplicates_on_both_sides: int
 
 
-class DataDescription(_Record):
+class DataDescription(Record):
     """Where the notes and labels came from, counted at every step."""
 
     name: str
@@ -189,7 +207,7 @@ class DataDescription(_Record):
     split: SplitCounts
 
 
-class Results(_Record):
+class Results(Record):
     """All of a run."""
 
     format: Literal[1] = RESULTS_FORMAT

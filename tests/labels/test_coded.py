@@ -62,7 +62,9 @@ def test_notes_without_codes_are_refused(notes: pl.DataFrame) -> None:
     for labeller in (label_coded_topic, label_coded_present):
         with pytest.raises(InputError) as caught:
             labeller(notes, top_k=2)
-        assert str(caught.value) == "these notes carry no human-coded symptoms: use --labels lexicon"
+        assert (
+            str(caught.value) == "these notes carry no human-coded symptoms: use --labels lexicon or silver"
+        )
 
 
 def test_a_note_that_nobody_coded_is_no_negative() -> None:
@@ -89,9 +91,14 @@ def test_errors_name_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("task", "labels", "message"),
     [
-        ("mentions", "lexicon", "unknown task 'mentions': use topic or present"),
-        ("topics", "lexicon", "unknown task 'topics': use topic or present"),
-        ("present", "lexicon", "task 'present' has no labels from 'lexicon': use --labels coded"),
+        ("mentions", "coded", "task 'mentions' has no labels from 'coded': use --labels silver or gold"),
+        ("topics", "lexicon", "unknown task 'topics': use topic or present or mentions"),
+        ("topic", "gold", "task 'topic' has no labels from 'gold': use --labels lexicon or coded"),
+        (
+            "present",
+            "lexicon",
+            "task 'present' has no labels from 'lexicon': use --labels coded or silver or gold or mix",
+        ),
     ],
 )
 def test_labellings_that_do_not_exist(task: str, labels: str, message: str) -> None:

@@ -75,8 +75,8 @@ def test_mistakes_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     missing, output = tmp_path / "missing.csv", tmp_path / "labels.jsonl"
     with pytest.raises(InputError, match=r"the name must end in \.jsonl, \.parquet or \.csv$"):
         call(missing, "-o", tmp_path / "labels.txt")
-    with pytest.raises(InputError, match=r"^unknown task 'mentions': use topic or present$"):
-        call(missing, "-o", output, "--task", "mentions")
+    with pytest.raises(InputError, match=r"^unknown task 'spans': use topic or present or mentions$"):
+        call(missing, "-o", output, "--task", "spans")
     with pytest.raises(InputError, match=r"^no lexicon 'papper'"):
         call(missing, "-o", output, "--lexicon", "papper")
     output.write_text("kept")
@@ -89,6 +89,51 @@ def test_mistakes_are_refused_before_anything_is_read(tmp_path: Path) -> None:
 
 def test_notes_without_codes_say_what_to_do(notes: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"^these notes carry no human-coded symptoms: use --labels lexicon$"
+        InputError, match=r"^these notes carry no human-coded symptoms: use --labels lexicon or silver$"
     ):
         call(notes, "-o", tmp_path / "labels.jsonl", "--labels", "coded")
+
+
+def test_present_takes_silver_under_either_name(notes: Path, tmp_path: Path) -> None:
+    for source in ("silver", "lexicon"):
+        output = tmp_path / f"{source}.jsonl"
+        said = call(notes, "-o", output, "--task", "present", "--labels", source, "--top-k", 2)
+        assert {row["provenance"] for row in map(json.loads, output.read_text().splitlines())} == {"silver"}
+        assert "--task present --labels silver --top-k 2 -o RUN" in said
+    assert (tmp_path / "silver.jsonl").read_text() == (tmp_path / "lexicon.jsonl").read_text()
+
+
+def test_mentions_are_written_with_offsets_and_without_text(notes: Path, tmp_path: Path) -> None:
+    output = tmp_path / "mentions.jsonl"
+    call(notes, "-o", output, "--task", "mentions")
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(rows) == len(TEXTS)
+    assert rows[0] == {
+        "note_id": "n0",
+        "mentions": [{"start": 7, "end": 12, "symptom": "fever", "assertion": "present"}],
+    }
+    assert rows[-1]["mentions"] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "message"),
+    [
+        ("topic", "gold", "task 'topic' has no labels from 'gold': use --labels lexicon or coded"),
+        (
+            "present",
+            "gold",
+            "sympress label makes no gold labels: people's spans are read by  sympress study --labels gold",
+        ),
+        (
+            "present",
+            "mix",
+            "sympress label makes no mix labels: people's spans are read by  sympress study --labels mix",
+        ),
+        ("mentions", "coded", "task 'mentions' has no labels from 'coded': use --labels silver or gold"),
+    ],
+)
+def test_a_task_and_labels_that_do_not_fit(tmp_path: Path, task: str, labels: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        call(tmp_path / "gone.csv", "-o", tmp_path / "x.jsonl", "--task", task, "--labels", labels)
+    assert str(caught.value) == message
+    assert caught.value.exit_code == 2

@@ -47,9 +47,9 @@ def test_groups_are_sex_bands_of_age_and_large_categories():
     ages = [0.5, 2.0, 64.9, None] * 10
     category = ["Nursing"] * 25 + ["Radiology"] * 15
     groups = note_groups(sex, ages, category)
-    ages_found = ["age under 2", "age 2 to 17", "age 18 to 64"]
-    assert list(groups) == ["sex F", "sex M", *ages_found, "category Nursing"]
-    assert [int(rows.sum()) for rows in groups.values()] == [20, 10, 10, 10, 10, 25]
+    ages_found = ["age under 2", "age 2 to 17", "age 18 to 64", "age not given"]
+    assert list(groups) == ["sex F", "sex M", "sex not given", *ages_found, "category Nursing"]
+    assert [int(rows.sum()) for rows in groups.values()] == [20, 10, 10, 10, 10, 10, 10, 25]
 
 
 def test_a_single_category_is_no_group():

@@ -13,12 +13,14 @@ from rich.console import Console
 
 from sympress.errors import InputError
 from sympress.files import atomic_path
+from sympress.labels.annotate import Annotator
 from sympress.labels.coded import check_labelling, label_coded_present, label_coded_topic
 from sympress.labels.labelset import LabelSet
-from sympress.labels.lexicon import load_lexicon
+from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.silver import label_mentions, label_present_silver
 from sympress.labels.topic import Rule, check_rule, label_topic
-from sympress.notes.read import read_notes
-from sympress.notes.schema import NoteSet
+from sympress.notes.read import read_notes, stream_notes
+from sympress.notes.schema import NoteSet, ReadingCounts
 from sympress.progress import Reporter
 
 _SUFFIXES = (".jsonl", ".parquet", ".csv")
@@ -28,9 +30,9 @@ def label(
     notes: Annotated[Path, typer.Argument(help="Notes: a file, an archive or a folder.", show_default=False)],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .jsonl, .parquet or .csv.")],
-    task: Annotated[str, typer.Option(help="topic (one symptom a note) or present.")] = "topic",
-    labels: Annotated[str, typer.Option(help="lexicon, or coded: by people.")] = "lexicon",
-    lexicon: Annotated[str, typer.Option(help="paper, or a TSV or TOML file.")] = "paper",
+    task: Annotated[str, typer.Option(help="topic (one symptom a note), present or mentions.")] = "topic",
+    labels: Annotated[str, typer.Option(help="lexicon (silver), or coded: by people.")] = "lexicon",
+    lexicon: Annotated[str, typer.Option(help="paper, clinical, or a TSV or TOML file.")] = "paper",
     top_k: Annotated[int, typer.Option(help="The K most frequent symptoms of the data.")] = 5,
     rule: Annotated[Rule, typer.Option(help="Which symptom of several is the topic.")] = "first",
     text_window: Annotated[int, typer.Option(min=0, help="Characters looked at; 0 for all.")] = 1000,
@@ -41,13 +43,16 @@ def label(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
 ) -> None:
     """Label notes by a lexicon or by the codes that people gave them; no text is written."""
-    check_labelling(task, labels)
+    _check_task(task, labels, output)
     check_rule(rule)
     if output.suffix not in _SUFFIXES:
         raise InputError(f"{output}: the name must end in {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}")
     if output.exists() and not force:
         raise InputError(f"{output}: exists already; name another file, or add --force to overwrite it")
     words = load_lexicon(lexicon)
+    if task == "mentions":
+        _write_mentions(notes, output, words, fraction, text_column)
+        return
     read = read_notes(notes, text_column=text_column, fraction=fraction)
     if labels == "coded":
         made = (
@@ -55,6 +60,10 @@ def label(
             if task == "topic"
             else label_coded_present(read.frame, top_k=top_k)
         )
+    elif task == "present":
+        with Reporter() as reporter:
+            advance = _counter(reporter, read.frame.height)
+            made = label_present_silver(read.frame, Annotator(words), top_k=top_k, progress=advance)
     else:
         with Reporter() as reporter:
             made = label_topic(
@@ -69,6 +78,33 @@ def label(
             )
     write_labels(made, output)
     _say(read, made, notes, output)
+
+
+def _check_task(task: str, labels: str, output: Path) -> None:
+    """Refuse a task, or a task and labels, that there are no rules or codes for."""
+    # The rules with assertion are called silver; `lexicon` is the same here, as it is the default.
+    check_labelling(task, "silver" if labels == "lexicon" and task in ("present", "mentions") else labels)
+    if labels in ("gold", "mix"):
+        raise InputError(
+            f"sympress label makes no {labels} labels: people's spans are read by  "
+            f"sympress study --labels {labels}"
+        )
+    if task == "mentions" and output.suffix != ".jsonl":
+        raise InputError(f"{output}: mentions are written as .jsonl; change the name")
+
+
+def _write_mentions(
+    notes: Path, output: Path, lexicon: Lexicon, fraction: float, text_column: str | None
+) -> None:
+    """Stream the notes through the rules and say what was found."""
+    counts = ReadingCounts()
+    frames = stream_notes(notes, text_column=text_column, fraction=fraction, counts=counts, batch_rows=1_000)
+    found = label_mentions(frames, Annotator(lexicon), output)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    left_out = {"outside the sample": counts.sampled_out} if counts.sampled_out else {}
+    for step, count in ({"rows read": counts.rows} | left_out | counts.dropped | found).items():
+        console.print(f"{count:>12,}  {step}")
+    console.print(f"silver labels, lexicon {lexicon.name!r} with assertion rules -> {output}")
 
 
 def _counter(reporter: Reporter, total: int) -> Callable[[int], None]:
@@ -114,6 +150,6 @@ def _say(read: NoteSet, labels: LabelSet, notes: Path, output: Path) -> None:
         console.print(f"{count:>12,}  {step}")
     console.print(f"{labels.provenance} labels, {labels.rule}")
     console.print(f"{len(labels.note_ids):,} labelled notes -> {output}")
-    source = "coded" if labels.provenance == "coded" else "lexicon"
+    source = "lexicon" if labels.task == "topic" and labels.provenance == "silver" else labels.provenance
     options = f"--task {labels.task} --labels {source} --top-k {len(labels.symptoms)}"
     console.print(f"next: sympress study --notes {shlex.quote(str(notes))} {options} -o RUN")

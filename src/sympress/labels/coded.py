@@ -15,7 +15,11 @@ from sympress.labels.matching import fold
 from sympress.labels.topic import MINIMUM_PER_CLASS, topic_labels
 
 #: The sources of labels that each task has.
-LABELLINGS: dict[str, tuple[str, ...]] = {"topic": ("lexicon", "coded"), "present": ("coded",)}
+LABELLINGS: dict[str, tuple[str, ...]] = {
+    "topic": ("lexicon", "coded"),
+    "present": ("coded", "silver", "gold", "mix"),
+    "mentions": ("silver", "gold"),
+}
 
 
 def check_labelling(task: str, labels: str) -> None:
@@ -142,7 +146,7 @@ def _chosen_codes(
 ) -> list[str]:
     """Return `symptoms`, or the K most frequent codes of the notes in `rows`, ties in alphabetical order."""
     if "codes" not in frame.columns or frame["codes"].null_count() == frame.height:
-        raise InputError("these notes carry no human-coded symptoms: use --labels lexicon")
+        raise InputError("these notes carry no human-coded symptoms: use --labels lexicon or silver")
     if symptoms is not None:
         return list(symptoms)
     if top_k < 1:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Task = Literal["topic", "present"]
+#: What a model may learn: label sets are of the first two, annotated notes of `mentions`.
+AnyTask = Task | Literal["mentions"]
 Provenance = Literal["silver", "gold", "coded"]
 
 

@@ -1,55 +1,76 @@
 """A lexicon: symptoms in order, each with the surface forms that name it in a note.
 
-The order matters: the paper's rule labels a note with the first entry that occurs in it.
+The order matters: the paper's rule labels a note with the first entry that occurs in it. `docs/lexicon.md`
+describes the files.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from sympress.errors import InputError, nearest
+from sympress.labels.lexicon_file import AmbiguousForm, Row, parse_toml, tsv_rows
+from sympress.labels.lexicon_layers import Draft, lay_over
 from sympress.labels.matching import fold
 
-#: Lexicons that come with sympress, by the name that `--lexicon` takes.
-BUILT_IN = {"paper": "paper.tsv"}
+__all__ = ["BUILT_IN", "AmbiguousForm", "Lexicon", "Symptom", "load_forms", "load_lexicon"]
 
-_HEADERS = (["symptom", "form"], ["symptom", "form", "codes"])
-_TOML_KEYS = ("name", "id", "codes", "forms")
+#: Lexicons that come with sympress, by the name that `--lexicon` takes; each file is laid over those before.
+BUILT_IN = {
+    "paper": ("paper.tsv",),
+    "clinical": (
+        "clinical.toml",
+        "clinical_pain.toml",
+        "clinical_chest.toml",
+        "clinical_abdomen.toml",
+        "clinical_nerves.toml",
+        "clinical_skin.toml",
+        "clinical_shared.toml",
+    ),
+}
+
+_CODE = re.compile(r"(?!(?:SYMP|HP):)[A-Za-z0-9][A-Za-z0-9.:_-]*|(?:SYMP|HP):\d{7}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """One entry of a lexicon; `forms` are lower-cased, in the order they are tried."""
+    """One entry of a lexicon; `forms` are lower-cased, in the order they are tried.
+
+    `ambiguous` holds further forms, which count only where their conditions hold; none of them is in `forms`.
+    """
 
     name: str
     forms: tuple[str, ...]
     id: str | None = None
     codes: tuple[str, ...] = ()
+    ambiguous: tuple[AmbiguousForm, ...] = ()
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Symptoms in lexicon order."""
+    """Symptoms in lexicon order.
+
+    Attributes:
+        name: of the built-in lexicon or of the file, without its ending.
+        symptoms: the entries; no form belongs to two of them.
+        combined: forms that name several symptoms at once (`n/v`), lower-cased, to their positions in
+            `symptoms`; none of them is a form of a symptom.
+        ignored: forms, lower-cased, that look like a symptom and are none (`hay fever`, `pain clinic`): a
+            matcher that takes the longest form finds them, and nothing in them.
+        ontologies: version of each ontology that the codes come from, by prefix (`HP`).
+    """
 
     name: str
     symptoms: tuple[Symptom, ...]
-
-
-@dataclass(frozen=True)
-class _Row:
-    """What a file says about a symptom, and the place to name when it is wrong."""
-
-    symptom: str
-    forms: tuple[str, ...]
-    where: str
-    id: str | None = None
-    codes: tuple[str, ...] = ()
+    combined: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    ignored: tuple[str, ...] = ()
+    ontologies: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def load_lexicon(source: str | Path) -> Lexicon:
@@ -57,34 +78,73 @@ def load_lexicon(source: str | Path) -> Lexicon:
 
     A TSV file has the header `symptom<TAB>form` or `symptom<TAB>form<TAB>codes` (codes separated by
     `;`); a symptom may stand on several lines and takes the place of the first. A TOML file has one
-    `[[symptom]]` table an entry with `name`, `forms` and optionally `id` and `codes`. Blank lines and
-    lines that start with `#` are comments. Forms are lower-cased.
+    `[[symptom]]` table an entry with `name`, `forms` and optionally `id`, `codes`, `patterns` at `sites`
+    and `ambiguous` forms, and may extend another lexicon. Blank lines and lines that start with `#` are
+    comments. Forms are lower-cased. A built-in lexicon is read once a process.
 
     Raises:
         InputError: no such lexicon or file, a file that cannot be read, a bad header, an empty form,
-            a form under two symptoms, or no entry at all. The message names the file and the line.
+            a form under two symptoms, a file that extends itself, or no entry at all. The message names
+            the file and the line.
     """
     if str(source) in BUILT_IN:
-        data = resources.files("sympress.labels") / "data" / BUILT_IN[str(source)]
-        return _build(str(source), _tsv_rows(data.read_text(encoding="utf-8"), str(source)), str(source))
-    path = Path(source)
-    readers = {".tsv": _tsv_rows, ".toml": _toml_rows}
-    if not path.is_file():
-        if path.suffix.lower() in readers:
-            raise InputError(f"{path}: no such file; check the path of the lexicon")
-        raise InputError(f"no lexicon {str(source)!r}{nearest(str(source), BUILT_IN)}; there is {_names()}")
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: a lexicon file ends in .tsv or .toml; rename or convert it")
-    return _build(path.stem, reader(_decoded(path), str(path)), str(path))
+        return _built_in(str(source))
+    draft = _read_draft(source, ())
+    return _build(Path(source).stem, draft, str(Path(source)))
 
 
 def load_forms(file: str) -> dict[str, tuple[str, ...]]:
     """Return the forms of each symptom of a TSV file that comes with sympress; forms may be shared."""
     forms: dict[str, list[str]] = {}
-    for row in _tsv_rows((resources.files("sympress.labels") / "data" / file).read_text("utf-8"), file):
+    for row in tsv_rows((resources.files("sympress.labels") / "data" / file).read_text("utf-8"), file):
         forms.setdefault(row.symptom, []).extend(row.forms)
     return {name: tuple(found) for name, found in forms.items()}
+
+
+@cache
+def _built_in(name: str) -> Lexicon:
+    return _build(name, _built_in_draft(name), name)
+
+
+@cache
+def _built_in_draft(name: str) -> Draft:
+    draft = Draft()
+    for file in BUILT_IN[name]:
+        text = (resources.files("sympress.labels") / "data" / file).read_text("utf-8")
+        if file.endswith(".tsv"):
+            draft = Draft((*draft.rows, *tsv_rows(text, name)))
+        else:
+            draft = lay_over(draft, parse_toml(text, file))
+    return draft
+
+
+def _read_draft(source: str | Path, chain: tuple[Path, ...]) -> Draft:
+    """Return the draft of a lexicon; `chain` holds the files that extend it, the outermost first."""
+    if str(source) in BUILT_IN:
+        return _built_in_draft(str(source))
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        if suffix in (".tsv", ".toml"):
+            named = f" (extended by {chain[-1]})" if chain else ""
+            raise InputError(f"{path}: no such file{named}; check the path of the lexicon")
+        named = f"{chain[-1]}: extends " if chain else ""
+        raise InputError(
+            f"{named}no lexicon {str(source)!r}{nearest(str(source), BUILT_IN)}; there is {_names()}"
+        )
+    if path.resolve() in [file.resolve() for file in chain]:
+        circle = " -> ".join(str(file) for file in (*chain, path))
+        raise InputError(f"{chain[-1]}: extends in a circle ({circle}); remove one extends")
+    if suffix not in (".tsv", ".toml"):
+        raise InputError(f"{path}: a lexicon file ends in .tsv or .toml; rename or convert it")
+    text = _decoded(path)
+    if suffix == ".tsv":
+        return Draft(tuple(tsv_rows(text, str(path))))
+    file = parse_toml(text, str(path))
+    if file.extends is None:
+        return lay_over(Draft(), file)
+    base = file.extends if file.extends in BUILT_IN else path.parent / file.extends
+    return lay_over(_read_draft(base, (*chain, path)), file)
 
 
 def _names() -> str:
@@ -104,101 +164,65 @@ def _decoded(path: Path) -> str:
         ) from error
 
 
-def _tsv_rows(text: str, source: str) -> list[_Row]:
-    """Return the rows of a TSV lexicon; `source` is what messages call the file."""
-    lines = [
-        (number, [cell.strip() for cell in line.split("\t")])
-        for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip() and not line.startswith("#")
-    ]
-    if not lines:
-        return []
-    number, header = lines[0]
-    if header not in _HEADERS:
-        raise InputError(
-            f"{source}, line {number}: bad header; write symptom<TAB>form or symptom<TAB>form<TAB>codes"
-        )
-    rows = []
-    for number, cells in lines[1:]:
-        where = f"{source}, line {number}"
-        if len(cells) > len(header):
-            raise InputError(
-                f"{where}: {len(cells)} columns, the header has {len(header)}; remove the extra tabs"
-            )
-        symptom, form, codes = (*cells, "", "")[:3]
-        found = tuple(code.strip() for code in codes.split(";") if code.strip())
-        rows.append(_Row(symptom, (form,), where, codes=found))
-    return rows
-
-
-def _toml_rows(text: str, source: str) -> list[_Row]:
-    """Return the rows of a TOML lexicon; `source` is what messages call the file."""
-    try:
-        parsed = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # The parser's own message ends in "(at line L, column C)".
-        raise InputError(f"{source}: not valid TOML: {error}; correct that line") from error
-    unknown = [key for key in parsed if key != "symptom"]
-    if unknown:
-        raise InputError(f"{source}: unknown key {unknown[0]!r}; entries are [[symptom]] tables")
-    entries = parsed.get("symptom", [])
-    if not isinstance(entries, list):
-        raise InputError(f"{source}: [symptom] is one table; write [[symptom]] for each entry")
-    # tomllib keeps no positions: the n-th [[symptom]] header of the file is the n-th entry.
-    headers = [
-        n for n, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*symptom\s*\]\]", line)
-    ]
-    located = len(headers) == len(entries)
-    return [
-        _toml_row(entry, f"{source}, line {headers[k]}" if located else f"{source}, entry {k + 1}")
-        for k, entry in enumerate(entries)
-    ]
-
-
-def _toml_row(entry: Any, where: str) -> _Row:
-    if not isinstance(entry, dict):
-        raise InputError(f"{where}: not a table; an entry is a [[symptom]] table with name and forms")
-    for key in entry:
-        if key not in _TOML_KEYS:
-            raise InputError(
-                f"{where}: unknown key {key!r}{nearest(key, _TOML_KEYS)}; use {', '.join(_TOML_KEYS)}"
-            )
-    name, identifier = entry.get("name", ""), entry.get("id")
-    if not isinstance(name, str) or not isinstance(identifier, str | None):
-        raise InputError(f"{where}: name and id must be text in quotes")
-    forms, codes = entry.get("forms", []), entry.get("codes", [])
-    for key, values in (("forms", forms), ("codes", codes)):
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise InputError(f'{where}: {key} must be a list of texts, e.g. {key} = ["..."]')
-    return _Row(name.strip(), tuple(form.strip() for form in forms) or ("",), where, identifier, tuple(codes))
-
-
-def _build(name: str, rows: Iterable[_Row], source: str) -> Lexicon:
-    """Return the lexicon of `rows`, symptoms in the order in which they first stand."""
-    forms: dict[str, list[str]] = {}
-    ids: dict[str, str | None] = {}
+def _build(name: str, draft: Draft, source: str) -> Lexicon:
+    """Return the lexicon of a draft, symptoms in the order in which they first stand."""
+    forms: dict[str, dict[str, None]] = {}
+    heads: dict[str, Row] = {}
     codes: dict[str, dict[str, None]] = {}
+    ambiguous: dict[str, list[AmbiguousForm]] = {}
     owners: dict[str, tuple[str, str]] = {}
-    for row in rows:
-        if not row.symptom:
-            raise InputError(f"{row.where}: empty symptom name; write one or remove the entry")
-        ids.setdefault(row.symptom, row.id)
+    for row in draft.rows:
+        _check_head(row, heads.setdefault(row.symptom, row))
         codes.setdefault(row.symptom, {}).update(dict.fromkeys(row.codes))
+        known = forms.setdefault(row.symptom, {})
         for form in map(fold, row.forms):
-            if not form:
+            _claim(form, row, owners)
+            known[form] = None
+        for entry in row.ambiguous:
+            _claim(entry.form, row, owners)
+            if entry.form in known or entry in ambiguous.get(row.symptom, ()):
                 raise InputError(
-                    f"{row.where}: empty form for {row.symptom!r}; write one or remove the entry"
+                    f"{row.where}: {entry.form!r} is a form already; keep it under one of the two"
                 )
-            owner, place = owners.setdefault(form, (row.symptom, row.where))
-            if owner != row.symptom:
-                raise InputError(
-                    f"{row.where}: the form {form!r} of {row.symptom!r} already belongs to {owner!r} "
-                    f"({place}); keep it under one symptom"
-                )
-            if form not in (known := forms.setdefault(row.symptom, [])):
-                known.append(form)
+            ambiguous.setdefault(row.symptom, []).append(entry)
     if not forms:
         raise InputError(f"{source}: no entries; a lexicon needs at least one symptom with a form")
-    return Lexicon(
-        name, tuple(Symptom(key, tuple(value), ids[key], tuple(codes[key])) for key, value in forms.items())
+    for form in (*draft.combined, *draft.ignored):
+        if form in owners:
+            owner, place = owners[form]
+            raise InputError(f"{source}: {form!r} is a form of {owner!r} ({place}); remove it there or here")
+    symptoms = tuple(
+        Symptom(key, tuple(value), heads[key].id, tuple(codes[key]), tuple(ambiguous.get(key, ())))
+        for key, value in forms.items()
     )
+    places = {symptom.id: place for place, symptom in enumerate(symptoms)}
+    combined = {form: tuple(places[each] for each in ids) for form, ids in draft.combined.items()}
+    return Lexicon(name, symptoms, combined, tuple(dict.fromkeys(draft.ignored)), dict(draft.ontologies))
+
+
+def _check_head(row: Row, first: Row) -> None:
+    """Refuse a row without a name, with an id or a code that is none, or with the name of another id."""
+    if not row.symptom:
+        raise InputError(f"{row.where}: empty symptom name; write one or remove the entry")
+    if row.id is not None and not _ID.fullmatch(row.id):
+        raise InputError(f"{row.where}: bad id {row.id!r}; use letters, digits, '-', '_' and '.'")
+    if row.id != first.id:
+        raise InputError(
+            f"{row.where}: the name {row.symptom!r} already belongs to {first.id!r} ({first.where}); "
+            "give the entry a name of its own"
+        )
+    for code in row.codes:
+        if not _CODE.fullmatch(code):
+            raise InputError(f"{row.where}: bad code {code!r}; write it like HP:0001945, without spaces")
+
+
+def _claim(form: str, row: Row, owners: dict[str, tuple[str, str]]) -> None:
+    """Note that `form` belongs to the symptom of `row`."""
+    if not form:
+        raise InputError(f"{row.where}: empty form for {row.symptom!r}; write one or remove the entry")
+    owner, place = owners.setdefault(form, (row.symptom, row.where))
+    if owner != row.symptom:
+        raise InputError(
+            f"{row.where}: the form {form!r} of {row.symptom!r} already belongs to {owner!r} "
+            f"({place}); keep it under one symptom"
+        )

@@ -73,19 +73,27 @@ def note_groups(
 ) -> dict[str, NDArray[np.bool_]]:
     """Groups of notes by sex, band of age and category, as far as the notes say them; names sorted.
 
-    Categories that hold fewer than 20 notes are left out: a figure of so few says nothing.
+    Notes without a sex or an age are a group too where others have one. Categories that hold fewer than
+    20 notes are left out: a figure of so few says nothing.
     """
     found: dict[str, NDArray[np.bool_]] = {}
     for value in sorted({value for value in sex if value}):
         found[f"sex {value}"] = np.array([each == value for each in sex])
+    found |= _not_given("sex", np.array([not value for value in sex], dtype=bool))
     ages = np.array([np.nan if age is None else age for age in age_years], dtype=np.float64)
     borders = [start for start, _ in AGE_BANDS] + [np.inf]
     for (start, name), end in zip(AGE_BANDS, borders[1:], strict=True):
         rows = (ages >= start) & (ages < end)
         if rows.any():
             found[f"age {name}"] = rows
+    found |= _not_given("age", np.isnan(ages))
     for value in sorted({value for value in category if value}):
         rows = np.array([each == value for each in category])
         if rows.sum() >= 20 and not rows.all():
             found[f"category {value}"] = rows
     return found
+
+
+def _not_given(kind: str, rows: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    """The group of notes that do not say it, where some do not and some do."""
+    return {f"{kind} not given": rows} if rows.any() and not rows.all() else {}

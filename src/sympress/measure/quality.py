@@ -231,10 +231,16 @@ def _quality(
                 symptom=symptom,
                 support=int(support[k]),
                 threshold=None if thresholds is None else float(thresholds[k]),
+                average_precision=_column(samples.get("average_precision"), k, missing),
                 **{name: estimate(samples[name][:, k], reasons[name]) for name in _MACRO},
             )
         )
     return Quality(**summary, per_symptom=rows)
+
+
+def _column(samples: Floats | None, column: int, missing: str | None) -> Estimate | None:
+    """Return the estimate of one symptom; None where the metric does not belong to the task."""
+    return None if samples is None else estimate(samples[:, column], missing)
 
 
 def _macro(samples: Floats, nothing: str) -> Estimate:

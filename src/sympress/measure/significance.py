@@ -110,22 +110,72 @@ def paired_difference(
     where m random swaps of A and B, patient by patient, differ at least as much as A and B do. Without
     resamples there is neither.
     """
-    counts_a, counts_b = outcome_counts(predicted_a, truth), outcome_counts(predicted_b, truth)
-    f1 = _macro_f1 if average == "macro" else micro_f1
-    index = group_index(groups, len(truth))
+    return compare_counts(
+        outcome_counts(predicted_a, truth),
+        outcome_counts(predicted_b, truth),
+        _macro_f1 if average == "macro" else micro_f1,
+        undefined=None if truth.any() else "undefined: no note of any symptom",
+        groups=groups,
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def compare_counts(
+    counts_a: Floats,
+    counts_b: Floats,
+    f1: Callable[[Floats], Floats],
+    *,
+    undefined: str | None = None,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> tuple[Estimate, float | None]:
+    """`paired_difference` of anything that is a function of sums over notes.
+
+    Args:
+        counts_a: `(notes, C)` of A.
+        counts_b: `(notes, C)` of B for the same notes.
+        f1: sums `(..., C)` -> the score `(...)`.
+        undefined: why there is no difference, where there is none.
+        groups: `(notes,)` patient of each note.
+        seed: of the resampling.
+        resamples: number of resamples, of the interval and of the test.
+    """
+    index = group_index(groups, len(counts_a))
     samples = np.concatenate(
         [
             f1(weights @ counts_a) - f1(weights @ counts_b)
             for weights in resample_weights(index, seed, resamples)
         ]
     )
-    difference = estimate(samples, None if truth.any() else "undefined: no note of any symptom")
+    difference = estimate(samples, undefined)
     if difference.value is None or resamples == 0:
         return difference, None
     swapped = _swapped_differences(counts_a, counts_b, index, f1, seed=seed, resamples=resamples)
     # Rounding must not decide whether a swap ties with what was observed.
     extreme = int((np.abs(swapped) >= abs(difference.value) - 1e-12).sum())
     return difference, (1 + extreme) / (1 + resamples)
+
+
+def mcnemar(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> float | None:
+    """Return the two-sided p-value of McNemar's exact test: which answers, of any shape, A and B have right.
+
+    Of the answers that only one of the two has right, half would be A's if they were alike (McNemar 1947;
+    exact binomial). Every answer counts as independent, though those of one note, and of one patient, are
+    not: with several of either the test is too easily convinced. `paired_difference` is not.
+
+    Returns:
+        1 where both have the same answers right; None where there is no answer.
+    """
+    if right_a.size == 0:
+        return None
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    trials, fewer = only_a + only_b, min(only_a, only_b)
+    # log of the binomial coefficients 0 .. fewer, each from the one before
+    steps = np.arange(1, fewer + 1)
+    ways = np.concatenate([[0.0], np.cumsum(np.log((trials - steps + 1) / steps))])
+    return min(1.0, 2 * float(np.exp(ways - trials * np.log(2)).sum()))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -15,8 +15,12 @@ from sympress.notes.streams import open_text, stream_errors
 _DELIMITERS = ",\t;|"
 
 
-def delimited_notes(path: Path, text_column: str | None, delimiter: str, intake: Intake) -> Iterator[Note]:
+def delimited_notes(
+    path: Path, text_column: str | None, delimiter: str, intake: Intake, *, errors: str = "strict"
+) -> Iterator[Note]:
     """Yield the notes of a CSV or TSV file (possibly gzip) in constant memory.
+
+    `errors` is what becomes of bytes that are not UTF-8, as `bytes.decode` takes it.
 
     Rows with another number of fields than the header are dropped and counted; blank lines are no rows.
 
@@ -25,6 +29,7 @@ def delimited_notes(path: Path, text_column: str | None, delimiter: str, intake:
             quote that is not closed.
     """
     with open_text(path, intake.meter) as stream, stream_errors(path, stream, intake.counts):
+        stream.reconfigure(errors=errors)
         rows = records(stream, delimiter, path)
         layout = layout_of(header_of(rows, path), text_column, path)
         for fields in rows:

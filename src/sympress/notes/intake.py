@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
-
-import polars as pl
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sympress.errors import InputError
+from sympress.notes.counts import ReadingCounts
 from sympress.notes.sample import keep_patient
-from sympress.notes.schema import NOTE_SCHEMA, ReadingCounts
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: Called with the bytes of the source read so far (as stored, so compressed ones count compressed)
 #: and how many there are, or None where that is unknown.
@@ -138,6 +139,10 @@ def frames(notes: Iterable[Note], batch_rows: int) -> Iterator[pl.DataFrame]:
 
 
 def _frame(batch: list[Note]) -> pl.DataFrame:
+    import polars as pl  # late: extraction reads most sources without it
+
+    from sympress.notes.schema import NOTE_SCHEMA
+
     columns = dict(zip(NOTE_SCHEMA, zip(*batch, strict=True), strict=True))
     # Polars builds one object a list; by way of JSON it takes a third of the time (0.3 s for 60,000 reports).
     columns["codes"] = tuple(None if codes is None else json.dumps(codes) for codes in columns["codes"])

@@ -62,7 +62,9 @@ def _object(line: str) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def parquet_notes(path: Path, text_column: str | None, intake: Intake) -> Iterator[Note]:
+def parquet_notes(
+    path: Path, text_column: str | None, intake: Intake, *, slice_rows: int = _SLICE_ROWS
+) -> Iterator[Note]:
     """Yield the notes of a Parquet file, read in slices of only the columns that are needed.
 
     Raises:
@@ -84,12 +86,12 @@ def parquet_notes(path: Path, text_column: str | None, intake: Intake) -> Iterat
     needed = [name for at, name in enumerate(names) if at in _positions(layout)]
     layout = layout_of(needed, text, path)
     size = path.stat().st_size
-    for start in range(0, total, _SLICE_ROWS):
+    for start in range(0, total, slice_rows):
         try:
             rows = (
                 table.select(needed)
                 .with_columns(pl.col(text).cast(pl.String))
-                .slice(start, _SLICE_ROWS)
+                .slice(start, slice_rows)
                 .collect()
             )
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -101,7 +103,7 @@ def parquet_notes(path: Path, text_column: str | None, intake: Intake) -> Iterat
             if (note := note_of(values, layout, intake, path)) is not None:
                 yield note
         # Columns of a slice lie all over the file: its share of the rows stands for its bytes.
-        intake.meter.close(size * min(start + _SLICE_ROWS, total) // total - size * start // total)
+        intake.meter.close(size * min(start + slice_rows, total) // total - size * start // total)
 
 
 def _positions(layout: Layout) -> set[int]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import polars as pl
+
+from sympress.notes.counts import ReadingCounts
+
+__all__ = ["NOTE_SCHEMA", "NoteSet", "ReadingCounts"]
 
 #: One row a note. `text` is the original text: offsets anywhere in sympress count its characters.
 #: `codes` are symptoms coded by people (VAERS), null where the source has none.
@@ -19,23 +23,6 @@ NOTE_SCHEMA: dict[str, pl.DataType] = {
     "text": pl.String(),
     "codes": pl.List(pl.String()),
 }
-
-
-@dataclass
-class ReadingCounts:
-    """What happened to the rows of a source: nothing is skipped without being counted.
-
-    `rows` = `kept` + `sampled_out` + the sum of `dropped` once reading has finished.
-    """
-
-    rows: int = 0
-    kept: int = 0
-    sampled_out: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-
-    def drop(self, reason: str, count: int = 1) -> None:
-        """Count `count` rows that were left out because of `reason`."""
-        self.dropped[reason] = self.dropped.get(reason, 0) + count
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from sympress.errors import InputError
+from sympress.notes.counts import ReadingCounts
 from sympress.notes.intake import Meter
-from sympress.notes.schema import ReadingCounts
 
 GZIP_MAGIC = b"\x1f\x8b"
 

@@ -1,0 +1,97 @@
+"""`sympress lexicon`: look into a lexicon, and check one of your own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sympress.errors import InputError, nearest
+from sympress.labels.lexicon import AmbiguousForm, Lexicon, load_lexicon
+
+lexicon = typer.Typer(no_args_is_help=True, help="Look into a lexicon, or check one of your own.")
+
+_Source = Annotated[str, typer.Option("--lexicon", help="clinical, paper, or a TSV or TOML file.")]
+
+
+@lexicon.command("list")
+def list_symptoms(*, lexicon: _Source = "clinical") -> None:
+    """List the symptoms of a lexicon with the number of their forms and their codes."""
+    words = load_lexicon(lexicon)
+    table = Table("id", "name", "forms", "codes")
+    for symptom in words.symptoms:
+        count = len(symptom.forms) + len(symptom.ambiguous)
+        table.add_row(symptom.id or "", symptom.name, f"{count:,}", " ".join(symptom.codes))
+    Console().print(table)
+    _say_counts(words)
+
+
+@lexicon.command("check")
+def check(
+    file: Annotated[Path, typer.Argument(help="A lexicon: .tsv or .toml.", show_default=False)],
+) -> None:
+    """Check a lexicon file: count what it holds, or name its first mistake and exit with 2."""
+    words = load_lexicon(file)
+    _say_counts(words)
+    Console(soft_wrap=True, highlight=False, markup=False).print(f"{file}: no mistake found")
+
+
+@lexicon.command("show")
+def show(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="Id of a symptom.", show_default=False)],
+    *,
+    lexicon: _Source = "clinical",
+) -> None:
+    """Show a symptom: its name, codes and every form."""
+    words = load_lexicon(lexicon)
+    by_id = {symptom.id or symptom.name: place for place, symptom in enumerate(words.symptoms)}
+    if identifier not in by_id:
+        raise InputError(
+            f"no symptom {identifier!r} in lexicon {words.name!r}{nearest(identifier, by_id)}; "
+            "see  sympress lexicon list"
+        )
+    place = by_id[identifier]
+    symptom = words.symptoms[place]
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    versions = [f"{prefix} {version}" for prefix, version in words.ontologies.items()]
+    console.print(f"{symptom.name}  [{identifier}]")
+    console.print(
+        f"codes: {' '.join(symptom.codes) or 'none'}" + (f"  ({', '.join(versions)})" if versions else "")
+    )
+    for entry in symptom.ambiguous:
+        console.print(f"ambiguous: {_described(entry)}")
+    together = [form for form, places in words.combined.items() if place in places]
+    if together:
+        console.print(f"with others: {', '.join(together)}")
+    console.print(f"{len(symptom.forms):,} forms: {', '.join(symptom.forms)}")
+
+
+def _described(entry: AmbiguousForm) -> str:
+    """Return an ambiguous form with its conditions in words."""
+    written = {
+        "any": entry.form,
+        "upper": f"{entry.form.upper()} in capitals",
+        "plural": f"{entry.form[:-1].upper()}{entry.form[-1:]}, a small s behind capitals",
+    }
+    parts = [written[entry.case]]
+    parts += [f"not before {', '.join(entry.not_before)}"] if entry.not_before else []
+    parts += [f"not after {', '.join(entry.not_after)}"] if entry.not_after else []
+    return "; ".join(parts) + (f" (also: {entry.also})" if entry.also else "")
+
+
+def _say_counts(words: Lexicon) -> None:
+    counts = {
+        "symptoms": len(words.symptoms),
+        "forms": sum(len(symptom.forms) for symptom in words.symptoms),
+        "ambiguous forms": sum(len(symptom.ambiguous) for symptom in words.symptoms),
+        "forms of several symptoms": len(words.combined),
+        "forms of none": len(words.ignored),
+        "codes": sum(len(symptom.codes) for symptom in words.symptoms),
+        "symptoms without a code": sum(not symptom.codes for symptom in words.symptoms),
+    }
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    for what, count in counts.items():
+        console.print(f"{count:>8,}  {what}")

@@ -1,0 +1,1 @@
+"""What a note asserts of a mention: present, absent, possible, hypothetical, historical or family."""

@@ -1,0 +1,127 @@
+"""The cues of assertion, read from data."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from sympress.errors import InputError
+from sympress.labels.lexicon_forms import expand_all
+from sympress.labels.matching import fold
+from sympress.labels.mentions import ASSERTIONS
+
+Role = Literal["cue", "pseudo", "stop"]
+
+#: A cue without `max_words` reaches to the end of its sentence.
+SENTENCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """What a phrase does.
+
+    Attributes:
+        role: `cue` says something of mentions, `pseudo` hides a cue inside it, `stop` ends scopes.
+        assertion: what a cue says; empty for the other roles.
+        forward: whether a cue reaches the mentions behind it, else those before it.
+        max_words: how many words may stand between a cue and a mention.
+        across_commas: whether a backward cue reaches over a comma.
+        ends: the assertions whose scopes a stop ends.
+        after_comma: a stop counts only directly behind a comma.
+        leaves_section: a stop also ends what the section asserts.
+    """
+
+    role: Role
+    assertion: str = ""
+    forward: bool = True
+    max_words: int = SENTENCE
+    across_commas: bool = False
+    ends: frozenset[str] = frozenset()
+    after_comma: bool = False
+    leaves_section: bool = False
+
+
+@dataclass(frozen=True)
+class CueBook:
+    """Phrases, each once, and everything they do: `cues[k]` belongs to `phrases[k]`, backward cues first."""
+
+    phrases: tuple[str, ...]
+    cues: tuple[tuple[Cue, ...], ...]
+
+
+@cache
+def load_cues() -> CueBook:
+    """Return the cues that come with sympress."""
+    text = (resources.files("sympress.labels") / "data" / "cues.toml").read_text("utf-8")
+    return parse_cues(text, "cues.toml")
+
+
+def parse_cues(text: str, source: str) -> CueBook:
+    """Return the cues of a TOML text: tables `[[cue]]`, `[[pseudo]]`, `[[stop]]` and lists under `[words]`.
+
+    Raises:
+        InputError: not TOML, an unknown table, key or assertion, or a direction that is none.
+    """
+    try:
+        parsed = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source}: not valid TOML: {error}; correct that line") from error
+    words = {name: tuple(values) for name, values in parsed.pop("words", {}).items()}
+    found: dict[str, list[Cue]] = {}
+    for role, tables in parsed.items():
+        reader = _READERS.get(role)
+        if reader is None:
+            raise InputError(f"{source}: unknown table {role!r}; use {', '.join(_READERS)} or words")
+        for number, table in enumerate(tables, start=1):
+            where = f"{source}, {role} {number}"
+            cue = _read(reader, table, where)
+            for phrase in expand_all(tuple(table["phrases"]), words, where):
+                found.setdefault(fold(phrase), []).append(cue)
+    # Backward first: `chills absent` is read before `absent …`.
+    return CueBook(tuple(found), tuple(tuple(sorted(cues, key=_is_forward)) for cues in found.values()))
+
+
+def _is_forward(cue: Cue) -> bool:
+    return cue.forward
+
+
+def _read(reader: _Reader, table: Mapping[str, Any], where: str) -> Cue:
+    unknown = sorted(set(table) - reader.keys)
+    if unknown or "phrases" not in table:
+        raise InputError(
+            f"{where}: {f'unknown key {unknown[0]!r}' if unknown else 'no phrases'}; "
+            f"the keys are {', '.join(sorted(reader.keys))}"
+        )
+    named = [table["assertion"]] if "assertion" in table else table.get("ends", [])
+    wrong = [name for name in named if name not in ASSERTIONS[1:]]
+    if wrong:
+        raise InputError(f"{where}: unknown assertion {wrong[0]!r}; use {', '.join(ASSERTIONS[1:])}")
+    if table.get("direction", "forward") not in ("forward", "backward"):
+        raise InputError(f"{where}: direction is {table['direction']!r}; use forward or backward")
+    return Cue(
+        role=reader.role,
+        assertion=table.get("assertion", ""),
+        forward=table.get("direction", "forward") == "forward",
+        max_words=table.get("max_words", SENTENCE),
+        across_commas=table.get("across_commas", False),
+        ends=frozenset(table.get("ends", ())),
+        after_comma=table.get("after_comma", False),
+        leaves_section=table.get("leaves_section", False),
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    role: Role
+    keys: frozenset[str]
+
+
+_READERS: dict[str, _Reader] = {
+    "cue": _Reader("cue", frozenset({"phrases", "assertion", "direction", "max_words", "across_commas"})),
+    "pseudo": _Reader("pseudo", frozenset({"phrases"})),
+    "stop": _Reader("stop", frozenset({"phrases", "ends", "after_comma", "leaves_section"})),
+}

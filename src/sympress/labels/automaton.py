@@ -1,0 +1,189 @@
+"""Finding many phrases at once (Aho–Corasick), with boundaries that survive clinical punctuation.
+
+A text is reduced to its words: whatever is neither letter nor digit becomes a space, runs of spaces become
+one, and every remaining character remembers its place in the original text. Phrases are looked for with the
+space on either side, so that only whole words match and `N/V/D`, `c/o:HA` and `+fever` need no rule of
+their own. Between the words of a phrase the text is then held against what the phrase has there: white
+space in a phrase stands for white space, at most one line break, or a hyphen; any other character of the
+phrase (`n/v`) must be in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import ahocorasick_rs
+import numpy as np
+from numpy.typing import NDArray
+
+from sympress.labels.matching import fold
+from sympress.notes.placeholders import mask_placeholders
+
+#: A phrase found: first character, one past the last, and its number within its group.
+Found = tuple[int, int, int]
+
+_SPACE = 32
+_TABLE_SIZE = 0x10000
+_JOINT = re.compile(r"[\W_]+")
+# White space with at most one line break, or a hyphen that may end a line.
+_GAP = re.compile(r"[^\S\r\n]*(?:\r?\n)?[^\S\r\n]*|[-\u2010\u2011](?:\r?\n[^\S\r\n]*)?")
+_BLANK = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A text and its words.
+
+    Attributes:
+        text: the original.
+        folded: the original in lower case, as many characters.
+        masked: `text` with de-identification placeholders blanked, as many characters.
+        words: the words of the folded, masked text between single spaces, one space at either end.
+        positions: `(len(words),)` place in `text` of every character of `words`.
+    """
+
+    text: str
+    folded: str
+    masked: str
+    words: str
+    positions: NDArray[np.int64]
+
+
+def reduce_text(text: str) -> Reduced:
+    """Return `text` with its words; nothing inside a placeholder `[**…**]` is a word."""
+    masked = mask_placeholders(text)
+    folded = fold(text)
+    source = folded if masked is text else fold(masked)
+    codes = _word_codes(f" {source} ")
+    space = codes == _SPACE
+    kept = np.ones(len(codes), dtype=bool)
+    kept[1:] = ~(space[1:] & space[:-1])
+    words = codes[kept].tobytes().decode("ascii" if codes.itemsize == 1 else "utf-32-le")
+    if len(words) == 1:
+        words = "  "  # a text without words: nothing is found in it
+    return Reduced(text, folded, masked, words, np.flatnonzero(kept) - 1)
+
+
+class PhraseIndex:
+    """Groups of phrases that are found in one pass over a text."""
+
+    def __init__(self, groups: Mapping[str, Sequence[str]]) -> None:
+        """Build the automaton.
+
+        Args:
+            groups: phrases of each group; a phrase without a letter or digit is refused.
+        """
+        owners: dict[str, list[tuple[str, int, int]]] = {}
+        for group, phrases in enumerate(groups.values()):
+            for number, phrase in enumerate(phrases):
+                written = _plain(fold(phrase))
+                words = _JOINT.sub(" ", written).split()
+                if not words:
+                    raise ValueError(f"{phrase!r}: a phrase needs a letter or a digit")
+                owners.setdefault(f" {' '.join(words)} ", []).append((written, group, number))
+        self._group_count = len(groups)
+        # A phrase of one bare word needs no second look: its written form is left out.
+        self._owners = [
+            [("" if written.isalnum() else written, group, number) for written, group, number in found]
+            for found in owners.values()
+        ]
+        self._automaton = ahocorasick_rs.AhoCorasick(
+            list(owners),
+            matchkind=ahocorasick_rs.MatchKind.Standard,
+            store_patterns=False,
+            # A third of a full table's size: it stays in the processor's cache, and that is what counts here.
+            implementation=ahocorasick_rs.Implementation.ContiguousNFA,
+        )
+
+    def find(self, reduced: Reduced, first: int = 0, last: int | None = None) -> list[list[Found]]:
+        """Return every occurrence of every phrase, also overlapping ones: one list a group, by end.
+
+        Args:
+            reduced: the text.
+            first: nothing before this place of the text is looked at.
+            last: nor anything from this place on; None for its end.
+        """
+        found: list[list[Found]] = [[] for _ in range(self._group_count)]
+        place, folded, owners = reduced.positions.item, reduced.folded, self._owners
+        words, skipped = reduced.words, 0
+        if last is not None:
+            skipped, finish = _word_bounds(reduced, first, last)
+            words = words[skipped:finish]
+        for which, before, behind in self._automaton.find_matches_as_indexes(words, overlapping=True):
+            start, end = place(skipped + before + 1), place(skipped + behind - 2) + 1
+            for written, group, number in owners[which]:
+                if not written or _is_written(written, folded, start, end):
+                    found[group].append((start, end, number))
+        return found
+
+
+def _word_bounds(reduced: Reduced, first: int, last: int) -> tuple[int, int]:
+    """Return where, in `words`, the whole words between two places of the text begin and end, with spaces."""
+    start, end = reduced.positions.searchsorted((first, last)).tolist()
+    # A word that is cut by either border is left out.
+    return max(0, reduced.words.find(" ", max(0, start - 1))), reduced.words.rfind(" ", 0, end + 1) + 1
+
+
+def keep_longest(found: list[Found]) -> list[Found]:
+    """Return what does not overlap, by start: leftmost first, of those the longest, of those the first."""
+    kept: list[Found] = []
+    reached = 0
+    for match in sorted(found, key=_leftmost_longest):
+        if match[0] >= reached:
+            kept.append(match)
+            reached = match[1]
+    return kept
+
+
+def _leftmost_longest(match: Found) -> tuple[int, int, int]:
+    return match[0], -match[1], match[2]
+
+
+def _is_written(written: str, folded: str, start: int, end: int) -> bool:
+    """Whether the text has the phrase's own punctuation around and between its words."""
+    if folded.startswith(written, start) and len(written) == end - start:
+        return True
+    if not written[0].isalnum():
+        lead = len(written) - len(written.lstrip("-+(/"))
+        if folded[max(0, start - lead) : start] != written[:lead]:
+            return False
+        written = written[lead:]
+    joints, wanted = _JOINT.findall(folded[start:end]), _JOINT.findall(written)
+    return len(joints) == len(wanted) and all(map(_joint_agrees, wanted, joints))
+
+
+def _joint_agrees(wanted: str, joint: str) -> bool:
+    if wanted.strip(" -"):
+        return _BLANK.sub("", _plain(joint)) == _BLANK.sub("", wanted)
+    return _GAP.fullmatch(joint) is not None
+
+
+def _plain(text: str) -> str:
+    """Straighten apostrophes."""
+    return text.replace("\u2019", "'")
+
+
+def _word_codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
+    """Return the code point of every character that is part of a word, a space for every other one."""
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii").translate(_ASCII_WORDS), dtype=np.uint8)
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    words: NDArray[np.uint32] = _word_table()[np.minimum(points, _TABLE_SIZE - 1)]
+    return words
+
+
+_ASCII_WORDS = bytes(point if chr(point).isalnum() and point < 128 else _SPACE for point in range(256))
+
+
+@cache
+def _word_table() -> NDArray[np.uint32]:
+    """Return for each code point itself if it is a letter or digit, else a space.
+
+    The last entry, no character at all, stands for the planes behind the first: emoji and mathematical
+    letters, none of which is part of a word here.
+    """
+    points = [point if chr(point).isalnum() else _SPACE for point in range(_TABLE_SIZE)]
+    return np.array(points, dtype=np.uint32)

@@ -1,0 +1,245 @@
+"""One lexicon file, TSV or TOML, as rows: what it says about each symptom, and where it says it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from sympress.errors import InputError, nearest
+from sympress.labels.lexicon_forms import Words, check_pattern, expand_all
+from sympress.labels.matching import fold
+
+Case = Literal["any", "upper", "plural"]
+
+_HEADERS = (["symptom", "form"], ["symptom", "form", "codes"])
+_SYMPTOM_KEYS = ("name", "id", "codes", "forms")
+_ENTRY_KEYS = (*_SYMPTOM_KEYS, "patterns", "sites", "ambiguous", "add_forms", "remove_forms")
+_AMBIGUOUS_KEYS = ("form", "case", "not_before", "not_after", "also")
+_FILE_KEYS = ("extends", "remove", "ontologies", "words", "patterns", "symptom", "combined", "ignored")
+
+
+@dataclass(frozen=True)
+class AmbiguousForm:
+    """A form that may mean something else, and what must hold for it to count.
+
+    Attributes:
+        form: the form, lower-cased.
+        case: `upper`: it counts only where the note writes it in capitals; `any`: however it is written.
+        not_before: words and phrases, lower-cased; directly followed by one of them it does not count.
+        not_after: the same; directly preceded by one of them it does not count.
+        also: what else it may mean, for people to read.
+    """
+
+    form: str
+    case: Case = "any"
+    not_before: tuple[str, ...] = ()
+    not_after: tuple[str, ...] = ()
+    also: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a file says about a symptom, and the place to name when it is wrong; forms are as written."""
+
+    symptom: str
+    forms: tuple[str, ...]
+    where: str
+    id: str | None = None
+    codes: tuple[str, ...] = ()
+    ambiguous: tuple[AmbiguousForm, ...] = ()
+    edits: bool = False
+    remove_forms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LexiconFile:
+    """A TOML lexicon as parsed, its tables of the right kind but not yet expanded."""
+
+    source: str
+    extends: str | None
+    remove: tuple[str, ...]
+    ontologies: Mapping[str, str]
+    words: Words
+    patterns: Words
+    combined: Words
+    ignored: tuple[str, ...]
+    entries: list[tuple[str, Any]] = field(default_factory=list)
+
+
+def tsv_rows(text: str, source: str) -> list[Row]:
+    """Return the rows of a TSV lexicon; `source` is what messages call the file.
+
+    Raises:
+        InputError: a bad header or more columns than it has.
+    """
+    lines = [
+        (number, [cell.strip() for cell in line.split("\t")])
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and not line.startswith("#")
+    ]
+    if not lines:
+        return []
+    number, header = lines[0]
+    if header not in _HEADERS:
+        raise InputError(
+            f"{source}, line {number}: bad header; write symptom<TAB>form or symptom<TAB>form<TAB>codes"
+        )
+    rows = []
+    for number, cells in lines[1:]:
+        where = f"{source}, line {number}"
+        if len(cells) > len(header):
+            raise InputError(
+                f"{where}: {len(cells)} columns, the header has {len(header)}; remove the extra tabs"
+            )
+        symptom, form, codes = (*cells, "", "")[:3]
+        found = tuple(code.strip() for code in codes.split(";") if code.strip())
+        rows.append(Row(symptom, (form,), where, codes=found))
+    return rows
+
+
+def parse_toml(text: str, source: str) -> LexiconFile:
+    """Return what a TOML lexicon holds; `source` is what messages call the file.
+
+    Raises:
+        InputError: not TOML, an unknown key, or a table of the wrong kind.
+    """
+    try:
+        parsed = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # The parser's own message ends in "(at line L, column C)".
+        raise InputError(f"{source}: not valid TOML: {error}; correct that line") from error
+    unknown = [key for key in parsed if key not in _FILE_KEYS]
+    if unknown:
+        raise InputError(f"{source}: unknown key {unknown[0]!r}; entries are [[symptom]] tables")
+    extends = parsed.get("extends")
+    if not isinstance(extends, str | None):
+        raise InputError(f'{source}: extends must be one name or path in quotes, e.g. extends = "clinical"')
+    ontologies = parsed.get("ontologies", {})
+    if not isinstance(ontologies, dict) or not all(isinstance(value, str) for value in ontologies.values()):
+        raise InputError(f'{source}: [ontologies] gives versions in quotes, e.g. HP = "2026-02-16"')
+    return LexiconFile(
+        source,
+        extends,
+        _texts(parsed, "remove", source),
+        ontologies,
+        _lists(parsed, "words", source),
+        _lists(parsed, "patterns", source),
+        _lists(parsed, "combined", source),
+        _texts(parsed, "ignored", source),
+        _located(text, parsed.get("symptom", []), source),
+    )
+
+
+def toml_row(entry: Any, where: str, words: Words, patterns: Words) -> Row:
+    """Return one `[[symptom]]` table as a row, its forms and patterns expanded.
+
+    Args:
+        entry: the table as parsed.
+        where: what messages call its place.
+        words: the lists of `[words]`, expanded.
+        patterns: the groups of `[patterns]`, by name.
+
+    Raises:
+        InputError: an unknown key, a value of the wrong kind, or a template that cannot be expanded.
+    """
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: not a table; an entry is a [[symptom]] table with name and forms")
+    for key in entry:
+        if key not in _ENTRY_KEYS:
+            raise InputError(
+                f"{where}: unknown key {key!r}{nearest(key, _ENTRY_KEYS)}; use {', '.join(_SYMPTOM_KEYS)}"
+            )
+    name, identifier = entry.get("name", ""), entry.get("id")
+    if not isinstance(name, str) or not isinstance(identifier, str | None):
+        raise InputError(f"{where}: name and id must be text in quotes")
+    edits = "add_forms" in entry or "remove_forms" in entry
+    if edits and "forms" in entry:
+        raise InputError(f"{where}: forms replaces, add_forms and remove_forms edit; write one of the two")
+    if edits and identifier is None:
+        raise InputError(f"{where}: add_forms and remove_forms need the id of the symptom that they edit")
+    listed = _texts(entry, "add_forms" if edits else "forms", where)
+    forms = (*expand_all(listed, words, where), *_site_forms(entry, where, words, patterns))
+    ambiguous = _ambiguous(entry, where)
+    if not (forms or ambiguous or edits):
+        forms = ("",)
+    removed = expand_all(_texts(entry, "remove_forms", where), words, where)
+    codes = _texts(entry, "codes", where)
+    return Row(name.strip(), forms, where, identifier, codes, ambiguous, edits, tuple(map(fold, removed)))
+
+
+def _site_forms(entry: dict[str, Any], where: str, words: Words, patterns: Words) -> tuple[str, ...]:
+    """Return the forms of an entry's patterns at its sites."""
+    sites = expand_all(_texts(entry, "sites", where), words, where)
+    templates: list[str] = []
+    for pattern in _texts(entry, "patterns", where):
+        if not pattern.startswith("@"):
+            check_pattern(pattern, where)
+            templates.append(pattern)
+        elif pattern[1:] in patterns:
+            templates.extend(patterns[pattern[1:]])
+        else:
+            raise InputError(
+                f"{where}: no patterns {pattern!r}{nearest(pattern[1:], patterns)}; "
+                "define them under [patterns]"
+            )
+    if bool(sites) != bool(templates):
+        missing = "patterns" if sites else "sites"
+        raise InputError(f"{where}: sites and patterns go together; add {missing}")
+    return expand_all(tuple(templates), {**words, "site": sites}, where)
+
+
+def _ambiguous(entry: dict[str, Any], where: str) -> tuple[AmbiguousForm, ...]:
+    tables = entry.get("ambiguous", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError(f'{where}: ambiguous must be a list of tables, e.g. ambiguous = [{{ form = "CP" }}]')
+    found = []
+    for table in tables:
+        for key in table:
+            if key not in _AMBIGUOUS_KEYS:
+                raise InputError(
+                    f"{where}: unknown key {key!r} of an ambiguous form{nearest(key, _AMBIGUOUS_KEYS)}; "
+                    f"use {', '.join(_AMBIGUOUS_KEYS)}"
+                )
+        form, case, also = table.get("form", ""), table.get("case", "any"), table.get("also", "")
+        if not isinstance(form, str) or not isinstance(also, str):
+            raise InputError(f"{where}: form and also of an ambiguous form must be text in quotes")
+        if case not in get_args(Case):
+            raise InputError(
+                f"{where}: case {case!r} of {form!r} is unknown; use {' or '.join(get_args(Case))}"
+            )
+        before, after = (
+            tuple(fold(word.strip()) for word in _texts(table, key, where)) for key in _AMBIGUOUS_KEYS[2:4]
+        )
+        found.append(AmbiguousForm(fold(form.strip()), case, before, after, also))
+    return tuple(found)
+
+
+def _located(text: str, entries: Any, source: str) -> list[tuple[str, Any]]:
+    """Return each entry with its place: tomllib keeps none, the n-th [[symptom]] header is the n-th entry."""
+    if not isinstance(entries, list):
+        raise InputError(f"{source}: [symptom] is one table; write [[symptom]] for each entry")
+    headers = [
+        n for n, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*symptom\s*\]\]", line)
+    ]
+    located = len(headers) == len(entries)
+    return [
+        (f"{source}, line {headers[k]}" if located else f"{source}, entry {k + 1}", entry)
+        for k, entry in enumerate(entries)
+    ]
+
+
+def _texts(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
+    values = table.get(key, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise InputError(f'{where}: {key} must be a list of texts, e.g. {key} = ["..."]')
+    return tuple(value.strip() for value in values)
+
+
+def _lists(parsed: dict[str, Any], key: str, source: str) -> Words:
+    table = parsed.get(key, {})
+    if not isinstance(table, dict):
+        raise InputError(f"{source}: {key} must be a table of lists; write [{key}]")
+    return {name: _texts(table, name, f"{source}, [{key}]") for name in table}

@@ -1,0 +1,73 @@
+"""Short templates for surface forms: `vomit{,s,ed,ing}`, `pain in {the} {site}`.
+
+`{a,b,c}` stands for one of the alternatives between the commas, an empty one for nothing; `{name}` for one
+of the words of a list that the lexicon's file names. Braces do not nest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import product
+
+from sympress.errors import InputError, nearest
+
+#: The placeholder of a pattern: one of the symptom's own `sites`.
+SITE = "{site}"
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+
+Words = Mapping[str, tuple[str, ...]]
+
+
+def expand_forms(template: str, words: Words, where: str) -> list[str]:
+    """Return every form that `template` stands for, in order, with single spaces.
+
+    Args:
+        template: text with `{a,b}` alternatives and `{name}` lists.
+        words: the lists by name.
+        where: what an error names.
+
+    Raises:
+        InputError: a list that is not there, or a brace without its other half.
+    """
+    if "{" not in template and "}" not in template:
+        return [" ".join(template.split())]
+    pieces = _BRACES.split(template)
+    if any("{" in piece or "}" in piece for piece in pieces[::2]):
+        raise InputError(
+            f"{where}: {template!r} has a brace without its other half; write {{a,b}} or {{name}}"
+        )
+    pieces[1::2] = [_checked(piece, template, words, where) for piece in pieces[1::2]]
+    choices = [
+        (piece,) if k % 2 == 0 else tuple(piece.split(",")) if "," in piece else words[piece]
+        for k, piece in enumerate(pieces)
+    ]
+    found = map("".join, product(*choices))
+    # Most forms have single spaces already, and a lexicon has tens of thousands.
+    return list(dict.fromkeys(" ".join(form.split()) if "  " in form else form.strip() for form in found))
+
+
+def expand_all(templates: tuple[str, ...], words: Words, where: str) -> tuple[str, ...]:
+    """Return the forms of several templates in order, each once."""
+    found = dict.fromkeys(form for template in templates for form in expand_forms(template, words, where))
+    return tuple(found)
+
+
+def check_pattern(pattern: str, where: str) -> None:
+    """Refuse a pattern that names no site.
+
+    Raises:
+        InputError: `{site}` is not in it.
+    """
+    if SITE not in pattern:
+        raise InputError(f"{where}: the pattern {pattern!r} has no {SITE}; add it, or move it to forms")
+
+
+def _checked(piece: str, template: str, words: Words, where: str) -> str:
+    if "," in piece or piece in words:
+        return piece
+    hint = "give the entry sites and use patterns" if piece == "site" else "define it under [words]"
+    raise InputError(
+        f"{where}: no list {piece!r} for {template!r}{nearest(piece, words)}; {hint}, or write {{a,b}}"
+    )

@@ -1,0 +1,146 @@
+"""Lexicon files laid over one another: a file that extends another adds, overrides, edits and removes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from sympress.errors import InputError, nearest
+from sympress.labels.lexicon_file import LexiconFile, Row, toml_row
+from sympress.labels.lexicon_forms import Words, check_pattern, expand_all, expand_forms
+from sympress.labels.matching import fold
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the files so far say, before forms are compared across symptoms.
+
+    Attributes:
+        rows: symptoms in order; a TSV file may have several rows a symptom.
+        words: lists for templates, by name, expanded.
+        patterns: groups of patterns, by name.
+        combined: form to the ids it names together.
+        ignored: forms that name no symptom.
+        ontologies: version of each ontology that codes come from, by prefix.
+    """
+
+    rows: tuple[Row, ...] = ()
+    words: Words = field(default_factory=dict)
+    patterns: Words = field(default_factory=dict)
+    combined: Words = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    ontologies: Mapping[str, str] = field(default_factory=dict)
+
+
+def lay_over(base: Draft, file: LexiconFile) -> Draft:
+    """Return `base` with what `file` adds, overrides, edits and removes.
+
+    Raises:
+        InputError: an id twice in the file, an id that is not there to remove, edit or combine, a form to
+            remove that is not there, or an entry that is malformed. The message names the file and place.
+    """
+    words: dict[str, tuple[str, ...]] = dict(base.words)
+    for name, listed in file.words.items():
+        words[name] = expand_all(listed, words, f"{file.source}, [words] {name}")
+    for name, group in file.patterns.items():
+        for pattern in group:
+            check_pattern(pattern, f"{file.source}, [patterns] {name}")
+    patterns = {**base.patterns, **file.patterns}
+    rows = [toml_row(entry, where, words, patterns) for where, entry in file.entries]
+    laid = _override(_kept(base.rows, file), rows)
+    known = {row.id for row in laid if row.id}
+    kept = {
+        form: tuple(each for each in ids if each in known)
+        for form, ids in {**base.combined, **_combined(file, words, known)}.items()
+    }
+    return Draft(
+        tuple(laid),
+        words,
+        patterns,
+        {form: ids for form, ids in kept.items() if ids},
+        (*base.ignored, *_ignored(file, words)),
+        {**base.ontologies, **file.ontologies},
+    )
+
+
+def _kept(rows: tuple[Row, ...], file: LexiconFile) -> list[Row]:
+    """Return the rows that the file does not remove."""
+    known = [row.id for row in rows if row.id]
+    for identifier in file.remove:
+        if identifier not in known:
+            raise InputError(
+                f"{file.source}: remove names {identifier!r}, which is no id of the extended lexicon"
+                f"{nearest(identifier, known)}; see  sympress lexicon list"
+            )
+    return [row for row in rows if row.id not in file.remove]
+
+
+def _override(rows: list[Row], changes: list[Row]) -> list[Row]:
+    """Return `rows` with each change in the place of the row of its id, or at the end."""
+    places = {row.id: place for place, row in enumerate(rows) if row.id}
+    seen: dict[str, str] = {}
+    for change in changes:
+        if change.id is not None and change.id in seen:
+            raise InputError(
+                f"{change.where}: the id {change.id!r} stands twice ({seen[change.id]}); keep one entry"
+            )
+        if change.id is not None:
+            seen[change.id] = change.where
+        if change.id in places:
+            place = places[change.id]
+            rows[place] = _edited(rows[place], change) if change.edits else change
+        elif change.edits:
+            known = [row.id for row in rows if row.id]
+            raise InputError(
+                f"{change.where}: no symptom {change.id!r} to edit{nearest(change.id or '', known)}; "
+                "see  sympress lexicon list"
+            )
+        else:
+            rows.append(change)
+    return rows
+
+
+def _edited(row: Row, change: Row) -> Row:
+    """Return `row` with the forms of `change` added and those it names removed."""
+    have = {fold(form) for form in row.forms} | {entry.form for entry in row.ambiguous}
+    for form in change.remove_forms:
+        if form not in have:
+            raise InputError(
+                f"{change.where}: remove_forms names {form!r}, which is no form of {row.id!r}"
+                f"{nearest(form, have)}; see  sympress lexicon show {row.id}"
+            )
+    gone = set(change.remove_forms)
+    return replace(
+        row,
+        symptom=change.symptom or row.symptom,
+        forms=(*(form for form in row.forms if fold(form) not in gone), *change.forms),
+        codes=(*row.codes, *change.codes),
+        ambiguous=(*(entry for entry in row.ambiguous if entry.form not in gone), *change.ambiguous),
+        where=change.where,
+    )
+
+
+def _combined(file: LexiconFile, words: Words, known: set[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for template, ids in file.combined.items():
+        where = f"{file.source}, [combined] {template!r}"
+        if not ids:
+            raise InputError(f"{where}: no symptoms; list the ids that the form names together")
+        for identifier in ids:
+            if identifier not in known:
+                raise InputError(
+                    f"{where}: no symptom {identifier!r}{nearest(identifier, known)}; use ids of the lexicon"
+                )
+        for form in map(fold, expand_forms(template, words, where)):
+            if not form:
+                raise InputError(f"{where}: empty form; write one or remove the line")
+            if found.setdefault(form, ids) != ids:
+                raise InputError(f"{where}: the form {form!r} stands twice under [combined]; keep one")
+    return found
+
+
+def _ignored(file: LexiconFile, words: Words) -> list[str]:
+    forms = [fold(form) for form in expand_all(file.ignored, words, f"{file.source}, ignored")]
+    if "" in forms:
+        raise InputError(f"{file.source}: empty form under ignored; write one or remove it")
+    return forms

@@ -1,0 +1,130 @@
+"""Sections of a note: which headings stand where, and what a section says of its mentions."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from sympress.labels.automaton import Found
+
+#: The kind of a heading that no list knows.
+OTHER = "other"
+
+_LONGEST_HEADING = 60
+_LEAD = re.compile(r"[\s\d.)(#*•·\-]*(?:(?:his|her|the)\s+)?", re.IGNORECASE)
+_UNKNOWN = re.compile(r"[A-Z][A-Za-z0-9 /&(),'\-]*")
+# What stands between the sentence before and a heading within a line; dumps that lost their line breaks
+# have commas there.
+_BEFORE_INLINE = re.compile(r"(?:^|[.,;:!?\n]|\s{2})[\s,]*$")
+_INLINE = re.compile(r"(?:[.,;:!?]|\s{2})\s*([A-Z][A-Z0-9 /&()'\-]{3,60})$")
+_CLOSES = re.compile(r"[ \t]*(?::|[-–—](?=[ \t])|(?=\r?\n|$))")
+_COLON_OR_DASH = re.compile(r"[ \t]*(?::|[-–—](?=[ \t]))")
+
+
+class Section(NamedTuple):
+    """A section: where its heading begins, its kind, and how loud the heading is written."""
+
+    start: int
+    kind: str
+    loud: bool
+
+
+@dataclass(frozen=True)
+class SectionBook:
+    """Known headings, lower-cased: `kinds[k]` belongs to `headings[k]`; what a kind asserts, if anything."""
+
+    headings: tuple[str, ...]
+    kinds: tuple[str, ...]
+    assertions: dict[str, str]
+
+
+@cache
+def load_sections() -> SectionBook:
+    """Return the headings that come with sympress."""
+    text = (resources.files("sympress.labels") / "data" / "sections.toml").read_text("utf-8")
+    tables = tomllib.loads(text)["section"]
+    pairs = {heading: table["kind"] for table in tables for heading in table["headings"]}
+    asserted = {table["kind"]: table["assertion"] for table in tables if "assertion" in table}
+    return SectionBook(tuple(pairs), tuple(pairs.values()), asserted)
+
+
+def find_sections(
+    text: str, known: Sequence[Found], kinds: Sequence[str], ends_cue: Callable[[int], bool]
+) -> list[Section]:
+    """Return the sections of a note by start.
+
+    A known heading counts with a colon (or dash) at the start of a line, alone on a line, or with a colon
+    within a line where a sentence has ended; an unknown one with a colon at the start of a line, or in
+    capitals within it. A heading that is unknown and less loud than the section it stands in is a
+    subheading of that section.
+
+    Args:
+        text: in its original case, placeholders blanked.
+        known: occurrences of known headings.
+        kinds: kind of each known heading, by its number.
+        ends_cue: whether a cue of assertion ends at a place: `Denies:` is no heading.
+    """
+    starts: dict[int, Section] = {}
+    taken: dict[int, int] = {}
+    for start, end, number in known:
+        begin = _heading_start(text, start, end)
+        if begin is not None and taken.get(begin, 0) < end:
+            taken[begin] = end
+            starts[begin] = Section(begin, kinds[number], text[start:end].isupper())
+    claimed = set(taken.values())
+    colon = text.find(":")
+    while colon >= 0:
+        if colon not in claimed:
+            found = _unknown_heading(text, colon)
+            if found is not None and not ends_cue(colon):
+                starts.setdefault(found.start, found)
+        colon = text.find(":", colon + 1)
+    return _nested(sorted(starts.values()))
+
+
+def section_at(sections: Sequence[Section], place: int) -> int:
+    """Return the index of the section that holds `place`, -1 before the first."""
+    return bisect_right(sections, place, key=_start_of) - 1
+
+
+def _start_of(section: Section) -> int:
+    return section.start
+
+
+def _nested(found: list[Section]) -> list[Section]:
+    """Let quiet unknown headings inherit the kind of the loud section they stand in."""
+    result: list[Section] = []
+    for section in found:
+        outer = result[-1] if result else None
+        inherits = section.kind == OTHER and outer is not None and outer.loud and not section.loud
+        result.append(section._replace(kind=outer.kind, loud=True) if inherits and outer else section)
+    return result
+
+
+def _heading_start(text: str, start: int, end: int) -> int | None:
+    """Return where the heading of a known phrase begins, None if the phrase is no heading there."""
+    line = text.rfind("\n", 0, start) + 1
+    if _LEAD.fullmatch(text, line, start):
+        return line if _CLOSES.match(text, end) else None
+    if not text.startswith(":", end) and not _COLON_OR_DASH.match(text, end):
+        return None
+    if not text[start].isupper() or not text[end:].lstrip(" \t").startswith(":"):
+        return None
+    return start if _BEFORE_INLINE.search(text, max(line, start - 4), start) else None
+
+
+def _unknown_heading(text: str, colon: int) -> Section | None:
+    line = max(text.rfind("\n", 0, colon) + 1, colon - _LONGEST_HEADING)
+    lead = _LEAD.match(text, line, colon)
+    begin = lead.end() if lead else line
+    if (line == 0 or text[line - 1] == "\n") and _UNKNOWN.fullmatch(text, begin, colon):
+        return Section(line, OTHER, text[begin:colon].isupper())
+    # Within a line: capitals behind a mark, or behind the gap that a lost line break left.
+    inline = _INLINE.search(text, line, colon)
+    return Section(inline.start(1), OTHER, True) if inline else None

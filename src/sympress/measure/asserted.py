@@ -1,0 +1,214 @@
+"""The reference model that also reads what is said of a symptom: the rule system that users get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sympress.labels.annotate import Annotator
+from sympress.labels.coded import coded_lexicon
+from sympress.labels.lexicon import AmbiguousForm, Lexicon, Symptom
+from sympress.labels.matching import fold
+from sympress.labels.mentions import Mention
+from sympress.labels.vaers_map import vaers_to_clinical
+from sympress.measure.growing import GrowingLexicon, entry_id, form_words
+from sympress.measure.reference import DAMAGE, damaged, to_json, write_files
+
+
+class FoundForm(NamedTuple):
+    """A form of the K symptoms in a note, and whether the note affirms it; offsets of the original text."""
+
+    start: int
+    end: int
+    form: str
+    affirmed: bool
+
+
+@dataclass(frozen=True)
+class AssertedRule:
+    """The `Annotator` as a model: it looks up surface forms and reads their assertion; it learns nothing.
+
+    Of the task `present` a symptom with a form that the note asserts of the patient now has probability 1,
+    the others 0. Forms of other symptoms take part: of forms that overlap the longest counts.
+
+    Attributes:
+        symptoms: the K names.
+        lexicon: what the annotator knows; entries beyond those of a user's lexicon hold the words of symptoms
+            that people coded and no entry names.
+        named: of each symptom, the ids of the entries that stand for it; two symptoms may share one.
+    """
+
+    symptoms: tuple[str, ...]
+    lexicon: Lexicon
+    named: tuple[tuple[str, ...], ...]
+
+    # Nothing is trained and nothing multiplied.
+    parameters = 0
+    nonzero_parameters = 0
+    macs_per_note = 0
+
+    @classmethod
+    def of(cls, symptoms: Sequence[str], lexicon: Lexicon) -> Self:
+        """Return the rule for K symptoms, whether they are named as in `lexicon` or coded by people.
+
+        A coded term stands for the entry of its name, for the one that the map of coded terms
+        (`labels.vaers_map`) gives it, and for its own forms, see `labels.coded.coded_lexicon`.
+        """
+        grown = GrowingLexicon(lexicon)
+        ids = {entry_id(entry) for entry in lexicon.symptoms}
+        by_name = {fold(entry.name): entry_id(entry) for entry in lexicon.symptoms}
+        named: list[tuple[str, ...]] = []
+        for entry in coded_lexicon(symptoms, lexicon).symptoms:
+            if entry.name in ids:
+                named.append((entry.name,))
+                continue
+            mapped = (by_name.get(fold(entry.name)), vaers_to_clinical(entry.name))
+            known = tuple(dict.fromkeys(one for one in mapped if one in ids and one is not None))
+            named.append((*known, *grown.add(entry, known)))
+        return cls(tuple(symptoms), grown.lexicon(), tuple(named))
+
+    def without(self, forms: Collection[str]) -> Self:
+        """Return the rule that does not know `forms`, however they are spaced or hyphenated."""
+        gone = {form_words(form) for form in forms}
+        entries = tuple(
+            replace(
+                entry,
+                forms=tuple(form for form in entry.forms if form_words(form) not in gone),
+                ambiguous=tuple(one for one in entry.ambiguous if form_words(one.form) not in gone),
+            )
+            for entry in self.lexicon.symptoms
+        )
+        combined = {
+            form: held for form, held in self.lexicon.combined.items() if form_words(form) not in gone
+        }
+        return replace(self, lexicon=replace(self.lexicon, symptoms=entries, combined=combined))
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file that `save` writes."""
+        return len(self._file)
+
+    @cached_property
+    def forms(self) -> tuple[tuple[str, ...], ...]:
+        """The forms of each of the K symptoms."""
+        owners = self._owners
+        return tuple(
+            tuple(form for form, held in owners.items() if not held.isdisjoint(ids)) for ids in self.named
+        )
+
+    def mentions(self, text: str) -> tuple[Mention, ...]:
+        """Return the mentions of all symptoms of the lexicon in `text`, by start."""
+        return self._annotator.mentions(text)
+
+    def find(self, text: str) -> list[FoundForm]:
+        """Return the forms of the K symptoms in `text`, by start."""
+        spans: dict[tuple[int, int], list[Mention]] = {}
+        for mention in self.mentions(text):
+            spans.setdefault((mention.start, mention.end), []).append(mention)
+        return [
+            FoundForm(start, end, self._form_at(text[start:end], told), told[0].assertion == "present")
+            for (start, end), told in spans.items()
+            if any(one.symptom in self._columns for one in told)
+        ]
+
+    def columns(self, form: str) -> tuple[int, ...]:
+        """The symptoms that `form` names, by their number."""
+        held = self._owners[form]
+        return tuple(column for column, ids in enumerate(self.named) if not held.isdisjoint(ids))
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return `(notes, K)`, 0 and 1."""
+        scores = np.zeros((len(texts), len(self.symptoms)))
+        for row, text in enumerate(texts):
+            for mention in self.mentions(text):
+                if mention.assertion == "present":
+                    scores[row, self._columns.get(mention.symptom or "", [])] = 1
+        return scores
+
+    def save(self, folder: Path) -> None:
+        """Write `asserted.json`."""
+        write_files(folder, {"asserted.json": self._file})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        try:
+            stored = json.loads((folder / "asserted.json").read_text(encoding="utf-8"))
+            named = tuple(tuple(ids) for ids in stored["named"])
+            return cls(tuple(stored["symptoms"]), _lexicon_of(stored["lexicon"]), named)
+        except DAMAGE as error:
+            raise damaged(folder, error) from error
+
+    @cached_property
+    def _annotator(self) -> Annotator:
+        return Annotator(self.lexicon)
+
+    @cached_property
+    def _columns(self) -> dict[str, list[int]]:
+        """The symptoms, by number, that each entry stands for."""
+        columns: dict[str, list[int]] = {}
+        for column, ids in enumerate(self.named):
+            for one in ids:
+                columns.setdefault(one, []).append(column)
+        return columns
+
+    @cached_property
+    def _owners(self) -> dict[str, frozenset[str]]:
+        """The entries that each form names."""
+        owners: dict[str, frozenset[str]] = {}
+        for entry in self.lexicon.symptoms:
+            for form in (*entry.forms, *(one.form for one in entry.ambiguous)):
+                owners[form] = owners.get(form, frozenset()) | {entry_id(entry)}
+        ids = [entry_id(entry) for entry in self.lexicon.symptoms]
+        for form, places in self.lexicon.combined.items():
+            owners[form] = frozenset(ids[place] for place in places)
+        return owners
+
+    @cached_property
+    def _written(self) -> dict[tuple[str, frozenset[str]], str]:
+        """A form by its words and its entries, the first of several."""
+        written: dict[tuple[str, frozenset[str]], str] = {}
+        for form, held in self._owners.items():
+            written.setdefault((form_words(form), held), form)
+            for one in held:
+                written.setdefault((form_words(form), frozenset((one,))), form)
+        return written
+
+    def _form_at(self, surface: str, told: Sequence[Mention]) -> str:
+        return self._written[form_words(surface), frozenset(one.symptom or "" for one in told)]
+
+    @cached_property
+    def _file(self) -> bytes:
+        return to_json(asdict(self))
+
+
+def _lexicon_of(stored: Mapping[str, Any]) -> Lexicon:
+    """A lexicon from the JSON of its `asdict`."""
+    entries = tuple(
+        Symptom(
+            one["name"],
+            tuple(one["forms"]),
+            one["id"],
+            tuple(one["codes"]),
+            tuple(_ambiguous_of(each) for each in one["ambiguous"]),
+        )
+        for one in stored["symptoms"]
+    )
+    combined = {form: tuple(places) for form, places in stored["combined"].items()}
+    return Lexicon(stored["name"], entries, combined, tuple(stored["ignored"]), dict(stored["ontologies"]))
+
+
+def _ambiguous_of(stored: Mapping[str, Any]) -> AmbiguousForm:
+    before, after = tuple(stored["not_before"]), tuple(stored["not_after"])
+    return AmbiguousForm(stored["form"], stored["case"], before, after, stored["also"])

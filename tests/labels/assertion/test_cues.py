@@ -1,0 +1,71 @@
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from sympress.errors import InputError
+from sympress.labels.annotate import Annotator
+from sympress.labels.assertion.cues import Cue, load_cues, parse_cues
+from sympress.labels.lexicon import Lexicon, Symptom
+from sympress.labels.lexicon_forms import expand_all
+from sympress.labels.matching import fold
+
+TABLES = tomllib.loads((resources.files("sympress.labels") / "data" / "cues.toml").read_text("utf-8"))
+WORDS = {name: tuple(words) for name, words in TABLES.pop("words").items()}
+SENTENCES = (
+    fold((Path(__file__).parent / "sentences.txt").read_text("utf-8")).replace("<", "").replace(">", "")
+)
+
+
+@pytest.mark.parametrize(
+    ("role", "number"), [(role, k) for role, tables in TABLES.items() for k in range(len(tables))]
+)
+def test_every_table_of_cues_is_at_work_in_a_marked_sentence(role: str, number: int) -> None:
+    phrases = expand_all(tuple(TABLES[role][number]["phrases"]), WORDS, "cues.toml")
+    shown = [p for p in phrases if re.search(rf"(?<!\w){re.escape(fold(p))}(?!\w)", SENTENCES)]
+    assert len(shown) >= 1, (role, number, phrases[:5])
+
+
+def test_a_phrase_stands_once_with_all_that_it_does_backward_first() -> None:
+    book = load_cues()
+    assert len(set(book.phrases)) == len(book.phrases) == len(book.cues) > 1_000
+    absent = book.cues[book.phrases.index("absent")]
+    assert [cue.forward for cue in absent] == [False, True]
+
+
+def test_own_cues_take_the_place_of_ours() -> None:
+    book = parse_cues('[[cue]]\nassertion = "absent"\nphrases = ["kein{,e}"]\n', "own.toml")
+    assert book.phrases == ("kein", "keine")
+    assert book.cues[0] == (Cue("cue", "absent"),)
+    annotator = Annotator(Lexicon("own", (Symptom("Husten", ("husten",), "husten"),)), book)
+    told = [m.assertion for text in ("keine Husten", "no Husten") for m in annotator.mentions(text)]
+    assert told == ["absent", "present"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[cue]\n", "own.toml: not valid TOML: "),
+        ("[[cues]]\nphrases = []\n", "own.toml: unknown table 'cues'; use cue, pseudo, stop or words"),
+        ('[[cue]]\nassertion = "absent"\n',
+         "own.toml, cue 1: no phrases; the keys are across_commas, assertion, direction, max_words, phrases"),
+        ('[[pseudo]]\nphrases = ["x"]\nends = []\n',
+         "own.toml, pseudo 1: unknown key 'ends'; the keys are phrases"),
+        ('[[cue]]\nassertion = "gone"\nphrases = ["x"]\n',
+         "own.toml, cue 1: unknown assertion 'gone'; "
+         "use absent, possible, hypothetical, historical, family"),
+        ('[[stop]]\nends = ["present"]\nphrases = ["x"]\n',
+         "own.toml, stop 1: unknown assertion 'present'; "),
+        ('[[cue]]\nassertion = "absent"\ndirection = "up"\nphrases = ["x"]\n',
+         "own.toml, cue 1: direction is 'up'; use forward or backward"),
+        ('[[cue]]\nassertion = "absent"\nphrases = ["no {evidnce}"]\n[words]\nevidence = ["sign"]\n',
+         "own.toml, cue 1: no list 'evidnce' for 'no {evidnce}' (did you mean 'evidence'?)"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_cues_is_named(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_cues(text, "own.toml")
+    assert str(caught.value).startswith(message)
+    assert caught.value.exit_code == 2

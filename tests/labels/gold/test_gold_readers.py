@@ -1,0 +1,268 @@
+"""Small hand-made files of each format, and what is read from and written to them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sympress.errors import InputError
+from sympress.labels.gold import (
+    Extra,
+    GoldDocument,
+    GoldSpan,
+    coded_documents,
+    read_brat,
+    read_conll,
+    read_gold,
+    read_negex,
+    read_pubtator,
+    read_vaers,
+    to_annotated,
+    write_brat,
+    write_conll,
+    write_jsonl,
+    write_negex,
+    write_pubtator,
+)
+from sympress.labels.gold.conll import LONE_INSIDE
+from sympress.notes.read import read_notes
+
+NOTE = "No fever.\nPain in arms and legs.\n"
+ANNOTATIONS = """\
+T1\tSign_symptom 3 8\tfever
+E1\tSign_symptom:T1\x20
+A1\tPOLARITY E1 NEG
+T2\tSign_symptom 10 17;27 31\tPain in legs
+*\tOVERLAP T1 T2
+"""
+NEGEX = """\
+line number\tCondition\tsentence\tnegation_status (negated, affirmed, possible)\t\
+temporality (historical, recent, hypothetical)\texperiencer (patient, other)
+7\tankle swelling\tAnkle swelling before, no ANKLE  SWELLING now.\tNegated\tRecent\tPatient
+9\tfever\tNo chills.\tNegated\tHistorical\tOther
+"""
+
+
+def brat_folder(root: Path) -> Path:
+    (root / "ward").mkdir(parents=True)
+    (root / "ward" / "n1.txt").write_text(NOTE)
+    (root / "ward" / "n1.ann").write_text(ANNOTATIONS)
+    (root / "n2.txt").write_text("Never annotated.")
+    (root / ".hidden.ann").write_text("not ours")
+    return root
+
+
+def test_brat_follows_an_attribute_through_its_event(tmp_path: Path) -> None:
+    held = read_gold(brat_folder(tmp_path / "b"))
+    assert held.format == "brat"
+    assert held.counts == {
+        "notes": 1, "spans": 2, "discontinuous spans": 1, "texts without .ann, not read": 1
+    }  # fmt: skip
+    (document,) = held.documents
+    assert document.note_id == "ward/n1"
+    assert document.note_id in read_notes(tmp_path / "b").frame["note_id"], "ids join with those of notes"
+    assert document.text == NOTE
+    assert document.spans == (
+        GoldSpan(((3, 8),), "Sign_symptom", (("POLARITY", "NEG"),), "T1"),
+        GoldSpan(((10, 17), (27, 31)), "Sign_symptom", (), "T2"),
+    )
+    assert document.spans[1].surface(NOTE) == "Pain in legs"
+    assert document.extra == Extra(
+        "brat", ("T1", "E1\tSign_symptom:T1 ", "A1\tPOLARITY E1 NEG", "T2", "*\tOVERLAP T1 T2")
+    )
+    assert read_brat(tmp_path / "b" / "ward" / "n1.ann").documents[0].spans == document.spans
+
+
+def test_brat_numbers_spans_and_appends_those_that_are_new(tmp_path: Path) -> None:
+    (document,) = read_brat(brat_folder(tmp_path / "b")).documents
+    new = GoldSpan(((18, 20),), "Word", (("Sure", ""), ("By", "two of us")), "mine")
+    whole = GoldSpan((), "Fever")
+    held = GoldDocument("n1", NOTE, (*document.spans, new, whole), document.extra)
+    counts = write_brat(tmp_path / "out", [held])
+    assert counts == {
+        "notes": 1, "spans": 3, "ids that are not brat's, replaced": 1, "spans without a place, not held": 1
+    }  # fmt: skip
+    assert (tmp_path / "out" / "n1.ann").read_text() == (
+        ANNOTATIONS + "T3\tWord 18 20\tar\nA2\tSure T3\nA3\tBy T3 two of us\n"
+    )
+
+
+def test_windows_line_ends_of_an_ann_file_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("No fever.")
+    (tmp_path / "n.ann").write_bytes(b"T1\tS 3 8\tfever\r\n")
+    assert read_brat(tmp_path).documents == (
+        GoldDocument("n", "No fever.", (GoldSpan(((3, 8),), "S", (), "T1"),)),
+    )
+
+
+def test_conll_reads_bio_bioes_and_other_columns(tmp_path: Path) -> None:
+    path = tmp_path / "dev.conll"
+    path.write_text(
+        "-DOCSTART- -X- O\n\n"
+        "No DT O\nfever NN B-S\n, , O\nchest NN B-S\npain NN I-S\nrash NN B-S\n\n\n"
+        "-DOCSTART- -X- O\n\n"
+        "cough NN I-S\nand CC O\nsore JJ B-S\nthroat NN E-S\nitch NN S-S\nlegs NN I-S\n"
+    )
+    held = read_gold(path)
+    assert held.format == "conll"
+    assert held.counts == {"notes": 2, "spans": 7, LONE_INSIDE: 2}
+    first, second = held.documents
+    assert (first.note_id, first.text) == ("dev-1", "No fever , chest pain rash")
+    assert [span.surface(first.text) for span in first.spans] == ["fever", "chest pain", "rash"]
+    assert second.text == "cough and sore throat itch legs"
+    assert [span.surface(second.text) for span in second.spans] == ["cough", "sore throat", "itch", "legs"]
+    assert first.extra is not None
+    assert first.extra.lines[:2] == ("No\tDT", "fever\tNN")
+    write_conll(tmp_path / "out.conll", held.documents)
+    assert (tmp_path / "out.conll").read_text().splitlines()[:4] == [
+        "# newdoc id = dev-1", "No\tDT\tO", "fever\tNN\tB-S", ",\t,\tO"
+    ]  # fmt: skip
+
+
+def test_conll_offsets_are_those_of_the_given_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.conll"
+    path.write_text("No\tO\nfever\tB-S\n,\tO\nchills\tB-S\n")
+    (document,) = read_conll(path, texts={"x": "No  fever,chills\n"}).documents
+    assert [span.fragments for span in document.spans] == [((4, 9),), ((10, 16),)]
+    assert document.extra is None
+
+
+def test_conll_writes_sentences_schemes_and_says_what_it_cannot_hold(tmp_path: Path) -> None:
+    (document,) = read_brat(brat_folder(tmp_path / "b")).documents
+    counts = write_conll(tmp_path / "x", [document], scheme="BIOES")
+    assert (tmp_path / "x").read_text() == (
+        "# newdoc id = ward/n1\nNo\tO\nfever\tS-Sign_symptom\n.\tO\n\n"
+        "Pain\tB-Sign_symptom\nin\tE-Sign_symptom\narms\tO\nand\tO\nlegs\tO\n.\tO\n\n"
+    )
+    assert counts == {
+        "notes": 1, "spans": 2, "discontinuous: longest fragment taken": 1, "attributes, not held": 1,
+        "ids, not held": 2, "kept lines of brat, not held": 5,
+    }  # fmt: skip
+
+
+def test_conll_counts_edges_that_the_kept_tokens_do_not_have(tmp_path: Path) -> None:
+    document = GoldDocument("n", "x-ray", (GoldSpan(((2, 5),), "S"),), Extra("conll", ("x-ray",)))
+    counts = write_conll(tmp_path / "x", [document])
+    assert counts["edges inside a kept token: moved out"] == 1
+    assert (tmp_path / "x").read_text().splitlines()[1] == "x-ray\tB-S"
+
+
+def test_pubtator_counts_title_one_space_and_abstract(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    source = (
+        "12|t|Fever again\n12|a|No chills.\n12\t0\t5\tFever\tSymptom\tHP:0001945\n"
+        "12\t15\t21\tchills\tSymptom\n12\tCID\tD1\tD2\n\n"
+        "13|t|Cough\n13|a|\n13\t0\t5\tCough\tSymptom\t-\tx\n\n"
+    )
+    path.write_text(source)
+    held = read_gold(path)
+    assert (held.format, held.counts) == ("pubtator", {"notes": 2, "spans": 3})
+    first, second = held.documents
+    assert first == GoldDocument(
+        "12",
+        "Fever again No chills.",
+        (
+            GoldSpan(((0, 5),), "Symptom", (("identifier", "HP:0001945"),)),
+            GoldSpan(((15, 21),), "Symptom"),
+        ),
+        Extra("pubtator", ("title\t11", "12\tCID\tD1\tD2")),
+    )
+    assert second.spans[0].attributes == (("identifier", "-"), ("parts", "x"))
+    assert second.extra is None
+    write_pubtator(tmp_path / "out", held.documents)
+    assert (tmp_path / "out").read_text() == source
+
+
+def test_pubtator_says_what_it_cannot_hold(tmp_path: Path) -> None:
+    (document,) = read_brat(brat_folder(tmp_path / "b")).documents
+    counts = write_pubtator(tmp_path / "x", [document])
+    assert counts == {
+        "notes": 1, "spans": 2, "line breaks and tabs, written as spaces": 2, "attributes, not held": 1,
+        "ids, not held": 2, "discontinuous: longest fragment taken": 1, "kept lines of brat, not held": 5,
+    }  # fmt: skip
+    assert read_pubtator(tmp_path / "x").documents[0].text == NOTE.replace("\n", " ")
+
+
+def test_negex_prefers_the_condition_in_capitals(tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text(NEGEX)
+    held = read_gold(path)
+    assert held.format == "negex"
+    assert held.counts == {"notes": 2, "spans": 2, "conditions that do not stand in their sentence": 1}
+    first, second = held.documents
+    assert first.spans[0].surface(first.text) == "ANKLE  SWELLING"
+    assert dict(first.spans[0].attributes)["condition"] == "ankle swelling"
+    assert second.spans[0].fragments == ()
+    notes, counts = to_annotated(held.documents, labels={"Condition"})
+    assert [[m.assertion for m in note.mentions] for note in notes] == [["absent"], []]
+    assert counts["without a place in the text: dropped"] == 1
+    write_negex(tmp_path / "y.tsv", read_negex(path).documents)
+    assert (tmp_path / "y.tsv").read_text() == NEGEX
+
+
+@pytest.fixture
+def vaers_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "vaers"
+    folder.mkdir()
+    (folder / "2005VAERSDATA.csv").write_text(
+        "VAERS_ID,RECVDATE,SEX,AGE_YRS,SYMPTOM_TEXT\n1,01/02/2005,F,30,Fever and rash\n2,01/02/2005,M,,\n"
+    )
+    (folder / "2005VAERSSYMPTOMS.csv").write_text(
+        "VAERS_ID,SYMPTOM1,SYMPTOM2,SYMPTOM3,SYMPTOM4,SYMPTOM5\n1,Pyrexia,Rash,,,\n2,Pain,,,,\n"
+    )
+    return folder
+
+
+def test_vaers_codes_are_labels_of_the_whole_note(vaers_folder: Path, tmp_path: Path) -> None:
+    held = read_gold(vaers_folder)
+    assert held.format == "vaers"
+    assert held.documents == (
+        GoldDocument("1", "Fever and rash", (GoldSpan((), "Pyrexia"), GoldSpan((), "Rash"))),
+    )
+    assert held.counts == {"notes": 1, "spans": 2, "rows left out: without text": 1}
+    write_jsonl(tmp_path / "x.jsonl", held.documents)
+    assert read_gold(tmp_path / "x.jsonl").documents == held.documents
+
+
+def test_notes_that_nobody_coded_are_left_out_and_counted(vaers_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "n.jsonl").write_text('{"note_id": "1", "text": "No codes."}\n')
+    with pytest.raises(InputError, match=r"n\.jsonl: these notes carry no coded symptoms; give VAERS with"):
+        read_vaers(tmp_path / "n.jsonl")
+    notes = read_notes(vaers_folder)
+    uncoded = notes.frame.with_columns(note_id=pl.lit("9"), codes=pl.lit(None, pl.List(pl.String)))
+    mixed = type(notes)(notes.name, pl.concat([notes.frame, uncoded]), notes.counts, notes.fingerprint)
+    assert coded_documents(mixed).counts == Counter(
+        {"notes": 1, "spans": 2, "rows left out: without text": 1, "notes that nobody coded: left out": 1}
+    )
+
+
+def test_the_examples_of_the_page_are_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "gold.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(?:text|json)\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "n1.txt").write_text("No fever. Pain in arms or legs.")
+    read = []
+    for number, block in enumerate(blocks):
+        path = tmp_path / ("n1.ann" if number == 0 else f"example{number}")
+        path.write_text(block)
+        held = read_gold(path)
+        read.append((held.format, [span.surface(d.text) for d in held.documents for span in d.spans]))
+    assert read == [
+        ("brat", ["fever", "Pain in legs"]),
+        ("jsonl", ["fever"]),
+        ("conll", ["fever"]),
+        ("pubtator", ["chills"]),
+        ("negex", ["FEVER"]),
+    ]
+
+
+def test_formats_are_told_by_content(tmp_path: Path) -> None:
+    document = GoldDocument("n1", "No fever.", (GoldSpan(((3, 8),), "S"),))
+    for write in (write_jsonl, write_conll, write_pubtator):
+        write(tmp_path / "any.txt", [document])
+        held = read_gold(tmp_path / "any.txt")
+        assert held.format == write.__name__.removeprefix("write_")
+        assert held.documents[0].spans == document.spans

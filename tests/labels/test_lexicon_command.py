@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sympress.cli.lexicon import lexicon
+from sympress.errors import InputError
+
+
+def call(*arguments: object) -> str:
+    result = CliRunner().invoke(lexicon, [str(argument) for argument in arguments])
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def test_check_counts_what_a_file_holds(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[[symptom]]\nid = "a"\nname = "A"\nforms = ["x{,s}"]\nambiguous = [{ form = "AX" }]\n')
+    said = call("check", path)
+    assert "       1  symptoms\n       2  forms\n       1  ambiguous forms\n" in said
+    assert said.endswith(f"{path}: no mistake found\n")
+
+
+def test_check_names_the_first_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "mine.tsv"
+    path.write_text("symptom\tform\nA\tx\nB\tx\n")
+    with pytest.raises(InputError) as caught:
+        call("check", path)
+    assert caught.value.exit_code == 2
+    assert str(caught.value).startswith(f"{path}, line 3: the form 'x' of 'B' already belongs to 'A'")
+
+
+def test_show_names_codes_and_every_kind_of_form() -> None:
+    said = call("show", "chest-pain")
+    assert said.startswith(
+        "chest pain  [chest-pain]\ncodes: SYMP:0000576 HP:0100749  (SYMP 2026-07-30, HP 2026-02-16)\n"
+    )
+    assert "ambiguous: CP in capitals; not before angle" in said
+    assert "with others: cp/sob" in said
+    assert "pain in her chest" in said
+
+
+def test_an_unknown_id_names_the_nearest() -> None:
+    with pytest.raises(
+        InputError, match=r"no symptom 'chestpain' in lexicon 'clinical' \(did you mean 'chest-pain'"
+    ):
+        call("show", "chestpain")
+
+
+def test_list_shows_every_symptom() -> None:
+    said = call("list", "--lexicon", "paper")
+    assert "shortness of breath" in said
+    assert "      40  symptoms" in said
