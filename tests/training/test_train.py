@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -281,3 +282,20 @@ def test_frozen_parameters_are_left_out(make_encoder: Callable):
     model.encoder.embeddings.requires_grad_(False)
     counted = sum(len(group["params"]) for group in parameter_groups(model, TrainSettings()))
     assert counted == sum(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_average_is_that_of_the_epochs_of_the_second_half(run: Run, tmp_path: Path) -> None:
+    """Epochs 3 and 4 of 4, also of a run that was killed in between."""
+    settings = replace(SETTINGS, epochs=4, select="average")
+    folder = tmp_path / "run"
+    with pytest.raises(KilledError):
+        run(folder, settings, kill_at=3 * STEPS + 2)
+    model, _ = run(folder, settings)
+    files = sorted(folder.glob("epoch-*.safetensors"))
+    assert [path.stem for path in files] == ["epoch-0003", "epoch-0004"]
+    first, second = (load_file(path) for path in files)
+    whole, _ = run(tmp_path / "whole", settings)
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            assert torch.allclose(value, (first[name] + second[name]) / 2, atol=1e-6), name
+        assert torch.equal(value, whole.state_dict()[name]), name

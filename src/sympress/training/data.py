@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedTokenizerBase
+
+from sympress.training.loss import IGNORED
 
 
 @dataclass(frozen=True)
@@ -47,35 +51,64 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_t
 class NoteDataset(Dataset[dict[str, Tensor]]):
     """Encoded notes with their targets `(K,)` and, for distillation, the teacher's logits `(K,)`.
 
-    `labelled` `(notes,)` is False for notes whose targets mean nothing: those that only the teacher judged.
+    Of the task `mentions` the notes are windows; a window's targets are `(its tokens,)` indices of tags (or
+    `loss.IGNORED`) and its logits `(its tokens, tags)`.
     """
 
     def __init__(
         self,
         notes: EncodedNotes,
-        targets: NDArray[np.uint8],
+        targets: NDArray[np.integer[Any]],
         teacher_logits: NDArray[np.float32] | None = None,
         labelled: NDArray[np.bool_] | None = None,
+        weights: NDArray[np.float32] | None = None,
     ) -> None:
+        """Hold the notes.
+
+        Args:
+            notes: word pieces.
+            targets: `(notes, K)` of 0 and 1, or of all tokens of all notes one behind the other, `(tokens,)`.
+            teacher_logits: `(notes, K)`, or `(tokens, tags)`.
+            labelled: `(notes,)`, False where targets mean nothing: only the teacher judged that note.
+            weights: `(notes,)`, what each note's label loss is multiplied by.
+        """
         self.notes = notes
-        self.targets = torch.from_numpy(targets.astype(np.float32))
+        self.per_token = targets.ndim == 1
+        kind = np.int64 if self.per_token else np.float32
+        self.targets = torch.from_numpy(targets.astype(kind))
         self.teacher_logits = None if teacher_logits is None else torch.from_numpy(teacher_logits)
         self.labelled = None if labelled is None else torch.from_numpy(labelled.astype(np.float32))
+        self.weights = None if weights is None else torch.from_numpy(weights.astype(np.float32))
+        self._ends = np.concatenate([[0], np.cumsum(notes.lengths, dtype=np.int64)])
 
     def __len__(self) -> int:
         return len(self.notes.ids)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        item = {"input_ids": torch.from_numpy(self.notes.ids[index]), "labels": self.targets[index]}
+        own = slice(self._ends[index], self._ends[index + 1]) if self.per_token else index
+        item = {"input_ids": torch.from_numpy(self.notes.ids[index]), "labels": self.targets[own]}
         if self.teacher_logits is not None:
-            item["teacher_logits"] = self.teacher_logits[index]
+            item["teacher_logits"] = self.teacher_logits[own]
         if self.labelled is not None:
             item["labelled"] = self.labelled[index]
+        if self.weights is not None:
+            item["weights"] = self.weights[index]
         return item
 
     def with_teacher(self, logits: NDArray[np.float32]) -> NoteDataset:
-        """The same notes, with teacher logits `(notes, K)` to imitate."""
-        return NoteDataset(self.notes, self.targets.numpy().astype(np.uint8), logits)
+        """The same notes, with teacher logits to imitate."""
+        weights = None if self.weights is None else self.weights.numpy()
+        return NoteDataset(self.notes, self.targets.numpy().astype(np.int64), logits, weights=weights)
+
+
+def blank_targets(notes: EncodedNotes, *, outputs: int, per_token: bool) -> NDArray[np.int64]:
+    """Targets of notes that have none: all 0, of the shape that `NoteDataset` wants."""
+    shape = (int(notes.lengths.sum()),) if per_token else (len(notes.ids), outputs)
+    return np.zeros(shape, dtype=np.int64)
+
+
+#: What fills a batch up to its longest note, by what it fills.
+_PADDING: dict[str, float] = {"labels": IGNORED, "teacher_logits": 0.0}
 
 
 @dataclass(frozen=True)
@@ -85,18 +118,26 @@ class Collate:
     pad_id: int
 
     def __call__(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Return `input_ids` and `attention_mask` `(batch, tokens)` and whatever else the notes carry."""
+        """Return `input_ids` and `attention_mask` `(batch, tokens)` and whatever else the notes carry.
+
+        What stands beside each token is padded: targets by `loss.IGNORED`, the teacher's logits by 0.
+        """
         ids = [item["input_ids"] for item in items]
         batch = {
-            "input_ids": torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=self.pad_id),
-            "attention_mask": torch.nn.utils.rnn.pad_sequence(
-                [torch.ones_like(note) for note in ids], batch_first=True
-            ),
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_id),
+            "attention_mask": pad_sequence([torch.ones_like(note) for note in ids], batch_first=True),
         }
-        for key in ("labels", "teacher_logits", "labelled"):
+        for key in ("labels", "teacher_logits", "labelled", "weights"):
             if key in items[0]:
-                batch[key] = torch.stack([item[key] for item in items])
+                batch[key] = self._join([item[key] for item in items], items, key)
         return batch
+
+    @staticmethod
+    def _join(values: list[Tensor], items: list[dict[str, Tensor]], key: str) -> Tensor:
+        per_token = key in _PADDING and items[0]["labels"].dtype == torch.int64
+        if per_token:
+            return pad_sequence(values, batch_first=True, padding_value=_PADDING[key])
+        return torch.stack(values)
 
 
 class LengthGroupedSampler(Sampler[int]):

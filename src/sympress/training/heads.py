@@ -1,8 +1,9 @@
-"""Heads that turn token states into one logit a symptom.
+"""Heads that turn token states into one logit a symptom, or one a tag for each token.
 
 `cls` is the classification head of Devlin et al. 2019 (dense, tanh, linear on the first token); `mean`
-and `maximum` pool over the real tokens; `label` is the label-wise attention of Mullenbach et al. 2018
-(CAML, eq. 2-4): each symptom looks for its own evidence in the note.
+and `maximum` pool over the real tokens; `token` answers for each token (Devlin et al., section 5.3: spans
+and what they assert are tags of one linear layer); `label` is the label-wise attention of Mullenbach et
+al. 2018 (CAML, eq. 2-4): each symptom looks for its own evidence in the note.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Pooling = Literal["cls", "mean", "maximum", "label"]
+Pooling = Literal["cls", "mean", "maximum", "label", "token"]
+#: Those that answer for a note as a whole.
 POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "maximum", "label")
 
 
 class SymptomHead(nn.Module):
-    """Pool `(batch, tokens, hidden)` states and map them to `(batch, symptoms)` logits."""
+    """Pool `(batch, tokens, hidden)` states and map them to `(batch, symptoms)` logits.
+
+    With the pooling `token` nothing is pooled: logits are `(batch, tokens, tags)`.
+    """
 
     def __init__(self, hidden: int, symptoms: int, pooling: Pooling, dropout: float = 0.1) -> None:
         super().__init__()
@@ -32,9 +37,12 @@ class SymptomHead(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, states: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits of shape `(batch, symptoms)`; tokens with mask 0 have no influence."""
+        """Logits `(batch, symptoms)`, or `(batch, tokens, tags)`; tokens with mask 0 have no influence."""
         if self.query is not None:
             return self._label_attention(states, attention_mask, self.query)
+        if self.pooling == "token":
+            tagged: Tensor = self.output(self.dropout(states))
+            return tagged
         logits: Tensor = self.output(self.dropout(self._pool(states, attention_mask)))
         return logits
 

@@ -20,7 +20,7 @@ _KEY = "sympress"
 
 
 class SymptomModel(nn.Module):
-    """`(batch, tokens)` word-piece ids in, `(batch, symptoms)` logits out."""
+    """`(batch, tokens)` word-piece ids in, logits `(batch, symptoms)` or `(batch, tokens, tags)` out."""
 
     def __init__(self, encoder: PreTrainedModel, symptoms: int, pooling: Pooling) -> None:
         super().__init__()
@@ -34,11 +34,16 @@ class SymptomModel(nn.Module):
 
     @property
     def symptoms(self) -> int:
-        """How many symptoms the head tells apart."""
+        """How many symptoms the head tells apart, or how many tags."""
         return self.head.output.out_features
 
+    @property
+    def per_token(self) -> bool:
+        """Whether the model answers for each token rather than for the note."""
+        return self.head.pooling == "token"
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits of shape `(batch, symptoms)`."""
+        """Logits of shape `(batch, symptoms)`, or `(batch, tokens, tags)` if `per_token`."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         logits: Tensor = self.head(states, attention_mask)
         return logits
@@ -50,7 +55,7 @@ def build_model(encoder: PreTrainedModel, symptoms: int, pooling: Pooling, seed:
     Raises:
         InputError: `pooling` is not one of `POOLINGS`.
     """
-    if pooling not in POOLINGS:
+    if pooling not in (*POOLINGS, "token"):
         raise InputError(f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -31,7 +31,11 @@ from sympress.training.predict import predict_logits
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train. Rates are AdamW's; the head learns `head_rate_ratio` times faster than the encoder."""
+    """How to train. Rates are AdamW's; the head learns `head_rate_ratio` times faster than the encoder.
+
+    `select` keeps the `last` epoch, the `best` on validation notes, or the `average` of the weights after
+    each epoch of the second half.
+    """
 
     epochs: int = 5
     batch_size: int = 16
@@ -42,7 +46,7 @@ class TrainSettings:
     warmup_share: float = 0.0
     clip_norm: float = 1.0
     seed: int = 0
-    select: Literal["last", "best"] = "last"
+    select: Literal["last", "best", "average"] = "last"
     save_steps: int = 400
 
 
@@ -56,7 +60,7 @@ class EpochLog:
     best_epoch: int = 0
 
 
-#: Validation logits `(notes, K)` -> (score to select by, anything JSON that describes the epoch).
+#: Validation logits, as `predict_logits` gives them -> (score to select by, JSON that describes the epoch).
 Scorer = Callable[[NDArray[np.float32]], tuple[float, dict[str, Any]]]
 #: (model in training, batch on its device) -> scalar loss; for what needs more than the logits.
 BatchLoss = Callable[[SymptomModel, dict[str, Tensor]], Tensor]
@@ -78,7 +82,7 @@ def train(
     after_step: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> EpochLog:
-    """Train `model` in place; afterwards it holds the last or the best epoch's weights.
+    """Train `model` in place; afterwards it holds the weights that `settings.select` keeps.
 
     Checkpoints go to `folder`. When it holds some of a killed run with the same arguments, training
     goes on from the newest and ends with the same weights as a run that was never interrupted.
@@ -131,6 +135,8 @@ def train(
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it stays in half precision
     for left in ("forward", "_is_accelerate_prepared"):  # with these a second training of the model would
         vars(model).pop(left, None)  # not be set up for mixed precision
+    if settings.select == "average":
+        model.load_state_dict(_average(sorted(folder.glob("epoch-*.safetensors"))))
     if settings.select == "best" and (folder / "best.safetensors").is_file():
         model.load_state_dict(load_file(folder / "best.safetensors"))
     model.eval()
@@ -212,7 +218,10 @@ def from_logits(objective: Objective | None) -> BatchLoss:
 
     def loss(model: SymptomModel, batch: dict[str, Tensor]) -> Tensor:
         logits = model(batch["input_ids"], batch["attention_mask"]).float()
-        return objective(logits, batch["labels"], batch.get("teacher_logits"))
+        teacher = batch.get("teacher_logits")
+        if "weights" in batch:
+            return objective(logits, batch["labels"], teacher, batch["weights"])
+        return objective(logits, batch["labels"], teacher)
 
     return loss
 
@@ -296,15 +305,32 @@ class _Watcher(TrainerCallback):
         if self.log.best_score is None or score > self.log.best_score:
             self.log.best_score, self.log.best_epoch = score, epoch
             if self.settings.select == "best":
-                state_dict = {name: value.contiguous() for name, value in self.model.state_dict().items()}
-                save_file(state_dict, self.folder / "best.safetensors")
+                self._save("best")
+        if self.settings.select == "average" and 2 * epoch > self.settings.epochs:
+            self._save(f"epoch-{epoch:04d}")
         self._write_log()
+
+    def _save(self, name: str) -> None:
+        state_dict = {key: value.contiguous() for key, value in self.model.state_dict().items()}
+        save_file(state_dict, self.folder / f"{name}.safetensors")
 
     def _write_log(self) -> None:
         now = time.perf_counter()
         self.log.seconds += now - self._clock
         self._clock = now
         write_json(self.folder / "epochs.json", asdict(self.log))
+
+
+def _average(files: list[Path]) -> dict[str, Tensor]:
+    """The mean of the weights in `files`, name by name (Izmailov et al. 2018); integers are the last's."""
+    mean = load_file(files[-1])
+    floats = [name for name, value in mean.items() if value.is_floating_point()]
+    total = {name: mean[name].double() for name in floats}
+    for path in files[:-1]:
+        state = load_file(path)
+        for name in floats:
+            total[name] += state[name]
+    return mean | {name: (total[name] / len(files)).to(mean[name].dtype) for name in floats}
 
 
 def _read_log(folder: Path) -> EpochLog:

@@ -1,0 +1,240 @@
+"""Notes as overlapping windows of word pieces, with a tag for each piece; windows back into whole notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from sympress.deploy.decode import assertions_of, decode_mentions, merge_windows, word_starts
+from sympress.deploy.pieces import Pieces, SpecialTokens, pieces_of, window_spans
+from sympress.errors import InputError
+from sympress.labels.mentions import ASSERTIONS, Assertion, Mention
+from sympress.training.data import EncodedNotes
+from sympress.training.loss import IGNORED
+from sympress.training.train import Scorer
+
+#: What `span_bias` is chosen from, on validation notes.
+BIASES = tuple(float(step) for step in np.arange(-1.0, 2.01, 0.25))
+
+Gold = Sequence[Sequence[Mention]]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Some notes, cut.
+
+    Attributes:
+        texts: the notes, as the model sees them.
+        pieces: word pieces of each note, without special tokens.
+        notes: the windows as word-piece ids, special tokens included; those of a note stand together.
+        spans: for each note the first and past-last piece of each of its windows.
+        before: special tokens in front of each window.
+    """
+
+    texts: tuple[str, ...]
+    pieces: tuple[Pieces, ...]
+    notes: EncodedNotes
+    spans: tuple[tuple[tuple[int, int], ...], ...]
+    before: int
+
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """The place of each window's note among the notes, `(windows,)`."""
+        return np.repeat(np.arange(len(self.texts)), [len(spans) for spans in self.spans])
+
+
+def cut_windows(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int, stride: int
+) -> Windows:
+    """Cut `texts` into windows as the deployed runtime does.
+
+    Args:
+        tokenizer: a fast one.
+        texts: as the model sees them.
+        max_tokens: word pieces a window, special tokens included.
+        stride: pieces from the start of a window to that of the next.
+
+    Raises:
+        InputError: the tokenizer has no tokenizer.json, or a window has no room.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise InputError(f"{type(tokenizer).__name__} tells no offsets; mentions need a fast tokenizer")
+    fresh = Tokenizer.from_str(backend.to_str())  # transformers leaves truncation and padding set
+    fresh.no_truncation()
+    fresh.no_padding()
+    specials = SpecialTokens.of(fresh)
+    room = max_tokens - specials.count
+    if not 1 <= stride <= room:
+        raise InputError(
+            f"stride {stride} of windows of {max_tokens} tokens: give 1 to {room}, or more tokens"
+        )
+    pieces = tuple(pieces_of(fresh, text, offsets=True) for text in texts)
+    spans = tuple(tuple(window_spans(len(own.ids), room, stride)) for own in pieces)
+    ids = tuple(
+        specials.surround(own.ids[start:end])
+        for own, cuts in zip(pieces, spans, strict=True)
+        for start, end in cuts
+    )
+    return Windows(tuple(texts), pieces, EncodedNotes(ids, 0), spans, len(specials.before))
+
+
+def default_stride(max_tokens: int) -> int:
+    """Three quarters of a window, special tokens aside: each piece sees an eighth of one on both sides."""
+    return max(1, (max_tokens - 2) * 3 // 4)
+
+
+def assertions_in(notes: Gold) -> tuple[Assertion, ...]:
+    """The assertions that `notes` hold, in the order of tables; `present` always."""
+    held = {mention.assertion for mentions in notes for mention in mentions} | {"present"}
+    return tuple(assertion for assertion in ASSERTIONS if assertion in held)
+
+
+def piece_tags(
+    text: str, pieces: Pieces, mentions: Sequence[Mention], tags: Sequence[str]
+) -> NDArray[np.int64]:
+    """The tag of each piece `(pieces,)`, as an index into `tags`.
+
+    A word that a mention touches belongs to it whole. Of mentions that share a word the longest has it, of
+    equals the first.
+
+    Raises:
+        InputError: a mention has an assertion that `tags` do not mark.
+    """
+    begins = word_starts(text, pieces.starts, pieces.ends)
+    word = np.cumsum(begins) - 1
+    known = assertions_of(tags)
+    found = np.zeros(len(begins), dtype=np.int64)
+    for mention in sorted(mentions, key=lambda one: (one.start - one.end, one.start)):
+        if mention.assertion not in known:
+            raise InputError(f"a mention is {mention.assertion!r}; the tags mark {', '.join(known)} alone")
+        touched = np.flatnonzero((pieces.starts < mention.end) & (pieces.ends > mention.start))
+        if not len(touched):
+            continue
+        own = np.flatnonzero((word >= word[touched[0]]) & (word <= word[touched[-1]]))
+        if found[own].any():
+            continue
+        begin = 1 + 2 * known.index(mention.assertion)
+        found[own] = begin + 1
+        found[own[0]] = begin
+    return found
+
+
+def window_targets(windows: Windows, mentions: Gold, tags: Sequence[str]) -> NDArray[np.int64]:
+    """Targets `(tokens of all windows,)`: the index of a tag, or `IGNORED` for special tokens."""
+    parts = []
+    for text, pieces, spans, own in zip(windows.texts, windows.pieces, windows.spans, mentions, strict=True):
+        whole = piece_tags(text, pieces, own, tags)
+        parts += [whole[start:end] for start, end in spans]
+    return _surrounded(windows, parts, np.int64(IGNORED))
+
+
+def spread_logits(windows: Windows, notes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Logits `(tokens of all windows, tags)` from those of whole notes, `(pieces, tags)` each.
+
+    Special tokens get zeros.
+    """
+    parts = [
+        whole[start:end] for whole, spans in zip(notes, windows.spans, strict=True) for start, end in spans
+    ]
+    return _surrounded(windows, parts, np.float32(0))
+
+
+def _surrounded(windows: Windows, parts: Sequence[NDArray[Any]], filling: Any) -> NDArray[Any]:
+    """The parts of all windows, one behind the other, with `filling` where special tokens stand."""
+    shape = (int(windows.notes.lengths.sum()), *parts[0].shape[1:]) if parts else (0,)
+    flat = np.full(shape, filling)
+    at = 0
+    for length, part in zip(windows.notes.lengths.tolist(), parts, strict=True):
+        flat[at + windows.before : at + windows.before + len(part)] = part
+        at += length
+    return flat
+
+
+def gather_logits(windows: Windows, flat: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Logits `(pieces, tags)` of each whole note, from `(tokens of all windows, tags)`."""
+    notes, at = [], 0
+    lengths = iter(windows.notes.lengths.tolist())
+    for pieces, spans in zip(windows.pieces, windows.spans, strict=True):
+        rows = []
+        for start, end in spans:
+            rows.append(flat[at + windows.before : at + windows.before + end - start])
+            at += next(lengths)
+        notes.append(merge_windows(rows, spans, len(pieces.ids)))
+    return notes
+
+
+def align_logits(logits: NDArray[np.float32], theirs: Pieces, ours: Pieces) -> NDArray[np.float32]:
+    """A teacher's logits `(its pieces, tags)` for the pieces that another tokenizer cuts of the same text.
+
+    Each piece takes the logits of the first of the teacher's that shares a character with it. Where it goes
+    on with a piece that the teacher read whole, beginning counts as inside.
+    """
+    if len(theirs.ids) == 0:
+        return np.zeros((len(ours.ids), logits.shape[-1]), dtype=np.float32)
+    at = np.minimum(np.searchsorted(theirs.ends, ours.starts, side="right"), len(theirs.ids) - 1)
+    aligned = logits[at].copy()
+    going_on = ours.starts > theirs.starts[at]
+    begin, inside = aligned[going_on, 1::2], aligned[going_on, 2::2]
+    aligned[going_on, 2::2] = np.logaddexp(begin, inside)
+    aligned[going_on, 1::2] = np.minimum(begin, aligned[going_on].min(axis=-1, keepdims=True))
+    return aligned
+
+
+def decode_windows(
+    windows: Windows, flat: NDArray[np.float32], tags: Sequence[str]
+) -> list[tuple[Mention, ...]]:
+    """The mentions of each note, from logits `(tokens of all windows, tags)`."""
+    return [
+        decode_mentions(logits, pieces.starts, pieces.ends, tags, text)
+        for logits, pieces, text in zip(
+            gather_logits(windows, flat), windows.pieces, windows.texts, strict=True
+        )
+    ]
+
+
+def strict_f1(gold: Gold, found: Gold, *, assertion: bool = True) -> float:
+    """Micro-F1 of exact spans, with the right assertion unless `assertion` is False; 0 without any."""
+
+    def keys(mentions: Sequence[Mention]) -> set[tuple[object, ...]]:
+        return {(one.start, one.end, one.assertion if assertion else None) for one in mentions}
+
+    pairs = [(keys(wanted), keys(given)) for wanted, given in zip(gold, found, strict=True)]
+    both = sum(len(wanted & given) for wanted, given in pairs)
+    all_of_them = sum(len(wanted) + len(given) for wanted, given in pairs)
+    return 2 * both / all_of_them if all_of_them else 0.0
+
+
+def choose_span_bias(
+    answers: Sequence[tuple[NDArray[np.float32], Pieces, str]], gold: Gold, tags: Sequence[str]
+) -> tuple[float, float]:
+    """The `span_bias` of `BIASES` with the best `strict_f1` on validation notes, and that F1.
+
+    Of equals the one nearest to 0. Each answer is a note's logits `(pieces, tags)`, pieces and text.
+    """
+    scored = []
+    for bias in BIASES:
+        found = [
+            decode_mentions(logits, pieces.starts, pieces.ends, tags, text, span_bias=bias)
+            for logits, pieces, text in answers
+        ]
+        scored.append((strict_f1(gold, found), -abs(bias), bias))
+    f1, _, bias = max(scored)
+    return bias, f1
+
+
+def span_scorer(windows: Windows, gold: Gold, tags: Sequence[str]) -> Scorer:
+    """A scorer of an epoch: strict F1 of spans and assertions on validation notes."""
+
+    def score(flat: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
+        found = decode_windows(windows, flat, tags)
+        strict = strict_f1(gold, found)
+        return strict, {"strict_f1": strict, "span_f1": strict_f1(gold, found, assertion=False)}
+
+    return score
