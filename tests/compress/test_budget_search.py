@@ -164,6 +164,13 @@ def test_the_shape_is_read_from_the_model(make_encoder: Callable[..., torch.nn.M
     assert shape.dense_head
     assert shape.embedding == (16 if family == "electra" else None)
     assert shape.gated == (family == "modernbert")
+    assert (shape.positions, shape.positions_read) == (0 if family == "modernbert" else 80, None)
+    read = {"modernbert": 0, "roberta": 21}.get(
+        family, 20
+    )  # RoBERTa's first token stands behind the padding's
+    model = build_model(make_encoder(family), 3, "cls", seed=0)
+    assert shape_of(model, max_tokens=20).positions_read == read
+    assert shape_of(model, max_tokens=500).positions_read == shape.positions
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "electra"])

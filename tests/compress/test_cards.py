@@ -10,7 +10,7 @@ import pytest
 import typer
 
 import sympress
-from sympress.cli.main import app
+from sympress.cli.main import build_app
 from sympress.cli.study import study_config
 from sympress.compress.strategies import STRATEGIES, choose_strategies
 from sympress.config import StudyConfig
@@ -65,7 +65,7 @@ def test_its_command_is_a_study_that_can_run(name: str):
     (command,) = re.findall(r"```console\n(.*?)\n```", section(CARDS[name], "Use"), re.DOTALL)
     program, verb, *arguments = shlex.split(command)
     assert (program, verb) == ("sympress", "study")
-    study = typer.main.get_command(app).commands["study"]
+    study = typer.main.get_command(build_app()).commands["study"]
     with study.make_context("study", arguments) as context:
         config = study_config(context.params, None)
     chosen = choose_strategies(config)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from sympress.compress.arch import family_of, layer_linears, layers_of
+from sympress.compress.arch import family_of, layer_linears, layers_of, position_rows
 from sympress.compress.distill import teachers
 from sympress.compress.distill.loss import soft_target_loss
 from sympress.compress.recipe import learn
@@ -195,19 +195,33 @@ def test_vocab_trims_model_teacher_and_tokenizer_alike(
 ):
     whole = teachers_by_family[family]
     piece = run_recipe(parse_recipe("vocab(keep=48)"), whole, tokenizer, workshop(tmp_path))
+    learnt = family == "bert"  # ModernBERT's positions are no table
     assert piece.remarks == [
         "vocab: 48 of 54 word pieces stay; 100.0% of the notes' pieces are among them, the others "
-        "split further"
+        "split further" + "; 20 of 80 positions stay, those of inputs of 20 pieces" * learnt
     ]
     assert len(piece.tokenizer) == 48
+    assert piece.tokenizer.model_max_length == (20 if learnt else 64)
     for model in (piece.model, piece.teacher):
         assert model.encoder.get_input_embeddings().weight.shape == (48, 32)
+        assert position_rows(model.encoder)[0] == (20 if learnt else 0)
     untouched, its_tokenizer = piece.untouched
     assert len(its_tokenizer) == 54
+    assert its_tokenizer.model_max_length == 64
+    assert position_rows(untouched.encoder)[0] == (80 if learnt else 0)
     new, old = (encode_texts(t, MATERIAL.training, 20) for t in (piece.tokenizer, its_tokenizer))
     blank = np.zeros((24, 3), dtype=np.uint8)
     ours = predict_logits(piece.model, NoteDataset(new, blank), piece.pad_id)
     assert np.array_equal(ours, predict_logits(untouched, NoteDataset(old, blank), 0))
+
+
+def test_vocab_leaves_all_positions_where_it_is_told_to(
+    teacher: SymptomModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+):
+    piece = run_recipe(parse_recipe("vocab(keep=48, positions=all)"), teacher, tokenizer, workshop(tmp_path))
+    assert position_rows(piece.model.encoder) == position_rows(piece.teacher.encoder) == (80, 0)
+    assert piece.tokenizer.model_max_length == 64
+    assert "positions" not in piece.remarks[0]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sympress.compress.quantize.dynamic import cpu_has_vnni, linear_nodes, quantize_onnx
+from sympress.compress.quantize import saturation
+from sympress.compress.quantize.dynamic import linear_nodes, quantize_onnx
 from sympress.compress.quantize.embeddings import embedding_lookups
+from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.quantize.simulate import (
     FakeQuantLinear,
     fake_quantize,
@@ -248,8 +250,8 @@ def test_the_root_logger_is_left_as_it_was(exported: tuple[SymptomModel, Path], 
     assert (root.level, root.handlers, root.manager.disable) == before
 
 
-def test_a_worst_case_sum_does_not_saturate_in_seven_bits(tmp_path: Path):
-    # every product is the largest there is: 255 x 127, twice, is beyond 16 bits; 255 x 64, twice, is not
+def worst_case(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """`float.onnx`, whose every product is the largest there is; its inputs and their exact answers."""
     weight = np.ones((64, 8), dtype=np.float32)
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("MatMul", ["x", "w"], ["y"], "product")],
@@ -259,23 +261,37 @@ def test_a_worst_case_sum_does_not_saturate_in_seven_bits(tmp_path: Path):
         [onnx.numpy_helper.from_array(weight, "w")],
     )
     opset = [onnx.helper.make_opsetid("", 20)]
-    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "float.onnx")
-    quantize_onnx(tmp_path / "float.onnx", tmp_path / "int8.onnx", reduce_range=True)
-    session = onnxruntime.InferenceSession(tmp_path / "int8.onnx", providers=["CPUExecutionProvider"])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), folder / "float.onnx")
     values = np.random.default_rng(0).uniform(0.9, 1.0, size=(16, 64)).astype(np.float32)
-    error = np.abs(session.run(None, {"x": values})[0] - values @ weight)
+    return values, values @ weight
+
+
+def run(path: Path, values: np.ndarray) -> np.ndarray:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": values})[0]
+
+
+def test_a_worst_case_sum_does_not_saturate_in_seven_bits(tmp_path: Path):
+    # 255 x 127, twice, is beyond 16 bits; 255 x 64, twice, is not
+    values, exact = worst_case(tmp_path)
+    quantize_onnx(tmp_path / "float.onnx", tmp_path / "int8.onnx", reduce_range=True)
+    error = np.abs(run(tmp_path / "int8.onnx", values) - exact)
     assert error.max() <= 64 * values.max() / 255 / 2 * 1.001  # half a step for each of the 64 inputs
 
 
-@pytest.mark.parametrize(("flags", "expected"), [("flags: avx2 avx512_vnni", True), ("flags: avx2", False)])
-def test_vnni_is_read_from_the_system(monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool):
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: flags)
-    assert cpu_has_vnni() is expected
+@pytest.mark.parametrize("rows", [1, 2, 16])
+def test_the_full_range_is_exact_where_the_probe_says_so_and_nowhere_else(tmp_path: Path, rows: int):
+    values, exact = worst_case(tmp_path)
+    quantize_onnx(tmp_path / "float.onnx", tmp_path / "int8.onnx", reduce_range=False)
+    error = np.abs(run(tmp_path / "int8.onnx", values[:rows]) - exact[:rows]).max()
+    if full_range_is_exact():
+        assert error <= 64 * values.max() / 255 / 2 * 1.001
+    else:
+        assert error > 0.4 * exact.max()  # 16 bits hold half of it
 
 
-def test_an_unknown_system_has_no_vnni(monkeypatch: pytest.MonkeyPatch):
-    def missing(*_: object, **__: object) -> str:
-        raise FileNotFoundError
+def test_a_runtime_that_cannot_be_asked_has_no_full_range(monkeypatch: pytest.MonkeyPatch):
+    def missing(*_: object, **__: object) -> None:
+        raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert cpu_has_vnni() is False
+    monkeypatch.setattr(saturation.onnxruntime, "InferenceSession", missing)
+    assert full_range_is_exact.__wrapped__() is False

@@ -24,6 +24,8 @@ class Family:
     token's first state, words first; an encoder may lack some. `neurons_setting` is the config's name for
     the number of neurons.
 
+    `positions` is the table of learnt positions (from the encoder), None where there are rotary ones alone.
+
     A `pre_norm` layer normalises the inputs of its two halves, the others their sums.
 
     Where `positions_follow_padding`, a note's positions are counted from the id of the padding token.
@@ -37,6 +39,7 @@ class Family:
     relation_inputs: tuple[str, ...]
     embeddings: tuple[str, ...]
     neurons_setting: str = "intermediate_size"
+    positions: str | None = "embeddings.position_embeddings"
     gated: bool = False
     pre_norm: bool = False
     positions_follow_padding: bool = False
@@ -80,6 +83,7 @@ FAMILIES: dict[str, Family] = {
         pre_norm=True,
         relation_inputs=("attn.Wqkv",),
         embeddings=("embeddings.tok_embeddings",),
+        positions=None,
     ),
     "deberta-v2": Family(
         layers="encoder.layer",
@@ -162,3 +166,43 @@ def tell_hidden_size_(encoder: PreTrainedModel, hidden: int) -> None:
         config.embedding_size = hidden
     config.num_attention_heads = hidden // width
     config.hidden_size = hidden
+
+
+def position_rows(encoder: PreTrainedModel) -> tuple[int, int]:
+    """Rows of the table of learnt positions, and the row of a note's first token; (0, 0) without a table."""
+    table = _position_table(encoder)
+    if table is None:
+        return 0, 0
+    follows = family_of(encoder).positions_follow_padding
+    return table.num_embeddings, int(encoder.config.pad_token_id) + 1 if follows else 0
+
+
+def keep_positions_(encoder: PreTrainedModel, rows: int) -> None:
+    """Keep the first `rows` learnt positions, with the constants as long as they are, and tell the config."""
+    family, table = family_of(encoder), _position_table(encoder)
+    if family.positions is None or table is None:
+        raise InputError(f"architecture {encoder.config.model_type!r} has no table of positions here")
+    parent = encoder.get_submodule(family.positions.rpartition(".")[0])
+    smaller = nn.Embedding.from_pretrained(
+        table.weight.detach()[:rows].clone(),
+        freeze=not table.weight.requires_grad,
+        padding_idx=table.padding_idx,
+    )
+    setattr(parent, family.positions.rpartition(".")[2], smaller)
+    for name, constant in list(parent.named_buffers(recurse=False)):  # ids of positions and token types
+        if constant.shape == (1, table.num_embeddings):
+            setattr(parent, name, constant[:, :rows].clone())
+    config = encoder.config
+    if getattr(config, "max_relative_positions", 1) < 1:  # DeBERTa: as many as absolute ones, if not said
+        config.max_relative_positions = config.max_position_embeddings
+    config.max_position_embeddings = rows
+
+
+def _position_table(encoder: PreTrainedModel) -> nn.Embedding | None:
+    """The table of learnt positions; None where the family or this encoder (DeBERTa v3) has none."""
+    name = family_of(encoder).positions
+    if name is None:
+        return None
+    parent, _, attribute = name.rpartition(".")
+    table = getattr(encoder.get_submodule(parent), attribute, None)
+    return table if isinstance(table, nn.Embedding) else None

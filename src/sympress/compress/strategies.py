@@ -21,7 +21,7 @@ from sympress.compress.prune.structured import choose_kept, remove_
 from sympress.compress.quantize.simulate import simulate_int8_
 from sympress.config import StudyConfig
 from sympress.errors import InputError, nearest
-from sympress.labels.labelset import Task
+from sympress.labels.labelset import AnyTask
 from sympress.training.loss import LABEL_LOSSES
 from sympress.training.model import SymptomModel
 
@@ -39,7 +39,7 @@ class Prepared:
 
 
 #: (model it may change, config, task, batches to measure importance on) -> what is trained
-Prepare = Callable[[SymptomModel, StudyConfig, Task, Sequence[dict[str, Tensor]]], Prepared]
+Prepare = Callable[[SymptomModel, StudyConfig, AnyTask, Sequence[dict[str, Tensor]]], Prepared]
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Strategy:
 
 
 def _as_is(
-    model: SymptomModel, _config: StudyConfig, _task: Task, _batches: Sequence[dict[str, Tensor]]
+    model: SymptomModel, _config: StudyConfig, _task: AnyTask, _batches: Sequence[dict[str, Tensor]]
 ) -> Prepared:
     return Prepared(model)
 
 
 def _distill(
-    model: SymptomModel, config: StudyConfig, _task: Task, _batches: Sequence[dict[str, Tensor]]
+    model: SymptomModel, config: StudyConfig, _task: AnyTask, _batches: Sequence[dict[str, Tensor]]
 ) -> Prepared:
     whole = len(layers_of(model.encoder))
     layers = config.student_layers or max(1, whole // 2)
@@ -80,7 +80,7 @@ def _distill(
 
 
 def _factorize(
-    model: SymptomModel, config: StudyConfig, _task: Task, _batches: Sequence[dict[str, Tensor]]
+    model: SymptomModel, config: StudyConfig, _task: AnyTask, _batches: Sequence[dict[str, Tensor]]
 ) -> Prepared:
     done = factorize_encoder_(model, config.rank)
     remarks = [f"rank {config.rank} replaces {len(done.factorized)} linear layers by two factors each"]
@@ -90,7 +90,7 @@ def _factorize(
 
 
 def _factorize_classifier(
-    model: SymptomModel, config: StudyConfig, _task: Task, _batches: Sequence[dict[str, Tensor]]
+    model: SymptomModel, config: StudyConfig, _task: AnyTask, _batches: Sequence[dict[str, Tensor]]
 ) -> Prepared:
     used = factorize_classifier_(model, config.rank)
     if used < min(model.head.output.weight.shape):
@@ -107,7 +107,7 @@ def _factorize_classifier(
 
 
 def _mask(
-    model: SymptomModel, config: StudyConfig, _task: Task, _batches: Sequence[dict[str, Tensor]]
+    model: SymptomModel, config: StudyConfig, _task: AnyTask, _batches: Sequence[dict[str, Tensor]]
 ) -> Prepared:
     masks = magnitude_masks(model, config.masked_share)
     apply_masks_(model, masks)
@@ -119,7 +119,7 @@ def _mask(
 
 
 def _remove(
-    model: SymptomModel, config: StudyConfig, task: Task, batches: Sequence[dict[str, Tensor]]
+    model: SymptomModel, config: StudyConfig, task: AnyTask, batches: Sequence[dict[str, Tensor]]
 ) -> Prepared:
     importance = taylor_importance(model, batches, LABEL_LOSSES[task])
     removable = bool(family_of(model.encoder).queries_keys_values)
@@ -134,7 +134,7 @@ def _remove(
 
 
 def _simulate_int8(
-    model: SymptomModel, _config: StudyConfig, _task: Task, _batches: Sequence[dict[str, Tensor]]
+    model: SymptomModel, _config: StudyConfig, _task: AnyTask, _batches: Sequence[dict[str, Tensor]]
 ) -> Prepared:
     count = simulate_int8_(model)
     return Prepared(model, (f"int8 is simulated in {count} linear layers and never runs as int8",))

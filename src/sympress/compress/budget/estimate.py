@@ -12,12 +12,14 @@ from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Distill, LowRank, Prune, Quantize, Step, Vocab
 from sympress.errors import InputError
 
-#: What an ONNX file holds beside its weights, in all and a layer: nodes, names and shapes as the exporter
-#: writes them. From the fp32 files of 6 and 3 layers in results/vaers-coded.json.
-GRAPH_BYTES = 73_000
-GRAPH_BYTES_PER_LAYER = 89_000
+#: What an ONNX file holds beside its weights, in all and a layer: nodes, names and shapes. From the int8
+#: files of one and two layers in results/vaers-present.json.
+GRAPH_BYTES = 18_000
+GRAPH_BYTES_PER_LAYER = 11_500
 #: A float scale and an int8 zero point for each output channel.
 _SCALE_BYTES = 5
+#: A float scale for each row of a table in integers.
+_ROW_SCALE_BYTES = 4
 _WEIGHT_BITS = {"int8": 8, "static": 8, "auto": 8, "weights8": 8, "weights4": 4, "int4": 4}
 
 
@@ -34,6 +36,7 @@ class ModelShape:
         vocabulary: word pieces.
         symptoms: outputs of the head.
         positions: learnt position embeddings, 0 for rotary ones.
+        positions_read: of those, what inputs of `max_tokens` read; None where that is not known.
         token_types: token type embeddings.
         embedding: width of the word embeddings; None where it is `hidden` (ELECTRA's may be smaller).
         gated: the feed-forward layer makes values and gates (ModernBERT).
@@ -54,6 +57,7 @@ class ModelShape:
     vocabulary: int
     symptoms: int
     positions: int = 512
+    positions_read: int | None = None
     token_types: int = 2
     embedding: int | None = None
     gated: bool = False
@@ -134,8 +138,13 @@ def estimate_macs(recipe: Recipe, shape: ModelShape, tokens: int) -> int:
 
 def _press(step: Step, shape: ModelShape) -> ModelShape:
     match step:
-        case Vocab(keep=keep):
-            return replace(shape, vocabulary=min(_share_or_count(keep, shape.vocabulary), shape.vocabulary))
+        case Vocab(keep=keep, positions=positions):
+            read = shape.positions if positions == "all" else shape.positions_read
+            return replace(
+                shape,
+                vocabulary=min(_share_or_count(keep, shape.vocabulary), shape.vocabulary),
+                positions=shape.positions if read is None else min(read, shape.positions),
+            )
         case Distill():
             return _student_shape(step, shape)
         case Prune():
@@ -215,11 +224,12 @@ def _embedding_bytes(shape: ModelShape) -> float:
     else:
         words = shape.embedding_rank * (shape.vocabulary + width)
     weights = words + (shape.positions + shape.token_types) * width
+    scales = _ROW_SCALE_BYTES * (shape.vocabulary + shape.positions) if shape.embedding_bits < 32 else 0
     norm = 2 * width
     projection = 0.0
     if width != shape.hidden:
         projection = width * shape.hidden * shape.bits / 8 + 4 * shape.hidden
-    return weights * shape.embedding_bits / 8 + 4 * norm + projection
+    return weights * shape.embedding_bits / 8 + scales + 4 * norm + projection
 
 
 def _head_weights(shape: ModelShape) -> int:

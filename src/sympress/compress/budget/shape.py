@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from sympress.compress.arch import Family, family_of, head_width, layers_of, removes_heads
+from sympress.compress.arch import Family, family_of, head_width, layers_of, position_rows, removes_heads
 from sympress.compress.budget.estimate import ModelShape, pressed_shape
 from sympress.compress.lowrank.allocate import check_rank
 from sympress.compress.recipe.apply import trains
@@ -14,8 +14,12 @@ from sympress.errors import InputError
 from sympress.training.model import LowRankEmbedding, LowRankLinear, SymptomModel
 
 
-def shape_of(model: SymptomModel) -> ModelShape:
+def shape_of(model: SymptomModel, max_tokens: int | None = None) -> ModelShape:
     """The shape of `model`; where layers differ (heads or neurons were removed), their mean.
+
+    Args:
+        model: as it stands.
+        max_tokens: its longest input, which says how many positions a recipe may cut; None if not known.
 
     Raises:
         InputError: the architecture is not supported; the message names those that are.
@@ -23,6 +27,7 @@ def shape_of(model: SymptomModel) -> ModelShape:
     encoder, family = model.encoder, family_of(model.encoder)
     layers, width = list(layers_of(encoder)), head_width(encoder)
     tables = _tables(encoder, family)
+    positions, first = position_rows(encoder)
     words, embedding = tables[0]
     hidden = int(encoder.config.hidden_size)
     ranks = [module.first.out_features for module in encoder.modules() if isinstance(module, LowRankLinear)]
@@ -34,9 +39,8 @@ def shape_of(model: SymptomModel) -> ModelShape:
         ffn=max(1, round(sum(_neurons(layer, family) for layer in layers) / len(layers))),
         vocabulary=words,
         symptoms=model.symptoms,
-        positions=sum(
-            rows for name, (rows, _) in zip(family.embeddings, tables, strict=True) if "pos" in name
-        ),
+        positions=positions,
+        positions_read=None if max_tokens is None else min(positions, first + max_tokens),
         token_types=sum(
             rows for name, (rows, _) in zip(family.embeddings, tables, strict=True) if "type" in name
         ),

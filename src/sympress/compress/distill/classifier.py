@@ -1,4 +1,4 @@
-"""Any Hugging Face classifier as a teacher, its labels put in the order of the student's symptoms."""
+"""Any Hugging Face classifier, of notes or of tokens, as a teacher; its labels in the student's order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -17,20 +22,23 @@ from sympress.errors import InputError
 
 
 class ClassifierTeacher(nn.Module):
-    """A fine-tuned sequence classifier that answers with one logit a symptom, in the student's order.
+    """A fine-tuned classifier that answers with one logit a symptom, or a tag, in the student's order.
 
     Attributes:
         model: the classifier.
         tokenizer: the classifier's own. Where it is not the student's, encode the texts with it and store
             the logits (`teachers.teacher_logits`): the two then need not share word pieces.
-        order: `(K,)`, which of the classifier's logits belongs to each symptom.
+        order: `(K,)`, which of the classifier's logits belongs to each symptom or tag.
+        per_token: whether it answers for each token.
     """
 
     order: Tensor
 
-    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, order: Sequence[int]) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: Tokenizer, order: Sequence[int], *, per_token: bool = False
+    ) -> None:
         super().__init__()
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.per_token = model, tokenizer, per_token
         self.register_buffer("order", torch.tensor(order, dtype=torch.int64))
 
     @property
@@ -39,13 +47,15 @@ class ClassifierTeacher(nn.Module):
         return len(self.order)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits of shape `(batch, symptoms)`."""
+        """Logits of shape `(batch, symptoms)`, or `(batch, tokens, tags)`."""
         logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-        return logits[:, self.order]
+        return logits[..., self.order]
 
 
-def load_classifier_teacher(name: str, symptoms: Sequence[str]) -> ClassifierTeacher:
-    """Load a folder in Hugging Face form, or a Hub id, as a teacher of `symptoms`.
+def load_classifier_teacher(
+    name: str, symptoms: Sequence[str], *, per_token: bool = False
+) -> ClassifierTeacher:
+    """Load a folder in Hugging Face form, or a Hub id, as a teacher of `symptoms`; of tags if `per_token`.
 
     Weights come from safetensors, or from a `.bin` that is read weights-only. The Hub is asked only for
     what is not in the local cache.
@@ -56,16 +66,17 @@ def load_classifier_teacher(name: str, symptoms: Sequence[str]) -> ClassifierTea
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        model, tokenizer = _load(name, str(folder), local=True)
+        model, tokenizer = _load(name, str(folder), local=True, per_token=per_token)
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"{name}: no such teacher folder; give a folder or a Hugging Face id")
     else:
         try:
-            model, tokenizer = _load(name, name, local=True)
+            model, tokenizer = _load(name, name, local=True, per_token=per_token)
         except InputError:
-            model, tokenizer = _load(name, name, local=False)
+            model, tokenizer = _load(name, name, local=False, per_token=per_token)
     labels = [str(label) for _, label in sorted((model.config.id2label or {}).items())]
-    return ClassifierTeacher(model, tokenizer, label_order(name, labels, symptoms)).eval()
+    order = label_order(name, labels, symptoms)
+    return ClassifierTeacher(model, tokenizer, order, per_token=per_token).eval()
 
 
 def label_order(teacher: str, labels: Sequence[str], symptoms: Sequence[str]) -> list[int]:
@@ -88,11 +99,12 @@ def label_order(teacher: str, labels: Sequence[str], symptoms: Sequence[str]) ->
     return [places[symptom.casefold()] for symptom in symptoms]
 
 
-def _load(name: str, source: str, *, local: bool) -> tuple[PreTrainedModel, Tokenizer]:
+def _load(name: str, source: str, *, local: bool, per_token: bool) -> tuple[PreTrainedModel, Tokenizer]:
+    kind = AutoModelForTokenClassification if per_token else AutoModelForSequenceClassification
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-            model, info = AutoModelForSequenceClassification.from_pretrained(
+            model, info = kind.from_pretrained(
                 source, local_files_only=local, output_loading_info=True, dtype=torch.float32
             )
     except Exception as error:  # pickle, safetensors and tokenizers raise their own types, or bare Exception

@@ -9,20 +9,30 @@ from torch import Tensor
 from torch.nn import functional
 
 from sympress.errors import InputError
-from sympress.labels.labelset import Task
-from sympress.training.loss import LABEL_LOSSES, Objective
+from sympress.labels.labelset import AnyTask
+from sympress.training.loss import IGNORED, LABEL_LOSSES, TOKENS_A_NOTE, Objective
 
 
-def soft_target_loss(task: Task, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def soft_target_loss(
+    task: AnyTask, student: Tensor, teacher: Tensor, temperature: float, real: Tensor | None = None
+) -> Tensor:
     """KL(teacher ‖ student) at `temperature`, times temperature²; 0 when the logits are equal.
 
     For `topic` the K logits `(batch, K)` are one distribution; for `present` each is a Bernoulli one and
-    the K divergences are summed. T² keeps the gradient's size independent of T (Hinton et al., section 2).
+    the K divergences are summed. For `mentions` the tags `(batch, tokens, tags)` of each token are one; those
+    of the `real` tokens `(batch, tokens)` are summed in units of `TOKENS_A_NOTE`, as the label loss sums.
+    T² keeps the gradient's size independent of T (Hinton et al., section 2).
     """
     if task == "topic":
         student_log = functional.log_softmax(student / temperature, -1)
         teacher_log = functional.log_softmax(teacher / temperature, -1)
         divergence = functional.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
+    elif task == "mentions":
+        student_log = functional.log_softmax(student / temperature, -1)
+        teacher_log = functional.log_softmax(teacher / temperature, -1)
+        tokens = functional.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(-1)
+        kept = tokens if real is None else tokens * real
+        divergence = kept.sum() / (TOKENS_A_NOTE * len(student))
     else:
         positive = torch.sigmoid(teacher / temperature)
         gap = functional.logsigmoid(teacher / temperature) - functional.logsigmoid(student / temperature)
@@ -31,7 +41,7 @@ def soft_target_loss(task: Task, student: Tensor, teacher: Tensor, temperature: 
     return divergence * temperature**2
 
 
-def distillation_objective(task: Task, *, temperature: float, alpha: float) -> Objective:
+def distillation_objective(task: AnyTask, *, temperature: float, alpha: float) -> Objective:
     """`alpha` x soft targets + (1 - `alpha`) x labels, as the published study weighs them.
 
     Raises:
@@ -41,11 +51,14 @@ def distillation_objective(task: Task, *, temperature: float, alpha: float) -> O
         raise InputError(f"temperature {temperature} must be > 0 and alpha {alpha} within 0..1")
     label_loss = LABEL_LOSSES[task]
 
-    def objective(logits: Tensor, targets: Tensor, teacher: Tensor | None) -> Tensor:
+    def objective(
+        logits: Tensor, targets: Tensor, teacher: Tensor | None = None, weights: Tensor | None = None, /
+    ) -> Tensor:
         if teacher is None:
             raise InputError("distillation needs the teacher's logits beside each note")
-        soft = soft_target_loss(task, logits, teacher, temperature)
-        return alpha * soft + (1 - alpha) * label_loss(logits, targets, None)
+        real = targets != IGNORED if task == "mentions" else None
+        soft = soft_target_loss(task, logits, teacher, temperature, real)
+        return alpha * soft + (1 - alpha) * label_loss(logits, targets, None, weights)
 
     return objective
 

@@ -16,8 +16,8 @@ from sympress.compress.distill.relations import relation_loss
 from sympress.compress.distill.student import uniform_map
 from sympress.compress.distill.teachers import Teacher
 from sympress.errors import InputError
-from sympress.labels.labelset import Task
-from sympress.training.loss import LABEL_LOSSES
+from sympress.labels.labelset import AnyTask
+from sympress.training.loss import IGNORED, LABEL_LOSSES
 from sympress.training.model import SymptomModel
 from sympress.training.precision import mixed_precision
 
@@ -72,7 +72,7 @@ class Distillation:
     label loss, but in every other.
     """
 
-    def __init__(self, task: Task, settings: DistillSettings, teachers: Sequence[Teacher] = ()) -> None:
+    def __init__(self, task: AnyTask, settings: DistillSettings, teachers: Sequence[Teacher] = ()) -> None:
         """Freeze `teachers` and put them in evaluation mode.
 
         Raises:
@@ -126,7 +126,8 @@ class Distillation:
         """The weighted sum of the losses of `batch`, a scalar.
 
         `batch` holds `input_ids` and `attention_mask` `(batch, tokens)`, `labels` `(batch, K)` and, where
-        there are some, `teacher_logits` `(batch, K)` and `labelled` `(batch,)` of 0 and 1.
+        there are some, `teacher_logits` `(batch, K)`, `labelled` `(batch,)` of 0 and 1 and `weights`
+        `(batch,)` of the label loss. For `mentions` labels and logits are those of each token.
 
         Raises:
             InputError: soft targets are wanted, the batch brings no logits and there is no teacher.
@@ -143,7 +144,9 @@ class Distillation:
         wanted, shown = self._teach(batch)
         loss = settings.labels * self._label_loss(logits, batch)
         if wanted is not None:
-            loss = loss + settings.soft * soft_target_loss(self.task, logits, wanted, settings.temperature)
+            real = batch["labels"] != IGNORED if self.task == "mentions" else None
+            soft = soft_target_loss(self.task, logits, wanted, settings.temperature, real)
+            loss = loss + settings.soft * soft
         if settings.hidden > 0:
             loss = loss + settings.hidden * self._hidden_loss(student, seen, shown, mask)
         if settings.relations > 0:
@@ -153,13 +156,14 @@ class Distillation:
 
     def _label_loss(self, logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """The mean over the labelled notes; 0 where a batch has none."""
-        targets = batch["labels"]
+        targets, weights = batch["labels"], batch.get("weights")
         if "labelled" in batch:
             labelled = batch["labelled"].bool()
             logits, targets = logits[labelled], targets[labelled]
+            weights = None if weights is None else weights[labelled]
         if len(logits) == 0:
             return logits.sum()
-        return LABEL_LOSSES[self.task](logits, targets, None)
+        return LABEL_LOSSES[self.task](logits, targets, None, weights)
 
     def _hidden_loss(self, student: SymptomModel, seen: Features, shown: Features, mask: Tensor) -> Tensor:
         layers = choose_map(self.settings.layer_map, len(seen.states) - 1, len(shown.states) - 1)

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from sympress.compress.distill.classifier import ClassifierTeacher
 from sympress.errors import InputError
 from sympress.files import atomic_path
-from sympress.training.data import EncodedNotes, NoteDataset
+from sympress.training.data import EncodedNotes, NoteDataset, blank_targets
 from sympress.training.model import SymptomModel
 from sympress.training.predict import predict_logits
 
@@ -28,7 +28,7 @@ Teacher = SymptomModel | ClassifierTeacher
 
 
 def average_logits(logits: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The mean of the teachers' logits, `(N, K)` each: the geometric mean of their odds.
+    """The mean of the teachers' logits, `(N, K)` each (notes or tokens): the geometric mean of their odds.
 
     An ensemble as teacher (Hinton et al. 2015, section 3; two clinical teachers in OptimCLM, Hasan et al.
     2025). Averaged as logits, not as probabilities, so that every temperature can still be applied.
@@ -52,6 +52,8 @@ def teacher_logits(
 ) -> NDArray[np.float32]:
     """The average of the teachers' logits `(notes, K)`, in the order of `notes`, computed once.
 
+    Of teachers that answer for each token `(tokens, tags)`, all notes one behind the other.
+
     Each teacher's logits stand in a file of `folder` that is named and marked by the fingerprints of its
     weights and of the notes' word pieces. Where that file exists the teacher does not run; a damaged one
     is written anew. A teacher runs on the device it is on, in mixed precision where there is some.
@@ -68,11 +70,12 @@ def _stored_logits(
 ) -> NDArray[np.float32]:
     marks = {"teacher": fingerprint_teacher(teacher), "notes": read}
     path = folder / f"logits-{marks['teacher'][:16]}-{marks['notes'][:16]}.safetensors"
-    shape = (len(notes.ids), teacher.symptoms)
+    blank = blank_targets(notes, outputs=teacher.symptoms, per_token=teacher.per_token)
+    shape = (len(blank), teacher.symptoms)
     stored = read_logits(path, marks)
     if stored is not None and stored.shape == shape:
         return stored
-    unlabelled = NoteDataset(notes, np.zeros(shape, dtype=np.uint8))
+    unlabelled = NoteDataset(notes, blank)
     # predict_logits asks of a model no more than both kinds of teachers have
     logits = predict_logits(cast("SymptomModel", teacher), unlabelled, pad_id, mixed=True)
     with atomic_path(path) as draft:

@@ -13,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from sympress.compress.quantize.dynamic import quantize_onnx
+from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.quantize.sensitivity import logits_of
 from sympress.compress.quantize.static import quantize_calibrated
 from sympress.compress.quantize.weightonly import quantize_weights_only, weight_only_bits
@@ -56,17 +57,23 @@ KERNELS: dict[str, Builder] = {
     "weights-8bit": partial(_weights, bits=8),
     "weights-4bit": partial(_weights, bits=4),
 }
+#: Kernels whose sums overflow 16 bits on some CPUs, and the one that is exact on all.
+_EXACT_INSTEAD = {"dynamic-8bit": "dynamic-7bit", "static-8bit": "static-7bit"}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One kernel on this machine: bytes of its file, median milliseconds a note, differences of a logit."""
+    """One kernel on this machine: bytes of its file, median milliseconds a note, differences of a logit.
+
+    `saturates` where sums overflow on this CPU: the errors are those of `notes`, others may be far larger.
+    """
 
     name: str
     size_bytes: int
     latency_ms: float
     mean_error: float
     max_error: float
+    saturates: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,26 @@ def available_kernels() -> tuple[str, ...]:
         f"weights-{bits}bit" for bits in weight_only_bits()
     }
     return tuple(name for name in KERNELS if name not in missing)
+
+
+def saturates(kernel: str) -> bool:
+    """True if sums of `kernel`, also with layers in float, overflow on this CPU (`full_range_is_exact`)."""
+    return _base(kernel) in _EXACT_INSTEAD and not full_range_is_exact()
+
+
+def saturation_warning(kernel: str) -> str | None:
+    """What a user should know who asks for `kernel` on this CPU; None where there is nothing to say."""
+    if not saturates(kernel):
+        return None
+    return (
+        f"kernel {kernel}: sums of 8-bit products overflow on this CPU, so the answers are wrong here; "
+        f"{_EXACT_INSTEAD[_base(kernel)]} is as fast and exact on every CPU"
+    )
+
+
+def _base(kernel: str) -> str:
+    """`dynamic-7bit` of `dynamic-7bit-2-float`."""
+    return "-".join(kernel.split("-")[:2])
 
 
 def build_candidates(
@@ -146,7 +173,9 @@ def choose_kernel(
 
     About as accurate means: the mean difference of a logit to the fp32 file is larger than that of the
     most accurate candidate by no more than `tolerance` standard deviations of the fp32 logits. The
-    reference is timed and listed, and never chosen: its file is four times the size.
+    reference is timed and listed, and never chosen: its file is four times the size. A kernel that
+    saturates on this CPU is listed, and chosen only by `name` or where there is no other: how often sums
+    overflow in other notes is not known.
 
     Args:
         candidates: kernel -> file, as from `build_candidates`.
@@ -173,12 +202,14 @@ def choose_kernel(
             latency_ms=timings[kernel].latency_ms_p50,
             mean_error=float(np.abs(logits[kernel] - logits[REFERENCE]).mean()),
             max_error=float(np.abs(logits[kernel] - logits[REFERENCE]).max()),
+            saturates=saturates(kernel),
         )
         for kernel, path in files.items()
     )
     if name is not None:
         return Choice(name, automatic=False, candidates=table)
-    return Choice(fastest(table[1:], tolerance * float(logits[REFERENCE].std())), True, table)
+    exact = [candidate for candidate in table[1:] if not candidate.saturates]
+    return Choice(fastest(exact or table[1:], tolerance * float(logits[REFERENCE].std())), True, table)
 
 
 def fastest(candidates: Sequence[Candidate], allowed: float) -> str:

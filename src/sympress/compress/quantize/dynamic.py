@@ -13,6 +13,7 @@ from onnx import ModelProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from sympress.compress.quantize.embeddings import quantize_embeddings_
+from sympress.compress.quantize.lean import lean_
 from sympress.errors import InputError, nearest
 
 
@@ -34,7 +35,7 @@ def quantize_onnx(
         source: an fp32 file of `export_onnx`.
         target: where to write.
         reduce_range: use 7 bits of a signed weight, so that AVX2 kernels, which add pairs of products in
-            16 bits, do not saturate; a CPU with VNNI does not need it.
+            16 bits, do not saturate; not needed where `full_range_is_exact`.
         keep_float: names of linear nodes to leave float, as `linear_nodes` gives them.
         embedding_bits: 8 or 4.
         signed: weights symmetric around zero; else unsigned with a zero point.
@@ -43,6 +44,7 @@ def quantize_onnx(
         InputError: a name in `keep_float` is no linear node, or `embedding_bits` is not 8 or 4.
     """
     model = onnx.load(source)
+    lean_(model)
     nodes = quantizable_nodes(model, keep_float)
     quantize_embeddings_(model, embedding_bits)
     quantize_linears(model, target, nodes, reduce_range=reduce_range, signed=signed)
@@ -123,12 +125,3 @@ def quietly() -> Iterator[None]:
         logging.disable(disabled)
         root.setLevel(level)
         root.handlers[:] = handlers  # one of its modules configures the root logger when imported
-
-
-def cpu_has_vnni() -> bool:
-    """True if this CPU multiplies int8 without 16-bit saturation (Linux only; False when unknown)."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:
-        return False
-    return "vnni" in flags

@@ -100,10 +100,11 @@ def embedding_lookups(model: ModelProto) -> dict[str, list[NodeProto]]:
     for node in model.graph.node:
         for name in tables.intersection(node.input):
             users.setdefault(name, []).append(node)
-    return {name: nodes for name, nodes in users.items() if all(_looks_up(node, name) for node in nodes)}
+    return {name: nodes for name, nodes in users.items() if all(looks_up(node, name) for node in nodes)}
 
 
-def _looks_up(node: NodeProto, table: str) -> bool:
+def looks_up(node: NodeProto, table: str) -> bool:
+    """True if `node` takes rows of `table`."""
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
     return node.op_type == "Gather" and node.input[0] == table and axis == 0
 
@@ -121,7 +122,7 @@ def _unpacked(model: ModelProto, table: str, lookup: NodeProto, width: int, bits
         levels = f"{name}_nibbles"
     nodes.append(helper.make_node("Cast", [levels], [f"{name}_float"], to=TensorProto.FLOAT))
     if bits == 4:
-        eight = _constant(model, "embedding_zero", np.array(8, dtype=np.float32))
+        eight = constant(model, "embedding_zero", np.array(8, dtype=np.float32))
         nodes.append(helper.make_node("Sub", [f"{name}_float", eight], [f"{name}_signed"]))
     nodes.append(helper.make_node("Mul", [nodes[-1].output[0], f"{name}_scale"], [result]))
     for node in nodes:
@@ -131,8 +132,8 @@ def _unpacked(model: ModelProto, table: str, lookup: NodeProto, width: int, bits
 
 def _nibbles(model: ModelProto, name: str, width: int) -> list[NodeProto]:
     """`{name}_stored` `(..., ceil(width / 2))` bytes -> `{name}_nibbles` `(..., width)` of 0..15."""
-    four = _constant(model, "nibble_shift", np.array(4, dtype=np.uint8))
-    fifteen = _constant(model, "nibble_mask", np.array(15, dtype=np.uint8))
+    four = constant(model, "nibble_shift", np.array(4, dtype=np.uint8))
+    fifteen = constant(model, "nibble_mask", np.array(15, dtype=np.uint8))
     halves = f"{name}_nibbles" if width % 2 == 0 else f"{name}_padded"
     nodes = [
         helper.make_node("BitwiseAnd", [f"{name}_stored", fifteen], [f"{name}_low"]),
@@ -141,14 +142,15 @@ def _nibbles(model: ModelProto, name: str, width: int) -> list[NodeProto]:
     ]
     if width % 2:
         bounds = [
-            _constant(model, f"nibble_{what}", np.array([value]))
+            constant(model, f"nibble_{what}", np.array([value]))
             for what, value in (("start", 0), (f"end_{width}", width), ("axis", -1))
         ]
         nodes.append(helper.make_node("Slice", [halves, *bounds], [f"{name}_nibbles"]))
     return nodes
 
 
-def _constant(model: ModelProto, name: str, value: np.ndarray) -> str:
+def constant(model: ModelProto, name: str, value: np.ndarray) -> str:
+    """`name`, which `model` holds as a constant from now on, as `value` unless it did already."""
     if all(tensor.name != name for tensor in model.graph.initializer):
         model.graph.initializer.append(numpy_helper.from_array(value, name))
     return name

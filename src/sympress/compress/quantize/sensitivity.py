@@ -94,7 +94,7 @@ def choose_float(
 
 
 def logits_of(model: Path | bytes, notes: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-    """Logits `(notes, K)` of an ONNX file or its content, one note at a time.
+    """Logits `(notes, K)` of an ONNX file or its content, one note at a time; `(tokens, tags)` of a tagger.
 
     Raises:
         InputError: `notes` is empty.
@@ -102,9 +102,8 @@ def logits_of(model: Path | bytes, notes: Sequence[NDArray[np.int64]]) -> NDArra
     if len(notes) == 0:
         raise InputError("a validation set without notes: there is nothing to compare logits on")
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return np.concatenate(
-        [
-            session.run(None, {"input_ids": note[None], "attention_mask": np.ones_like(note[None])})[0]
-            for note in notes
-        ]
+    answers = (
+        session.run(None, {"input_ids": note[None], "attention_mask": np.ones_like(note[None])})[0]
+        for note in notes
     )
+    return np.concatenate([answer.reshape(-1, answer.shape[-1]) for answer in answers])

@@ -13,6 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from sympress.compress.quantize.calibrate import Calibration, input_ranges
 from sympress.compress.quantize.dynamic import quantizable_nodes, quietly, write_bare
 from sympress.compress.quantize.embeddings import quantize_embeddings_
+from sympress.compress.quantize.lean import lean_
 
 
 class _OneNote(CalibrationDataReader):  # type: ignore[misc,unused-ignore]
@@ -50,7 +51,7 @@ def quantize_calibrated(
         source: an fp32 file of `export_onnx`.
         target: where to write.
         notes: word-piece ids of each calibration note, `(tokens,)`.
-        reduce_range: 7 bits a weight, for a CPU without VNNI.
+        reduce_range: 7 bits a weight, as in `quantize_onnx`.
         calibration: how `input_ranges` chooses a range.
         keep_float: names of linear nodes to leave float.
         embedding_bits: 8 or 4.
@@ -59,6 +60,7 @@ def quantize_calibrated(
         InputError: `notes` is empty, or `calibration`, `keep_float` or `embedding_bits` is unknown.
     """
     model = onnx.load(source)
+    lean_(model)
     nodes = quantizable_nodes(model, keep_float)
     quantize_embeddings_(model, embedding_bits)
     ranges = input_ranges(model, nodes, notes, calibration)

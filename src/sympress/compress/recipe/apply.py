@@ -15,7 +15,7 @@ from sympress.compress.lowrank.statistics import Statistics, activation_statisti
 from sympress.compress.prune.masks import apply_masks_, magnitude_masks
 from sympress.compress.prune.step import prune_
 from sympress.compress.quantize.aware import make_aware_, settle_aware_
-from sympress.compress.quantize.dynamic import cpu_has_vnni
+from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.recipe.learn import (
     learn_from_labels,
     learn_from_teacher,
@@ -35,6 +35,7 @@ from sympress.compress.recipe.steps import (
     Vocab,
 )
 from sympress.compress.vocab.pieces import choose_pieces, count_pieces
+from sympress.compress.vocab.positions import cut_positions_
 from sympress.compress.vocab.trim import trim_vocabulary_
 from sympress.errors import InputError
 from sympress.training.adapt import AdaptSettings, adapt_encoder_
@@ -68,7 +69,7 @@ def adapt(piece: Piece, step: Adapt, shop: Workshop, number: int) -> str:
 
 
 def trim(piece: Piece, step: Vocab, shop: Workshop, _number: int) -> str:
-    """Keep the word pieces that training and transfer notes use most; the teacher's are trimmed alike."""
+    """Keep the rows of the embeddings that training and transfer notes read; the teacher's go alike."""
     material = shop.material
     counts = count_pieces(piece.tokenizer, [*material.training, *material.transfer])
     kept = choose_pieces(piece.tokenizer, counts, step.keep)
@@ -76,10 +77,22 @@ def trim(piece: Piece, step: Vocab, shop: Workshop, _number: int) -> str:
     if piece.teacher is not piece.model:
         trim_vocabulary_(piece.teacher, piece.tokenizer, kept.ids)
     piece.tokenizer = trimmed
-    return (
+    said = (
         f"{len(kept.ids):,} of {kept.vocabulary:,} word pieces stay; {kept.coverage:.1%} of the notes' "
         "pieces are among them, the others split further"
     )
+    return said + (_cut_positions(piece, material.max_tokens) if step.positions == "read" else "")
+
+
+def _cut_positions(piece: Piece, max_tokens: int) -> str:
+    """Cut the positions of model and teacher, and tell the tokenizer how long an input may be."""
+    rows, kept = cut_positions_(piece.model, max_tokens)
+    if piece.teacher is not piece.model:
+        cut_positions_(piece.teacher, max_tokens)
+    if kept == rows:
+        return ""
+    piece.tokenizer.model_max_length = min(max_tokens, int(piece.tokenizer.model_max_length))
+    return f"; {kept:,} of {rows:,} positions stay, those of inputs of {max_tokens:,} pieces"
 
 
 def distill(piece: Piece, step: Distill, shop: Workshop, number: int) -> str:
@@ -127,7 +140,7 @@ def quantize(piece: Piece, step: Quantize, shop: Workshop, number: int) -> str:
     piece.quantize = step
     if not step.aware:
         return f"the file is quantized ({step.kind}, embeddings {step.embeddings} bits)"
-    make_aware_(piece.model, reduce_range=not cpu_has_vnni(), embedding_bits=step.embeddings)
+    make_aware_(piece.model, reduce_range=not full_range_is_exact(), embedding_bits=step.embeddings)
     settings = settings_for(shop, epochs=step.epochs, rate=step.rate)
     learn_from_teacher(piece, shop, number, Distill(), settings)
     settle_aware_(piece.model)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
 from sympress.compress.distill.objective import Distillation, DistillSettings
-from sympress.compress.distill.teachers import Teacher, average_logits, teacher_logits
 from sympress.compress.prune.masks import keep_masked
 from sympress.compress.prune.movement import GradualMasks
 from sympress.compress.recipe.material import Piece, Workshop, training_notes, validation_notes
 from sympress.compress.recipe.steps import Distill
-from sympress.training.data import NoteDataset, encode_texts
+from sympress.compress.recipe.taught import taught_notes
+from sympress.training.data import NoteDataset
 from sympress.training.loss import LABEL_LOSSES
 from sympress.training.train import BatchLoss, TrainSettings, from_logits, train
 
@@ -69,52 +65,6 @@ def learn_with_masks(
     masks.finish_()
 
 
-def taught_notes(piece: Piece, shop: Workshop) -> NoteDataset:
-    """Labelled notes, then unlabelled ones, each with the teacher's logits."""
-    material = shop.material
-    labelled, unlabelled = (
-        encode_texts(piece.tokenizer, texts, material.max_tokens)
-        for texts in (material.training, material.transfer)
-    )
-    answers = [_answers(piece, shop, texts) for texts in (material.training, material.transfer) if texts]
-    counts = len(labelled.ids), len(unlabelled.ids)
-    targets = np.concatenate(
-        [material.targets, np.zeros((counts[1], material.targets.shape[1]), dtype=np.uint8)]
-    )
-    return NoteDataset(
-        replace(
-            labelled, ids=labelled.ids + unlabelled.ids, truncated=labelled.truncated + unlabelled.truncated
-        ),
-        targets,
-        np.concatenate(answers),
-        np.arange(sum(counts)) < counts[0],
-    )
-
-
-def _answers(piece: Piece, shop: Workshop, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Logits `(texts, K)` of the teacher as it came, averaged with those of further teachers."""
-    teacher, tokenizer = piece.untouched
-    folder = shop.logits_folder
-    own = _logits(teacher, tokenizer, texts, shop.material.max_tokens, folder)
-    further = [
-        _logits(one.model, one.tokenizer, texts, one.max_tokens, folder)[:, list(one.order)]
-        for one in shop.teachers
-    ]
-    return average_logits([own, *further])
-
-
-def _logits(
-    teacher: Teacher, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int, folder: Path
-) -> NDArray[np.float32]:
-    """Logits `(texts, its labels)` of one teacher through its own word pieces, stored in `folder`."""
-    encoded = encode_texts(tokenizer, texts, max_tokens)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    teacher.to(device)
-    logits = teacher_logits([teacher], encoded, int(tokenizer.pad_token_id or 0), folder)
-    teacher.cpu()
-    return logits
-
-
 def settings_for(
     shop: Workshop, *, epochs: int | None, rate: float | None, batch: int | None = None
 ) -> TrainSettings:
@@ -141,14 +91,15 @@ def _learn(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if after_step is None and piece.masked:
         after_step = keep_masked(piece.model, zeros_of(piece))
+    validation, score = validation_notes(piece, shop)
     log = train(
         piece.model.to(device),
         notes,
-        validation_notes(piece, shop.material),
+        validation,
         settings,
         shop.folder / f"checkpoints-{number}",
         pad_id=piece.pad_id,
-        score=shop.score,
+        score=score,
         batch_loss=loss,
         after_step=after_step,
         progress=shop.progress,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,32 @@ from transformers import PreTrainedTokenizerBase
 
 from sympress.compress.distill.teachers import Teacher
 from sympress.compress.recipe.steps import Quantize
-from sympress.labels.labelset import Task
-from sympress.training.data import Collate, NoteDataset, encode_texts
+from sympress.labels.labelset import AnyTask
+from sympress.labels.mentions import Mention
+from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.model import SymptomModel
+from sympress.training.tagging import Windows, cut_windows, span_scorer, window_targets
 from sympress.training.train import Progress, Scorer, TrainSettings
 
 #: Notes on which importance, activations and least squares are measured.
 CALIBRATION_NOTES = 512
+
+
+@dataclass(frozen=True)
+class Tagging:
+    """What the task `mentions` learns from: spans, which every tokenizer cuts anew.
+
+    Attributes:
+        tags: what each logit of a token stands for, see `deploy.decode.tags_of`.
+        stride: pieces from the start of a window to that of the next.
+        training: the mentions of each training note.
+        validation: the mentions of each validation note.
+    """
+
+    tags: tuple[str, ...]
+    stride: int
+    training: Sequence[Sequence[Mention]]
+    validation: Sequence[Sequence[Mention]]
 
 
 @dataclass(frozen=True)
@@ -31,20 +50,24 @@ class Material:
     Attributes:
         task: what the targets are.
         training: labelled notes.
-        targets: `(training, K)` of 0 and 1.
+        targets: `(training, K)` of 0 and 1; of no use to `mentions`, which has `tagging`.
         transfer: further notes, which only the teacher judges.
         validation: notes that choose an epoch.
         validation_targets: `(validation, K)`.
-        max_tokens: the longest input in word pieces.
+        max_tokens: the longest input in word pieces; of `mentions` a window of a note.
+        tagging: spans; of the task `mentions` alone.
+        weights: `(training,)`, what each note's label loss is multiplied by.
     """
 
-    task: Task
+    task: AnyTask
     training: Sequence[str]
     targets: NDArray[np.uint8]
     transfer: Sequence[str]
     validation: Sequence[str]
     validation_targets: NDArray[np.uint8]
     max_tokens: int
+    tagging: Tagging | None = None
+    weights: NDArray[np.float32] | None = None
 
 
 def fingerprint_material(material: Material) -> str:
@@ -59,6 +82,10 @@ def fingerprint_material(material: Material) -> str:
     for targets in (material.targets, material.validation_targets):
         digest.update(f" {targets.shape}".encode())
         digest.update(np.ascontiguousarray(targets, dtype=np.uint8).tobytes())
+    if material.tagging is not None:
+        digest.update(repr(material.tagging).encode())
+    if material.weights is not None:
+        digest.update(np.ascontiguousarray(material.weights, dtype=np.float32).tobytes())
     return digest.hexdigest()
 
 
@@ -86,7 +113,7 @@ class Workshop:
     Attributes:
         material: the notes.
         settings: of every training that a step does not set itself.
-        score: judges validation logits after an epoch.
+        score: judges validation logits after an epoch; of `mentions` the spans are judged instead.
         folder: for finished steps and checkpoints.
         logits_folder: for teachers' logits, which recipes share.
         progress: called after each training step.
@@ -137,26 +164,58 @@ class Piece:
         return int(self.tokenizer.pad_token_id or 0)
 
 
+def windows_of(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], material: Material) -> Windows:
+    """`texts` cut into windows, as the task `mentions` reads them."""
+    if material.tagging is None:
+        raise ValueError(f"the task {material.task!r} reads no windows")
+    return cut_windows(tokenizer, texts, material.max_tokens, material.tagging.stride)
+
+
+def encode_notes(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], material: Material
+) -> EncodedNotes:
+    """`texts` in word pieces as the model reads them: cut off at the limit, or as windows of `mentions`."""
+    if material.tagging is None:
+        return encode_texts(tokenizer, texts, material.max_tokens)
+    return windows_of(tokenizer, texts, material).notes
+
+
 def training_notes(piece: Piece, material: Material) -> NoteDataset:
     """The labelled notes in the word pieces of `piece`."""
-    return NoteDataset(
-        encode_texts(piece.tokenizer, material.training, material.max_tokens), material.targets
-    )
+    if material.tagging is None:
+        encoded = encode_texts(piece.tokenizer, material.training, material.max_tokens)
+        return NoteDataset(encoded, material.targets, weights=material.weights)
+    windows = windows_of(piece.tokenizer, material.training, material)
+    targets = window_targets(windows, material.tagging.training, material.tagging.tags)
+    weights = None if material.weights is None else material.weights[windows.owners]
+    return NoteDataset(windows.notes, targets, weights=weights)
 
 
-def validation_notes(piece: Piece, material: Material) -> NoteDataset:
-    """The validation notes in the word pieces of `piece`."""
-    encoded = encode_texts(piece.tokenizer, material.validation, material.max_tokens)
-    return NoteDataset(encoded, material.validation_targets)
+def validation_notes(piece: Piece, shop: Workshop) -> tuple[NoteDataset, Scorer]:
+    """The validation notes in the word pieces of `piece`, and what judges their logits."""
+    material = shop.material
+    if material.tagging is None:
+        encoded = encode_texts(piece.tokenizer, material.validation, material.max_tokens)
+        return NoteDataset(encoded, material.validation_targets), shop.score
+    tagging = material.tagging
+    windows = windows_of(piece.tokenizer, material.validation, material)
+    targets = window_targets(windows, tagging.validation, tagging.tags)
+    return NoteDataset(windows.notes, targets), span_scorer(windows, tagging.validation, tagging.tags)
 
 
 def calibration_batches(
     piece: Piece, material: Material, notes: int = CALIBRATION_NOTES
 ) -> list[dict[str, Tensor]]:
-    """The first training notes in batches of 16, of like length within a batch."""
-    encoded = encode_texts(piece.tokenizer, material.training[:notes], material.max_tokens)
-    dataset = NoteDataset(encoded, material.targets[:notes])
-    order = np.argsort(encoded.lengths, kind="stable")
+    """The first training notes (of `mentions` windows) in batches of 16, of like length within a batch."""
+    first = replace(
+        material,
+        training=material.training[:notes],
+        targets=material.targets[:notes],
+        tagging=material.tagging and replace(material.tagging, training=material.tagging.training[:notes]),
+        weights=None,
+    )
+    dataset = training_notes(piece, first)
+    order = np.argsort(dataset.notes.lengths[:notes], kind="stable")
     collate = Collate(piece.pad_id)
     return [
         collate([dataset[int(row)] for row in order[start : start + 16]])

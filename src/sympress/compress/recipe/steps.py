@@ -54,15 +54,17 @@ class Adapt(_Step):
 
 
 class Vocab(_Step):
-    """Keep the word pieces that the notes use most, and those they split into.
+    """Keep the rows of the embeddings that notes read: word pieces, and the positions of the longest input.
 
     Attributes:
         keep: a share of the pieces (float, above 0, at most 1) or how many (int, 2 or more).
+        positions: `read` keeps those of the longest input (`max_tokens`), `all` the whole table.
     """
 
     first: ClassVar[str | None] = "keep"
     step: Literal["vocab"] = "vocab"
     keep: ShareOrCount
+    positions: Literal["read", "all"] = "read"
 
 
 class Distill(_Step):

@@ -1,0 +1,124 @@
+"""Labelled and unlabelled notes with what the teachers answer, in the student's word pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sympress.compress.distill.teachers import Teacher, average_logits, teacher_logits
+from sympress.compress.recipe.material import FurtherTeacher, Piece, Tagging, Workshop, windows_of
+from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
+from sympress.training.tagging import (
+    Windows,
+    align_logits,
+    cut_windows,
+    default_stride,
+    gather_logits,
+    spread_logits,
+    window_targets,
+)
+
+Logits = NDArray[np.float32]
+
+
+def taught_notes(piece: Piece, shop: Workshop) -> NoteDataset:
+    """Labelled notes, then unlabelled ones, each with the teacher's logits."""
+    return _taught_windows(piece, shop) if shop.material.tagging is not None else _taught_whole(piece, shop)
+
+
+def _taught_whole(piece: Piece, shop: Workshop) -> NoteDataset:
+    material = shop.material
+    parts = [
+        encode_texts(piece.tokenizer, texts, material.max_tokens)
+        for texts in (material.training, material.transfer)
+    ]
+    teachers, folder = _teachers(piece, shop), shop.logits_folder
+    answers = [
+        average_logits([_logits(one, texts, folder) for one in teachers])
+        for texts in (material.training, material.transfer)
+        if texts
+    ]
+    counts = [len(part.ids) for part in parts]
+    blank = np.zeros((counts[1], material.targets.shape[1]), dtype=np.uint8)
+    return NoteDataset(
+        _joined(parts),
+        np.concatenate([material.targets, blank]),
+        np.concatenate(answers),
+        np.arange(sum(counts)) < counts[0],
+        _padded(material.weights, counts),
+    )
+
+
+def _taught_windows(piece: Piece, shop: Workshop) -> NoteDataset:
+    """Windows of the task `mentions`; a teacher's answers about whole notes are cut as the student reads."""
+    material, tagging = shop.material, shop.material.tagging
+    if tagging is None:
+        raise ValueError("only the task 'mentions' is taught by windows")
+    parts = [windows_of(piece.tokenizer, texts, material) for texts in (material.training, material.transfer)]
+    mentions = [tagging.training, [()] * len(material.transfer)]
+    targets = [window_targets(part, own, tagging.tags) for part, own in zip(parts, mentions, strict=True)]
+    teachers, folder = _teachers(piece, shop), shop.logits_folder
+    answers = [
+        average_logits([_window_logits(one, part, tagging, folder) for one in teachers])
+        for part in parts
+        if part.texts
+    ]
+    counts = [len(part.notes.ids) for part in parts]
+    weights = None if material.weights is None else material.weights[parts[0].owners]
+    return NoteDataset(
+        _joined([part.notes for part in parts]),
+        np.concatenate(targets).astype(np.int64),
+        np.concatenate(answers),
+        np.arange(sum(counts)) < counts[0],
+        _padded(weights, counts),
+    )
+
+
+def _joined(parts: Sequence[EncodedNotes]) -> EncodedNotes:
+    ids = tuple(note for part in parts for note in part.ids)
+    return EncodedNotes(ids, sum(part.truncated for part in parts))
+
+
+def _padded(weights: NDArray[np.float32] | None, counts: Sequence[int]) -> NDArray[np.float32] | None:
+    """The weights of the labelled notes, and 1 for the others, which have no label loss."""
+    if weights is None:
+        return None
+    return np.concatenate([weights, np.ones(counts[1], dtype=np.float32)])
+
+
+def _teachers(piece: Piece, shop: Workshop) -> list[FurtherTeacher]:
+    """The teacher as it came, and those beside it."""
+    teacher, tokenizer = piece.untouched
+    own = FurtherTeacher(teacher, tokenizer, tuple(range(teacher.symptoms)), shop.material.max_tokens)
+    return [own, *shop.teachers]
+
+
+def _logits(one: FurtherTeacher, texts: Sequence[str], folder: Path) -> Logits:
+    """Logits `(texts, K)` of one teacher through its own word pieces, stored in `folder`."""
+    return _answers(one, encode_texts(one.tokenizer, texts, one.max_tokens), folder)
+
+
+def _window_logits(one: FurtherTeacher, windows: Windows, tagging: Tagging, folder: Path) -> Logits:
+    """Logits `(tokens of all windows, tags)` of one teacher, which reads its own windows and word pieces."""
+    stride = min(tagging.stride, default_stride(one.max_tokens))
+    theirs = cut_windows(one.tokenizer, windows.texts, one.max_tokens, stride)
+    whole = gather_logits(theirs, _answers(one, theirs.notes, folder))
+    aligned = [
+        align_logits(logits, its_pieces, pieces)
+        for logits, its_pieces, pieces in zip(whole, theirs.pieces, windows.pieces, strict=True)
+    ]
+    return spread_logits(windows, aligned)
+
+
+def _answers(one: FurtherTeacher, encoded: EncodedNotes, folder: Path) -> Logits:
+    """The teacher's logits in the order of the student's symptoms or tags."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    teacher: Teacher = one.model
+    teacher.to(device)
+    logits = teacher_logits([teacher], encoded, int(one.tokenizer.pad_token_id or 0), folder)
+    teacher.cpu()
+    return logits[:, list(one.order)]
