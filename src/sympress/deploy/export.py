@@ -37,7 +37,8 @@ class _Exported(nn.Module):
 def export_onnx(model: SymptomModel, path: Path) -> None:
     """Write `model` as fp32 ONNX with inputs `input_ids`, `attention_mask` and output `logits`.
 
-    Both inputs are int64 `(batch, tokens)` with free batch and length; logits are `(batch, K)`.
+    Both inputs are int64 `(batch, tokens)` with free batch and length; logits are `(batch, K)`, of a tagger
+    `(batch, tokens, tags)`.
     """
     model = model.eval().cpu()
     attention = model.encoder.config._attn_implementation

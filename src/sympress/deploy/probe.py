@@ -6,10 +6,14 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sympress.errors import SympressError
+
+if TYPE_CHECKING:
+    from sympress.measure.reference import ReferenceModel
 
 
 def peak_memory_bytes(folder: Path, texts: Sequence[str]) -> int:
@@ -30,20 +34,45 @@ def peak_memory_bytes(folder: Path, texts: Sequence[str]) -> int:
 
 def _main(folder: Path) -> int:
     texts = json.load(sys.stdin)
-    if (folder / "extractor.json").is_file():
-        from sympress.deploy.runtime import Runtime
-
-        predict = Runtime.load(folder).predict
-    else:
-        from sympress.measure.reference import TfidfClassifier
-        from sympress.measure.rule import RuleClassifier
-
-        kind = RuleClassifier if (folder / "rule.json").is_file() else TfidfClassifier
-        predict = kind.load(folder).predict_proba
+    answer = _load_answer(folder)
     for text in texts:
-        predict([text])
+        answer(text)
+    return own_peak_bytes()
+
+
+def _load_answer(folder: Path) -> Callable[[str], object]:
+    """What answers one text: the artifact as it is deployed, or the reference model in `folder`."""
+    if (folder / "extractor.json").is_file():
+        from sympress.deploy.extractor import Extractor
+
+        return Extractor.load(folder).answer
+    reference = _load_reference(folder)
+    return lambda text: reference.predict_proba([text])
+
+
+def own_peak_bytes() -> int:
+    """Peak resident memory of this process since it began to run its program.
+
+    On Linux `ru_maxrss` is no less than what the process that started this one held, so there it is read from
+    `VmHWM`.
+    """
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others KiB
+
+
+def _load_reference(folder: Path) -> ReferenceModel:
+    """The reference model whose file lies in `folder`."""
+    if (folder / "asserted.json").is_file():
+        from sympress.measure.asserted import AssertedRule
+
+        return AssertedRule.load(folder)
+    from sympress.measure.reference import TfidfClassifier
+    from sympress.measure.rule import RuleClassifier
+
+    return RuleClassifier.load(folder) if (folder / "rule.json").is_file() else TfidfClassifier.load(folder)
 
 
 if __name__ == "__main__":

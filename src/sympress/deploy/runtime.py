@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sympress.deploy.artifact import Extractor, read_extractor
+from sympress.deploy.checksums import check_files
+from sympress.deploy.pieces import Pieces, SpecialTokens, pieces_of
 from sympress.errors import InputError
 from sympress.notes.placeholders import mask_placeholders
 
@@ -25,18 +28,28 @@ class Runtime:
 
     def __init__(self, extractor: Extractor, tokenizer: Tokenizer, session: Any) -> None:
         self.extractor, self.tokenizer, self.session = extractor, tokenizer, session
+        self.specials = SpecialTokens.of(tokenizer)
+        #: Pieces of a note that a window has room for.
+        self.room = max(1, extractor.max_tokens - self.specials.count)
+        #: Whether all of a note is read, window by window, or its first window only.
+        self.reads_all = extractor.windows == "all" or extractor.task == "mentions"
+        #: Pieces from the start of a window to that of the next.
+        self.stride = min(self.room, extractor.stride or max(1, self.room // 2))
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 1) -> Runtime:
         """Load the artifact in `folder` to run on `threads` cores.
 
         Raises:
-            InputError: the folder is no artifact or a file of it is damaged.
+            InputError: the folder is no artifact, or a file of it is missing, changed or damaged.
         """
+        folder = Path(folder)
         extractor = read_extractor(folder)
+        check_files(folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        options.enable_mem_pattern = False  # a pattern is kept for every length of a note that is met
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             session = onnxruntime.InferenceSession(
@@ -50,7 +63,7 @@ class Runtime:
                 f"{folder}: a damaged artifact ({type(error).__name__}); copy it again"
             ) from error
         tokenizer.no_padding()
-        tokenizer.enable_truncation(extractor.max_tokens)
+        tokenizer.no_truncation()
         return cls(extractor, tokenizer, session)
 
     def prepare(self, text: str) -> str:
@@ -58,12 +71,21 @@ class Runtime:
         return prepare_text(text, self.extractor)
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Word-piece ids of each note."""
-        encodings = self.tokenizer.encode_batch_fast([self.prepare(text) for text in texts])  # no offsets
-        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+        """Word-piece ids of each note's first window, special tokens included, `max_tokens` at most."""
+        first = (self.pieces(text, offsets=False, limit=self.room) for text in texts)
+        return [self.specials.surround(pieces.ids) for pieces in first]
+
+    def pieces(self, text: str, *, offsets: bool, limit: int | None = None) -> Pieces:
+        """Word pieces of `text` as the model sees it; offsets count characters of `text` itself."""
+        return pieces_of(self.tokenizer, self.prepare(text), offsets=offsets, limit=limit)
+
+    def cuts(self, text: str) -> bool:
+        """Whether the artifact reads no more than the first characters of `text`."""
+        window = self.extractor.text_window
+        return window is not None and len(text) > window
 
     def logits_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits `(K,)` of one note of word-piece ids `(tokens,)`."""
+        """Logits `(K,)`, or `(tokens, tags)` of the task `mentions`, of word-piece ids `(tokens,)`."""
         row = ids[None]
         result: NDArray[np.float32] = self.session.run(
             None, {"input_ids": row, "attention_mask": np.ones_like(row)}
@@ -89,17 +111,40 @@ class Runtime:
         return np.stack([self.logits_of(note) for note in notes])
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Probabilities `(notes, K)`: softmax for `topic`, sigmoid for `present`."""
-        return to_probabilities(self.extractor.task, self.predict_logits(texts))
+        """Probabilities `(notes, K)`."""
+        return self.probabilities(self.predict_logits(texts))
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities of logits `(..., K)`, calibrated where the artifact says how: softmax or sigmoids."""
+        task, calibration = self.extractor.task, self.extractor.calibration
+        if calibration is None or task == "mentions":
+            return to_probabilities(task, logits)
+        return calibration.apply(logits, task=task)
+
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def prepare_text(text: str, extractor: Extractor) -> str:
-    """Cut, mask placeholders and lower-case as `extractor` says, in that order."""
+    """Cut, mask placeholders and lower-case as `extractor` says, in that order; offsets stay what they were.
+
+    Lone surrogates, which no UTF-8 can hold, become U+FFFD. A letter whose lower case is longer than one
+    character stays as it is.
+    """
     if extractor.text_window is not None:
         text = text[: extractor.text_window]
+    if not text.isascii():
+        text = _LONE_SURROGATE.sub("\ufffd", text)
     if extractor.mask_placeholders:
         text = mask_placeholders(text)
-    return text.lower() if extractor.lower else text
+    return _lower(text) if extractor.lower else text
+
+
+def _lower(text: str) -> str:
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
 
 
 def to_probabilities(task: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:

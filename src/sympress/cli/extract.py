@@ -1,0 +1,174 @@
+"""`sympress extract`: run an artifact over any number of notes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sympress.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from sympress.deploy.extract.chunks import Answered, Chunk
+    from sympress.deploy.extract.job import Encoding, Job, Summary
+    from sympress.deploy.extract.shapes import Shape
+
+_STANDARD_OUTPUT = "-"
+_SUFFIXES: dict[str, Encoding] = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+_FORMATS = ("notes", "omop", "fhir", "table")
+
+
+def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
+    notes: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders or globs of notes, or - for standard input.", metavar="NOTES"),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", help="Artifact to run. Default: the model that comes with sympress."),
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="File to write: .parquet, .jsonl or .csv; - prints.")
+    ] = _STANDARD_OUTPUT,
+    output_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="notes: sympress' own rows; omop: NOTE_NLP; fhir: R4 bundles (.jsonl or .ndjson); table: to "
+            "read on a terminal. Default: notes, or table on a terminal.",
+        ),
+    ] = None,
+    text_column: Annotated[str | None, typer.Option(help="Name of the text column.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns to carry to the output, of patient_id,encounter_id,time,category."),
+    ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option("--category", help="Only notes of this category; may be repeated.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Only notes from this date on, as 2026-01-31.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only notes up to this date.")] = None,
+    sql: Annotated[str | None, typer.Option(help="Query that selects the notes; give --url too.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Database as SQLAlchemy writes it: duckdb:///FILE, sqlite:///FILE, …")
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Standard input is one note, not one a line.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", "-j", min=0, help="Cores to use; 0: all.", show_default=False)
+    ] = 0,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on the Ray cluster at this address; 'local' starts one here.", metavar="ADDRESS"
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a file that exists; begin an unfinished job anew.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
+) -> None:
+    """Find symptoms in notes, on all cores; a job that was killed goes on when it is given again."""
+    from sympress.deploy.bundled import RULES_FOLDER
+    from sympress.deploy.extract.filters import read_wanted
+    from sympress.deploy.extract.job import Job
+    from sympress.deploy.extract.shapes import read_columns
+    from sympress.deploy.extract.sources import find_notes
+    from sympress.deploy.extract.workers import usable_cores
+
+    shape, encoding = _choose_format(output, output_format)
+    job = Job(
+        notes=find_notes(notes or [], sql=sql, url=url, text_column=text_column, whole=whole),
+        wanted=read_wanted(category or [], since, until),
+        artifact=model or RULES_FOLDER,
+        shape=shape,
+        encoding=encoding,
+        columns=read_columns(columns),
+        workers=workers or usable_cores(),
+        ray=ray,
+    )
+    if output == _STANDARD_OUTPUT:
+        _to_stream(job, table=_is_table(output_format), quiet=quiet)
+    else:
+        _to_file(job, Path(output), force=force, quiet=quiet)
+
+
+def _is_table(output_format: str | None) -> bool:
+    return output_format == "table" or (output_format is None and sys.stdout.isatty())
+
+
+def _choose_format(output: str, asked: str | None) -> tuple[Shape, Encoding]:
+    """Rows and encoding that `--output` and `--format` ask for.
+
+    Raises:
+        InputError: an unknown format or suffix, or two that do not go together.
+    """
+    if asked is not None and asked not in _FORMATS:
+        raise InputError(
+            f"--format {asked}: unknown{nearest(asked, _FORMATS)}; choose from {', '.join(_FORMATS)}"
+        )
+    shape: Shape = "omop" if asked == "omop" else "fhir" if asked == "fhir" else "notes"
+    if output == _STANDARD_OUTPUT:
+        return shape, "jsonl"
+    encoding = _SUFFIXES.get(Path(output).suffix.lower())
+    if encoding is None:
+        raise InputError(f"{output}: the name must end in {', '.join(_SUFFIXES)}; or give - to print")
+    if asked == "table":
+        raise InputError("--format table prints; leave out --output")
+    if shape == "fhir" and encoding != "jsonl":
+        raise InputError(f"{output}: FHIR bundles are JSON; let the name end in .ndjson or .jsonl")
+    return "findings" if shape == "notes" and encoding == "csv" else shape, encoding
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _to_file(job: Job, output: Path, *, force: bool, quiet: bool) -> None:
+    from sympress.deploy.extract.job import run_to_file
+    from sympress.deploy.extract.progress import Pace
+
+    pace = Pace(quiet=quiet)
+    try:
+        summary = run_to_file(job, output, force=force, say=_say, pace=pace)
+    finally:
+        pace.end()
+    if not quiet:
+        _report(summary)
+        _say(f"{summary.findings:,} findings -> {output}")
+
+
+def _to_stream(job: Job, *, table: bool, quiet: bool) -> None:
+    from sympress.deploy.extract.job import run_to_stream
+    from sympress.deploy.extract.progress import Pace
+    from sympress.deploy.extract.table import table_lines
+
+    def write(chunk: Chunk, answered: Answered) -> None:
+        sys.stdout.buffer.write(table_lines(chunk, answered.data) if table else answered.data)
+        sys.stdout.buffer.flush()
+
+    pace = Pace(quiet=quiet or sys.stdout.isatty())
+    summary = run_to_stream(job, write, _say, pace)
+    pace.end()
+    if not quiet:
+        _report(summary)
+
+
+def _report(summary: Summary) -> None:
+    """Say what became of every row."""
+    fates = {
+        "failed": summary.failed,
+        "marked as errors by the source": summary.retracted,
+        "left out by the filters": summary.filtered,
+        "read in part, being longer than the model reads": summary.truncated,
+    }
+    done = summary.notes + summary.failed - summary.resumed
+    rate = f", {done / summary.seconds:,.0f} a second" if summary.seconds > 0 and not summary.resumed else ""
+    shown = "".join(f"; {count:,} {fate}" for fate, count in fates.items() if count)
+    _say(f"{summary.rows:,} rows, {summary.notes:,} notes answered in {summary.seconds:.1f} s{rate}{shown}")
+    if summary.errors is not None:
+        _say(f"why notes failed -> {summary.errors}")

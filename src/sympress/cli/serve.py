@@ -1,0 +1,73 @@
+"""`sympress serve`: symptom extraction over HTTP, and a page to try it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sympress.deploy.bundled import RULES_FOLDER
+from sympress.extras import require_serving
+
+
+def serve(  # noqa: PLR0917  typer reads options from parameters
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="[NAME=]DIR",
+            help="Artifact to serve; repeat for several. Default: the model that comes with sympress.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; one that is not loopback needs an API key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
+    threads: Annotated[int, typer.Option(min=1, help="Batches that run at the same time, a core each.")] = 1,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(help="File with API keys, one a line; or set SYMPRESS_API_KEY."),
+    ] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file: certificate chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file: private key.")] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="Host name that requests may use beside the loopback names.")
+    ] = None,
+    queue_notes: Annotated[int, typer.Option(min=1, help="Notes that may wait; beyond, 429.")] = 128,
+    queue_characters: Annotated[
+        int, typer.Option(min=1, help="Characters that may wait; beyond, 429.")
+    ] = 1_000_000,
+    batch_wait_ms: Annotated[
+        float, typer.Option(min=0, help="How long a batch waits for company while a core is free.")
+    ] = 2.0,
+    request_seconds: Annotated[
+        float, typer.Option(min=0.001, help="Most time from a request's last byte to its answer.")
+    ] = 10.0,
+    body_mb: Annotated[float, typer.Option(min=0.001, help="Largest body of a request, in 10⁶ bytes.")] = 4.0,
+) -> None:
+    """Serve artifacts on this machine: POST /v1/extract, and a page at /.
+
+    SIGHUP loads every artifact again, SIGTERM stops when every request that was taken is answered.
+    """
+    require_serving()
+    from sympress.deploy.serve.auth import read_keys
+    from sympress.deploy.serve.config import ServeConfig
+    from sympress.deploy.serve.models import parse_models
+    from sympress.deploy.serve.server import serve as run_service
+
+    config = ServeConfig(
+        host=host,
+        port=port,
+        threads=threads,
+        certificate=tls_certificate,
+        private_key=tls_key,
+        allowed_hosts=tuple(allowed_host or ()),
+        queue_notes=queue_notes,
+        queue_characters=queue_characters,
+        batch_wait_ms=batch_wait_ms,
+        request_seconds=request_seconds,
+        body_bytes=round(body_mb * 1e6),
+    )
+    folders = parse_models(model) if model else {"rules": RULES_FOLDER}
+    run_service(config, folders, read_keys(api_key_file))

@@ -1,0 +1,83 @@
+"""SHA-256 of the files of an artifact, so that one changed byte is noticed before it answers.
+
+The card, README.md, is for people and may be written anew; it is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from sympress.deploy.artifact import read_extractor
+from sympress.errors import InputError
+from sympress.files import write_json
+
+CHECKSUMS_FILE = "checksums.json"
+CHECKSUMS_FORMAT = 1
+
+#: What an artifact cannot run without; the rest may be left out where it is deployed.
+NEEDED_FILES = ("extractor.json", "tokenizer.json", "model.onnx")
+_WHERE_PRESENT = ("forms.json",)
+_NOT_LISTED = frozenset({CHECKSUMS_FILE, "README.md"})
+
+
+def files_to_run(folder: Path) -> list[str]:
+    """Names of the files that decide what the artifact in `folder` answers, in a fixed order."""
+    if read_extractor(folder).rules_only:
+        return ["extractor.json"]
+    return [*NEEDED_FILES, *(name for name in _WHERE_PRESENT if (folder / name).is_file())]
+
+
+def write_checksums(folder: Path) -> None:
+    """Write `checksums.json` over the files in `folder`; call it when the artifact is complete."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    names = sorted({path.relative_to(folder).as_posix() for path in paths} - _NOT_LISTED)
+    sums = {name: _sha256(folder / name) for name in names}
+    write_json(folder / CHECKSUMS_FILE, {"format": CHECKSUMS_FORMAT, "sha256": sums})
+
+
+def check_files(folder: Path) -> None:
+    """Check the files in `folder` against its `checksums.json`; an older artifact without one passes.
+
+    Files that are listed but absent matter only where the runtime needs them: a hospital may deploy an
+    artifact without its training weights.
+
+    Raises:
+        InputError: a needed file is missing, a listed file has changed, or the list is damaged or newer.
+    """
+    sums = _read_checksums(folder)
+    for name in NEEDED_FILES if sums else ():
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: {name} is missing; copy the artifact again")
+    for name, expected in sums.items():
+        path = folder / name
+        if path.is_file() and _sha256(path) != expected:
+            raise InputError(f"{path}: changed since it was written (its checksum differs); copy it again")
+
+
+def _read_checksums(folder: Path) -> dict[str, str]:
+    path = folder / CHECKSUMS_FILE
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
+    if isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > CHECKSUMS_FORMAT:
+        raise InputError(f"{path}: format {raw['format']} is newer than this sympress; upgrade sympress")
+    sums = raw.get("sha256") if isinstance(raw, dict) else None
+    if not isinstance(sums, dict) or not sums:
+        raise InputError(f"{path}: damaged at sha256; copy the artifact again")
+    for name, value in sums.items():
+        if not isinstance(value, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"{path}: damaged at sha256; copy the artifact again")
+    return dict(sums)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); copy the artifact again") from error

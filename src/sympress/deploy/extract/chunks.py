@@ -1,0 +1,114 @@
+"""The unit of work: some notes in, their rows as bytes out. What runs in every worker."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from sympress.deploy.extract.encodings import csv_lines, json_lines
+from sympress.deploy.extract.items import Failure, Item
+from sympress.deploy.extract.shapes import SHAPES, Header, Shape
+from sympress.deploy.extractor import Extractor
+from sympress.notes.intake import Note
+
+#: A chunk ends with whichever comes first, so that memory depends on neither notes nor their length.
+CHUNK_NOTES = 128
+CHUNK_CHARACTERS = 500_000
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Items `first`, `first + 1`, ... of a job."""
+
+    first: int
+    items: list[Item]
+
+    @property
+    def end(self) -> int:
+        """One past its last item."""
+        return self.first + len(self.items)
+
+
+@dataclass(frozen=True)
+class Order:
+    """How the results of a job are written; the same in every worker."""
+
+    shape: Shape
+    csv: bool
+    header: Header
+
+
+@dataclass
+class Answered:
+    """The output of a chunk, and what to count.
+
+    Attributes:
+        end: one past the last item of the chunk.
+        data: rows, encoded.
+        errors: one JSON object a failure: id and reason.
+        tally: notes written and failed, notes truncated, findings, windows.
+    """
+
+    end: int
+    data: bytes
+    errors: bytes
+    tally: dict[str, int] = field(default_factory=dict)
+
+
+def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
+    """Answer every note of `chunk`; its output depends on nothing but the arguments."""
+    encode = csv_lines if order.csv else json_lines
+    failures: list[Failure] = []
+    data: list[bytes] = []
+    tally = dict.fromkeys(("notes", "failed", "truncated", "findings", "windows", "characters"), 0)
+    for serial, item in enumerate(chunk.items, start=chunk.first):
+        if isinstance(item, Failure):
+            failures.append(item)
+            continue
+        result = extractor.answer(item.text)
+        if result.failure is not None:
+            failures.append(Failure(item.note_id, result.failure))
+            continue
+        data.append(encode(SHAPES[order.shape](item, result, order.header, serial)))
+        tally["notes"] += 1
+        tally["truncated"] += result.truncated
+        tally["findings"] += len(result.mentions or result.symptoms)
+        tally["windows"] += result.windows
+        tally["characters"] += len(item.text)
+    tally["failed"] = len(failures)
+    errors = json_lines([{"note_id": failure.note_id, "reason": failure.reason} for failure in failures])
+    return Answered(chunk.end, b"".join(data), errors, tally)
+
+
+def cut_chunks(items: Iterable[Item], first: int = 0, notes: int = CHUNK_NOTES) -> Iterator[Chunk]:
+    """Cut `items`, whose first is number `first`, into chunks of `notes` or `CHUNK_CHARACTERS` at most."""
+    batch: list[Item] = []
+    characters = 0
+    for item in items:
+        batch.append(item)
+        characters += len(item.text) if isinstance(item, Note) else 0
+        if len(batch) >= notes or characters >= CHUNK_CHARACTERS:
+            yield Chunk(first, batch)
+            first, batch, characters = first + len(batch), [], 0
+    if batch:
+        yield Chunk(first, batch)
+
+
+class Digest:
+    """A running digest of items: two streams that agree so far have the same one."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, item: Item) -> None:
+        """Take one more item in."""
+        rest = item.reason if isinstance(item, Failure) else item.text
+        for part in (item.note_id, rest):
+            raw = part.encode("utf-8", "surrogatepass")
+            self._hash.update(len(raw).to_bytes(8, "little"))
+            self._hash.update(raw)
+
+    def value(self) -> str:
+        """The digest of what was added so far."""
+        return self._hash.hexdigest()

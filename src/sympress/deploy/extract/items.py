@@ -1,0 +1,69 @@
+"""What a source yields: notes, and rows that cannot become one, in the order of the source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sympress.notes.counts import ReadingCounts
+from sympress.notes.intake import RETRACTED, WITHOUT_TEXT, Intake, Meter, Note, Progress
+
+NOT_UTF8 = "not UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A note or row without an answer: its id and the reason, never its text."""
+
+    note_id: str
+    reason: str
+
+
+#: One row of the source, as extraction sees it.
+Item = Note | Failure
+
+
+@dataclass
+class ItemCounts(ReadingCounts):
+    """Counts of the rows, and the failures that readers met since they were last asked for.
+
+    `rows` = notes and failures yielded + retracted rows + those that a filter left out.
+    """
+
+    note_id: str | None = None
+    pending: list[Failure] = field(default_factory=list)
+    filtered: int = 0
+
+    @property
+    def retracted(self) -> int:
+        """Rows that the source itself marks as errors."""
+        return self.dropped.get(RETRACTED, 0)
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count a row that becomes no note; unless the source retracted it, it is a failure."""
+        super().drop(reason, count)
+        if reason != RETRACTED:
+            self.pending.append(Failure(self.note_id or f"row-{self.rows}", reason))
+
+    def drain(self) -> list[Failure]:
+        """The failures since the last call."""
+        found, self.pending = self.pending, []
+        return found
+
+
+class EveryNote(Intake):
+    """Takes every row with text. It keeps no ids, so that memory does not grow with the notes."""
+
+    counts: ItemCounts
+
+    def __init__(self, counts: ItemCounts, progress: Progress | None, size_bytes: int | None) -> None:
+        super().__init__(counts, 1.0, Meter(progress, size_bytes))
+
+    def admits(self, note_id: str, patient_id: str | None, text: str | None, path: object) -> bool:  # noqa: ARG002
+        """Say whether a well-formed row has text, and count what becomes of it."""
+        if not text or text.isspace():
+            self.counts.note_id = note_id
+            self.counts.drop(WITHOUT_TEXT)
+            self.counts.note_id = None
+            return False
+        self.counts.kept += 1
+        return True

@@ -1,0 +1,208 @@
+"""One extraction job: what is asked, and how it runs from the first note to the finished file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from sympress.deploy.checksums import files_to_run
+from sympress.deploy.extract.checkpoint import Checkpoint, State, open_checkpoint
+from sympress.deploy.extract.chunks import CHUNK_NOTES, Answered, Chunk, Digest, Order, cut_chunks
+from sympress.deploy.extract.filters import Wanted, keep_wanted
+from sympress.deploy.extract.items import Item, ItemCounts
+from sympress.deploy.extract.progress import Pace
+from sympress.deploy.extract.shapes import Header, Shape
+from sympress.deploy.extract.sources import Notes, stream_items
+from sympress.deploy.extract.workers import Answer, open_workers
+from sympress.errors import InputError
+
+Encoding = Literal["jsonl", "csv", "parquet"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be extracted, by what, and how it is written.
+
+    Attributes:
+        notes: where the notes come from.
+        wanted: which of them.
+        artifact: folder of the extractor.
+        shape: rows of sympress, OMOP or FHIR.
+        encoding: of the file.
+        columns: carried from a note to its rows.
+        workers: cores to use.
+        ray: address of a Ray cluster to run on, instead of this machine's cores.
+    """
+
+    notes: Notes
+    wanted: Wanted
+    artifact: Path
+    shape: Shape
+    encoding: Encoding
+    columns: tuple[str, ...]
+    workers: int
+    ray: str | None = None
+
+    def order(self, date: str) -> Order:
+        """How workers write the rows of this job."""
+        return Order(
+            self.shape, self.encoding == "csv", Header(self.columns, f"sympress {self.artifact.name}", date)
+        )
+
+    def workplace(self, order: Order) -> AbstractContextManager[Answer]:
+        """What answers the chunks of this job."""
+        if self.ray is not None:
+            from sympress.deploy.extract.cluster import open_cluster
+
+            return open_cluster(self.artifact, order, self.ray)
+        return open_workers(self.artifact, order, self.workers)
+
+    def name(self) -> str:
+        """A digest of all that decides the output; the number of workers does not."""
+        parts = [
+            *self.notes.names(),
+            str(self.notes.whole),
+            str(self.notes.text_column),
+            ",".join(sorted(self.wanted.categories)),
+            str(self.wanted.since),
+            str(self.wanted.until),
+            self.shape,
+            self.encoding,
+            ",".join(self.columns),
+            *(_sum(self.artifact / file) for file in files_to_run(self.artifact)),
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the rows of a job; `rows` = notes + failed + retracted + filtered.
+
+    Attributes:
+        seconds: of work, over all runs of the job.
+        resumed: notes and failures that an earlier run had written.
+        errors: the file with the failures, or None if there was none.
+    """
+
+    rows: int
+    notes: int
+    failed: int
+    retracted: int
+    filtered: int
+    truncated: int
+    findings: int
+    seconds: float
+    resumed: int = 0
+    errors: Path | None = None
+
+
+def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], None], pace: Pace) -> Summary:
+    """Run `job` and leave `output`, and `output.errors.jsonl` if notes failed; go on where one was killed.
+
+    Raises:
+        InputError: `output` exists, cannot be written or is another job's, or the notes have changed since
+            the job began.
+    """
+    if output.exists() and not force:
+        raise InputError(f"{output}: exists already; name another file, or add --force to overwrite it")
+    if output.is_dir():
+        raise InputError(f"{output}: a folder; name a file")
+    from sympress.deploy.extract.finish import finish, first_bytes
+
+    date = datetime.now(UTC).date().isoformat()
+    header = first_bytes(job.shape, job.encoding, job.columns)
+    anew = force or job.notes.stdin
+    with open_checkpoint(output, job.name(), date, anew=anew, header=header) as checkpoint:
+        resumed = checkpoint.state.items
+        counts = ItemCounts()
+        if resumed:
+            say(f"going on after {resumed:,} notes of an earlier run")
+        if not checkpoint.state.complete:
+            _work(job, checkpoint, counts, pace)
+            checkpoint.state.tally |= {
+                "rows": counts.rows,
+                "retracted": counts.retracted,
+                "filtered": counts.filtered,
+            }
+            checkpoint.state.complete = True
+            checkpoint.save()
+        state = checkpoint.state
+        errors = finish(checkpoint, output, job.shape, job.encoding, job.columns)
+    shutil.rmtree(checkpoint.folder, ignore_errors=True)
+    return _summary(state, resumed, errors)
+
+
+def _summary(state: State, resumed: int, errors: Path | None) -> Summary:
+    tally = dict.fromkeys(("rows", "notes", "failed", "retracted", "filtered", "truncated", "findings"), 0)
+    tally |= {name: count for name, count in state.tally.items() if name in tally}
+    return Summary(**tally, seconds=state.seconds, resumed=resumed, errors=errors)
+
+
+def _work(job: Job, checkpoint: Checkpoint, counts: ItemCounts, pace: Pace) -> None:
+    """Answer what is left of the job and append it to the checkpoint."""
+    digest = Digest()
+    items = keep_wanted(stream_items(job.notes, counts, pace.read), job.wanted, counts)
+    _skip(items, checkpoint.state, digest)
+    done = checkpoint.state.items
+    pace.start(done)
+    with job.workplace(job.order(checkpoint.state.date)) as answer:
+        for chunk, answered in answer(cut_chunks(items, done)):
+            for item in chunk.items:
+                digest.add(item)
+            checkpoint.add(answered.data, answered.errors, answered.end, digest.value(), answered.tally)
+            pace.done(answered.end)
+
+
+def _skip(items: Iterator[Item], state: State, digest: Digest) -> None:
+    """Read over what an earlier run has written.
+
+    Raises:
+        InputError: the notes are not the ones of that run.
+    """
+    for _ in range(state.items):
+        item = next(items, None)
+        if item is None:
+            break
+        digest.add(item)
+    if state.items and digest.value() != state.digest:
+        raise InputError(
+            "the notes have changed since this job began (or the query has no ORDER BY); "
+            "add --force to begin anew"
+        )
+
+
+def run_to_stream(
+    job: Job, write: Callable[[Chunk, Answered], None], say: Callable[[str], None], pace: Pace
+) -> Summary:
+    """Run `job` and hand every chunk's output to `write` as soon as it is there; nothing is kept."""
+    counts = ItemCounts()
+    tally: dict[str, int] = {}
+    items = keep_wanted(stream_items(job.notes, counts, pace.read), job.wanted, counts)
+    pace.start(0)
+    date = datetime.now(UTC).date().isoformat()
+    with job.workplace(job.order(date)) as answer:
+        for chunk, answered in answer(cut_chunks(items, notes=min(CHUNK_NOTES, 16))):
+            write(chunk, answered)
+            for line in answered.errors.decode("utf-8").splitlines():
+                failure = json.loads(line)
+                say(f"note {failure['note_id']}: no answer, {failure['reason']}")
+            for name, count in answered.tally.items():
+                tally[name] = tally.get(name, 0) + count
+            pace.done(answered.end)
+    tally |= {"rows": counts.rows, "retracted": counts.retracted, "filtered": counts.filtered}
+    return _summary(State(job="", date=date, tally=tally, seconds=pace.seconds), 0, None)
+
+
+def _sum(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""  # loading the artifact says what is wrong with it

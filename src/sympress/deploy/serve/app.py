@@ -1,0 +1,254 @@
+"""The service as an ASGI application: what each address answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from importlib import metadata, resources
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp
+from structlog.typing import FilteringBoundLogger
+
+from sympress.deploy.serve.auth import ApiKeys
+from sympress.deploy.serve.batching import Batcher, BatchFailedError
+from sympress.deploy.serve.config import ServeConfig
+from sympress.deploy.serve.edge import Draining, Edge
+from sympress.deploy.serve.limits import Uploads, is_small, read_body
+from sympress.deploy.serve.metrics import Metrics
+from sympress.deploy.serve.models import ServedModel, Shelf
+from sympress.deploy.serve.refusals import Refusal, json_response
+from sympress.deploy.serve.schemas import (
+    EXTRACT_REQUEST,
+    ErrorAnswer,
+    ExtractAnswer,
+    ManyNotes,
+    ModelDescription,
+    ModelList,
+    OneNote,
+    Status,
+    answer_note,
+    describe_model,
+    parse_request,
+)
+from sympress.errors import InputError
+
+_PAGE_TYPES = {
+    "index.html": "text/html",
+    "app.js": "text/javascript",
+    "style.css": "text/css",
+    "icon.svg": "image/svg+xml",
+}
+_WORDS = {
+    404: "nothing lives at this address; see /openapi.json",
+    405: "this address does not take that method; see /openapi.json",
+}
+_REFERENCE = "#/components/schemas/{model}"
+
+
+class Service:
+    """What the addresses share. `run_batches` must run while requests are answered."""
+
+    def __init__(
+        self, config: ServeConfig, shelf: Shelf, keys: ApiKeys, metrics: Metrics, log: FilteringBoundLogger
+    ) -> None:
+        self.config, self.shelf, self.keys, self.metrics, self.log = config, shelf, keys, metrics, log
+        self.draining = Draining()
+        self.batcher = Batcher(config, metrics, log)
+        self.uploads = Uploads(config, metrics)
+
+    async def extract(self, request: Request) -> Response:
+        """Answer `POST /v1/extract`."""
+        try:
+            self.batcher.check_room()
+        except Refusal as busy:
+            busy.close = not is_small(request)
+            raise
+        with self.uploads.hold() as hold:
+            body = await read_body(request, hold, self.config)
+            parsed = parse_request(body, self.config.request_notes)
+            del body
+        notes = parsed.notes if isinstance(parsed, ManyNotes) else None
+        texts = (
+            [note.text for note in notes] if notes else [parsed.text] if isinstance(parsed, OneNote) else []
+        )
+        model = self.shelf.pick(parsed.model)
+        results = await self._wait(model, texts)
+        ids = [note.id for note in notes] if notes else [None]
+        answers = [answer_note(note_id, result) for note_id, result in zip(ids, results, strict=True)]
+        return json_response({"model": model.name, "task": model.task, "notes": answers})
+
+    async def _wait(self, model: ServedModel, texts: list[str]) -> list[Any]:
+        answers = self.batcher.submit(model, texts)
+        try:
+            async with asyncio.timeout(self.config.request_seconds):
+                return await asyncio.gather(*answers)
+        except TimeoutError:
+            message = f"no answer within {self.config.request_seconds:g} s; send fewer or shorter notes"
+            raise Refusal(504, "too_slow", message) from None
+        except BatchFailedError:
+            raise Refusal(500, "model_failed", "the model failed; the service's log says where") from None
+        finally:
+            for answer in answers:
+                answer.cancel()
+
+    async def reload(self, name: str) -> Response:
+        """Answer `POST /v1/models/{name}/reload`; only a service with a key lets itself be told."""
+        if not self.keys:
+            message = "reloading needs an API key: start the service with one, or send it SIGHUP"
+            raise Refusal(403, "no_key", message)
+        self.shelf.pick(name)
+        try:
+            return json_response(describe_model(await self.reload_model(name)))
+        except InputError as error:
+            raise Refusal(409, "kept_old_model", f"the old model goes on; {error}") from error
+
+    async def reload_model(self, name: str) -> ServedModel:
+        """Load `name` again beside the requests that run, and swap it in.
+
+        Raises:
+            InputError: what lies in its folder does not work; the old one stays.
+        """
+        try:
+            model = await asyncio.to_thread(self.shelf.reload, name)
+        except InputError as error:
+            self.metrics.reloads.labels(name, "kept_old").inc()
+            self.log.error("reload_failed", model=name, reason=str(error))
+            raise
+        self.metrics.reloads.labels(name, "swapped").inc()
+        self.log.info("reloaded", model=name, fingerprint=model.fingerprint)
+        return model
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """Run batches from start to stop; a batch that runs is finished."""
+        running = asyncio.create_task(self.batcher.run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+def build_app(service: Service) -> ASGIApp:
+    """The application around `service`, with its outermost layer."""
+    app = FastAPI(
+        title="sympress",
+        version=metadata.version("sympress"),
+        description="Symptoms of clinical notes. Not validated for clinical use.",
+        lifespan=service.lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    _add_refusals(app)
+    _add_probes(app, service)
+    _add_models(app, service)
+    _add_page(app)
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+    return Edge(
+        app,
+        service.config,
+        keys=service.keys,
+        metrics=service.metrics,
+        log=service.log,
+        draining=service.draining,
+    )
+
+
+def _add_refusals(app: FastAPI) -> None:
+    async def refuse(_: Request, error: Exception) -> Response:
+        if isinstance(error, Refusal):
+            return error.response()
+        if isinstance(error, HTTPException):
+            message = _WORDS.get(error.status_code, "this request cannot be answered")
+            return Refusal(error.status_code, "not_here", message, error.headers).response()
+        return Refusal(500, "failed", "the service failed; its log says where").response()
+
+    for kind in (Refusal, HTTPException, Exception):
+        app.add_exception_handler(kind, refuse)
+
+
+def _add_probes(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", response_model=Status, tags=["probes"])
+    async def healthz() -> Response:
+        """The process answers."""
+        return json_response({"status": "alive"})
+
+    @app.get("/readyz", response_model=Status, tags=["probes"], responses=_errors(503))
+    async def readyz() -> Response:
+        """The models are loaded and the service is not stopping."""
+        if service.draining.begun:
+            raise Refusal(503, "stopping", "the service is stopping")
+        return json_response({"status": "ready"})
+
+    @app.get("/metrics", response_class=Response, tags=["probes"], responses=_errors(401))
+    async def metrics() -> Response:
+        """Counts, times and sizes for Prometheus."""
+        body, kind = service.metrics.render()
+        return Response(body, headers={"Content-Type": kind, "Cache-Control": "no-store"})
+
+
+def _add_models(app: FastAPI, service: Service) -> None:
+    schema = EXTRACT_REQUEST.json_schema(ref_template=_REFERENCE)
+    body = {"required": True, "content": {"application/json": {"schema": {"oneOf": schema["oneOf"]}}}}
+
+    @app.post(
+        "/v1/extract",
+        response_model=ExtractAnswer,
+        tags=["extraction"],
+        responses=_errors(401, 404, 408, 413, 415, 422, 429, 500, 504),
+        openapi_extra={"requestBody": body},
+    )
+    async def extract(request: Request) -> Response:
+        """The symptoms of one note, or of several in order."""
+        return await service.extract(request)
+
+    @app.get("/v1/models", response_model=ModelList, tags=["models"], responses=_errors(401))
+    async def models() -> Response:
+        """Every served model, the default first."""
+        return json_response({"models": [describe_model(model) for model in service.shelf.models()]})
+
+    @app.post(
+        "/v1/models/{name}/reload",
+        response_model=ModelDescription,
+        tags=["models"],
+        responses=_errors(401, 403, 404, 409),
+    )
+    async def reload(name: str) -> Response:
+        """Load an artifact again; if it does not work the old one stays."""
+        return await service.reload(name)
+
+
+def _add_page(app: FastAPI) -> None:
+    folder = resources.files("sympress.deploy.serve") / "page"
+    files = {name: (folder / name).read_bytes() for name in _PAGE_TYPES}
+
+    def show(name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404)
+        return Response(files[name], media_type=_PAGE_TYPES[name], headers={"Cache-Control": "no-cache"})
+
+    app.add_api_route("/", lambda: show("index.html"), include_in_schema=False)
+    app.add_api_route("/page/{name}", show, include_in_schema=False)
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorAnswer} for status in statuses}
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the forms of the request among its components."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        forms = EXTRACT_REQUEST.json_schema(ref_template=_REFERENCE)["$defs"]
+        document["components"]["schemas"].update(forms)
+        app.openapi_schema = document
+    return app.openapi_schema

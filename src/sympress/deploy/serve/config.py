@@ -1,0 +1,75 @@
+"""Every limit of the service, with its unit and its default, in one place."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+
+class ServeConfig(BaseModel):
+    """How the service listens, and the most that it takes.
+
+    Attributes:
+        host: address to listen on; anything that is not loopback needs an API key.
+        port: TCP port; 0 takes a free one.
+        threads: batches that run at the same time, one core each.
+        batch_notes: most notes in a batch.
+        batch_characters: most characters in a batch, unless its only note is longer.
+        batch_ms: how long a batch may take in the model, judged by the rate of late, unless it is one note.
+        batch_wait_ms: how long a batch waits for company while a thread is free.
+        queue_notes: most notes that wait for a thread; a request beyond is answered 429.
+        queue_characters: most characters that wait. An empty queue takes any request.
+        request_notes: most notes in one request.
+        body_bytes: largest body of a request.
+        uploads_bytes: most bytes of bodies being read at the same time, over all connections.
+        request_seconds: most time from a body's last byte to its answer.
+        body_seconds: most time that a body may take to arrive.
+        header_seconds: most time that a request's head may take to arrive.
+        idle_seconds: how long a connection may lie idle between requests.
+        connections: most open connections; one beyond is closed at once.
+        drain_seconds: most time a stopping server gives to the requests it took.
+        allowed_hosts: names that a request's Host header may carry beside the loopback names.
+        certificate: PEM file with the certificate chain; turns TLS on.
+        private_key: PEM file with its key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    threads: PositiveInt = 1
+    batch_notes: PositiveInt = 32
+    batch_characters: PositiveInt = 65_536
+    batch_ms: PositiveFloat = 100.0
+    batch_wait_ms: float = Field(default=2.0, ge=0)
+    queue_notes: PositiveInt = 128
+    queue_characters: PositiveInt = 1_000_000
+    request_notes: PositiveInt = 256
+    body_bytes: PositiveInt = 4 * 1024 * 1024
+    uploads_bytes: PositiveInt = 64 * 1024 * 1024
+    request_seconds: PositiveFloat = 10.0
+    body_seconds: PositiveFloat = 10.0
+    header_seconds: PositiveFloat = 5.0
+    idle_seconds: PositiveInt = 15
+    connections: PositiveInt = 1000
+    drain_seconds: PositiveInt = 30
+    allowed_hosts: tuple[str, ...] = ()
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` names the machine itself: `localhost`, 127.0.0.0/8 or ::1."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

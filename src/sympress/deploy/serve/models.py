@@ -1,0 +1,147 @@
+"""The artifacts that are served side by side, each reloaded as a whole or not at all."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from sympress.deploy.checksums import files_to_run
+from sympress.deploy.extractor import Extractor, NoteResult
+from sympress.deploy.serve.refusals import Refusal
+from sympress.errors import InputError
+
+#: Answers notes in order, a result each; called from several threads.
+Extract = Callable[[Sequence[str]], Sequence[NoteResult]]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """An artifact in memory; requests that began with it end with it, whatever is loaded meanwhile.
+
+    Attributes:
+        name: what requests call it.
+        extract: answers notes.
+        task: `topic`, `present` or `mentions`.
+        symptoms: names of the symptoms it knows.
+        size_bytes: size of `model.onnx`; 0 where rules answer alone.
+        fingerprint: first 16 hexadecimal digits of the SHA-256 of its files.
+        loaded_at: time in UTC, ISO 8601.
+    """
+
+    name: str
+    extract: Extract
+    task: str
+    symptoms: tuple[str, ...]
+    size_bytes: int
+    fingerprint: str
+    loaded_at: str
+
+
+class Shelf:
+    """The served models by name. The first is the one that requests without a name get."""
+
+    def __init__(
+        self, folders: Mapping[str, Path], load: Callable[[str, Path], ServedModel] | None = None
+    ) -> None:
+        """Load every folder.
+
+        Raises:
+            InputError: there is none, or one is no artifact or damaged.
+        """
+        if not folders:
+            raise InputError("no artifact to serve: name one with --model DIR")
+        self._folders = dict(folders)
+        self._load = load or load_model
+        self._changing = threading.Lock()
+        self._models = {name: self._load(name, folder) for name, folder in self._folders.items()}
+
+    def names(self) -> list[str]:
+        """Every name, the default first."""
+        return list(self._models)
+
+    def models(self) -> list[ServedModel]:
+        """Every model, the default first."""
+        return list(self._models.values())
+
+    def pick(self, name: str | None) -> ServedModel:
+        """The model called `name`, or the default.
+
+        Raises:
+            Refusal: 404, no model has that name.
+        """
+        model = next(iter(self._models.values())) if name is None else self._models.get(name)
+        if model is None:
+            known = ", ".join(self._models)
+            raise Refusal(404, "unknown_model", f"no model has that name; served are: {known}")
+        return model
+
+    def reload(self, name: str) -> ServedModel:
+        """Load the folder of `name` again and swap it in; on any failure the old one stays.
+
+        Blocks; to be called outside the event loop.
+
+        Raises:
+            Refusal: 404, no model has that name.
+            InputError: the folder is no artifact any more, is damaged, or changed while it was read.
+        """
+        self.pick(name)
+        with self._changing:
+            fresh = self._load(name, self._folders[name])
+            self._models = self._models | {name: fresh}
+        return fresh
+
+
+def parse_models(given: Sequence[str]) -> dict[str, Path]:
+    """Names and folders of `name=DIR` or `DIR`, whose name is then that of the folder.
+
+    Raises:
+        InputError: a name is not usable or stands twice.
+    """
+    folders: dict[str, Path] = {}
+    for one in given:
+        name, equals, place = one.partition("=")
+        folder = Path(place if equals else one)
+        name = name if equals else folder.resolve().name
+        if not _NAME.fullmatch(name):
+            raise InputError(f"--model {one}: the name may hold letters, digits and . _ - (say NAME=DIR)")
+        if name in folders:
+            raise InputError(f"--model {one}: {name!r} stands twice; give each artifact a name (NAME=DIR)")
+        folders[name] = folder
+    return folders
+
+
+def load_model(name: str, folder: Path) -> ServedModel:
+    """Load the artifact in `folder` on one core and let it answer once, so that it is known to work.
+
+    Raises:
+        InputError: the folder is no artifact, is damaged, does not answer, or changed while it was read.
+    """
+    before = _fingerprint(folder)
+    extractor = Extractor.load(folder)
+    if (failure := extractor(["no complaints"])[0].failure) is not None:
+        raise InputError(f"{folder}: loads, but does not answer ({failure}); make the artifact again")
+    if _fingerprint(folder) != before:
+        raise InputError(f"{folder}: changed while it was loaded; load it again when it is complete")
+    return ServedModel(
+        name=name,
+        extract=extractor,
+        task=extractor.task,
+        symptoms=tuple(extractor.symptoms),
+        size_bytes=0 if extractor.runtime is None else (folder / "model.onnx").stat().st_size,
+        fingerprint=before,
+        loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = sha256()
+    for name in files_to_run(folder):
+        path = folder / name
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()[:16]

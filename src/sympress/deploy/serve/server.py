@@ -1,0 +1,177 @@
+"""Running the service: the socket, uvicorn, TLS, signals, and a stop that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+from structlog.typing import FilteringBoundLogger
+
+from sympress.deploy.serve.app import Service, build_app
+from sympress.deploy.serve.auth import KEY_VARIABLE, ApiKeys
+from sympress.deploy.serve.config import ServeConfig
+from sympress.deploy.serve.connection import GuardedConnection
+from sympress.deploy.serve.logs import open_log, route_uvicorn
+from sympress.deploy.serve.metrics import Metrics
+from sympress.deploy.serve.models import Shelf
+from sympress.errors import InputError
+
+_BACKLOG = 2048
+_LARGEST_HEAD_BYTES = 32_768
+
+
+class GracefulServer(uvicorn.Server):
+    """A uvicorn server that answers every request whose connection the system took before the stop."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, listener: socket.socket) -> None:
+        super().__init__(config)
+        self._service, self._listener = service, listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and reload the models at SIGHUP."""
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        self._reloading: set[asyncio.Task[None]] = set()
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # not on Windows, not in a thread
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take what the system has accepted, close the listener, finish every request."""
+        self._service.draining.begun = True
+        self._service.log.info("stopping", connections=len(self.server_state.connections))
+        late = accept_waiting(self._listener)
+        for server in self.servers:
+            server.close()
+        await asyncio.gather(*(self._adopt(connection) for connection in late), return_exceptions=True)
+        await super().shutdown(sockets)
+        self._service.log.info("stopped")
+
+    async def _adopt(self, connection: socket.socket) -> None:
+        config = self.config
+        protocol = partial(
+            cast("Any", config.http_protocol_class),
+            config=config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, connection, ssl=config.ssl)
+
+    def _reload(self) -> None:
+        task = asyncio.create_task(self._reload_all())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    async def _reload_all(self) -> None:
+        for name in self._service.shelf.names():
+            with contextlib.suppress(InputError):  # logged and counted; the old one stays
+                await self._service.reload_model(name)
+
+
+def accept_waiting(listener: socket.socket) -> list[socket.socket]:
+    """Every connection that the system has accepted on `listener` but nobody has taken yet."""
+    taken: list[socket.socket] = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            taken.append(connection)
+    return taken
+
+
+def check_exposure(config: ServeConfig, keys: ApiKeys) -> None:
+    """Refuse to open the service to other machines without a key.
+
+    Raises:
+        InputError: `host` is not loopback and there is no key, or TLS is half given.
+    """
+    if not config.is_loopback and not keys:
+        raise InputError(
+            f"--host {config.host} is reachable from other machines: give an API key by --api-key-file FILE "
+            f"or the environment variable {KEY_VARIABLE}"
+        )
+    if (config.certificate is None) != (config.private_key is None):
+        raise InputError("TLS needs both --tls-certificate FILE and --tls-key FILE")
+
+
+def listen(config: ServeConfig) -> socket.socket:
+    """A non-blocking socket on `host` and `port`.
+
+    Raises:
+        InputError: the address is unknown or taken.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        message = f"--host {config.host} --port {config.port}: cannot listen there ({reason}); choose another"
+        raise InputError(message) from error
+    listener.setblocking(False)
+    return listener
+
+
+def make_server(service: Service, listener: socket.socket) -> GracefulServer:
+    """A server for `service` on `listener`; `serve(sockets=[listener])` runs it.
+
+    Raises:
+        InputError: the certificate or its key is unusable.
+    """
+    config = service.config
+    guarded = partial(GuardedConnection, limits=config, metrics=service.metrics)
+    settings = uvicorn.Config(
+        build_app(service),
+        loop="asyncio",
+        http=cast("Any", guarded),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=config.idle_seconds,
+        timeout_graceful_shutdown=config.drain_seconds,
+        h11_max_incomplete_event_size=_LARGEST_HEAD_BYTES,
+        ssl_certfile=config.certificate,
+        ssl_keyfile=config.private_key,
+    )
+    try:
+        settings.load()
+    except (OSError, ssl.SSLError) as error:
+        message = f"{config.certificate}: TLS cannot be set up ({type(error).__name__}); check both files"
+        raise InputError(message) from error
+    return GracefulServer(settings, service, listener)
+
+
+def serve(config: ServeConfig, folders: dict[str, Path], keys: ApiKeys) -> None:
+    """Serve the artifacts in `folders` until SIGTERM or SIGINT; every request that was taken is answered.
+
+    Raises:
+        InputError: an artifact, the address, the key or the certificate is unusable.
+    """
+    check_exposure(config, keys)
+    service_log: FilteringBoundLogger = open_log()
+    service = Service(config, Shelf(folders), keys, Metrics(), service_log)
+    with listen(config) as listener:
+        server = make_server(service, listener)
+        route_uvicorn(service_log)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # uvicorn handles them while it runs, and raises them after
+        url = _url_of(config, listener)
+        service_log.info("listening", url=url, models=service.shelf.names(), key_required=bool(keys))
+        asyncio.run(server.serve(sockets=[listener]))
+
+
+def _url_of(config: ServeConfig, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if config.certificate else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,46 @@
+"""`sympress serve` as a user starts it, and its real artifacts."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra serve")
+from sympress.deploy.bundled import RULES_FOLDER
+from sympress.deploy.serve.models import Shelf
+from sympress.errors import InputError, MissingExtraError
+from sympress.extras import require_serving
+
+
+def test_a_real_artifact_is_served_and_reloaded_atomically(tiny_artifact: Path, tmp_path: Path):
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_artifact, folder)
+    shelf = Shelf({"tiny": folder})
+    first = shelf.pick(None)
+    assert (first.task, first.symptoms) == ("present", ("fever", "cough", "pain"))
+    assert first.extract(["fever and cough"])[0].failure is None
+    again = shelf.reload("tiny")
+    assert (again.fingerprint, again is not first) == (first.fingerprint, True)
+    (folder / "model.onnx").write_bytes(b"broken")
+    with pytest.raises(InputError):
+        shelf.reload("tiny")
+    assert shelf.pick("tiny") is again
+
+
+def test_without_a_model_the_rules_answer():
+    shelf = Shelf({"rules": RULES_FOLDER})
+    model = shelf.pick("rules")
+    assert model.task == "mentions"
+    assert model.size_bytes == 0
+    assert "fever" in model.symptoms
+
+
+def test_a_missing_extra_names_its_command(monkeypatch: pytest.MonkeyPatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
+    with pytest.raises(MissingExtraError) as caught:
+        require_serving()
+    assert str(caught.value) == "uvicorn is not installed: run  pip install 'sympress[serve]'"
