@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sympress.errors import InputError, nearest
+from sympress.labels.labelset import AnyTask, Task
 
 Protocol = Literal["paper", "clinical"]
 
@@ -17,6 +18,7 @@ Protocol = Literal["paper", "clinical"]
 #: (Boabang 2025, as its notebook ran it); `clinical` is the same question without its flaws.
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {
+        "lexicon": "paper",
         "split": "random",
         "rule": "first",
         "text_window": 1000,
@@ -30,6 +32,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "published_variants": True,
     },
     "clinical": {
+        "lexicon": "clinical",
         "split": "patient",
         "rule": "earliest",
         "text_window": 0,
@@ -51,6 +54,21 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "": {"learning_rate": 3e-5, "head_rate_ratio": 1.0, "pooling": "cls"},
 }
 
+#: Where a task asks for other settings than the published ones, which are for whole notes: a tagger learns
+#: from every word of a note, window by window. What is given, by flag or in a file, wins.
+TASKS: dict[str, dict[str, Any]] = {
+    "mentions": {
+        "epochs": 15,
+        "batch_size": 8,
+        "max_tokens": 256,
+        "text_window": 0,
+        "schedule": "linear",
+        "warmup_share": 0.1,
+        "select": "best",
+        "published_variants": False,
+    },
+}
+
 
 class StudyConfig(BaseModel):
     """All settings of a study. A setting left None takes its protocol's or encoder's value.
@@ -61,9 +79,15 @@ class StudyConfig(BaseModel):
         fraction: share of patients to read, 0..1; a larger share contains the smaller.
         synthetic_notes: how many synthetic notes to make when `notes` is None.
         protocol: `paper` or `clinical`; fills every setting that is None.
-        task: `topic` (one symptom a note) or `present` (the set of symptoms).
-        labels: `lexicon` (rules), `coded` (by people), or `auto`: coded where the notes carry codes.
-        lexicon: `paper` or a TSV or TOML file.
+        task: `topic` (one symptom a note), `present` (the set of symptoms) or `mentions` (spans).
+        labels: `coded` (by people), `gold` (spans that people marked), `silver` (rules with assertion),
+            `mix`, `lexicon` (the rule of a topic), or `auto`: coded where the notes carry codes, else gold
+            where it is given, else rules.
+        gold: spans that people marked, in any format that `labels.gold.read_gold` reads; without `notes` its
+            documents are the notes.
+        gold_labels: labels of spans that are symptoms; empty for those whose name says so.
+        mix: weights of the sources of a mix, `coded=1,silver=0.3`.
+        lexicon: `paper`, `clinical`, or a TSV or TOML file.
         rule: which lexicon match decides a topic: `first` of the lexicon, `earliest`, `most` mentioned.
         text_window: characters of a note that are seen; 0 for all of them.
         lower: lower-case the text.
@@ -87,7 +111,7 @@ class StudyConfig(BaseModel):
         weight_decay: AdamW's.
         schedule: `cosine` or `linear`.
         warmup_share: share of the steps in which the rate rises.
-        select: keep the `last` epoch or the `best` on validation.
+        select: keep the `last` epoch, the `best` on validation, or the `average` of the second half.
         max_tokens: longest input in word pieces.
         pooling: `cls`, `mean`, `maximum` or `label`.
         temperature: of distillation.
@@ -108,9 +132,12 @@ class StudyConfig(BaseModel):
     fraction: float = Field(1.0, gt=0, le=1)
     synthetic_notes: int = Field(2000, ge=50)
     protocol: Protocol = "paper"
-    task: Literal["topic", "present"] = "topic"
-    labels: Literal["auto", "lexicon", "coded"] = "auto"
-    lexicon: str = "paper"
+    task: AnyTask = "topic"
+    labels: Literal["auto", "lexicon", "coded", "silver", "gold", "mix"] = "auto"
+    gold: Path | None = None
+    gold_labels: tuple[str, ...] = ()
+    mix: str | None = None
+    lexicon: str | None = None
     rule: Literal["first", "earliest", "most"] | None = None
     text_window: int | None = Field(None, ge=0)
     lower: bool | None = None
@@ -134,7 +161,7 @@ class StudyConfig(BaseModel):
     weight_decay: float = Field(0.01, ge=0)
     schedule: Literal["cosine", "linear"] | None = None
     warmup_share: float | None = Field(None, ge=0, lt=1)
-    select: Literal["last", "best"] | None = None
+    select: Literal["last", "best", "average"] | None = None
     max_tokens: int | None = Field(None, ge=8)
     pooling: Literal["cls", "mean", "maximum", "label"] | None = None
     temperature: float = Field(4.0, gt=0)
@@ -147,12 +174,25 @@ class StudyConfig(BaseModel):
     threads: int = Field(1, ge=1)
     resamples: int = Field(1000, ge=50)
 
+    @property
+    def note_task(self) -> Task:
+        """The task of a study that labels whole notes.
+
+        Raises:
+            InputError: it is `mentions`, which finds spans.
+        """
+        if self.task == "mentions":
+            raise InputError("the task mentions finds spans; this works on --task topic and --task present")
+        return self.task
+
     def resolved(self) -> StudyConfig:
-        """The same study with every None filled from its protocol and its encoder."""
-        encoder = self.encoder or ("bundled" if self.notes is None else "emilyalsentzer/Bio_ClinicalBERT")
-        defaults = PROTOCOLS[self.protocol] | ENCODERS.get(encoder, ENCODERS[""])
-        given = {name: value for name, value in self.model_dump().items() if value is not None}
-        values = self.model_dump() | defaults | given | {"encoder": encoder}
+        """The same study with every setting that was not given filled from protocol, encoder and task."""
+        synthetic = self.notes is None and self.gold is None
+        encoder = self.encoder or ("bundled" if synthetic else "emilyalsentzer/Bio_ClinicalBERT")
+        defaults = PROTOCOLS[self.protocol] | ENCODERS.get(encoder, ENCODERS[""]) | TASKS.get(self.task, {})
+        dumped = self.model_dump()
+        given = {name: dumped[name] for name in self.model_fields_set if dumped[name] is not None}
+        values = dumped | defaults | given | {"encoder": encoder}
         return StudyConfig.model_validate(values)
 
 

@@ -34,14 +34,39 @@ def study(  # noqa: PLR0917  one option a setting; typer passes them by name
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="paper, or clinical: without its flaws.")] = None,
     task: Annotated[
-        str | None, typer.Option(help="topic (one symptom a note) or present.", rich_help_panel=_DATA)
+        str | None,
+        typer.Option(
+            help="topic (one symptom a note), present (all that a note affirms) or mentions (spans and what "
+            "the note asserts of each).",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(help="lexicon, coded, or auto: coded where people coded.", rich_help_panel=_DATA),
+        typer.Option(
+            help="coded (by people), gold (spans people marked), silver (rules with assertion), mix, lexicon "
+            "(the rule of a topic), or auto: the best there is.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    gold: Annotated[
+        Path | None,
+        typer.Option(
+            help="Annotated notes: brat folder, JSONL, CoNLL, PubTator or NegEx; without --notes they are "
+            "the notes.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    gold_labels: Annotated[
+        str | None,
+        typer.Option(help="Labels of --gold that are symptoms, with commas.", rich_help_panel=_DATA),
+    ] = None,
+    mix: Annotated[
+        str | None,
+        typer.Option(help="Sources of --labels mix and weights: gold=1,silver=0.3.", rich_help_panel=_DATA),
     ] = None,
     lexicon: Annotated[
-        str | None, typer.Option(help="paper, or a TSV or TOML file.", rich_help_panel=_DATA)
+        str | None, typer.Option(help="clinical, paper, or a TSV or TOML file.", rich_help_panel=_DATA)
     ] = None,
     rule: Annotated[str | None, typer.Option(help="first, earliest or most.", rich_help_panel=_DATA)] = None,
     top_k: Annotated[
@@ -137,6 +162,14 @@ def study(  # noqa: PLR0917  one option a setting; typer passes them by name
     resamples: Annotated[
         int | None, typer.Option(help="Bootstrap resamples.", rich_help_panel=_MEASURE)
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Also write to MLflow: `file` for RUN/mlruns, a folder, a database, a server.",
+            rich_help_panel=_MEASURE,
+        ),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with the same keys; flags win.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read, label and split, say the counts, train nothing.")
@@ -160,12 +193,12 @@ def study(  # noqa: PLR0917  one option a setting; typer passes them by name
         alpha,
         rank,
     )
-    del masked_share, keep_heads, keep_neurons, threads, resamples
+    del gold, gold_labels, mix, masked_share, keep_heads, keep_neurons, threads, resamples
     settings = study_config(context.params, config)
     if dry_run:
         describe(settings)
         return
-    start(settings, output)
+    start(settings, output, track)
 
 
 def study_config(flags: dict[str, Any], file: Path | None) -> StudyConfig:
@@ -176,20 +209,26 @@ def study_config(flags: dict[str, Any], file: Path | None) -> StudyConfig:
     }
     if flags.get("recipe"):
         given["recipes"] = tuple(flags["recipe"])
-    if isinstance(given.get("strategies"), str):
-        given["strategies"] = tuple(name.strip() for name in given["strategies"].split(",") if name.strip())
+    for name in ("strategies", "gold_labels"):
+        if isinstance(given.get(name), str):
+            given[name] = tuple(part.strip() for part in given[name].split(",") if part.strip())
     return make_config(values | given)
 
 
-def start(settings: StudyConfig, output: Path) -> None:
+def start(settings: StudyConfig, output: Path, track: str | None = None) -> None:
     """Run the study with progress, then print its table, where it lies and what to do next."""
     from sympress.extras import require_training
 
     require_training()
     from sympress.report.tables import console_table, verdict
     from sympress.study.run import run_study
+    from sympress.study.track import require_mlflow, track_results
 
+    if track is not None:
+        require_mlflow()  # before anything is trained
     results = run_study(settings, output, command=command_line(), reporter=Reporter())
+    if track is not None:
+        track_results(results, output, track)
     console = Console()
     console.print(console_table(results))
     for sentence in verdict(results):
@@ -203,14 +242,17 @@ def start(settings: StudyConfig, output: Path) -> None:
 def describe(settings: StudyConfig) -> None:
     """Print the counts of reading, labelling and splitting."""
     from sympress.study.prepare import prepare
+    from sympress.study.span_data import prepare_spans
 
+    settings = settings.resolved()
     with Reporter() as reporter:
-        data = prepare(settings.resolved(), reporter)
+        found = (prepare_spans if settings.task == "mentions" else prepare)(settings, reporter)
+    description = found.description
     console = Console()
-    for title, counts in (("read", data.description.reading), ("labelled", data.description.labelling)):
+    for title, counts in (("read", description.reading), ("labelled", description.labelling)):
         for name, count in counts.items():
             console.print(f"{title}: {name}: {count:,}", highlight=False, markup=False)
-    split = data.description.split
+    split = description.split
     console.print(
         f"split by {split.rule}: {split.train:,} training, {split.validation:,} validation, "
         f"{split.test:,} test; {split.exact_duplicates:,} exact, {split.near_duplicates:,} near duplicates",

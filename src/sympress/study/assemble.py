@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +13,16 @@ from sympress.config import StudyConfig
 from sympress.labels.labelset import Task
 from sympress.measure.change import describe_changes, note_groups
 from sympress.measure.quality import score_present, score_topic
-from sympress.measure.significance import compare_present, compare_topic, one_hot, paired_difference
-from sympress.results import Comparison, Cost, EpochQuality, Estimate, Quality, StrategyResult
+from sympress.measure.reliability import score_calibration
+from sympress.measure.significance import compare_present, compare_topic, holm, mcnemar, one_hot
+from sympress.measure.subgroups import score_groups
+from sympress.results import Comparison, Cost, EpochQuality, Quality, StrategyResult
 from sympress.study.folder import RunFolder
 from sympress.study.prepare import StudyData
+from sympress.study.settle import stored_settled
+
+#: Each p-value of a comparison, and where the one corrected for the number of strategies goes.
+_CORRECTED = {"p_value": "p_holm", "p_value_micro": "p_holm_micro", "p_mcnemar": "p_holm_mcnemar"}
 
 #: Probabilities `(notes, K)` and, for `present`, thresholds `(K,)`.
 Scored = tuple[NDArray[np.float64], NDArray[np.float64] | None]
@@ -41,31 +49,28 @@ class TestSet:
 def assemble_row(
     run: RunFolder, test: TestSet, config: StudyConfig, *, name: str, seed: int, cost: Cost, baseline: Cost
 ) -> StrategyResult:
-    """One row: quality with intervals, cost, and the paired difference to the baseline of that seed."""
+    """One row: quality with intervals, cost, and the paired difference to the baseline of that seed.
+
+    Corrected p-values are missing: they need all rows (`correct_p_values`).
+    """
     row = run.read_row(name, seed) or {}
-    probabilities = run.predictions(name, seed, "test")
-    thresholds = None if row.get("thresholds") is None else np.array(row["thresholds"])
+    ours = _scored(run, config, name, seed)
     comparison = changes = None
     if name != "baseline":
-        base = run.read_row("baseline", seed) or {}
-        base_thresholds = None if base.get("thresholds") is None else np.array(base["thresholds"])
-        ours = (probabilities, thresholds)
-        theirs = (run.predictions("baseline", seed, "test"), base_thresholds)
-        difference, p_value = _compare(config, test, ours, theirs)
+        theirs = _scored(run, config, "baseline", seed)
         comparison = Comparison(
-            f1_difference=difference,
-            micro_f1_difference=_micro(config, test, ours, theirs),
-            p_value=p_value,
+            **_compare(config, test, ours, theirs),
             smaller=cost.size_bytes < 0.98 * baseline.size_bytes,
             faster=cost.latency_ratio is not None and cost.latency_ratio < 0.95,
         )
-        answered = (answers(config.task, *ours), answers(config.task, *theirs))
+        answered = (answers(config.note_task, *ours), answers(config.note_task, *theirs))
         changes = describe_changes(*answered, test.targets.astype(bool), test.symptoms, test.groups)
+    before = run.predictions(name, seed, "test") if row.get("calibration") else None
     return StrategyResult(
         name=name,
         seed=seed,
         recipe=row["recipe"],
-        quality=_score(config, test, probabilities, thresholds),
+        quality=score_all(config.note_task, ours, test, before=before, resamples=config.resamples),
         cost=cost,
         versus_baseline=comparison,
         changes=changes,
@@ -75,30 +80,74 @@ def assemble_row(
     )
 
 
-def _score(
-    config: StudyConfig,
+def correct_p_values(rows: Sequence[StrategyResult]) -> list[StrategyResult]:
+    """Return the rows with p-values corrected for the number of strategies compared with the baseline.
+
+    Holm's step-down over all strategies of the table, references included, for each of the three tests.
+    Several seeds of a strategy count once: their largest p-value stands for it, so that a strategy is
+    different only where it is with every seed.
+    """
+    corrected = list(rows)
+    for plain, adjusted in _CORRECTED.items():
+        found: dict[str, list[float | None]] = {}
+        for row in rows:
+            if row.versus_baseline is not None:
+                found.setdefault(row.name, []).append(getattr(row.versus_baseline, plain))
+        largest = [None if None in each else max(p for p in each if p is not None) for each in found.values()]
+        holms = dict(zip(found, holm(largest), strict=True))
+        corrected = [_with_p(row, adjusted, holms.get(row.name)) for row in corrected]
+    return corrected
+
+
+def _with_p(row: StrategyResult, key: str, value: float | None) -> StrategyResult:
+    if row.versus_baseline is None:
+        return row
+    return row.model_copy(update={"versus_baseline": row.versus_baseline.model_copy(update={key: value})})
+
+
+def _scored(run: RunFolder, config: StudyConfig, name: str, seed: int) -> Scored:
+    """Calibrated probabilities of the test notes, and their thresholds."""
+    settled = stored_settled(run.read_row(name, seed) or {})
+    return settled.apply(config.note_task, run.predictions(name, seed, "test")), settled.thresholds
+
+
+def score_all(
+    task: Task,
+    scored: Scored,
     test: TestSet,
-    probabilities: NDArray[np.float64],
-    thresholds: NDArray[np.float64] | None,
+    *,
+    before: NDArray[np.float64] | None = None,
+    resamples: int = 1000,
 ) -> Quality:
-    if config.task == "topic":
-        return score_topic(
-            probabilities,
-            test.targets.argmax(axis=1),
-            test.symptoms,
-            groups=test.patients,
-            resamples=config.resamples,
+    """Everything that is said of a model's answers: metrics, calibration, subgroups; patients are resampled.
+
+    Args:
+        task: `topic` or `present`.
+        scored: probabilities `(notes, K)` and thresholds `(K,)`.
+        test: what is true.
+        before: the probabilities before they were calibrated; None if they never were.
+        resamples: behind each interval.
+    """
+    probabilities, symptoms = scored[0], test.symptoms
+    if task == "topic":
+        classes = test.targets.argmax(axis=1)
+        quality = score_topic(probabilities, classes, symptoms, groups=test.patients, resamples=resamples)
+    else:
+        quality = score_present(
+            probabilities, test.targets, _cuts(scored), symptoms, groups=test.patients, resamples=resamples
         )
-    if thresholds is None:
-        thresholds = np.full(len(test.symptoms), 0.5)
-    return score_present(
-        probabilities,
-        test.targets,
-        thresholds,
-        test.symptoms,
-        groups=test.patients,
-        resamples=config.resamples,
+    calibration = score_calibration(
+        task, probabilities, test.targets, symptoms, before=before, groups=test.patients, resamples=resamples
     )
+    truth = test.targets.astype(bool)
+    groups, gaps = score_groups(
+        answers(task, *scored), truth, test.groups, patients=test.patients, resamples=resamples
+    )
+    return quality.model_copy(update={"calibration": calibration, "groups": groups, "gaps": gaps})
+
+
+def _cuts(scored: Scored) -> NDArray[np.float64]:
+    return np.full(scored[0].shape[1], 0.5) if scored[1] is None else scored[1]
 
 
 def answers(
@@ -111,38 +160,23 @@ def answers(
     return answered
 
 
-def _micro(config: StudyConfig, test: TestSet, ours: Scored, theirs: Scored) -> Estimate | None:
-    if config.task == "topic":
-        return None
-    difference, _ = paired_difference(
-        answers(config.task, *ours),
-        answers(config.task, *theirs),
-        test.targets.astype(bool),
-        average="micro",
-        groups=test.patients,
-        resamples=config.resamples,
-    )
-    return difference
-
-
-def _compare(
-    config: StudyConfig, test: TestSet, ours: Scored, theirs: Scored
-) -> tuple[Estimate, float | None]:
-    if config.task == "topic":
-        return compare_topic(
-            ours[0],
-            theirs[0],
-            test.targets.argmax(axis=1),
-            groups=test.patients,
-            resamples=config.resamples,
-        )
-    even = np.full(len(test.symptoms), 0.5)
-    return compare_present(
-        ours[0],
-        theirs[0],
-        test.targets,
-        thresholds_a=even if ours[1] is None else ours[1],
-        thresholds_b=even if theirs[1] is None else theirs[1],
-        groups=test.patients,
-        resamples=config.resamples,
-    )
+def _compare(config: StudyConfig, test: TestSet, ours: Scored, theirs: Scored) -> dict[str, Any]:
+    """Paired differences to the baseline and their p-values; micro-F1 belongs to `present`."""
+    shared: dict[str, Any] = {"groups": test.patients, "resamples": config.resamples}
+    truth = test.targets.astype(bool)
+    ours_right, theirs_right = (answers(config.note_task, *scored) == truth for scored in (ours, theirs))
+    if config.note_task == "topic":
+        difference, p_value = compare_topic(ours[0], theirs[0], test.targets.argmax(axis=1), **shared)
+        # The K columns of a note are one answer.
+        p_mcnemar = mcnemar(ours_right.all(axis=1), theirs_right.all(axis=1))
+        return {"f1_difference": difference, "p_value": p_value, "p_mcnemar": p_mcnemar}
+    shared |= {"thresholds_a": _cuts(ours), "thresholds_b": _cuts(theirs)}
+    difference, p_value = compare_present(ours[0], theirs[0], test.targets, **shared)
+    micro, p_micro = compare_present(ours[0], theirs[0], test.targets, average="micro", **shared)
+    return {
+        "f1_difference": difference,
+        "micro_f1_difference": micro,
+        "p_value": p_value,
+        "p_value_micro": p_micro,
+        "p_mcnemar": mcnemar(ours_right, theirs_right),
+    }

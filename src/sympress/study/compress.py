@@ -16,6 +16,7 @@ from sympress.compress.budget.search import search
 from sympress.compress.distill.teachers import fingerprint_teacher
 from sympress.compress.recipe.parse import parse_recipe
 from sympress.deploy.artifact import write_provenance
+from sympress.deploy.checksums import write_checksums
 from sympress.errors import InputError
 from sympress.files import full_disk_explained, write_json, write_text
 from sympress.progress import Reporter
@@ -26,6 +27,7 @@ from sympress.study.origin import Origin, Texts, read_texts
 from sympress.study.plan import Order, Plan
 from sympress.study.presser import Presser
 from sympress.study.record import describe_artifact
+from sympress.study.settle import calibrates
 from sympress.study.yardsticks import INT8, PYTORCH, Yardstick, teacher_yardsticks
 from sympress.training.data import encode_texts
 
@@ -61,6 +63,7 @@ def compress(plan: Plan, *, reporter: Reporter | None = None, command: str | Non
         write_text(artifact / "README.md", artifact_card(record, plan.origin.extractor.symptoms))
         if found is not None:
             write_front(found, artifact / "search")
+        write_checksums(artifact)
         if order.output.is_dir():
             order.output.rmdir()  # empty: it was checked
         order.output.parent.mkdir(parents=True, exist_ok=True)
@@ -153,10 +156,11 @@ def _judge_teacher(origin: Origin, texts: Texts, yardsticks: dict[str, Yardstick
     material = texts.material
     return {
         name: judge(
-            material.task,
+            texts.task,
             predict_yardstick(yardsticks[name], texts.validation),
             material.validation_targets,
             origin.extractor.symptoms,
+            calibrate=calibrates(origin.config.protocol),
         )
         for name in (PYTORCH, INT8)
     }

@@ -79,6 +79,10 @@ class RunFolder:
         row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return row
 
+    def answers(self, name: str, seed: int) -> Path:
+        """File of the mentions that a row found in the test notes; offsets and ids, no text."""
+        return self.path / "predictions" / f"{_key(name, seed)}.json"
+
     def write_row(
         self, name: str, seed: int, row: dict[str, Any], predictions: dict[str, NDArray[np.float64]]
     ) -> None:

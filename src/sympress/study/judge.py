@@ -15,7 +15,7 @@ from sympress.deploy.runtime import Runtime
 from sympress.labels.labelset import Task
 from sympress.measure.latency import time_in_turn
 from sympress.measure.quality import point_quality
-from sympress.measure.thresholds import choose_thresholds
+from sympress.study.settle import Settled, settle
 from sympress.study.yardsticks import INT8, PYTORCH, Yardstick, time_yardsticks
 
 PRESSED = "pressed"
@@ -29,18 +29,32 @@ Thresholds = NDArray[np.float64] | None
 
 @dataclass(frozen=True)
 class Judged:
-    """A model's thresholds, chosen on validation notes, and its F1 there: micro for `present`, else macro."""
+    """What is settled for a model on validation notes, and its F1 there: micro for `present`, else macro."""
 
-    thresholds: Thresholds
+    settled: Settled
     f1: float
 
 
 def judge(
-    task: Task, probabilities: Probabilities, targets: NDArray[np.uint8], symptoms: Sequence[str]
+    task: Task,
+    probabilities: Probabilities,
+    targets: NDArray[np.uint8],
+    symptoms: Sequence[str],
+    *,
+    calibrate: bool = True,
 ) -> Judged:
-    """Choose thresholds on validation notes and score there; all `(notes, K)`."""
-    thresholds = choose_thresholds(probabilities, targets) if task == "present" else None
-    return Judged(thresholds, headline_f1(task, probabilities, targets, symptoms, thresholds))
+    """Settle thresholds and calibration on validation notes and score there.
+
+    Args:
+        task: `topic` or `present`.
+        probabilities: `(notes, K)`, uncalibrated.
+        targets: `(notes, K)` 0 or 1.
+        symptoms: the K names.
+        calibrate: whether to calibrate.
+    """
+    settled = settle(task, probabilities, targets, calibrate=calibrate)
+    answered = settled.apply(task, probabilities)
+    return Judged(settled, headline_f1(task, answered, targets, symptoms, settled.thresholds))
 
 
 def headline_f1(

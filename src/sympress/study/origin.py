@@ -17,6 +17,8 @@ from sympress.config import StudyConfig, make_config
 from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.deploy.runtime import prepare_text
 from sympress.errors import InputError
+from sympress.labels.labelset import Task
+from sympress.labels.lexicon import BUILT_IN
 from sympress.progress import Reporter
 from sympress.study.prepare import StudyData, prepare
 from sympress.study.transfer import read_transfer_notes
@@ -54,6 +56,11 @@ class Texts:
     test: list[str]
     data: StudyData
 
+    @property
+    def task(self) -> Task:
+        """Of the labels."""
+        return self.data.labels.task
+
 
 def read_origin(folder: Path, notes: Path | None, changes: Mapping[str, Any]) -> Origin:
     """Read the artifact `folder`; its study's settings with `notes` and `changes` (None: as they were).
@@ -70,7 +77,7 @@ def read_origin(folder: Path, notes: Path | None, changes: Mapping[str, Any]) ->
     given = {name: value for name, value in changes.items() if value is not None}
     values |= given | {"notes": notes, "recipes": (), "strategies": ()}
     config = make_config(values)
-    if config.lexicon != "paper" and not Path(config.lexicon).is_file():
+    if config.lexicon and config.lexicon not in BUILT_IN and not Path(config.lexicon).is_file():
         raise InputError(
             f"{folder}: its study used the lexicon {config.lexicon}, which is not here; run in its folder"
         )
@@ -141,6 +148,7 @@ def read_texts(origin: Origin, reporter: Reporter) -> Texts:
         validation=seen(split.validation),
         validation_targets=targets[split.validation],
         max_tokens=origin.extractor.max_tokens,
+        weights=data.training_weights,
     )
     validation = [texts[row] for row in split.validation]
     return Texts(material, validation, [texts[row] for row in split.test], data)

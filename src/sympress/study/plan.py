@@ -87,7 +87,7 @@ def make_plan(order: Order) -> Plan:
     if order.trials < 1:
         raise InputError(f"--trials {order.trials} must be at least 1")
     origin = read_origin(order.model, order.notes, order.changes)
-    shape = shape_of(origin.model)
+    shape = shape_of(origin.model, origin.extractor.max_tokens)
     if order.recipe is not None:
         check_recipe(order.recipe, origin.model, training=order.trains)
     _check_kernel(order)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,18 +11,24 @@ from numpy.typing import NDArray
 
 from sympress.config import StudyConfig
 from sympress.errors import InputError
-from sympress.labels.coded import label_coded_present, label_coded_topic
+from sympress.labels.annotate import Annotator
+from sympress.labels.coded import check_labelling, label_coded_topic
+from sympress.labels.gold import read_gold, to_annotated
 from sympress.labels.labelset import LabelSet
 from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.mentions import AnnotatedNote
+from sympress.labels.surface import symptom_of_forms
 from sympress.labels.topic import label_topic
 from sympress.notes.duplicates import Duplicates, group_notes
 from sympress.notes.placeholders import mask_placeholders
 from sympress.notes.read import read_notes
-from sympress.notes.schema import NoteSet, ReadingCounts
+from sympress.notes.schema import NOTE_SCHEMA, NoteSet, ReadingCounts
 from sympress.notes.split import Split, check_leaks, split_notes
 from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
 from sympress.results import DataDescription
+from sympress.study.labelled import Sources, label_present
+from sympress.study.negated import negated_label_share
 
 #: How many notes of each symptom a topic study needs at least: two a side of a 80/10/10 split.
 MINIMUM_PER_CLASS = 20
@@ -39,6 +45,7 @@ class StudyData:
         lexicon: the lexicon in use, also the reference row's.
         description: what goes into the results file.
         warnings: what a reader should know.
+        weights: `(notes,)` what a note's loss is multiplied by in training; None where all weigh the same.
     """
 
     frame: pl.DataFrame
@@ -47,6 +54,12 @@ class StudyData:
     lexicon: Lexicon
     description: DataDescription
     warnings: tuple[str, ...]
+    weights: NDArray[np.float32] | None = None
+
+    @property
+    def training_weights(self) -> NDArray[np.float32] | None:
+        """Weights of the training notes, in the order of the split."""
+        return None if self.weights is None else self.weights[self.split.train]
 
     @property
     def texts(self) -> list[str]:
@@ -68,27 +81,26 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
         LeakError: a patient or a duplicate is on both sides (except under the protocol `paper`,
             which reports it).
     """
-    lexicon = load_lexicon(config.lexicon if config.lexicon == "paper" else Path(config.lexicon))
-    notes = _notes(config, reporter)
+    task = config.note_task
+    lexicon = load_lexicon(config.lexicon or "clinical")
+    gold, notes = read_sources(config, lexicon, reporter)
     source = label_source(config, notes)
+    check_labelling(task, source)
     warnings: list[str] = []
-    if config.task == "topic":
+    weights = None
+    if task == "topic":
         labels = _topic_labels(config, notes.frame, lexicon, source)
         chosen = pl.DataFrame({"note_id": labels.note_ids}, schema={"note_id": pl.String})
         frame = chosen.join(notes.frame, on="note_id", how="left", maintain_order="left")
         reporter.say(f"labelled {frame.height:,} notes with one of {', '.join(labels.symptoms)}")
-        split, duplicates = _split(config, frame, reporter)
+        split, duplicates = split_frame(config, frame, reporter)
     else:
-        if source != "coded" or notes.frame["codes"].drop_nulls().is_empty():
-            raise InputError(
-                "--task present needs symptoms coded by people and these notes carry none; "
-                "use --task topic, or VAERS notes"
-            )
         frame = notes.frame
-        split, duplicates = _split(config, frame, reporter)
-        train_rows = np.zeros(frame.height, dtype=bool)
-        train_rows[split.train] = True
-        labels = label_coded_present(frame, top_k=config.top_k, rows=train_rows)
+        if source == "gold":  # a note that nobody annotated has no labels
+            frame = frame.filter(pl.col("note_id").is_in([note.note_id for note in gold or []]))
+        split, duplicates = split_frame(config, frame, reporter)
+        labelled = label_present(source, Sources(frame, lexicon, gold, split), config)
+        labels, split, weights = labelled.labels, labelled.split, labelled.weights
     _check_classes(labels, split)
     check_leaks(split, frame, duplicates, strict=config.protocol != "paper")
     if split.counts.patients_on_both_sides or split.counts.duplicates_on_both_sides:
@@ -96,7 +108,60 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
             f"{split.counts.patients_on_both_sides} test notes have a note of the same patient, and "
             f"{split.counts.duplicates_on_both_sides} a copy, in training (the published split allows it)"
         )
-    return StudyData(frame, labels, split, lexicon, _describe(notes, labels, split), tuple(warnings))
+    labelling = dict(labels.counts)
+    if task == "topic" and labels.provenance == "silver":
+        names = {symptom.id or symptom.name: symptom.name for symptom in lexicon.symptoms}
+        window = config.text_window or None
+        labelling |= negated_label_share(
+            frame, labels, Annotator(lexicon).mentions, text_window=window, names=names
+        )
+    description = describe_notes(
+        notes,
+        symptoms=list(labels.symptoms),
+        labels=f"{labels.provenance}: {labels.rule}",
+        labelling=labelling,
+        split=split,
+    )
+    return StudyData(frame, labels, split, lexicon, description, tuple(warnings), weights)
+
+
+def read_sources(
+    config: StudyConfig, lexicon: Lexicon, reporter: Reporter
+) -> tuple[list[AnnotatedNote] | None, NoteSet]:
+    """The notes that people annotated, where `gold` is given, and the notes of the study.
+
+    Without `notes` the annotated notes are the notes of the study.
+
+    Raises:
+        InputError: either cannot be read.
+    """
+    if config.gold is None:
+        return None, _notes(config, reporter)
+    read = read_gold(config.gold)
+    labels = config.gold_labels or tuple(
+        sorted(
+            {
+                span.label
+                for document in read.documents
+                for span in document.spans
+                if names_symptom(span.label)
+            }
+        )
+    )
+    if not labels:
+        raise InputError(f"{config.gold}: no label is called a symptom; say which are with --gold-labels")
+    gold, counts = to_annotated(read.documents, labels=labels, symptom_of=symptom_of_forms(lexicon))
+    mentions = counts["mentions"]
+    reporter.say(f"read {len(gold):,} annotated notes with {mentions:,} mentions ({', '.join(labels)})")
+    if config.notes is not None:
+        return gold, _notes(config, reporter)
+    return gold, annotated_notes(config.gold.name, gold)
+
+
+def names_symptom(label: str) -> bool:
+    """Whether a label of a gold standard says that its spans are symptoms."""
+    folded = label.lower()
+    return any(word in folded for word in ("symptom", "sign", "condition", "finding"))
 
 
 def _notes(config: StudyConfig, reporter: Reporter) -> NoteSet:
@@ -119,15 +184,35 @@ def _notes(config: StudyConfig, reporter: Reporter) -> NoteSet:
     return notes
 
 
-def label_source(config: StudyConfig, notes: NoteSet) -> str:
-    """`coded` or `lexicon`: what was asked for, or coded where the notes carry codes made by people.
+def label_source(config: StudyConfig, notes: NoteSet | None) -> str:
+    """What was asked for, or the best there is: people's codes, people's spans, rules.
 
     Synthetic notes know their symptoms by construction, but their default is the rule under study.
     """
     if config.labels != "auto":
         return config.labels
-    coded = config.notes is not None and notes.frame["codes"].drop_nulls().len() > 0
-    return "coded" if coded or config.task == "present" else "lexicon"
+    if config.task == "mentions":
+        return "silver" if config.gold is None else "gold"
+    if notes is not None and config.notes is not None and notes.frame["codes"].drop_nulls().len() > 0:
+        return "coded"
+    if config.task == "topic":
+        return "lexicon"
+    return "silver" if config.gold is None else "gold"
+
+
+def annotated_notes(name: str, gold: list[AnnotatedNote]) -> NoteSet:
+    """Annotated notes in the shape of notes that were read; each is a patient of its own."""
+    columns = {"note_id": [note.note_id for note in gold], "text": [note.text for note in gold]}
+    frame = pl.DataFrame(columns, schema={key: NOTE_SCHEMA[key] for key in columns})
+    frame = frame.select(
+        pl.col(key) if key in columns else pl.lit(None, dtype=kind).alias(key)
+        for key, kind in NOTE_SCHEMA.items()
+    )
+    digest = hashlib.sha256()
+    for note in gold:
+        digest.update(repr((note.note_id, note.text, note.mentions)).encode("utf-8", "surrogatepass"))
+    reading = ReadingCounts(rows=len(gold), kept=len(gold))
+    return NoteSet(name, frame, reading, digest.hexdigest())
 
 
 def _topic_labels(config: StudyConfig, frame: pl.DataFrame, lexicon: Lexicon, source: str) -> LabelSet:
@@ -147,7 +232,12 @@ def _topic_labels(config: StudyConfig, frame: pl.DataFrame, lexicon: Lexicon, so
     )
 
 
-def _split(config: StudyConfig, frame: pl.DataFrame, reporter: Reporter) -> tuple[Split, Duplicates]:
+def split_frame(config: StudyConfig, frame: pl.DataFrame, reporter: Reporter) -> tuple[Split, Duplicates]:
+    """Find copies and split as the study says.
+
+    Raises:
+        InputError: the rule does not fit the notes, or a side is empty.
+    """
     duplicates = group_notes(frame)
     split = split_notes(
         frame,
@@ -173,7 +263,10 @@ def _check_classes(labels: LabelSet, split: Split) -> None:
         )
 
 
-def _describe(notes: NoteSet, labels: LabelSet, split: Split) -> DataDescription:
+def describe_notes(
+    notes: NoteSet, *, symptoms: list[str], labels: str, labelling: dict[str, int], split: Split
+) -> DataDescription:
+    """What the results file says of the data, counted at every step."""
     counts = notes.counts
     reading = {"rows": counts.rows, "kept": counts.kept, "outside the sample": counts.sampled_out}
     return DataDescription(
@@ -183,9 +276,9 @@ def _describe(notes: NoteSet, labels: LabelSet, split: Split) -> DataDescription
         train=len(split.train),
         validation=len(split.validation),
         test=len(split.test),
-        symptoms=list(labels.symptoms),
-        labels=f"{labels.provenance}: {labels.rule}",
+        symptoms=symptoms,
+        labels=labels,
         reading=reading | counts.dropped,
-        labelling=labels.counts,
+        labelling=labelling,
         split=split.counts,
     )

@@ -12,13 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
-from sympress.compress.quantize.choose import Choice, available_kernels, build_candidates, choose_kernel
-from sympress.compress.quantize.dynamic import cpu_has_vnni, quantize_onnx
+from sympress.compress.quantize.choose import (
+    Choice,
+    available_kernels,
+    build_candidates,
+    choose_kernel,
+    saturation_warning,
+)
+from sympress.compress.quantize.dynamic import quantize_onnx
+from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.quantize.sensitivity import choose_float, layer_sensitivity
 from sympress.compress.quantize.static import quantize_calibrated
 from sympress.compress.quantize.weightonly import quantize_weights_only
 from sympress.compress.recipe.engine import run_recipe
-from sympress.compress.recipe.material import FurtherTeacher, Material, Piece, Workshop
+from sympress.compress.recipe.material import FurtherTeacher, Material, Piece, Workshop, encode_notes
 from sympress.compress.recipe.named import read_recipe
 from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Quantize, Step
@@ -30,7 +37,6 @@ from sympress.deploy.runtime import SLOWER_FUSED
 from sympress.errors import InputError
 from sympress.measure.latency import time_in_turn
 from sympress.study.yardsticks import INT8, PYTORCH
-from sympress.training.data import encode_texts
 from sympress.training.model import load_model, save_model
 from sympress.training.train import Scorer, TrainSettings
 
@@ -46,7 +52,7 @@ _KERNEL_OF = {
     "int4": ("weights-4bit", "weights-4bit"),
 }
 #: Names of rows and timings that no recipe may have.
-RESERVED = (*STRATEGIES, "rule", "tfidf", PYTORCH, INT8)
+RESERVED = (*STRATEGIES, "rule", "rule-assertion", "tfidf", PYTORCH, INT8)
 #: `NAME = recipe`; what stands before the first `=` is a name unless a bracket opens or a step ends in it.
 _NAMED = re.compile(r"([^=(>]*)=(.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -129,7 +135,7 @@ def press(
         recipe: what to do.
         material: notes, none of them a test note.
         settings: of every training that a step does not set itself.
-        extractor: the teacher's; the pressed one differs in its padding id alone.
+        extractor: the teacher's; the pressed one has a padding id of its own, and nothing settled yet.
         work: for finished steps; `work.parent / "logits"` holds the teacher's answers, for all recipes.
         draft: folder to fill.
         score: judges validation logits after an epoch.
@@ -157,12 +163,13 @@ def press(
     piece = run_recipe(recipe, load_model(teacher_folder), tokenizer, shop, announce=announce)
     save_model(piece.model, draft)
     piece.tokenizer.save_pretrained(draft)
-    write_extractor(draft, extractor.model_copy(update={"pad_id": piece.pad_id}))
-    notes = list(encode_texts(piece.tokenizer, material.validation[:JUDGED_NOTES], material.max_tokens).ids)
+    unsettled = {"pad_id": piece.pad_id, "thresholds": None, "calibration": None}  # the teacher's do not fit
+    write_extractor(draft, extractor.model_copy(update=unsettled))
+    notes = list(encode_notes(piece.tokenizer, material.validation[:JUDGED_NOTES], material).ids)
     worst = export_checked(piece.model, draft / "model.onnx", notes[:PARITY_NOTES])
     choice = None
     if piece.quantize is not None:
-        calibration = encode_texts(piece.tokenizer, material.training[:JUDGED_NOTES], material.max_tokens)
+        calibration = encode_notes(piece.tokenizer, material.training[:JUDGED_NOTES], material)
         choice = quantize_file(
             draft / "model.onnx",
             piece.quantize,
@@ -173,6 +180,9 @@ def press(
             threads=threads,
         )
         worst = parity(piece.model, draft / "model.onnx", notes[:PARITY_NOTES])
+        warning = saturation_warning(choice.name)
+        if warning is not None:
+            piece.remarks.append(warning)
     return Pressed(piece, choice, worst)
 
 
@@ -203,7 +213,7 @@ def quantize_file(
     Raises:
         InputError: the runtime lacks the kernel, or there are fewer layers than are to stay in float.
     """
-    reduce_range = not cpu_has_vnni()
+    reduce_range = not full_range_is_exact()
     names = _candidates(step, kernel, reduce_range=reduce_range)
     folder = work / "kernels"
     if step.float_layers:

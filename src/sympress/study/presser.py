@@ -24,6 +24,7 @@ from sympress.progress import Reporter
 from sympress.study.judge import PRESSED, Judged, headline_f1, judge, time_against
 from sympress.study.origin import Origin, Texts
 from sympress.study.press import Pressed, describe_choice, press, train_settings
+from sympress.study.settle import calibrates
 from sympress.study.yardsticks import PYTORCH, Yardstick
 
 #: A short training sees this share of the training notes, but no fewer than `SHORT_LEAST`.
@@ -129,12 +130,14 @@ class Presser:
         return measured
 
     def judge(self, artifact: Path) -> Judged:
-        """Thresholds and F1 of `artifact` on validation notes."""
-        runtime = Runtime.load(artifact, threads=self.config.threads)
-        material = self.texts.material
-        probabilities = runtime.predict(self.texts.validation)
+        """Thresholds, calibration and F1 of `artifact` on validation notes."""
+        runtime, task = Runtime.load(artifact, threads=self.config.threads), self.texts.task
         return judge(
-            material.task, probabilities, material.validation_targets, self.origin.extractor.symptoms
+            task,
+            to_probabilities(task, runtime.predict_logits(self.texts.validation)),
+            self.texts.material.validation_targets,
+            self.origin.extractor.symptoms,
+            calibrate=calibrates(self.config.protocol),
         )
 
     def _short_material(self) -> Material:
@@ -152,7 +155,7 @@ class Presser:
 
     def _score(self, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
         """Validation F1 after an epoch, at thresholds of 0.5."""
-        task, targets = self.texts.material.task, self.texts.material.validation_targets
+        task, targets = self.texts.task, self.texts.material.validation_targets
         symptoms = self.origin.extractor.symptoms
         f1 = headline_f1(task, to_probabilities(task, logits), targets, symptoms, thresholds=None)
         return f1, {}

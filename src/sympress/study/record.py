@@ -5,29 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sympress.compress.budget.found import SearchResult
 from sympress.compress.recipe.parse import Recipe
-from sympress.deploy.artifact import read_extractor, write_extractor
-from sympress.deploy.runtime import Runtime
+from sympress.deploy.runtime import Runtime, to_probabilities
+from sympress.labels.labelset import Task
 from sympress.measure.change import describe_changes
 from sympress.measure.significance import paired_difference
 from sympress.provenance import provenance
-from sympress.study.assemble import TestSet, answers
+from sympress.study.assemble import Scored, TestSet, answers
 from sympress.study.judge import PRESSED, Judged, headline_f1, predict_yardstick, time_against
 from sympress.study.presser import Presser, read_made
+from sympress.study.settle import write_settled
 from sympress.study.yardsticks import INT8, PYTORCH
 
 
 def describe_artifact(
     presser: Presser, artifact: Path, recipe: Recipe, found: SearchResult | None, *, test: bool
 ) -> dict[str, Any]:
-    """Set the thresholds of `artifact`, measure it, and return its provenance.
+    """Settle thresholds and calibration of `artifact`, measure it, and return its provenance.
 
     Test notes are read here alone, after everything is chosen, and only if `test`.
     """
     judged = presser.judge(artifact)
-    thresholds = None if judged.thresholds is None else [float(value) for value in judged.thresholds]
-    write_extractor(artifact, read_extractor(artifact).model_copy(update={"thresholds": thresholds}))
+    write_settled(artifact, judged.settled)
     data = presser.texts.data.description
     made = provenance(presser.config, "compress", str(recipe), presser.seed, data.fingerprint)
     return made | {
@@ -74,13 +77,12 @@ def _describe_test(presser: Presser, artifact: Path, judged: Judged) -> dict[str
 
     F1 is the micro average of the task `present`, the macro average of `topic`; patients are resampled.
     """
-    texts, task = presser.texts, presser.texts.material.task
+    texts, task = presser.texts, presser.texts.task
     test = TestSet.of(texts.data)
     runtime = Runtime.load(artifact, threads=presser.config.threads)
-    ours = (runtime.predict(texts.test), judged.thresholds)
-    theirs = (
-        predict_yardstick(presser.yardsticks[PYTORCH], texts.test),
-        presser.teacher[PYTORCH].thresholds,
+    ours = _settled(task, to_probabilities(task, runtime.predict_logits(texts.test)), judged)
+    theirs = _settled(
+        task, predict_yardstick(presser.yardsticks[PYTORCH], texts.test), presser.teacher[PYTORCH]
     )
     answered = (answers(task, *ours), answers(task, *theirs))
     truth = test.targets.astype(bool)
@@ -99,3 +101,8 @@ def _describe_test(presser: Presser, artifact: Path, judged: Judged) -> dict[str
         "p_value": p_value,
         "changes": changes.model_dump(mode="json"),
     }
+
+
+def _settled(task: Task, probabilities: NDArray[np.float64], judged: Judged) -> Scored:
+    """Calibrated probabilities and their thresholds."""
+    return judged.settled.apply(task, probabilities), judged.settled.thresholds

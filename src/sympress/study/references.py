@@ -13,18 +13,33 @@ from numpy.typing import NDArray
 
 from sympress.config import StudyConfig
 from sympress.deploy.runtime import prepare_text
+from sympress.labels.labelset import Task
+from sympress.labels.lexicon import load_lexicon
+from sympress.measure.asserted import AssertedRule
 from sympress.measure.quality import point_quality
 from sympress.measure.reference import ReferenceModel, TfidfClassifier, fit_tfidf
 from sympress.measure.rule import RuleClassifier
-from sympress.measure.thresholds import choose_thresholds
 from sympress.study.prepare import StudyData
 from sympress.study.rows import Bench
+from sympress.study.settle import Settled, calibrates, settle
 
-REFERENCES = ("rule", "tfidf")
+#: The lexicon whose forms the row `rule-assertion` looks up.
+ASSERTED_LEXICON = "clinical"
+_RECIPES = {
+    "rule": "lexicon rule",
+    "rule-assertion": f"lexicon {ASSERTED_LEXICON!r} with assertion",
+    "tfidf": "TF-IDF 1-2 grams > logistic regression",
+}
 LOADERS: dict[str, Callable[[Path], ReferenceModel]] = {
     "rule": RuleClassifier.load,
+    "rule-assertion": AssertedRule.load,
     "tfidf": TfidfClassifier.load,
 }
+
+
+def references(task: Task) -> tuple[str, ...]:
+    """The reference rows of a study; only `present` asks what a note affirms."""
+    return ("rule", "rule-assertion", "tfidf") if task == "present" else ("rule", "tfidf")
 
 
 def run_reference(bench: Bench, name: str, seed: int) -> ReferenceModel:
@@ -47,15 +62,15 @@ def run_reference(bench: Bench, name: str, seed: int) -> ReferenceModel:
         for part, rows in (("validation", data.split.validation), ("test", data.split.test))
     }
     validation = data.labels.targets[data.split.validation]
-    quality = point_quality(config.task, predictions["validation"], validation, data.labels.symptoms)
+    quality = point_quality(config.note_task, predictions["validation"], validation, data.labels.symptoms)
     row: dict[str, Any] = {
-        "recipe": {"rule": "lexicon rule", "tfidf": "TF-IDF 1-2 grams > logistic regression"}[name],
+        "recipe": _RECIPES[name],
         "epochs": [{"epoch": 1, "quality": quality.model_dump(mode="json")}] if name == "tfidf" else [],
         "train_seconds": seconds,
         "remarks": [],
         "parity_max_difference": None,
         "macs_per_note": model.macs_per_note,
-        "thresholds": _thresholds(config, name, predictions["validation"], validation),
+        **_settle(config, name, predictions["validation"], validation).as_json(),
     }
     run.write_row(name, seed, row, predictions)
     return model
@@ -66,24 +81,29 @@ def _build(
 ) -> ReferenceModel:
     if name == "rule":
         return RuleClassifier.of(
-            config.task, data.labels.symptoms, data.lexicon, rule=config.rule or "first", text_window=None
+            config.note_task,
+            data.labels.symptoms,
+            data.lexicon,
+            rule=config.rule or "first",
+            text_window=None,
         )
+    if name == "rule-assertion":
+        return AssertedRule.of(data.labels.symptoms, load_lexicon(ASSERTED_LEXICON))
     train, validation = data.split.train, data.split.validation
     return fit_tfidf(
         [texts[row] for row in train],
         data.labels.targets[train],
-        config.task,
+        config.note_task,
         data.labels.symptoms,
         seed=seed,
         validation=([texts[row] for row in validation], data.labels.targets[validation]),
     )
 
 
-def _thresholds(
+def _settle(
     config: StudyConfig, name: str, validation: NDArray[np.float64], targets: NDArray[np.uint8]
-) -> list[float] | None:
-    if config.task != "present":
-        return None
-    if name == "rule":
-        return [0.5] * targets.shape[1]
-    return [float(value) for value in choose_thresholds(validation, targets)]
+) -> Settled:
+    """Thresholds and calibration of TF-IDF as of every model; rules answer 0 and 1, and stay as they are."""
+    if name == "tfidf":
+        return settle(config.note_task, validation, targets, calibrate=calibrates(config.protocol))
+    return Settled(np.full(targets.shape[1], 0.5) if config.note_task == "present" else None, None)

@@ -15,23 +15,26 @@ from numpy.typing import NDArray
 
 from sympress.compress.distill.loss import distillation_objective
 from sympress.compress.prune.masks import keep_masked
-from sympress.compress.quantize.dynamic import cpu_has_vnni, quantize_onnx
+from sympress.compress.quantize.dynamic import quantize_onnx
+from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.quantize.simulate import settle_weights_
 from sympress.compress.recipe.material import Material
 from sympress.compress.recipe.parse import Recipe
 from sympress.compress.strategies import STRATEGIES, Prepared, Strategy, recipe_of
 from sympress.config import StudyConfig
-from sympress.deploy.artifact import Extractor, read_extractor, write_extractor, write_provenance
+from sympress.deploy.artifact import Extractor, write_extractor, write_provenance
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import export_checked, parity
 from sympress.deploy.runtime import Runtime, prepare_text, to_probabilities
 from sympress.errors import InputError
+from sympress.labels.surface import codes_of
 from sympress.measure.macs import count_macs
 from sympress.measure.quality import point_quality
-from sympress.measure.thresholds import choose_thresholds
 from sympress.provenance import provenance
 from sympress.study.folder import RunFolder
 from sympress.study.prepare import StudyData
 from sympress.study.press import describe_choice, press, train_settings
+from sympress.study.settle import calibrates, settle, write_settled
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.encoder import Encoder, token_limit
 from sympress.training.loss import LABEL_LOSSES, Objective
@@ -72,8 +75,9 @@ def make_bench(
 ) -> Bench:
     """Tokenize the training and validation notes once, as the artifact will tokenize them."""
     extractor = Extractor(
-        task=config.task,
+        task=config.note_task,
         symptoms=list(data.labels.symptoms),
+        codes=codes_of(data.labels.symptoms, data.lexicon),
         max_tokens=token_limit(encoder, config.max_tokens or 256),
         text_window=config.text_window or None,
         lower=bool(config.lower),
@@ -92,7 +96,7 @@ def make_bench(
         data,
         encoder,
         extractor,
-        NoteDataset(parts["train"], targets[data.split.train]),
+        NoteDataset(parts["train"], targets[data.split.train], weights=data.training_weights),
         NoteDataset(parts["validation"], targets[data.split.validation]),
         macs_tokens=int(np.median(parts["test"].lengths)),
         run=run,
@@ -150,13 +154,14 @@ def run_pressed(bench: Bench, name: str, recipe: Recipe, seed: int, step: Step) 
         bench.run.artifact("baseline", seed),
         recipe,
         Material(
-            task=bench.config.task,
+            task=bench.config.note_task,
             training=[texts[row] for row in data.split.train],
             targets=data.labels.targets[data.split.train],
             transfer=bench.transfer,
             validation=[texts[row] for row in data.split.validation],
             validation_targets=data.labels.targets[data.split.validation],
             max_tokens=bench.extractor.max_tokens,
+            weights=data.training_weights,
         ),
         train_settings(bench.config, seed),
         bench.extractor,
@@ -187,16 +192,19 @@ def _fresh_draft(bench: Bench, name: str, seed: int) -> Path:
 def _finish(
     bench: Bench, name: str, seed: int, draft: Path, row: dict[str, Any], *, kernel: object = None
 ) -> None:
-    """Predict with the artifact in `draft`, set its thresholds, and store it and its row."""
-    extractor = read_extractor(draft)
+    """Predict with the artifact in `draft`, settle thresholds and calibration, store it and its row.
+
+    Predictions are stored uncalibrated; the row and the artifact say how to calibrate them.
+    """
     predictions = _predict(bench, draft)
-    row["thresholds"] = None
-    if bench.config.task == "present":
-        targets = bench.validation.targets.numpy().astype(np.uint8)
-        row["thresholds"] = [float(v) for v in choose_thresholds(predictions["validation"], targets)]
-    write_extractor(draft, extractor.model_copy(update={"thresholds": row["thresholds"]}))
+    targets = bench.validation.targets.numpy().astype(np.uint8)
+    calibrate = calibrates(bench.config.protocol)
+    settled = settle(bench.config.note_task, predictions["validation"], targets, calibrate=calibrate)
+    row |= settled.as_json()
+    write_settled(draft, settled)
     made = provenance(bench.config, name, row["recipe"], seed, bench.data.description.fingerprint)
     write_provenance(draft, made | ({"kernel": kernel} if kernel else {}))
+    write_checksums(draft)
     final = bench.run.artifact(name, seed)
     shutil.rmtree(final, ignore_errors=True)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +226,7 @@ def prepare_model(bench: Bench, strategy: Strategy, seed: int) -> Prepared:
         collate([bench.training[row] for row in rows[start : start + 16]])
         for start in range(0, len(rows), 16)
     ]
-    return strategy.prepare(model, bench.config, bench.config.task, batches)
+    return strategy.prepare(model, bench.config, bench.config.note_task, batches)
 
 
 def train_prepared(
@@ -233,12 +241,14 @@ def train_prepared(
 ) -> EpochLog:
     """Train what `prepare_model` made, in `bench.run.work(name, seed)`; `score` replaces `score_epoch`."""
     config = bench.config
-    objective: Objective = LABEL_LOSSES[config.task]
+    objective: Objective = LABEL_LOSSES[config.note_task]
     training = bench.training
     started = time.perf_counter()
     if strategy.teacher is not None:
         training = training.with_teacher(_teacher_logits(bench, strategy, seed))
-        objective = distillation_objective(config.task, temperature=config.temperature, alpha=config.alpha)
+        objective = distillation_objective(
+            config.note_task, temperature=config.temperature, alpha=config.alpha
+        )
     teacher_seconds = time.perf_counter() - started
     settings = train_settings(config, seed, strategy.rate)
     log = train(
@@ -271,8 +281,8 @@ def _teacher_logits(bench: Bench, strategy: Strategy, seed: int) -> NDArray[np.f
 def score_epoch(bench: Bench, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
     """F1 of validation logits (micro-F1 where the task is `present`), and all quality numbers."""
     targets = bench.validation.targets.numpy().astype(np.uint8)
-    probabilities = to_probabilities(bench.config.task, logits)
-    quality = point_quality(bench.config.task, probabilities, targets, bench.extractor.symptoms)
+    probabilities = to_probabilities(bench.config.note_task, logits)
+    quality = point_quality(bench.config.note_task, probabilities, targets, bench.extractor.symptoms)
     best = quality.micro_f1 or quality.f1
     return best.value or 0.0, {"quality": quality.model_dump(mode="json")}
 
@@ -296,14 +306,14 @@ def _deploy(
         worst = parity(model, path, sample)
     if strategy.int8:
         quantized = folder / "int8.onnx"
-        quantize_onnx(path, quantized, reduce_range=not cpu_has_vnni())
+        quantize_onnx(path, quantized, reduce_range=not full_range_is_exact())
         quantized.replace(path)
         worst = parity(model, path, sample)
     return worst
 
 
 def _predict(bench: Bench, folder: Path) -> dict[str, NDArray[np.float64]]:
-    """Probabilities of the deployed file on validation and test notes, one note at a time."""
+    """Uncalibrated probabilities of the deployed file on validation and test notes, one note at a time."""
     runtime = Runtime.load(folder, threads=torch.get_num_threads())
     texts = bench.data.texts
     split = bench.data.split

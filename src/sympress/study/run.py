@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from sympress.compress.arch import layers_of
 from sympress.compress.strategies import choose_strategies
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import write_provenance
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.runtime import prepare_text
 from sympress.extras import require_training
 from sympress.files import full_disk_explained, write_json, write_text
@@ -18,13 +20,16 @@ from sympress.report.card import model_card
 from sympress.report.csvs import write_csvs
 from sympress.report.html import write_report
 from sympress.results import Results, StrategyResult, YardstickCost
-from sympress.study.assemble import TestSet, assemble_row
+from sympress.study.assemble import TestSet, assemble_row, correct_p_values
 from sympress.study.costs import Candidate, measure_costs
 from sympress.study.folder import RunFolder
+from sympress.study.mentions import SpanBench, span_recipes
 from sympress.study.prepare import prepare
 from sympress.study.press import named
-from sympress.study.references import REFERENCES, run_reference
+from sympress.study.references import LOADERS, references, run_reference
 from sympress.study.rows import Bench, make_bench, run_pressed, run_strategy
+from sympress.study.span_data import prepare_spans
+from sympress.study.span_results import run_span_rows
 from sympress.study.transfer import read_transfer_notes
 from sympress.study.yardsticks import teacher_yardsticks
 from sympress.training.encoder import load_encoder
@@ -57,6 +62,8 @@ def run_study(
     run = RunFolder(Path(output))
     reporter = reporter or Reporter(quiet=True)
     run.check(config)
+    if config.task == "mentions":
+        return _run_mentions(config, run, reporter, command)
     with reporter, full_disk_explained(run.path):
         bench, warnings = _set_up(config, run, reporter)
         for seed in range(config.seeds):
@@ -77,10 +84,40 @@ def run_study(
             config=_public_config(config, command),
             warnings=warnings,
         )
-        write_json(run.path / "results.json", results.model_dump(mode="json"))
-        write_csvs(results, run.path)
-        write_report(results, run.path)
-        _describe_artifacts(results, run)
+        _write(results, run)
+    return results
+
+
+def _write(results: Results, run: RunFolder) -> None:
+    """The results file, what is made from it, and what each artifact says of itself."""
+    write_json(run.path / "results.json", results.model_dump(mode="json"))
+    write_csvs(results, run.path)
+    write_report(results, run.path)
+    _describe_artifacts(results, run)
+
+
+def _run_mentions(config: StudyConfig, run: RunFolder, reporter: Reporter, command: str | None) -> Results:
+    """The same for spans: taggers and the recipes that press them, beside the rules."""
+    encoder = load_encoder(config.encoder or "bundled", case=config.case)
+    recipes = span_recipes(config, len(layers_of(encoder.model)))
+    run.check(config)
+    with reporter, full_disk_explained(run.path):
+        data = prepare_spans(config, reporter)
+        run.claim(config)
+        for warning in encoder.warnings:
+            reporter.say(f"note: {warning}")
+        rows, yardsticks = run_span_rows(SpanBench(config, data, encoder, run, reporter), recipes)
+        results = Results(
+            protocol=config.protocol,
+            task=config.task,
+            data=data.description,
+            strategies=rows,
+            environment=environment(),
+            yardsticks=yardsticks,
+            config=_public_config(config, command),
+            warnings=list(encoder.warnings),
+        )
+        _write(results, run)
     return results
 
 
@@ -113,9 +150,9 @@ def _measure(
             bench.run, test, bench.config, name=name, seed=seed, cost=costs[name], baseline=costs["baseline"]
         )
         for seed in range(bench.config.seeds)
-        for name in (*strategies, *REFERENCES)
+        for name in (*strategies, *references(bench.config.note_task))
     ]
-    return rows, measured
+    return correct_p_values(rows), measured
 
 
 def _announce(reporter: Reporter, run: RunFolder, name: str, seed: int) -> None:
@@ -140,7 +177,7 @@ def _candidates(bench: Bench, strategies: Sequence[str]) -> dict[str, Candidate]
         candidates[name] = Candidate(
             run.artifact(name, TIMED_SEED), None, row["train_seconds"], row["macs_per_note"]
         )
-    for name in REFERENCES:
+    for name in references(bench.config.note_task):
         for seed in range(bench.config.seeds):
             model = run_reference(bench, name, seed)
             if seed == TIMED_SEED:
@@ -155,12 +192,13 @@ def _describe_artifacts(results: Results, run: RunFolder) -> None:
     """Put the measured numbers and a card beside each artifact's weights."""
     for row in results.strategies:
         folder = run.artifact(row.name, row.seed)
-        if row.name in REFERENCES:
-            continue
+        if row.name in LOADERS:
+            continue  # a reference is no artifact
         stored = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         measured = row.model_dump(mode="json", include={"quality", "cost", "versus_baseline"})
         write_provenance(folder, stored | measured)
         write_text(folder / "README.md", model_card(results, row))
+        write_checksums(folder)
 
 
 def _public_config(config: StudyConfig, command: str | None) -> dict[str, object]:

@@ -23,10 +23,12 @@ from transformers import BertConfig, BertModel
 from sympress.compress.arch import family_of, head_width, layers_of
 from sympress.compress.distill.narrow import narrow_student
 from sympress.compress.distill.student import student_of
-from sympress.compress.quantize.dynamic import cpu_has_vnni, quantize_onnx
+from sympress.compress.quantize.dynamic import quantize_onnx
+from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.recipe.named import read_recipe
 from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Distill, Vocab
+from sympress.compress.vocab.positions import cut_positions_
 from sympress.deploy.export import export_onnx
 from sympress.deploy.runtime import SLOWER_FUSED
 from sympress.errors import InputError
@@ -90,6 +92,8 @@ def _shrink_vocabulary_(model: SymptomModel, step: Vocab) -> None:
     smaller = nn.Embedding.from_pretrained(table.weight.detach()[:kept].clone(), freeze=False)
     model.encoder.set_input_embeddings(smaller)
     model.encoder.config.vocab_size = kept
+    if step.positions == "read":
+        cut_positions_(model, LENGTHS[-1])
 
 
 def measure_shape(recipe_name: str, *, rounds: int = 5, threads: int = 1) -> dict[str, Any]:
@@ -109,7 +113,7 @@ def measure_shape(recipe_name: str, *, rounds: int = 5, threads: int = 1) -> dic
         pressed = press_shape(teacher, recipe)
         pieces = int(pressed.encoder.config.vocab_size)
         export_onnx(pressed, folder / "pressed.onnx")
-        quantize_onnx(folder / "pressed.onnx", folder / "small.onnx", reduce_range=not cpu_has_vnni())
+        quantize_onnx(folder / "pressed.onnx", folder / "small.onnx", reduce_range=not full_range_is_exact())
         rng = np.random.default_rng(0)
         notes = [rng.integers(0, pieces, size=(1, length)) for length in LENGTHS]
         runs = {

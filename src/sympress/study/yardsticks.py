@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from sympress.compress.quantize.dynamic import quietly
+from sympress.deploy.pieces import window_spans
 from sympress.deploy.runtime import Runtime, to_probabilities
 from sympress.files import atomic_path
 from sympress.training.model import load_model
@@ -52,11 +54,32 @@ def _pytorch(teacher: Path, threads: int) -> Yardstick:
     torch.set_num_threads(threads)
 
     @torch.inference_mode()
-    def answer(text: str) -> object:
-        ids = torch.from_numpy(runtime.encode([text])[0][None])
-        return to_probabilities(runtime.extractor.task, model(ids, torch.ones_like(ids)).numpy())
+    def run(ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        row = torch.from_numpy(ids[None])
+        logits: NDArray[np.float32] = model(row, torch.ones_like(row)).numpy()
+        return logits
 
-    return Yardstick((teacher / "model.safetensors").stat().st_size, answer)
+    return Yardstick((teacher / "model.safetensors").stat().st_size, _over_windows(runtime, run))
+
+
+def _over_windows(
+    runtime: Runtime, run: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+) -> Callable[[str], object]:
+    """Text of a note -> probabilities `(1, K)`, its largest logits over the windows; logits of `mentions`.
+
+    Reads as many windows as the artifact does.
+    """
+    task = runtime.extractor.task
+
+    def answer(text: str) -> object:
+        if not runtime.reads_all:
+            return to_probabilities(task, run(runtime.encode([text])[0]))
+        pieces = runtime.pieces(text, offsets=False)
+        spans = window_spans(len(pieces.ids), runtime.room, runtime.stride)
+        rows = [run(runtime.specials.surround(pieces.ids[start:end])) for start, end in spans]
+        return rows if task == "mentions" else to_probabilities(task, np.max(np.stack(rows), axis=0))
+
+    return answer
 
 
 def quantize_plainly(source: Path, target: Path) -> None:
@@ -82,12 +105,14 @@ def _int8(teacher: Path, path: Path, threads: int) -> Yardstick:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     runtime = Runtime.load(teacher, threads=threads)
 
-    def answer(text: str) -> object:
-        ids = runtime.encode([text])[0][None]
-        logits = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
-        return to_probabilities(runtime.extractor.task, logits)
+    def run(ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        row = ids[None]
+        logits: NDArray[np.float32] = session.run(
+            None, {"input_ids": row, "attention_mask": np.ones_like(row)}
+        )[0]
+        return logits
 
-    return Yardstick(path.stat().st_size, answer)
+    return Yardstick(path.stat().st_size, _over_windows(runtime, run))
 
 
 def time_yardsticks(

@@ -1,0 +1,222 @@
+"""Two runs, or two artifacts, on the same test notes: what differs, and whether it may be chance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from sympress.config import StudyConfig
+from sympress.deploy.artifact import read_extractor
+from sympress.deploy.runtime import Runtime
+from sympress.errors import InputError
+from sympress.labels.labelset import Task
+from sympress.measure.change import f1_of
+from sympress.measure.significance import holm, mcnemar, paired_difference
+from sympress.progress import Reporter
+from sympress.results import Estimate, load_results
+from sympress.study.assemble import answers
+from sympress.study.prepare import StudyData, prepare
+from sympress.study.reread import Reread, reread
+
+#: Settings that decide which notes are tested and what is true of them.
+_DATA_SETTINGS = (
+    "fraction", "synthetic_notes", "task", "labels", "lexicon", "rule", "text_window", "lower", "balance",
+    "mask_placeholders", "top_k", "split", "validation_from", "test_from", "text_column", "gold",
+    "gold_labels", "mix",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A and B on the same notes; a difference is B minus A, with its 95 % interval by patient.
+
+    Attributes:
+        name: the strategy, or both artifacts.
+        seed: of the strategy; None for artifacts.
+        notes: test notes.
+        differing: notes with different answers.
+        micro_f1_a: micro-F1 of A; `micro_f1_b` that of B.
+        macro_difference: of macro-F1, and `p_macro`: by swapping the answers of whole patients.
+        micro_difference: of micro-F1, and `p_micro`.
+        p_mcnemar: exact McNemar test, of notes for `topic`, else of answers.
+        p_holm: `p_macro` corrected for the number of pairs compared.
+    """
+
+    name: str
+    seed: int | None
+    notes: int
+    differing: int
+    micro_f1_a: float | None
+    micro_f1_b: float | None
+    macro_difference: Estimate
+    p_macro: float | None
+    micro_difference: Estimate
+    p_micro: float | None
+    p_mcnemar: float | None
+    p_holm: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self) | {
+            "macro_difference": self.macro_difference.model_dump(),
+            "micro_difference": self.micro_difference.model_dump(),
+        }
+
+
+def compare_paths(first: Path, second: Path, *, notes: Path | None = None) -> list[Paired]:
+    """Compare two run folders row by row, or two artifacts.
+
+    Args:
+        first: A.
+        second: B, of the same kind.
+        notes: for artifacts, the notes they were made from; by default where their provenance says.
+
+    Raises:
+        InputError: they are of different kinds, or were not made from the same notes and labels.
+    """
+    kinds = [_kind(path) for path in (first, second)]
+    if kinds[0] != kinds[1]:
+        raise InputError(f"{first} is {kinds[0]} and {second} is {kinds[1]}: give two of a kind")
+    if kinds[0] == "a run":
+        if notes is not None:
+            raise InputError("--notes belongs to artifacts: a run knows its notes")
+        return compare_runs(first, second)
+    return [compare_artifacts(first, second, notes=notes)]
+
+
+def _kind(path: Path) -> str:
+    if (path / "study.json").is_file():
+        return "a run"
+    if (path / "extractor.json").is_file():
+        return "an artifact"
+    raise InputError(f"{path}: neither a run (study.json) nor an artifact (extractor.json)")
+
+
+def compare_runs(first: Path, second: Path) -> list[Paired]:
+    """Compare every strategy and seed that both runs have, from the predictions that they store.
+
+    Raises:
+        InputError: the test notes or their labels differ, or no strategy is in both.
+    """
+    results = [load_results(path) for path in (first, second)]
+    task = _task(results[0].task)
+    runs = [reread(path) for path in (first, second)]
+    _check_same(first, second, runs)
+    both = [{(row.name, row.seed): None for row in one.strategies} for one in results]
+    shared = [key for key in both[0] if key in both[1]]
+    if not shared:
+        raise InputError(f"{first} and {second} have no strategy and seed in common")
+    a, b = runs
+    rows = [
+        _pair(task, a.data, (a.answers(name, seed), b.answers(name, seed)), name, seed)
+        for name, seed in shared
+    ]
+    adjusted = holm([row.p_macro for row in rows])
+    return [Paired(**(vars(row) | {"p_holm": p})) for row, p in zip(rows, adjusted, strict=True)]
+
+
+def _check_same(first: Path, second: Path, runs: list[Reread]) -> None:
+    a, b = runs
+    ids = [one.data.frame["note_id"].to_numpy()[one.data.split.test].tolist() for one in runs]
+    if a.config.task != b.config.task or a.data.labels.symptoms != b.data.labels.symptoms:
+        raise InputError(f"{first} and {second} are not about the same task and symptoms")
+    if ids[0] != ids[1] or not np.array_equal(a.truth, b.truth):
+        raise InputError(f"{first} and {second} were not tested on the same notes and labels")
+
+
+def compare_artifacts(first: Path, second: Path, *, notes: Path | None = None) -> Paired:
+    """Run both artifacts on the test notes of the study they were made in, and compare their answers.
+
+    Raises:
+        InputError: they were not made from the same notes and split, so that one may have been trained on
+            what the other is tested on.
+    """
+    described = [_provenance(path) for path in (first, second)]
+    configs = [_config(path, one) for path, one in zip((first, second), described, strict=True)]
+    extractors = [read_extractor(path) for path in (first, second)]
+    keys = [[getattr(config, name) for name in _DATA_SETTINGS] for config in configs]
+    same = described[0].get("data_fingerprint") == described[1].get("data_fingerprint")
+    if not same or keys[0] != keys[1] or extractors[0].symptoms != extractors[1].symptoms:
+        raise InputError(
+            f"{first} and {second} were not made from the same notes, labels and split: "
+            "one may have learnt what the other is tested on"
+        )
+    task = _task(configs[0].task)
+    config = configs[0] if notes is None else configs[0].model_copy(update={"notes": str(notes)})
+    data = prepare(config, Reporter(quiet=True))
+    if data.description.fingerprint != described[0].get("data_fingerprint"):
+        raise InputError("these are not the notes that the artifacts were made from; give them with --notes")
+    texts = [data.texts[row] for row in data.split.test]
+    found = [_answers(task, path, texts) for path in (first, second)]
+    return _pair(task, data, (found[0], found[1]), f"{first.name} → {second.name}", None)
+
+
+def _task(task: str | None) -> Task:
+    if task == "mentions":
+        raise InputError(
+            "spans of the task mentions are not compared; `sympress report RUN1 RUN2` shows both"
+        )
+    return "present" if task == "present" else "topic"
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    file = path / "provenance.json"
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no provenance.json; its notes are unknown") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: damaged ({type(error).__name__}); copy the artifact again") from error
+    if not isinstance(stored, dict):
+        raise InputError(f"{file}: damaged; copy the artifact again")
+    return stored
+
+
+def _config(path: Path, stored: dict[str, Any]) -> StudyConfig:
+    try:
+        return StudyConfig.model_validate(stored["config"])
+    except (KeyError, ValidationError) as error:
+        raise InputError(f"{path}: its provenance keeps no configuration that this sympress reads") from error
+
+
+def _answers(task: Task, artifact: Path, texts: list[str]) -> NDArray[np.bool_]:
+    runtime = Runtime.load(artifact)
+    cuts = runtime.extractor.thresholds
+    return answers(task, runtime.predict(texts), None if cuts is None else np.array(cuts))
+
+
+def _pair(
+    task: Task,
+    data: StudyData,
+    found: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    name: str,
+    seed: int | None,
+) -> Paired:
+    """The paired tests of the answers `(notes, K)` of A and B; patients are resampled."""
+    a, b = found
+    rows = data.split.test
+    truth, patients = data.labels.targets[rows].astype(bool), data.patients[rows]
+    macro, p_macro = paired_difference(b, a, truth, average="macro", groups=patients)
+    micro, p_micro = paired_difference(b, a, truth, average="micro", groups=patients)
+    right_a, right_b = a == truth, b == truth
+    if task == "topic":  # the K columns of a note are one answer
+        right_a, right_b = right_a.all(axis=1), right_b.all(axis=1)
+    return Paired(
+        name=name,
+        seed=seed,
+        notes=len(truth),
+        differing=int((a != b).any(axis=1).sum()),
+        micro_f1_a=f1_of(a, truth),
+        micro_f1_b=f1_of(b, truth),
+        macro_difference=macro,
+        p_macro=p_macro,
+        micro_difference=micro,
+        p_micro=p_micro,
+        p_mcnemar=mcnemar(right_b, right_a),
+    )

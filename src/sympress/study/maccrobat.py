@@ -1,0 +1,416 @@
+"""Spans of MACCROBAT, folds by document: `python -m sympress.study.maccrobat -o runs/maccrobat`.
+
+Every document is predicted once, by the deployed file of a tagger that never saw it, by that tagger pressed
+by each recipe, and by the rules. The epoch and the bias towards spans are
+chosen on documents held out from each fold's training part. Each fold is stored as it finishes, so that a
+killed run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sympress.compress.recipe.parse import Recipe
+from sympress.deploy.decode import add_mentions
+from sympress.errors import InputError
+from sympress.files import write_json
+from sympress.labels.annotate import Annotator
+from sympress.labels.gold import read_brat, to_annotated
+from sympress.labels.lexicon import load_lexicon
+from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.measure.spans import compare_spans, score_spans
+from sympress.notes.synthesize import synthesize
+from sympress.provenance import environment
+from sympress.study.press import named
+from sympress.study.tagger import TaggerSettings, predict_mentions, train_tagger
+from sympress.study.tagger_press import press_tagger
+from sympress.training.encoder import Encoder, load_encoder
+
+#: Share of a fold's training documents that only choose the epoch and the bias.
+VALIDATION_SHARE = 0.125
+#: Mentions by document: start, end, assertion, score.
+Found = dict[str, list[list[Any]]]
+TAGGER, RULES = "tagger", "rules"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is run."""
+
+    data: Path
+    output: Path
+    encoder: str
+    folds: int
+    limit_folds: int | None
+    reports: Path | None
+    silver: int
+    silver_weight: float
+    tagger: TaggerSettings
+    recipes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Documents of one fold, as indices."""
+
+    number: int
+    train: list[int]
+    validation: list[int]
+    test: list[int]
+
+
+def read_documents(folder: Path) -> tuple[list[AnnotatedNote], dict[str, int]]:
+    """The annotated case reports with the spans called `Sign_symptom`, and what happened to the spans."""
+    notes, counts = to_annotated(read_brat(folder).documents, labels={"Sign_symptom"})
+    return notes, dict(counts)
+
+
+def synthetic_documents(count: int, seed: int = 0) -> list[AnnotatedNote]:
+    """Synthetic notes with their gold mentions, to try the way without data."""
+    made = synthesize(count, seed=seed)
+    rows: dict[str, list[Mention]] = {}
+    for row in made.mentions.iter_rows(named=True):
+        mention = Mention(row["start"], row["end"], row["symptom"], row["assertion"])
+        rows.setdefault(row["note_id"], []).append(mention)
+    return [
+        AnnotatedNote(note["note_id"], note["text"], tuple(rows.get(note["note_id"], ())))
+        for note in made.frame.iter_rows(named=True)
+    ]
+
+
+def make_folds(documents: int, folds: int, seed: int) -> list[Fold]:
+    """Disjoint test parts that cover all documents; a function of the seed alone.
+
+    Raises:
+        InputError: there are fewer than 2 folds, or fewer than 3 documents a fold.
+    """
+    if folds < 2 or documents < 3 * folds:
+        raise InputError(f"{folds} folds of {documents} documents: give 2 folds or more, of 3 documents each")
+    order = np.random.default_rng(seed).permutation(documents).tolist()
+    made = []
+    for number in range(folds):
+        test = sorted(order[number::folds])
+        rest = [index for index in order if index not in set(test)]
+        held_out = max(1, round(VALIDATION_SHARE * len(rest)))
+        made.append(Fold(number, sorted(rest[held_out:]), sorted(rest[:held_out]), test))
+    return made
+
+
+def run(options: Options, documents: Sequence[AnnotatedNote], counts: dict[str, int]) -> dict[str, Any]:
+    """Train, press, predict and score every fold; returns, and writes, the results.
+
+    Raises:
+        InputError: a recipe has a mistake, or the folder holds a run with other settings.
+    """
+    recipes = named(options.recipes)
+    folds = make_folds(len(documents), options.folds, options.tagger.seed)[: options.limit_folds]
+    encoder = load_encoder(options.encoder)
+    found: dict[str, Found] = {name: {} for name in (TAGGER, *recipes, RULES)}
+    annotator = Annotator(load_lexicon("clinical"))
+    for fold in folds:
+        found[TAGGER] |= _run_fold(options, fold, documents, encoder)
+        for name, recipe in recipes.items():
+            found[name] |= _press_fold(options, fold, documents, name=name, recipe=recipe)
+        for index in fold.test:
+            mentions = add_mentions((), annotator.mentions(documents[index].text))
+            found[RULES][documents[index].note_id] = _stored(mentions)
+    results = _results(options, folds, documents, counts, found)
+    write_json(options.output / "maccrobat.json", results)
+    return results
+
+
+def _stored(mentions: Sequence[Mention]) -> list[list[Any]]:
+    return [[one.start, one.end, one.assertion, one.score] for one in mentions]
+
+
+def _run_fold(options: Options, fold: Fold, documents: Sequence[AnnotatedNote], encoder: Encoder) -> Found:
+    """Predictions of the fold's test documents by the deployed file."""
+    folder = options.output / f"fold-{fold.number}"
+    stored = folder / "predictions.json"
+    claim = _claim(options, fold, documents)
+    if (done := _read(stored)) is not None:
+        return _claimed(done, claim, folder)
+    if _read(folder / "claim.json") != claim:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(folder / "claim.json", claim)
+    train, validation = ([documents[index] for index in part] for part in (fold.train, fold.validation))
+    artifact = _train(options, fold, train, validation, encoder=encoder, folder=folder)
+    return _predict(artifact, fold, documents, stored, claim)
+
+
+def _press_fold(
+    options: Options, fold: Fold, documents: Sequence[AnnotatedNote], *, name: str, recipe: Recipe
+) -> Found:
+    """The same by the fold's tagger, pressed by `recipe`."""
+    folder = options.output / f"fold-{fold.number}"
+    stored = folder / f"predictions-{name}.json"
+    claim = _claim(options, fold, documents) | {"recipe": str(recipe)}
+    if (done := _read(stored)) is not None:
+        return _claimed(done, claim, folder)
+    target = folder / f"artifact-{name}"
+    shutil.rmtree(target, ignore_errors=True)
+    artifact = press_tagger(
+        folder / "artifact",
+        recipe,
+        [documents[index] for index in fold.train],
+        [documents[index] for index in fold.validation],
+        options.tagger,
+        target,
+        lexicon=load_lexicon("clinical"),
+    )
+    return _predict(artifact, fold, documents, stored, claim)
+
+
+def _claimed(done: dict[str, Any], claim: dict[str, Any], folder: Path) -> Found:
+    """Stored predictions, if they were made with these settings."""
+    if done.get("claim") != claim:
+        raise InputError(f"{folder}: made with other settings or documents; choose another -o")
+    predictions: Found = done["predictions"]
+    return predictions
+
+
+def _predict(
+    artifact: Path, fold: Fold, documents: Sequence[AnnotatedNote], stored: Path, claim: dict[str, Any]
+) -> Found:
+    """Answer the fold's test documents, and store the answers with what they were made by."""
+    started = time.perf_counter()
+    answers = predict_mentions(artifact, [documents[index].text for index in fold.test])
+    found = {
+        documents[index].note_id: _stored(mentions)
+        for index, mentions in zip(fold.test, answers, strict=True)
+    }
+    made = {
+        "claim": claim,
+        "predictions": found,
+        "predict_seconds": time.perf_counter() - started,
+        "size_bytes": (artifact / "model.onnx").stat().st_size,
+    }
+    write_json(stored, made)
+    return found
+
+
+def _train(
+    options: Options,
+    fold: Fold,
+    train: Sequence[AnnotatedNote],
+    validation: Sequence[AnnotatedNote],
+    *,
+    encoder: Encoder,
+    folder: Path,
+) -> Path:
+    """The artifact of a fold; with silver notes, a second one learns from what the first finds in them."""
+    settings = options.tagger
+    artifact = train_tagger(
+        train,
+        validation,
+        encoder,
+        settings,
+        folder / "artifact",
+        lexicon=load_lexicon("clinical"),
+        progress=_said(f"fold {fold.number}"),
+    )
+    if not options.silver or options.reports is None:
+        return artifact
+    texts = read_reports(options.reports, options.silver)
+    silver = [
+        AnnotatedNote(note_id, text, mentions)
+        for (note_id, text), mentions in zip(
+            texts, predict_mentions(artifact, [text for _, text in texts]), strict=True
+        )
+    ]
+    weights = np.array([1.0] * len(train) + [options.silver_weight] * len(silver), dtype=np.float32)
+    return train_tagger(
+        [*train, *silver],
+        validation,
+        encoder,
+        settings,
+        folder / "artifact-silver",
+        weights=weights,
+        lexicon=load_lexicon("clinical"),
+        progress=_said(f"fold {fold.number}, with silver"),
+    )
+
+
+def read_reports(path: Path, count: int) -> list[tuple[str, str]]:
+    """Id and text of the first `count` unlabelled case reports."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for _, line in zip(range(count), lines, strict=False)]
+    return [(str(row["id"]), str(row["text"])) for row in rows]
+
+
+def _said(name: str) -> Any:
+    """Says how far a training is, every thirty seconds."""
+    said = [time.monotonic()]
+
+    def progress(done: int, total: int) -> None:
+        if time.monotonic() - said[0] > 30 or done == total:
+            said[0] = time.monotonic()
+            sys.stderr.write(f"{name}: step {done:,} of {total:,}\n")
+
+    return progress
+
+
+def _claim(options: Options, fold: Fold, documents: Sequence[AnnotatedNote]) -> dict[str, Any]:
+    """All that a fold's predictions depend on."""
+    return {
+        "encoder": Path(options.encoder).name,
+        "silver": [options.silver, options.silver_weight],
+        "tagger": asdict(options.tagger),
+        "test": [documents[index].note_id for index in fold.test],
+        "documents": len(documents),
+    }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _results(
+    options: Options,
+    folds: Sequence[Fold],
+    documents: Sequence[AnnotatedNote],
+    counts: dict[str, int],
+    found: dict[str, Found],
+) -> dict[str, Any]:
+    """Scores of each row over the test documents of all folds together; symptoms are not compared."""
+    rows = [index for fold in folds for index in fold.test]
+    gold = [[replace(one, symptom=None) for one in documents[index].mentions] for index in rows]
+    given = {
+        name: [
+            [Mention(start, end, None, *told) for start, end, *told in each[documents[index].note_id]]
+            for index in rows
+        ]
+        for name, each in found.items()
+    }
+    tagger = given[TAGGER]
+    return {
+        "format": 1,
+        "task": "mentions",
+        "folds": options.folds,
+        "folds_run": len(folds),
+        "tagger": asdict(options.tagger),
+        "encoder": Path(options.encoder).name,
+        "silver": {"reports": options.silver, "weight": options.silver_weight},
+        "counts": counts,
+        "rows": {
+            name: {
+                "recipe": _recipe_of(options, name),
+                "size_bytes": _size(options, folds[0], name),
+                "spans": score_spans(gold, spans).model_dump(mode="json"),
+                "minus_tagger": None
+                if name == TAGGER
+                else compare_spans(spans, tagger, gold)[0].model_dump(mode="json"),
+            }
+            for name, spans in given.items()
+        },
+        "environment": environment(),
+    }
+
+
+def _recipe_of(options: Options, name: str) -> str:
+    if name == TAGGER:
+        return "fine-tune"
+    return "lexicon with sections and assertion" if name == RULES else str(named(options.recipes)[name])
+
+
+def _size(options: Options, fold: Fold, name: str) -> int | None:
+    """Bytes of the deployed file of the first fold; the others differ by nothing, or by their vocabulary."""
+    suffix = "" if name == TAGGER else f"-{name}"
+    path = options.output / f"fold-{fold.number}" / f"artifact{suffix}" / "model.onnx"
+    return path.stat().st_size if path.is_file() else None
+
+
+def _headline(results: dict[str, Any]) -> str:
+    lines = []
+    for name, row in results["rows"].items():
+        spans = row["spans"]
+        told = {one["assertion"]: one for one in spans["assertions"]}
+        lines.append(
+            f"{name}: documents {spans['notes']}, gold spans {spans['gold']}, found {spans['predicted']}"
+        )
+        for what, value in (
+            ("exact", spans["exact"]["f1"]),
+            ("overlapping", spans["overlapping"]["f1"]),
+            ("exact with assertion", spans["exact_assertion"]["f1"]),
+            ("negated, overlapping", told.get("absent", {}).get("overlapping", {}).get("f1")),
+            ("negated, given the span", told.get("absent", {}).get("given_span", {}).get("f1")),
+        ):
+            if value is not None and value["value"] is not None:
+                lines.append(f"  {what} F1 {value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})")
+    return "\n".join(lines)
+
+
+def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
+    shared = Path(os.environ.get("SYMPRESS_DATA", Path(__file__).parents[4] / "shared" / "data"))
+    defaults = TaggerSettings()
+    parser = argparse.ArgumentParser(prog="python -m sympress.study.maccrobat", description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--data", type=Path, default=shared / "maccrobat", help="brat folder")
+    parser.add_argument("--encoder", default="bundled")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--limit-folds", type=int, help="run the first folds only")
+    parser.add_argument("--epochs", type=int, default=defaults.epochs)
+    parser.add_argument("--batch-size", type=int, default=defaults.batch_size)
+    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--head-rate-ratio", type=float, default=defaults.head_rate_ratio)
+    parser.add_argument("--max-tokens", type=int, default=defaults.max_tokens)
+    parser.add_argument("--stride", type=int, help="three quarters of a window if not given")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recipe", action="append", default=[], help="also press by it; repeatable")
+    parser.add_argument("--silver", type=int, default=0, help="unlabelled case reports for self-training")
+    parser.add_argument("--silver-weight", type=float, default=0.5)
+    parser.add_argument("--reports", type=Path, default=shared / "case_reports_unlabelled.jsonl.gz")
+    parser.add_argument("--synthetic", type=int, default=0, help="synthetic notes instead of --data")
+    given = parser.parse_args(arguments)
+    tagger = TaggerSettings(
+        **{name: getattr(given, name) for name in asdict(defaults) if hasattr(given, name)}
+    )
+    options = Options(
+        given.data,
+        given.output,
+        given.encoder,
+        given.folds,
+        given.limit_folds,
+        given.reports,
+        given.silver,
+        given.silver_weight,
+        tagger,
+        tuple(given.recipe),
+    )
+    return options, given.synthetic
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; 2 for a mistake in the call or the data, which is said in one line."""
+    options, synthetic = _parse(arguments)
+    try:
+        if synthetic:
+            documents, counts = synthetic_documents(synthetic), {"notes": synthetic}
+        else:
+            documents, counts = read_documents(options.data)
+        results = run(options, documents, counts)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(_headline(results) + f"\nwritten: {options.output / 'maccrobat.json'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,271 @@
+"""The task `mentions`: train a tagger from annotated notes, press it, and answer with the deployed file."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sympress.deploy.artifact import Extractor, write_extractor, write_provenance
+from sympress.deploy.checksums import write_checksums
+from sympress.deploy.decode import note_logits, tags_of
+from sympress.deploy.export import export_checked
+from sympress.deploy.extractor import Extractor as LoadedExtractor
+from sympress.deploy.link import with_lexicon, write_forms
+from sympress.deploy.pieces import Pieces
+from sympress.deploy.runtime import Runtime, prepare_text
+from sympress.errors import InputError
+from sympress.labels.lexicon import Lexicon
+from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.labels.surface import forms_by_symptom
+from sympress.measure.macs import count_macs
+from sympress.provenance import environment
+from sympress.training.data import NoteDataset
+from sympress.training.encoder import Encoder, token_limit
+from sympress.training.loss import mentions_loss
+from sympress.training.model import build_model, save_model
+from sympress.training.tagging import (
+    Windows,
+    assertions_in,
+    choose_span_bias,
+    cut_windows,
+    default_stride,
+    span_scorer,
+    window_targets,
+)
+from sympress.training.train import EpochLog, Progress, TrainSettings, train
+
+#: Validation windows on which ONNX is compared with PyTorch.
+PARITY_WINDOWS = 16
+
+
+@dataclass(frozen=True)
+class TaggerSettings:
+    """How a tagger reads and learns; the rates are those that suit the packaged MiniLM.
+
+    Attributes:
+        epochs: passes over the notes.
+        batch_size: windows a step.
+        learning_rate: of the encoder.
+        head_rate_ratio: how much faster the head learns.
+        weight_decay: AdamW's.
+        warmup_share: share of the steps in which the rate rises, before it falls linearly.
+        max_tokens: word pieces a window, special tokens included.
+        stride: pieces from the start of a window to that of the next; None for three quarters of one.
+        lower: lower-case the text.
+        mask_placeholders: hide de-identification placeholders.
+        select: the `best` epoch on validation notes, the `last`, or the `average` of the second half.
+        seed: of the head and the order.
+    """
+
+    epochs: int = 15
+    batch_size: int = 8
+    learning_rate: float = 2e-4
+    head_rate_ratio: float = 10.0
+    weight_decay: float = 0.01
+    warmup_share: float = 0.1
+    max_tokens: int = 256
+    stride: int | None = None
+    lower: bool = False
+    mask_placeholders: bool = True
+    select: Literal["best", "last", "average"] = "best"
+    seed: int = 0
+
+    def training(self) -> TrainSettings:
+        """The same for the training loop."""
+        return TrainSettings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            head_rate_ratio=self.head_rate_ratio,
+            weight_decay=self.weight_decay,
+            schedule="linear",
+            warmup_share=self.warmup_share,
+            seed=self.seed,
+            select=self.select,
+        )
+
+
+def train_tagger(
+    notes: Sequence[AnnotatedNote],
+    validation: Sequence[AnnotatedNote],
+    encoder: Encoder,
+    settings: TaggerSettings,
+    folder: Path,
+    *,
+    weights: NDArray[np.float32] | None = None,
+    lexicon: Lexicon | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Train a tagger and write its artifact to `folder`; returns `folder`.
+
+    The epoch and the bias towards spans are chosen on `validation`. A killed call goes on, with the same
+    arguments, in `folder` with the ending `.work`; a finished one returns at once.
+
+    Args:
+        notes: to learn from.
+        validation: notes that choose; none of them is a test note.
+        encoder: the pretrained one; not changed.
+        settings: how.
+        folder: of the artifact.
+        weights: `(notes,)`, what each note's loss is multiplied by: less for silver than for gold labels.
+        lexicon: names the symptom of a span that is found; None names none.
+        progress: called after each step.
+
+    Raises:
+        InputError: there is no note or no mention to learn from, or a window has no room.
+    """
+    if (folder / "extractor.json").is_file():
+        return folder
+    _check_notes(notes, validation, weights)
+    extractor = _extractor(notes, encoder, settings, lexicon)
+    learnt, judged = (_cut(part, encoder.tokenizer, extractor) for part in (notes, validation))
+    tags = extractor.tags or []
+    model = build_model(encoder.model, len(tags), "token", settings.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    work = folder.with_name(folder.name + ".work")
+    log = train(
+        model.to(device),
+        dataset(learnt, notes, tags, weights),
+        dataset(judged, validation, tags),
+        settings.training(),
+        work / "checkpoints",
+        pad_id=extractor.pad_id,
+        objective=mentions_loss,
+        score=span_scorer(judged, [note.mentions for note in validation], tags),
+        progress=progress,
+    )
+    draft = work / "artifact"
+    shutil.rmtree(draft, ignore_errors=True)
+    save_model(model.cpu(), draft)
+    encoder.tokenizer.save_pretrained(draft)
+    write_extractor(draft, extractor)
+    if lexicon is not None:
+        write_forms(draft, extractor, lexicon)
+    worst = export_checked(model, draft / "model.onnx", list(judged.notes.ids[:PARITY_WINDOWS]))
+    f1 = settle_bias(draft, validation)
+    made = _provenance(settings, log, fingerprint_notes([*notes, *validation]))
+    tokens = int(np.median(judged.notes.lengths))
+    made |= {"macs_per_note": count_macs(model, tokens) * len(judged.notes.ids) // len(validation)}
+    write_provenance(draft, made | {"parity_max_difference": worst, "validation_strict_f1": f1})
+    write_checksums(draft)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft.replace(folder)
+    shutil.rmtree(work)
+    return folder
+
+
+def _check_notes(
+    notes: Sequence[AnnotatedNote], validation: Sequence[AnnotatedNote], weights: NDArray[np.float32] | None
+) -> None:
+    for name, part in (("training", notes), ("validation", validation)):
+        if not any(note.mentions for note in part):
+            raise InputError(f"no mention in the {len(part)} {name} notes; give notes with annotated spans")
+    if weights is not None and weights.shape != (len(notes),):
+        raise InputError(f"{len(weights)} weights for {len(notes)} notes; give one a note")
+
+
+def _extractor(
+    notes: Sequence[AnnotatedNote], encoder: Encoder, settings: TaggerSettings, lexicon: Lexicon | None
+) -> Extractor:
+    max_tokens = token_limit(encoder, settings.max_tokens)
+    symptoms = {mention.symptom for note in notes for mention in note.mentions if mention.symptom}
+    if lexicon is not None:
+        symptoms |= set(forms_by_symptom(lexicon))
+    extractor = Extractor(
+        task="mentions",
+        symptoms=sorted(symptoms),
+        max_tokens=max_tokens,
+        lower=settings.lower,
+        mask_placeholders=settings.mask_placeholders,
+        pad_id=int(encoder.tokenizer.pad_token_id or 0),
+        windows="all",
+        stride=settings.stride or default_stride(max_tokens),
+        tags=list(tags_of(assertions_in([note.mentions for note in notes]))),
+    )
+    return extractor if lexicon is None else with_lexicon(extractor, lexicon)
+
+
+def _cut(notes: Sequence[AnnotatedNote], tokenizer: Any, extractor: Extractor) -> Windows:
+    texts = [prepare_text(note.text, extractor) for note in notes]
+    stride = extractor.stride or default_stride(extractor.max_tokens)
+    return cut_windows(tokenizer, texts, extractor.max_tokens, stride)
+
+
+def dataset(
+    windows: Windows,
+    notes: Sequence[AnnotatedNote],
+    tags: Sequence[str],
+    weights: NDArray[np.float32] | None = None,
+) -> NoteDataset:
+    """The windows with a tag for each token; `weights` are the notes'."""
+    targets = window_targets(windows, [note.mentions for note in notes], tags)
+    own = None if weights is None else weights[windows.owners]
+    return NoteDataset(windows.notes, targets, weights=own)
+
+
+def settle_bias(artifact: Path, validation: Sequence[AnnotatedNote]) -> float:
+    """Choose `span_bias` on validation notes by the deployed file of `artifact`; returns its strict F1."""
+    runtime = Runtime.load(artifact)
+    extractor = runtime.extractor
+    tags = extractor.tags or []
+    answers = [(*answer_note(runtime, note.text), note.text) for note in validation]
+    bias, f1 = choose_span_bias(answers, [note.mentions for note in validation], tags)
+    write_extractor(artifact, extractor.model_copy(update={"span_bias": bias}))
+    return f1
+
+
+def answer_note(runtime: Runtime, text: str) -> tuple[NDArray[np.float32], Pieces]:
+    """Logits `(pieces, tags)` of a whole note from the deployed file, and its pieces."""
+    pieces = runtime.pieces(text, offsets=True)
+    run = runtime.logits_of
+    return note_logits(pieces, runtime.specials, room=runtime.room, stride=runtime.stride, run=run), pieces
+
+
+def predict_mentions(artifact: Path, texts: Sequence[str], *, threads: int = 1) -> list[tuple[Mention, ...]]:
+    """The mentions of each text, by the deployed file; offsets count characters of `texts`.
+
+    Raises:
+        InputError: the artifact is damaged or of another task.
+    """
+    extractor = LoadedExtractor.load(artifact, threads=threads)
+    if extractor.task != "mentions":
+        raise InputError(f"{artifact}: its task is {extractor.task!r}, which finds no spans; give a tagger")
+    return [
+        tuple(Mention(one.start, one.end, one.symptom, one.assertion, one.score) for one in result.mentions)
+        for result in extractor(texts)
+    ]
+
+
+def fingerprint_notes(notes: Sequence[AnnotatedNote]) -> str:
+    """SHA-256 of the notes' ids, texts and mentions, in order; nothing can be read from it."""
+    digest = hashlib.sha256()
+    for note in notes:
+        for part in (note.note_id, note.text, repr(note.mentions)):
+            written = part.encode("utf-8", "surrogatepass")
+            digest.update(len(written).to_bytes(8, "little"))
+            digest.update(written)
+    return digest.hexdigest()
+
+
+def _provenance(settings: TaggerSettings, log: EpochLog, fingerprint: str) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "strategy": "baseline",
+        "recipe": "fine-tune",
+        "seed": settings.seed,
+        "tagger": asdict(settings),
+        "data_fingerprint": fingerprint,
+        "epochs": log.epochs,
+        "best_epoch": log.best_epoch,
+        "train_seconds": log.seconds,
+        "environment": environment(),
+    }

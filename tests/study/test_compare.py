@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from sympress.config import StudyConfig
+from sympress.errors import InputError
+from sympress.files import write_json
+from sympress.labels.labelset import LabelSet
+from sympress.labels.mentions import Mention
+from sympress.progress import Reporter
+from sympress.report.html import Example
+from sympress.study.compare import compare_paths, compare_runs
+from sympress.study.examples import flipped_examples
+from sympress.study.folder import RunFolder
+from sympress.study.negated import negated_label_share
+from sympress.study.prepare import prepare
+
+CONFIG = {"protocol": "paper", "synthetic_notes": 400, "encoder": "bundled"}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return prepare(StudyConfig(**CONFIG).resolved(), Reporter(quiet=True))
+
+
+@pytest.fixture
+def make_run(tmp_path, data):
+    """A run folder with the predictions of two rows, `wrong` of the first notes answered wrongly."""
+
+    def make(name, wrong, **settings):
+        folder = tmp_path / name
+        write_json(
+            folder / "study.json",
+            {"format": 1, "config": StudyConfig(**(CONFIG | settings)).resolved().model_dump(mode="json")},
+        )
+        truth = data.labels.targets[data.split.test].astype(float)
+        rows = []
+        for row, mistakes in (("baseline", 0), ("safe", wrong)):
+            answered = truth.copy()
+            answered[:mistakes] = np.roll(answered[:mistakes], 1, axis=1)
+            RunFolder(folder).write_row(row, 0, {"thresholds": None}, {"test": answered})
+            rows.append(result_row(row))
+        write_json(folder / "results.json", results_of(data, rows))
+        return folder
+
+    return make
+
+
+def result_row(name):
+    number = {"value": 1.0}
+    changes = {"notes": 1, "flipped_notes": 0, "flipped_answers": 0, "corrected": 0, "spoiled": 0}
+    return {
+        "name": name,
+        "seed": 0,
+        "recipe": "r",
+        "quality": dict.fromkeys(("accuracy", "precision", "recall", "f1", "auroc"), number),
+        "cost": {
+            "size_bytes": 1, "latency_ms_p50": 1.0, "latency_ms_p95": 1.0, "notes_per_second": 1.0,
+            "peak_rss_bytes": 1, "runtime": "r", "threads": 1, "train_seconds": 1.0,
+        },
+        "changes": None if name == "baseline" else changes,
+    }  # fmt: skip
+
+
+def results_of(data, rows):
+    return {
+        "format": 1,
+        "protocol": "paper",
+        "task": "topic",
+        "data": data.description.model_dump(mode="json"),
+        "strategies": rows,
+        "environment": {},
+    }
+
+
+def test_two_runs_are_compared_row_by_row_on_the_same_notes(make_run):
+    same, worse = compare_runs(make_run("a", 0), make_run("b", 4))
+    assert (same.name, same.differing, same.micro_difference.value, same.p_mcnemar) == (
+        "baseline",
+        0,
+        0.0,
+        1.0,
+    )
+    assert (worse.name, worse.differing) == ("safe", 4)
+    assert worse.micro_f1_a == 1.0
+    assert worse.micro_difference.value == pytest.approx(-4 / worse.notes)
+    assert worse.micro_difference.high <= 0
+    assert worse.p_mcnemar == pytest.approx(2 * 0.5**4)
+    assert worse.p_holm >= worse.p_macro
+    assert worse.as_json()["macro_difference"]["value"] == worse.macro_difference.value
+
+
+def test_runs_on_other_notes_are_refused(make_run):
+    with pytest.raises(InputError, match=r"not tested on the same notes|not about the same task"):
+        compare_runs(make_run("a", 0), make_run("b", 0, synthetic_notes=500))
+
+
+def test_what_is_neither_run_nor_artifact_is_refused(make_run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: neither a run \(study.json\) nor an artifact"):
+        compare_paths(make_run("a", 0), tmp_path / "empty")
+    (tmp_path / "empty" / "extractor.json").write_text("{}")
+    with pytest.raises(InputError, match=r"is a run and .*empty is an artifact: give two of a kind"):
+        compare_paths(tmp_path / "a", tmp_path / "empty")
+
+
+def test_examples_are_the_notes_whose_answer_flipped(make_run, data):
+    found = flipped_examples(make_run("a", 2))
+    assert [type(one) for one in found] == [Example] * 2
+    assert found[0].note_id == data.frame["note_id"][int(data.split.test[0])]
+    assert found[0].truth == found[0].baseline != found[0].found
+
+
+def test_labels_by_a_negated_mention_are_counted():
+    texts = ["no fever", "fever", "mother had fever", "cough"]
+    frame = pl.DataFrame({"text": texts})
+    targets = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.uint8)
+    labels = LabelSet(
+        task="topic", symptoms=("fever", "cough"), note_ids=("0", "1", "2", "3"), targets=targets,
+        provenance="silver", rule="first", counts={},
+    )  # fmt: skip
+    said = {"no fever": "absent", "fever": "present", "mother had fever": "family"}
+
+    def annotate(text):
+        start = text.find("fever")
+        return [] if start < 0 else [Mention(start, start + 5, "F", said[text])]
+
+    assert list(negated_label_share(frame, labels, annotate, names={"F": "fever"}).values()) == [1, 1, 1]
+    assert list(
+        negated_label_share(frame, labels, annotate, text_window=5, names={"F": "fever"}).values()
+    ) == [
+        0,
+        0,
+        3,
+    ]
+
+
+@pytest.fixture
+def make_artifact(tmp_path, data):
+    """An artifact as far as it is read without its model: what it finds and what it was made from."""
+
+    def make(name, fingerprint=data.description.fingerprint, **settings):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "extractor.json").write_text("{}")
+        config = StudyConfig(**(CONFIG | settings)).resolved().model_dump(mode="json")
+        write_json(folder / "provenance.json", {"config": config, "data_fingerprint": fingerprint})
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def _runtime(monkeypatch, data):
+    """Models that know the truth, but for the first three notes of artifact `b`."""
+    truth = data.labels.targets[data.split.test].astype(float)
+
+    class Model:
+        def __init__(self, wrong):
+            self.extractor = SimpleNamespace(thresholds=None, symptoms=data.labels.symptoms)
+            self.wrong = wrong
+
+        @classmethod
+        def load(cls, folder):
+            return cls(3 if folder.name == "b" else 0)
+
+        def predict(self, texts):
+            answered = truth.copy()
+            answered[: self.wrong] = np.roll(answered[: self.wrong], 1, axis=1)
+            assert len(texts) == len(answered)
+            return answered
+
+    monkeypatch.setattr("sympress.study.compare.Runtime", Model)
+    monkeypatch.setattr("sympress.study.compare.read_extractor", lambda path: Model.load(path).extractor)
+
+
+@pytest.mark.usefixtures("_runtime")
+def test_two_artifacts_are_run_on_the_test_notes_they_were_made_beside(make_artifact):
+    (row,) = compare_paths(make_artifact("a"), make_artifact("b"))
+    assert (row.name, row.seed, row.differing, row.micro_f1_a) == ("a → b", None, 3, 1.0)
+    assert row.micro_difference.value == pytest.approx(-3 / row.notes)
+    assert row.p_mcnemar == pytest.approx(2 * 0.5**3)
+
+
+@pytest.mark.usefixtures("_runtime")
+def test_artifacts_of_other_notes_or_splits_are_refused(make_artifact):
+    first = make_artifact("a")
+    with pytest.raises(InputError, match="not made from the same notes, labels and split"):
+        compare_paths(first, make_artifact("c", fingerprint="other"))
+    with pytest.raises(InputError, match="not made from the same notes, labels and split"):
+        compare_paths(first, make_artifact("d", fraction=0.5))
+
+
+def test_spans_are_not_compared(make_run):
+    first, second = make_run("a", 0), make_run("b", 0)
+    path = first / "results.json"
+    path.write_text(path.read_text().replace('"task": "topic"', '"task": "mentions"'))
+    with pytest.raises(InputError, match="spans of the task mentions are not compared"):
+        compare_runs(first, second)
