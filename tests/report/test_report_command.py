@@ -40,3 +40,22 @@ def test_a_folder_without_results_is_a_mistake_of_the_call(tmp_path, app):
     done = CliRunner().invoke(app, [str(tmp_path)])
     assert isinstance(done.exception, InputError)
     assert "no results here" in str(done.exception)
+
+
+def test_results_are_tracked_only_when_asked(run, app, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "sympress.study.track.track_results", lambda _, folder, uri: asked.append((folder, uri)) or ["id"]
+    )
+    assert CliRunner().invoke(app, [str(run)]).exit_code == 0
+    assert asked == []
+    done = CliRunner().invoke(app, [str(run), "--track", "http://tracker:5000"])
+    assert "tracked 1 MLflow runs" in done.output
+    assert asked == [(run, "http://tracker:5000")]
+
+
+def test_figures_and_tables_for_a_paper_are_written_when_asked(run, app):
+    assert CliRunner().invoke(app, [str(run), "--figures", "--tables"]).exit_code == 0
+    assert {"pareto.svg", "pareto.png"} <= {path.name for path in (run / "figures").iterdir()}
+    assert (run / "table.tex").is_file()
+    assert (run / "table.md").is_file()

@@ -2,17 +2,25 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from itertools import pairwise
 
 import pytest
 
-from sympress.errors import MissingExtraError, SympressError
-from sympress.report.columns import groups
-from sympress.report.html import command_of, flatten, published_beside, render_report, write_report
-from sympress.report.scatter import LABEL_HEIGHT, scatter
-from sympress.results import SymptomQuality
+from sympress.errors import InputError, MissingExtraError, SympressError
+from sympress.report.html import Example, render_page, render_report, write_report
+from sympress.report.judgement import tests_of as paired_tests
+from sympress.report.paper import eleven_points, epochs_beside, published_beside
+from sympress.report.sections import command_of, flatten, parts_of, table_of
+from sympress.results import (
+    CalibrationQuality,
+    Estimate,
+    GroupGap,
+    GroupQuality,
+    ReliabilityBin,
+    SymptomQuality,
+    YardstickCost,
+)
 
-VOID = {"meta", "line", "circle", "br", "img", "link", "input", "hr"}
+VOID = {"meta", "line", "circle", "br", "img", "link", "input", "hr", "path"}
 
 
 class Page(HTMLParser):
@@ -24,7 +32,8 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
         self.text = ""
-        self.feed(source)
+        self.feed(re.sub(r"<script.*?</script>|<style.*?</style>", "", source, flags=re.DOTALL))
+        assert source.count("<script") == source.count("</script>")
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
@@ -46,9 +55,12 @@ def test_the_page_is_well_formed_and_needs_nothing_from_outside(results):
     source = render_report(results)
     page = Page(source)
     assert page.open == []
-    assert not {"script", "link", "iframe", "img"} & set(page.tags)
-    assert not [name for name, _ in page.attributes if name in {"src", "href", "onclick", "onload"}]
-    assert not re.search(r"url\(|@import|https?://", source)
+    assert not {"script", "link", "iframe", "img", "form"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name in {"src", "onclick", "onload"}]
+    assert all((value or "").startswith("#") for name, value in page.attributes if name == "href")
+    assert "default-src 'none'" in source
+    outside = re.sub(r"<script.*?</script>", "", source, flags=re.DOTALL)
+    assert not re.search(r"url\(|@import|https?://", outside)
 
 
 def test_the_page_says_what_the_run_measured(results):
@@ -56,7 +68,7 @@ def test_the_page_says_what_the_run_measured(results):
     for expected in (
         "The lexicon rule beats every trained model here",
         "pruning-masked gains nothing in cost",
-        "−0.050 [−0.070, −0.030] *",
+        "−0.050 * [−0.070, −0.030]",
         "20.0 (0.25×)",
         "rule (reference)",
         "fever, auroc: no test note carries the symptom",
@@ -69,14 +81,14 @@ def test_the_page_says_what_the_run_measured(results):
         assert expected in text, expected
 
 
-def test_the_headline_is_the_first_sentence_of_the_verdict(results):
+def test_the_headline_says_what_to_take(results):
     headline = re.search(r"<h1>(.*?)</h1>", render_report(results), re.DOTALL)
     assert headline is not None
-    assert headline[1].startswith("The lexicon rule beats")
+    assert headline[1].startswith("Take no model for this: the lexicon rule beats every trained model here")
 
 
 def test_hostile_names_and_warnings_are_text(results, make_run, make_strategy, make_quality):
-    attack = '<script>alert(1)</script>"><img src=x onerror=1>'
+    attack = '<script>alert(1)</script>"><img src=x onerror=1>\u202eabc'
     row = results.strategies[1].quality.per_symptom[0]
     quality = make_quality(0.5, per_symptom=[SymptomQuality(**(dict(row) | {"symptom": attack}))])
     hostile = make_run(
@@ -91,6 +103,8 @@ def test_hostile_names_and_warnings_are_text(results, make_run, make_strategy, m
     page = Page(source)
     assert not {"script", "img"} & set(page.tags)
     assert page.text.count("<script>alert(1)") >= 8
+    assert "\u202e" not in source
+    assert "alert(1)</script>" not in source
     assert page.open == []
 
 
@@ -107,6 +121,95 @@ def test_the_literal_variant_stands_under_the_published_row(make_run, make_strat
     rows = [make_strategy("lowrank", 0.9), make_strategy("lowrank-published", 0.91)]
     line = next(line for line in published_beside(make_run(*rows)) if line["method"] == "low rank")
     assert [name for name, _ in line["ours"]] == ["lowrank", "lowrank-published"]
+
+
+def test_epochs_stand_beside_the_published_ones(results):
+    lines = epochs_beside(results)
+    assert [(line["method"], line["epoch"]) for line in lines] == [("baseline", "1"), ("baseline", "2")]
+    assert lines[0]["published"] == ["0.9149", "0.9180", "0.9160", "0.9165", "0.9875"]
+    assert lines[0]["ours"] == [("baseline", ["0.6000"] * 5)]
+
+
+def test_the_eleven_points_say_what_this_run_shows(results, make_run, make_strategy):
+    points = [shown for _, shown in eleven_points(results)]
+    assert len(points) == 11
+    assert points[0].startswith("The rule scores F1 1.000, the best trained model 0.930.")
+    assert points[1] == "Not counted in this run."
+    assert "of 1,234 test notes 13 have a note of the same patient and 3 a copy" in points[3]
+    assert points[4] == "distillation: 0.50× the bytes, 0.50× the latency, F1 0.920."
+    assert points[5] == "This run has no row lowrank-published or lowrank."
+    assert points[6].startswith("25.0% of the weights of pruning-masked are zeros.")
+    assert "accuracy of the baseline 0.930 [0.910, 0.950]. 1 of 3" in points[9]
+    counted = {
+        "labelled by a negated mention": 21,
+        "labelled by a mention of family, history, possibility or hypothesis": 5,
+    }
+    data = results.data.model_copy(update={"labelling": counted})
+    rows = [make_strategy("baseline"), make_strategy("lowrank-published", parameters=20_000_165)]
+    points = [shown for _, shown in eleven_points(make_run(*rows, data=data))]
+    assert points[1].startswith("21 of 2,134 labels come from a negated mention, 5 from one of family")
+    assert points[5].startswith(
+        "The model with the factorized classifier has 165 more parameters than the baseline."
+    )
+    coded = results.data.model_copy(update={"labels": "coded: by people"})
+    points = [shown for _, shown in eleven_points(make_run(*rows, data=coded))]
+    assert points[1] == "The labels of this run come from people, not from a rule."
+    assert points[2] == f"{points[1]} Fingerprint of the data: abc123."
+
+
+def test_several_runs_share_a_table_and_say_whether_they_may_be_compared(results):
+    other = results.model_copy(update={"data": results.data.model_copy(update={"fingerprint": "zzz"})})
+    same, different = (render_page([("one", results), ("two", run)]) for run in (results, other))
+    assert "their rows may be compared" in same
+    assert "compare quality only within one of them" in different
+    assert Page(same).text.count("two") > len(results.strategies)
+    with pytest.raises(InputError, match="runs of the tasks present and topic: give runs of one task"):
+        render_page([("one", results), ("two", results.model_copy(update={"task": "present"}))])
+
+
+def test_a_run_without_calibration_says_so(results):
+    text = Page(render_report(results)).text
+    assert "This run has no calibration" in text
+    assert "This run has no numbers by group of notes" in text
+
+
+def test_calibration_tests_and_groups_are_shown(make_run, make_strategy, make_quality):
+    one = Estimate(value=0.0375, low=0.03, high=0.05)
+    calibration = CalibrationQuality(
+        ece=one, ece_width=one, brier=Estimate(value=0.1234), ece_before=Estimate(value=0.2222),
+        bins=[ReliabilityBin(low=0, high=1, answers=9, predicted=0.4, observed=Estimate(value=0.5))],
+    )  # fmt: skip
+    group = GroupQuality(by="sex", group="F", notes=77, positives=9, f1=Estimate(value=0.8125))
+    gap = GroupGap(by="sex", best="F", worst="M", difference=Estimate(value=0.0625))
+    quality = make_quality(0.9, calibration=calibration, groups=[group], gaps=[gap])
+    row = make_strategy("safe", difference=(-0.01, -0.02, -0.001), smaller=True)
+    versus = row.versus_baseline.model_copy(update={"p_mcnemar": 0.0004, "p_holm": 0.08})
+    run = make_run(
+        make_strategy("baseline", quality=quality), row.model_copy(update={"versus_baseline": versus})
+    )
+    source = render_report(run)
+    text = Page(source).text
+    for expected in (
+        "0.037 [0.030, 0.050]",
+        "0.123",
+        "0.222",
+        "sex: F",
+        "0.812",
+        "+0.062",
+        "<0.001",
+        "0.080",
+    ):
+        assert expected in text, expected
+    assert 'id="run0-calibration"' in source
+
+
+def test_examples_are_shown_only_when_asked_and_the_page_says_so(results):
+    assert "The page holds no text of a note." in render_report(results)
+    example = Example("n1", "safe", "denies <b>fever</b>", ("fever",), ("fever",), ())
+    source = render_report(results, [example])
+    assert "denies &lt;b&gt;fever&lt;/b&gt;" in source
+    assert "this page holds text of notes" in source
+    assert "The page holds no text of a note." not in source
 
 
 def test_an_empty_run_still_has_a_page(make_run):
@@ -131,39 +234,9 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(results, tmp_path):
 def test_a_missing_jinja2_names_the_install_command(results, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     with pytest.raises(
-        MissingExtraError, match=r"jinja2 is not installed: run  pip install 'sympress\[train\]'"
+        MissingExtraError, match=r"jinja2 is not installed: run  pip install 'sympress\[report\]'"
     ):
         render_report(results)
-
-
-@pytest.mark.parametrize("others", [0.9, 0.1])
-def test_labels_of_the_picture_never_collide_and_marks_lie_inside(others, make_run, make_strategy):
-    rows = [make_strategy(f"s{number}", others, size=80_000_000 + number) for number in range(9)]
-    rows.append(make_strategy("best", 0.95))
-    drawn = scatter(groups(make_run(*rows)))
-    assert drawn is not None
-    heights = sorted(point.label_y for point in drawn.points)
-    assert min(b - a for a, b in pairwise(heights)) >= LABEL_HEIGHT
-    assert drawn.top <= heights[0]
-    assert heights[-1] <= drawn.bottom
-    for point in drawn.points:
-        assert drawn.left <= point.x <= drawn.right
-        assert drawn.top - 1e-6 <= point.y_high <= point.y <= point.y_low <= drawn.bottom + 1e-6
-
-
-def test_a_better_and_smaller_strategy_stands_higher_and_further_left(make_run, make_strategy):
-    drawn = scatter(
-        groups(make_run(make_strategy("a", 0.9, size=10**6), make_strategy("b", 0.8, size=10**8)))
-    )
-    assert drawn is not None
-    by_name = {point.label: point for point in drawn.points}
-    assert by_name["a"].x < by_name["b"].x
-    assert by_name["a"].y < by_name["b"].y
-
-
-def test_one_strategy_or_an_undefined_f1_makes_no_picture(make_run, make_strategy):
-    assert scatter(groups(make_run(make_strategy("a")))) is None
-    assert scatter(groups(make_run(make_strategy("a", None), make_strategy("b")))) is None
 
 
 def test_the_command_is_a_line_of_shell(make_run):
@@ -172,3 +245,34 @@ def test_the_command_is_a_line_of_shell(make_run):
     )
     assert command_of(make_run(config={})) is None
     assert flatten({"a": {"b": 1}, "c": None}) == [("a.b", "1"), ("c", "–")]
+
+
+def test_runs_with_other_columns_share_one_table(results, make_run, make_strategy):
+    yardsticks = {"pytorch-fp32": YardstickCost(size_bytes=1, latency_ms_p50=2, latency_ms_p95=3)}
+    timed = make_run(make_strategy("baseline"), yardsticks=yardsticks)
+    table = table_of([("one", results), ("two", timed)])
+    assert "× PyTorch" in table["headers"]
+    assert {len(row["cells"]) for row in table["rows"]} == {len(table["headers"])}
+
+
+def test_tests_stand_by_strategy_without_the_columns_that_no_row_fills(make_run, make_strategy):
+    rows = [
+        make_strategy(name, seed=seed, difference=(-0.01, -0.02, 0.01)) for seed in (0, 1) for name in "ab"
+    ]
+    found = paired_tests(make_run(*rows))
+    assert found["headers"] == ["row", "Δ F1 macro", "p, macro"]
+    assert [row[0] for row in found["rows"]] == ["a · seed 0", "a · seed 1", "b · seed 0", "b · seed 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("0.661 (0.657 to 0.666)†", ("0.661", "†", "(0.657 to 0.666)")),
+        ("−0.050 [−0.070, −0.030] *", ("−0.050", " *", "[−0.070, −0.030]")),
+        ("0.0032 (<0.01×)", ("0.0032", "", "(<0.01×)")),
+        ("99.6%", ("99.6%", "", "")),
+        ("rule (reference)", ("rule (reference)", "", "")),
+    ],
+)
+def test_a_cell_is_a_value_a_mark_and_brackets(text, parts):
+    assert parts_of(text) == parts

@@ -99,7 +99,7 @@ def test_the_present_table_has_micro_f1_and_fits(make_run, make_strategy, make_q
         "0.560",
     ]
     assert "F1 micro" in markdown_table(results)
-    assert "F1 micro" not in markdown_table(make_run(row))
+    assert "F1 micro" not in markdown_table(make_run(make_strategy("baseline")))
 
 
 def test_several_seeds_make_one_row_with_mean_and_range(make_run, make_strategy):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sympress.report.tables import verdict
+from sympress.results import Estimate
 
 
 def test_a_reference_that_wins_comes_first_then_who_is_free_who_pays_who_gains_nothing(results):
@@ -102,3 +103,14 @@ def test_a_micro_f1_decides_where_the_task_has_one(make_run, make_strategy, make
         make_strategy("tfidf", quality=make_quality(0.2, micro_f1=make_quality(0.6).f1)),
     ]
     assert "F1 0.600 [0.580, 0.620] against 0.500" in verdict(make_run(*rows, task="present"))[0]
+
+
+def test_micro_f1_decides_where_notes_carry_several_symptoms(make_run, make_strategy, make_quality):
+    quality = make_quality(0.6, micro_f1=Estimate(value=0.7, low=0.6, high=0.8))
+    row = make_strategy("safe", quality=quality, difference=(-0.05, -0.07, -0.03), smaller=True)
+    micro = Estimate(value=0.0, low=-0.0001, high=0.001)
+    versus = row.versus_baseline.model_copy(update={"micro_f1_difference": micro})
+    run = make_run(
+        make_strategy("baseline", quality=quality), row.model_copy(update={"versus_baseline": versus})
+    )
+    assert verdict(run)[-1].endswith("No significant change in micro F1 was found (0.000 [0.000, +0.001]).")

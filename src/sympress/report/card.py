@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from sympress.report.formats import UNDEFINED, format_difference, format_estimate, format_ratio, signed
-from sympress.report.tables import escape_markdown
+from sympress.files import write_text
+from sympress.report.card_sections import (
+    ENCODERS,
+    calibration_section,
+    cost_section,
+    data_section,
+    groups_section,
+    identity_section,
+    intended_use,
+    limits_section,
+    performance_section,
+    reproduce_section,
+)
+from sympress.report.formats import UNDEFINED, format_difference, format_ratio, signed
+from sympress.report.tables import escape_markdown, printable
 from sympress.results import Estimate, Results, StrategyResult
 
 #: The rows of a pressed artifact's table.
@@ -17,53 +33,108 @@ MODELS = {
 }
 
 
-def model_card(results: Results, row: StrategyResult) -> str:
-    """Markdown for the `README.md` of the artifact of `row`; every number comes from `results`."""
-    data, quality, cost = results.data, row.quality, row.cost
-    encoder = escape_markdown(str(results.config.get("encoder", "unknown")))
-    processor = escape_markdown(str(results.environment.get("processor", "this machine")))
+def model_card(results: Results, row: StrategyResult, evidence: str | None = None) -> str:
+    """Markdown for the `README.md` of the artifact of `row`; every number comes from `results`.
+
+    It begins with metadata as Hugging Face reads them; the sections are those of a model card, with the items
+    of TRIPOD+AI (Collins et al. 2024, doi:10.1136/bmj-2023-078378) that apply to them.
+
+    Args:
+        results: of the run.
+        row: one of its rows.
+        evidence: what the user says of a validation for clinical use; without it the card says there is none.
+    """
+    encoder = str(results.config.get("encoder") or "bundled")
+    sections = {
+        "Intended use": intended_use(evidence),
+        "What it is (TRIPOD+AI 4, 12)": identity_section(results, row, encoder),
+        "Data (TRIPOD+AI 5, 6, 8, 9, 20)": data_section(results),
+        "Performance on the test notes (TRIPOD+AI 12e, 23a)": performance_section(results, row),
+        "Calibration (TRIPOD+AI 12e)": calibration_section(row),
+        "Groups of notes (TRIPOD+AI 14, 23a)": groups_section(row),
+        "Cost": cost_section(results, row),
+        "Limits (TRIPOD+AI 26)": limits_section(results),
+        "How it was made (TRIPOD+AI 18e, 18f)": reproduce_section(results),
+    }
     lines = [
+        *front_matter(results.task, encoder, results.data.name, row),
         f"# {escape_markdown(row.name)}: a symptom extractor",
-        "",
-        "**Not validated for clinical use.**",
-        "",
-        f"- Task: `{results.task}` ({len(data.symptoms)} symptoms), protocol `{results.protocol}`",
-        f"- Encoder: {encoder} (its licence applies to these weights)",
-        f"- Recipe: {escape_markdown(row.recipe)}; seed {row.seed}",
-        f"- Notes: {escape_markdown(data.name)}: {data.train:,} training, {data.validation:,} validation, "
-        f"{data.test:,} test, split by {escape_markdown(data.split.rule)}",
-        f"- Labels: {escape_markdown(data.labels)}",
-        f"- Deployed file: {cost.size_bytes:,} bytes; {cost.latency_ms_p50:.2f} ms a note (median, batch 1, "
-        f"{cost.threads} thread of {processor})",
-        "",
-        "| symptom | test notes | precision | recall | F1 | AUROC |",
-        "|:--|--:|--:|--:|--:|--:|",
     ]
-    lines += [
-        f"| {escape_markdown(one.symptom)} | {one.support:,} | "
-        + " | ".join(map(format_estimate, (one.precision, one.recall, one.f1, one.auroc)))
-        + " |"
-        for one in quality.per_symptom
-    ]
-    lines += [
-        f"| **macro average** | {data.test:,} | "
-        + " | ".join(map(format_estimate, (quality.precision, quality.recall, quality.f1, quality.auroc)))
-        + " |",
-        "",
-        "Brackets: 95 % bootstrap intervals on the test notes, resampled by patient. Notes of another "
-        "hospital, length or style may give other numbers.",
-        "",
-        *(f"- {escape_markdown(remark)}" for remark in row.notes),
-    ]
+    for title, body in sections.items():
+        lines += ["", f"## {title}", "", *body]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def write_cards(results: Results, run: Path, evidence: str) -> list[Path]:
+    """Write the card of every artifact in the run folder again, with `evidence`; return the cards.
+
+    Raises:
+        SympressError: a file could not be written.
+    """
+    written = []
+    for row in results.strategies:
+        folder = run / "artifacts" / f"{row.name}-seed{row.seed}"
+        if (folder / "extractor.json").is_file():
+            write_text(folder / "README.md", model_card(results, row, evidence))
+            written.append(folder / "README.md")
+    return written
+
+
+def front_matter(task: str, encoder: str, dataset: str, row: StrategyResult | None = None) -> list[str]:
+    """Metadata as Hugging Face reads them: YAML, with each text as a JSON string."""
+    known = ENCODERS.get(encoder)
+    base = known[0] if known else encoder
+    licence = known[1] if known else "other"
+    lines = [
+        "---",
+        "language: en",
+        "library_name: sympress",
+        f"pipeline_tag: {'token' if task == 'mentions' else 'text'}-classification",
+        "tags: [clinical, symptom-extraction, model-compression, onnx]",
+        f"license: {licence}",
+        *(["license_name: that-of-the-encoder"] if licence == "other" else []),
+        *([f"base_model: {json.dumps(base)}"] if known or re.fullmatch(r"[\w.-]+/[\w.-]+", base) else []),
+    ]
+    if row is not None:
+        lines += ["model-index:", f"- name: {_yaml(row.name)}", "  results:"]
+        lines += [
+            "  - task: {type: text-classification}",
+            f"    dataset: {{name: {_yaml(dataset)}, type: clinical-notes}}",
+        ]
+        lines += [
+            "    metrics:",
+            *(f"    - {{type: {name}, value: {value}}}" for name, value in _scores(row)),
+        ]
+    return [*lines, "---", ""]
+
+
+def _scores(row: StrategyResult) -> list[tuple[str, float]]:
+    quality = row.quality
+    named = {
+        "f1": quality.f1,
+        "precision": quality.precision,
+        "recall": quality.recall,
+        "accuracy": quality.accuracy,
+    }
+    return [(name, one.value) for name, one in named.items() if one.value is not None]
+
+
+def _yaml(text: str) -> str:
+    return json.dumps(printable(text))
 
 
 def artifact_card(record: Mapping[str, Any], symptoms: Sequence[str]) -> str:
     """Markdown for the `README.md` of a pressed artifact; every number comes from its provenance `record`."""
+    config = record["config"]
     lines = [
+        *front_matter(str(config["task"]), str(config["encoder"] or "bundled"), record["data"]["name"]),
         "# A pressed symptom extractor",
         "",
-        "**Not validated for clinical use.**",
+        "## Intended use",
+        "",
+        *intended_use(),
+        "",
+        "## What it is",
         "",
         *_origin(record, symptoms),
         "",

@@ -17,10 +17,10 @@ from sympress.report.formats import (
     format_ratio,
     signed,
 )
-from sympress.results import Comparison, Cost, Estimate, Quality, Results, StrategyResult
+from sympress.results import Cost, Estimate, Quality, Results, StrategyResult
 
 #: Rows that are no compressed model: a reader's yardsticks, printed last and marked as reference.
-REFERENCE_STRATEGIES = ("rule", "tfidf")
+REFERENCE_STRATEGIES = ("rule", "rule-assertion", "tfidf")
 BASELINE = "baseline"
 
 #: Follows a difference whose 95 % interval lies on one side of 0 (with several seeds: for every seed).
@@ -73,7 +73,8 @@ class Group:
     @property
     def direction(self) -> int:
         """1 or -1 if the F1 difference excludes 0 on that side for every seed, else 0."""
-        sides = {_side(row.versus_baseline) for row in self.seeds}
+        compared = [row.versus_baseline for row in self.seeds]
+        sides = {0 if one is None else side_of(one.f1_difference) for one in compared}
         return sides.pop() if len(sides) == 1 else 0
 
 
@@ -109,24 +110,26 @@ def _divide(value: float | None, by: float | None) -> float | None:
     return None if value is None or not by else value / by
 
 
-def _side(comparison: Comparison | None) -> int:
-    if comparison is None:
+def side_of(difference: Estimate) -> int:
+    """Return 1 or -1 if the interval of a difference excludes 0 on that side, else 0."""
+    if difference.low is None or difference.high is None:
         return 0
-    low, high = comparison.f1_difference.low, comparison.f1_difference.high
-    if low is None or high is None:
-        return 0
-    return int(low > 0) - int(high < 0)
+    return int(difference.low > 0) - int(difference.high < 0)
 
 
 # Cells ---------------------------------------------------------------------------------------------
 
 
-def columns(results: Results) -> list[Column]:
-    """Return the columns of the wide table, left to right; those with a narrow cell form the narrow one."""
+def columns(*runs: Results) -> list[Column]:
+    """Return the columns of the wide table, left to right; those with a narrow cell form the narrow one.
+
+    What decides stands first: quality, difference, bytes and time. Of several runs a column is there if one
+    of them has it.
+    """
     macro = _quality(lambda q: q.f1)
     narrow_macro = macro
     micro, precision, change = [], [], []
-    if results.task == "present":
+    if any(row.quality.micro_f1 is not None for results in runs for row in results.strategies):
         micro_f1 = _quality(lambda q: q.micro_f1)
         micro = [Column("F1 micro", micro_f1, micro_f1), Column("kept", _kept, _kept)]
         change = [Column("Δ F1 micro to baseline", _micro_difference)]
@@ -136,30 +139,30 @@ def columns(results: Results) -> list[Column]:
     return [
         Column("strategy", _label, _label),
         *micro,
-        Column("F1 macro", macro, narrow_macro),
         *change,
+        Column("F1 macro", macro, narrow_macro),
         Column("Δ F1 macro to baseline", _difference, _difference),
+        Column("size MB (×)", _size, _size),
+        Column("p50 ms (×)", _latency, _latency),
+        *_faster(runs),
+        Column("notes/s", _throughput, _throughput),
+        Column("peak MB", _number(lambda c: c.peak_rss_bytes, 1e6, 0)),
         Column("accuracy", _quality(lambda q: q.accuracy)),
         Column("precision", _quality(lambda q: q.precision)),
         Column("recall", _quality(lambda q: q.recall)),
         Column("AUROC", _quality(lambda q: q.auroc)),
         *precision,
-        Column("size MB (×)", _size, _size),
+        Column("p95 ms", _number(lambda c: c.latency_ms_p95, 1, 2)),
         Column("parameters M", _number(lambda c: c.parameters, 1e6, 2)),
         Column("nonzero M", _number(lambda c: c.nonzero_parameters, 1e6, 2)),
         Column("MACs M/note", _number(lambda c: c.macs_per_note, 1e6, 0)),
-        Column("p50 ms (×)", _latency, _latency),
-        *_faster(results),
-        Column("p95 ms", _number(lambda c: c.latency_ms_p95, 1, 2)),
-        Column("notes/s", _throughput, _throughput),
-        Column("peak MB", _number(lambda c: c.peak_rss_bytes, 1e6, 0)),
         Column("training s", _number(lambda c: c.train_seconds, 1, 0)),
     ]
 
 
-def _faster(results: Results) -> list[Column]:
+def _faster(runs: Sequence[Results]) -> list[Column]:
     """How many times as fast as the two yardsticks; only where a run has timed them."""
-    if not results.yardsticks:
+    if not any(results.yardsticks for results in runs):
         return []
     return [
         Column(header, cell, cell)
@@ -240,7 +243,13 @@ def _micro_difference(group: Group) -> str:
     found = [row.micro_f1_difference for row in rows if row.micro_f1_difference is not None]
     if not found or len(found) < len(group.seeds):
         return NOT_APPLICABLE
-    return "; ".join(format_difference(difference) for difference in found)
+    if len(found) == 1:
+        text = format_difference(found[0])
+    else:
+        values = defined(difference.value for difference in found)
+        text = _spread(values, signed) if len(values) == len(found) else UNDEFINED
+    sides = {side_of(difference) for difference in found}
+    return f"{text} {MARK}" if sides in ({1}, {-1}) else text
 
 
 def _number(pick: Callable[[Cost], float | None], unit: float, digits: int) -> Callable[[Group], str]:

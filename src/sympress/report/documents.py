@@ -7,8 +7,10 @@ A document holds blocks that this module fills:
     <!-- /sympress:table -->
 
 `results/demo.json full` gives the table with every column. `<!-- sympress:curves results/strategies.json
-docs/strategies.svg -->`, on one line, draws the results into the second file and shows it;
-`<!-- sympress:shape results/shape-pocket.json -->` is the table of what `sympress.study.shape` measured.
+docs/strategies.svg -->`, on one line, draws the results into the second file and shows it, and
+`<!-- sympress:figure results/vaers-present.json docs/pareto.svg -->` does so with the figure of the report;
+`<!-- sympress:shape results/shape-pocket.json -->` is the table of what `sympress.study.shape` measured, and
+`spans`, `years`, `source`, `forms`, `negex` and `throughput` are those of `report.measured`.
 Each is closed by its own kind. `make docs` runs this module.
 """
 
@@ -26,8 +28,10 @@ from typing import Any
 from sympress.errors import InputError
 from sympress.files import write_text
 from sympress.report.curves import curves_svg
+from sympress.report.figures import pareto_svg
 from sympress.report.formats import NOT_APPLICABLE, format_number
-from sympress.report.html import command_of
+from sympress.report.measured import MEASURED_TABLES
+from sympress.report.sections import command_of
 from sympress.report.tables import escape_markdown, explanation, markdown_table
 from sympress.results import Results, load_results
 
@@ -37,7 +41,9 @@ FENCE = re.compile(r"\s*(```|~~~)")
 OPTIONS = {
     "table": (r"(full)?", "<!-- sympress:table RESULTS [full] -->"),
     "curves": (r".+\.svg", "<!-- sympress:curves RESULTS FIGURE.svg -->"),
+    "figure": (r".+\.svg", "<!-- sympress:figure RESULTS FIGURE.svg -->"),
     "shape": ("", "<!-- sympress:shape RESULTS -->"),
+    **{kind: ("", f"<!-- sympress:{kind} RESULTS -->") for kind in MEASURED_TABLES},
 }
 
 
@@ -91,9 +97,9 @@ def figures(text: str, root: Path) -> dict[Path, str]:
         InputError: as `render_document`.
     """
     return {
-        _below(root, block.option): curves_svg(load_results(block.source))
+        _below(root, block.option): DRAWN[block.kind](load_results(block.source))
         for block in _blocks(text.split("\n"), root)
-        if block.kind == "curves" and block.source.exists()
+        if block.kind in DRAWN and block.source.exists()
     }
 
 
@@ -172,8 +178,17 @@ def _table(block: Block, _root: Path, _folder: Path) -> list[str]:
     return [markdown_table(results, full=block.option == "full"), "", f"{_made(results)}{caption}"]
 
 
+def _figure(block: Block, root: Path, folder: Path) -> list[str]:
+    shown = "F1 of every row against its bytes and against its latency; the numbers are in the table"
+    return [f"![{shown}]({_link(block, root, folder)})"]
+
+
+def _link(block: Block, root: Path, folder: Path) -> str:
+    return Path(os.path.relpath(_below(root, block.option), folder.resolve())).as_posix()
+
+
 def _curves(block: Block, root: Path, folder: Path) -> list[str]:
-    link = Path(os.path.relpath(_below(root, block.option), folder.resolve())).as_posix()
+    link = _link(block, root, folder)
     shown = "F1 of every strategy against its bytes and against its latency; the numbers are in the table"
     made = _made(load_results(block.source)).strip()
     return [f"![{shown}]({link})", *(["", made] if made else [])]
@@ -216,12 +231,24 @@ def shape_table(measured: dict[str, Any]) -> list[str]:
     return [*lines, "", f"Pressed by `{measured['recipe']}`. {escape_markdown(caption)}"]
 
 
+def _measured(block: Block, _root: Path, _folder: Path) -> list[str]:
+    try:
+        return MEASURED_TABLES[block.kind](json.loads(block.source.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise InputError(f"{block.source}: damaged ({type(error).__name__}); measure it again") from error
+
+
 #: What fills a block, by its kind.
 KINDS: dict[str, Callable[[Block, Path, Path], list[str]]] = {
     "table": _table,
     "curves": _curves,
+    "figure": _figure,
     "shape": _shape,
+    **dict.fromkeys(MEASURED_TABLES, _measured),
 }
+
+#: What draws the figure of a block.
+DRAWN: dict[str, Callable[[Results], str]] = {"curves": curves_svg, "figure": pareto_svg}
 
 
 def main(root: Path) -> int:

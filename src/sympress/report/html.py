@@ -1,202 +1,235 @@
-"""One self-contained HTML page a run: no network, no script, every word of the data escaped."""
+"""One self-contained HTML page a run, or of several runs: no network, every word of the data escaped."""
 
 from __future__ import annotations
 
-import csv
-import json
-import shlex
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sympress.errors import MissingExtraError
+from sympress.errors import InputError, MissingExtraError
 from sympress.files import write_text
-from sympress.report.columns import Group, columns, groups, seeds_of
-from sympress.report.formats import NOT_APPLICABLE, UNDEFINED, format_estimate, format_number
-from sympress.report.scatter import scatter
-from sympress.report.tables import explanation
-from sympress.report.verdict import verdict
-from sympress.results import Estimate, Quality, Results, StrategyResult
+from sympress.report.calibration import calibration_of
+from sympress.report.columns import groups
+from sympress.report.drawings import calibration_drawings, epoch_drawings, pareto_drawings, with_epochs
+from sympress.report.formats import defined, format_difference, format_number, format_ratio, signed
+from sympress.report.interactive import Drawing, bokeh_script
+from sympress.report.judgement import SPAN_HEADERS, groups_of, spans_of, tests_of
+from sympress.report.palette import looks
+from sympress.report.paper import eleven_points, epochs_beside, published_beside
+from sympress.report.pareto import latency_ms, size_mb
+from sympress.report.recommend import Advice, advise
+from sympress.report.sections import (
+    block_of,
+    changes_of,
+    command_of,
+    config_text,
+    data_facts,
+    flatten,
+    leak_sentence,
+    symptom_matrix,
+    table_of,
+)
+from sympress.report.tables import explanation, printable
+from sympress.report.verdict import headline_difference, headline_name, verdict
+from sympress.results import Estimate, Results
 
-METRICS = ("accuracy", "precision", "recall", "f1", "auroc")
+#: Characters of a page's own layout, which `printable` would replace.
+_LAYOUT = "\n\t"
+_UNIT = re.compile(r"(\d) (MB|ms)\b")
 
 
-def write_report(results: Results, run: Path) -> Path:
+@dataclass(frozen=True)
+class Example:
+    """A test note whose answer compression changed; shown only when asked.
+
+    Attributes:
+        note_id: of the note.
+        row: the strategy that answers differently from the baseline.
+        text: the beginning of the note.
+        truth: its symptoms.
+        baseline: what the baseline finds.
+        found: what the strategy finds.
+    """
+
+    note_id: str
+    row: str
+    text: str
+    truth: tuple[str, ...]
+    baseline: tuple[str, ...]
+    found: tuple[str, ...]
+
+
+def write_report(results: Results, run: Path, examples: Sequence[Example] = ()) -> Path:
     """Write `RUN/report.html`, all of it or none, and return its path.
 
     Raises:
-        MissingExtraError: jinja2 is not installed.
+        MissingExtraError: jinja2 or bokeh is not installed.
         SympressError: the file could not be written.
     """
     path = run / "report.html"
-    write_text(path, render_report(results))
+    write_text(path, render_report(results, examples))
     return path
 
 
-def render_report(results: Results) -> str:
-    """Return the page as text; the same results give the same page.
+def render_report(results: Results, examples: Sequence[Example] = ()) -> str:
+    """Return the page of one run as text; the same results give the same page.
 
     Raises:
-        MissingExtraError: jinja2 is not installed.
+        MissingExtraError: jinja2 or bokeh is not installed.
+    """
+    return render_page([(results.data.name, results)], examples)
+
+
+def render_page(runs: Sequence[tuple[str, Results]], examples: Sequence[Example] = ()) -> str:
+    """Return the page of several runs: one table and one pair of figures, then each run by itself.
+
+    Args:
+        runs: a name for each run, and its results; at least one.
+        examples: notes to show, with their text.
+
+    Raises:
+        InputError: the runs are of different tasks.
+        MissingExtraError: jinja2 or bokeh is not installed.
     """
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError:
-        raise MissingExtraError("train", "jinja2") from None
-    template = resources.files("sympress.report").joinpath("templates/report.html.j2")
+        raise MissingExtraError("report", "jinja2") from None
+    tasks = sorted({results.task for _, results in runs})
+    if len(tasks) > 1:
+        raise InputError(f"runs of the tasks {' and '.join(tasks)}: give runs of one task")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
     )
-    return environment.from_string(template.read_text(encoding="utf-8")).render(_page(results))
+    environment.filters["tied"] = _tied
+    return environment.from_string(_template("report.html.j2")).render(_page(runs, examples))
 
 
-def _page(results: Results) -> dict[str, Any]:
-    found = groups(results)
+def _template(name: str) -> str:
+    return resources.files("sympress.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _visible(value: Any) -> Any:
+    """Text of the data without characters that turn its direction or hide; what is markup stays."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return "".join(one if one in _LAYOUT else printable(one) for one in value) if value else value
+
+
+def _tied(text: str) -> Any:
+    """Text that no line break parts from its unit, escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(_UNIT.sub("\\1\u00a0\\2", str(escape(_visible(text)))))  # noqa: S704
+
+
+def _page(runs: Sequence[tuple[str, Results]], examples: Sequence[Example]) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    first = runs[0][1]
+    bodies = [_run(name, results, f"run{number}") for number, (name, results) in enumerate(runs)]
+    paretos = pareto_drawings(runs)
+    drawings: list[Drawing] = [*paretos, *(one for body in bodies for one in body["drawings"])]
     return {
+        "several": len(runs) > 1,
+        "first": first,
+        "runs": bodies,
+        "table": table_of(runs),
+        "same_notes": _same_notes(runs),
+        "explanation": explanation(first),
+        "paretos": paretos,
+        "pareto_legend": list(looks(group.name for _, one in runs for group in groups(one)).items()),
+        "examples": examples,
+        "span_headers": SPAN_HEADERS,
+        "style": Markup(_template("report.css")),  # noqa: S704
+        "script": Markup(_template("report.js")),  # noqa: S704
+        # Bokeh's own code and its JSON, in which nothing can end the element (see `interactive`).
+        "scripts": [Markup(drawing.item) for drawing in drawings],  # noqa: S704
+        "bokeh": Markup(bokeh_script()) if drawings else "",  # noqa: S704
+    }
+
+
+def _same_notes(runs: Sequence[tuple[str, Results]]) -> str:
+    """Say whether the quality of the runs may be compared."""
+    known = {(results.data.fingerprint, results.data.test, results.data.split.rule) for _, results in runs}
+    if len(known) == 1:
+        return "The runs read the same notes and split them alike: their rows may be compared."
+    return "The runs were not scored on the same notes: compare quality only within one of them."
+
+
+def _run(name: str, results: Results, prefix: str) -> dict[str, Any]:
+    found = groups(results)
+    advice = advise(results)
+    styles = looks(group.name for group in found)
+    calibration = calibration_of(results)
+    epochs = epoch_drawings(results, prefix)
+    reliability = calibration_drawings(calibration, styles, prefix)
+    is_paper = results.protocol == "paper"
+    return {
+        "id": prefix,
+        "name": name,
         "results": results,
+        "advice": advice,
+        "figures": _figures(advice, headline_name(results)),
         "verdict": verdict(results),
-        "explanation": explanation(results),
-        "columns": [column.header for column in columns(results)],
-        "rows": [_row(results, group) for group in found],
-        "scatter": scatter(found),
-        "f1_name": "micro F1" if results.task == "present" else "macro F1",
-        "symptoms": _symptom_matrix(found),
-        "blocks": [_block(results, row) for row in results.strategies],
-        "published": published_beside(results) if results.protocol == "paper" else [],
-        "facts": _data_facts(results),
+        "drawings": [*epochs, *reliability],
+        "epochs": epochs,
+        "reliability": reliability,
+        "calibration": calibration,
+        "epoch_legend": [(group.name, styles[group.name]) for group in with_epochs(results)],
+        "calibration_legend": [(one.name, styles[one.name]) for one in calibration if one.predicted],
+        "symptoms": symptom_matrix(found),
+        "changes": changes_of(results),
+        "tests": tests_of(results),
+        "groups": groups_of(results),
+        "spans": spans_of(results),
+        "blocks": [block_of(results, row) for group in found for row in group.seeds],
+        "published": published_beside(results) if is_paper else [],
+        "published_epochs": epochs_beside(results) if is_paper else [],
+        "points": eleven_points(results) if is_paper else [],
+        "facts": data_facts(results),
+        "leaks": leak_sentence(results),
         "command": command_of(results),
         "environment": list(flatten(results.environment)),
-        "config": json.dumps(results.config, indent=2, ensure_ascii=False, default=str),
+        "config": config_text(results),
     }
 
 
-def _row(results: Results, group: Group) -> dict[str, Any]:
-    cells = [column.cell(group) for column in columns(results)]
-    return {"cells": cells, "is_reference": group.is_reference}
-
-
-def _symptom_matrix(found: list[Group]) -> dict[str, Any]:
-    """F1 of each symptom (rows) for each strategy (columns), mean over seeds, on the test set."""
-    support: dict[str, int] = {}
-    scores: dict[tuple[str, str], list[Estimate]] = {}
-    for group in found:
-        for row in group.seeds:
-            for quality in row.quality.per_symptom:
-                support.setdefault(quality.symptom, quality.support)
-                scores.setdefault((quality.symptom, group.name), []).append(quality.f1)
-    rows = [
-        [symptom, format_number(count, 0), *(_mean(scores.get((symptom, group.name), [])) for group in found)]
-        for symptom, count in support.items()
-    ]
-    return {"headers": ["symptom", "notes", *(group.name for group in found)], "rows": rows}
-
-
-def _mean(estimates: list[Estimate]) -> str:
-    if not estimates:
-        return NOT_APPLICABLE
-    values = [estimate.value for estimate in estimates if estimate.value is not None]
-    return f"{sum(values) / len(values):.3f}" if len(values) == len(estimates) else UNDEFINED
-
-
-def _block(results: Results, row: StrategyResult) -> dict[str, Any]:
-    """What stands behind one row of the table: per symptom on test, per epoch on validation."""
-    many = len(seeds_of(results)) > 1
-    versus = row.versus_baseline
-    return {
-        "title": f"{row.name} · seed {row.seed}" if many else row.name,
-        "row": row,
-        "p_value": None if versus is None or versus.p_value is None else f"{versus.p_value:.2g}",
-        "symptoms": [
-            [
-                quality.symptom,
-                format_number(quality.support, 0),
-                *(format_estimate(m) for m in (quality.precision, quality.recall, quality.f1, quality.auroc)),
-                NOT_APPLICABLE if quality.threshold is None else f"{quality.threshold:.3f}",
-            ]
-            for quality in row.quality.per_symptom
-        ],
-        "epochs": [[str(epoch.epoch), *_metrics(epoch.quality)] for epoch in row.epochs],
-        "reasons": _reasons(row.quality),
-    }
-
-
-def _metrics(quality: Quality) -> list[str]:
-    values = [getattr(quality, name).value for name in METRICS]
-    return [UNDEFINED if value is None else f"{value:.4f}" for value in values]
-
-
-def _reasons(quality: Quality) -> list[str]:
-    """What the metrics themselves remark: why one has no value, or over how many symptoms it averages."""
-    found = [(name, getattr(quality, name)) for name in METRICS]
-    for symptom in quality.per_symptom:
-        metrics = ("precision", "recall", "f1", "auroc")
-        found += [(f"{symptom.symptom}, {name}", getattr(symptom, name)) for name in metrics]
-    return [f"{name}: {estimate.note}" for name, estimate in found if estimate.note]
-
-
-def published_beside(results: Results) -> list[dict[str, Any]]:
-    """Return the paper's last-epoch table; each line with our rows of that strategy, first seed.
-
-    `ours` holds the strategy as sympress does it and, where the run has it, its literal variant
-    `<strategy>-published`, each as `(name, five numbers)`.
-    """
-    first: dict[str, StrategyResult] = {}
-    for row in sorted(results.strategies, key=lambda row: row.seed):
-        first.setdefault(row.name, row)
-    path = resources.files("sympress.report").joinpath("data/published.csv")
-    lines = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+def _figures(advice: Advice, kind: str) -> list[tuple[str, str, str]]:
+    """The recommended row in figures: what, how much, and beside what."""
+    taken, base = advice.taken, advice.baseline
+    if taken is None or base is None:
+        return []
+    versus = [row.versus_baseline for row in taken.seeds if row.versus_baseline is not None]
+    differences = [headline_difference(one) for one in versus]
     return [
-        {
-            "method": line["method"],
-            "published": [line[name] for name in METRICS],
-            "ours": [
-                (name, _metrics(first[name].quality))
-                for name in (line["strategy"], f"{line['strategy']}-published")
-                if name in first
-            ],
-        }
-        for line in lines
+        (
+            "size",
+            f"{format_number(size_mb(taken), 1)} MB",
+            _beside(f"{format_number(size_mb(base), 1)} MB", taken.size_ratio),
+        ),
+        (
+            "a note",
+            f"{format_number(latency_ms(taken), 2)} ms",
+            _beside(f"{format_number(latency_ms(base), 2)} ms", taken.latency_ratio),
+        ),
+        (f"change of {kind}", *_change(differences)),
     ]
 
 
-def _data_facts(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
-    data, split = results.data, results.data.split
-    counted = {
-        "Reading": data.reading,
-        "Labelling": data.labelling,
-        "Split": {
-            "training notes": split.train,
-            "validation notes": split.validation,
-            "test notes": split.test,
-        },
-        "Duplicates and leaks": {
-            "exact duplicates found": split.exact_duplicates,
-            "near-duplicates found": split.near_duplicates,
-            "patients on both sides": split.patients_on_both_sides,
-            "duplicates on both sides": split.duplicates_on_both_sides,
-        },
-    }
-    return [
-        (title, [(name, f"{count:,}") for name, count in counts.items()])
-        for title, counts in counted.items()
-        if counts
-    ]
+def _beside(base: str, ratio: float | None) -> str:
+    return f"{format_ratio(ratio)} the baseline’s {base}"
 
 
-def command_of(results: Results) -> str | None:
-    """Return the exact command of the run, if its config keeps one."""
-    command = results.config.get("command")
-    if isinstance(command, list):
-        return shlex.join(str(part) for part in command)
-    return str(command) if command else None
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested values as `(dotted name, text)` pairs."""
-    found: list[tuple[str, str]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found += flatten(value, f"{prefix}{name}.")
-        else:
-            found.append((f"{prefix}{name}", NOT_APPLICABLE if value is None else str(value)))
-    return found
+def _change(differences: Sequence[Estimate]) -> tuple[str, str]:
+    """The mean change, and its interval (of one seed) or range (of several)."""
+    if len(differences) == 1:
+        value, _, interval = format_difference(differences[0]).partition(" ")
+        return value, f"95 % interval {interval}" if interval else "to the baseline"
+    values = defined(one.value for one in differences)
+    low, high = signed(min(values)), signed(max(values))
+    mean = signed(sum(values) / len(values))
+    return mean, "with every seed" if low == high else f"{low} to {high} over seeds"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sympress.report.columns import BASELINE, Group, groups
+from sympress.report.columns import BASELINE, Group, groups, side_of
 from sympress.report.formats import (
     defined,
     format_difference,
@@ -10,9 +10,13 @@ from sympress.report.formats import (
     format_number,
     format_ratio,
 )
-from sympress.results import Estimate, Results, StrategyResult
+from sympress.results import Comparison, Estimate, Results, StrategyResult
 
-REFERENCE_NAMES = {"rule": "The lexicon rule", "tfidf": "TF-IDF with logistic regression"}
+REFERENCE_NAMES = {
+    "rule": "The lexicon rule",
+    "rule-assertion": "The lexicon rule with assertion",
+    "tfidf": "TF-IDF with logistic regression",
+}
 
 
 def verdict(results: Results) -> list[str]:
@@ -38,9 +42,37 @@ def verdict(results: Results) -> list[str]:
     return lines + [text for _, text in judged]
 
 
+def beating_reference(found: list[Group]) -> str:
+    """Return the sentence on a reference that does as well as every trained model, or an empty string."""
+    models = [group for group in found if not group.is_reference]
+    sentences = [_reference_sentence(group, models) for group in found if group.is_reference]
+    return next((text for level, text in sentences if level), "")
+
+
 def headline_f1(row: StrategyResult) -> Estimate:
     """Return the F1 that decides: micro where the task has one (`present`), else macro."""
     return row.quality.micro_f1 if row.quality.micro_f1 is not None else row.quality.f1
+
+
+def headline_name(results: Results) -> str:
+    """Return `micro F1` or `macro F1`: which of them decides."""
+    has_micro = any(row.quality.micro_f1 is not None for row in results.strategies)
+    return "micro F1" if has_micro else "macro F1"
+
+
+def headline_difference(comparison: Comparison) -> Estimate:
+    """Return the difference that decides: of micro F1 where the task has one, else of macro F1."""
+    return comparison.micro_f1_difference or comparison.f1_difference
+
+
+def _differences(group: Group) -> list[Estimate]:
+    return [headline_difference(row.versus_baseline) for row in group.seeds if row.versus_baseline]
+
+
+def _kind(group: Group) -> str:
+    """Of which F1 the differences of a row are."""
+    compared = [row.versus_baseline for row in group.seeds if row.versus_baseline]
+    return "micro F1" if all(one.micro_f1_difference for one in compared) else "macro F1"
 
 
 def _mean_f1(group: Group) -> float | None:
@@ -66,20 +98,18 @@ def _reference_sentence(reference: Group, models: list[Group]) -> tuple[bool, st
         text = f"{name} does as well as the best trained model: {compared}."
     else:
         text = f"{name} {'scores above' if doubt else 'beats'} every trained model here: {compared}{doubt}."
-    if reference.name == "rule" and score == 1.0:
+    if reference.name != "tfidf" and score == 1.0:
         text += " It reproduces the test labels exactly: the models only relearn a lookup."
     return True, text
 
 
 def _doubt(reference: Group) -> str:
     """Say so where the difference of a reference to the baseline may be chance, else return nothing."""
-    compared = [
-        row.versus_baseline.f1_difference for row in reference.seeds if row.versus_baseline is not None
-    ]
-    if not compared or reference.direction:
+    compared = _differences(reference)
+    if not compared or {side_of(difference) for difference in compared} in ({1}, {-1}):
         return ""
     shown = "; ".join(format_difference(difference) for difference in compared)
-    return f", which may be chance (macro F1 to the baseline: {shown})"
+    return f", which may be chance ({_kind(reference)} to the baseline: {shown})"
 
 
 def _show_f1(group: Group) -> str:
@@ -96,13 +126,17 @@ def _strategy_sentence(group: Group) -> tuple[str, str]:
     smaller = all(comparison.smaller for comparison in comparisons)
     faster = all(comparison.faster for comparison in comparisons)
     cost = _cost_phrase(group, smaller=smaller, faster=faster)
-    differences = [comparison.f1_difference for comparison in comparisons]
+    differences = _differences(group)
     lows = defined(difference.low for difference in differences)
     if not (smaller or faster):
         return "nothing", f"{group.name} gains nothing in cost: {cost}.{_masked(group)} {_loss(group, lows)}"
     if len(lows) < len(differences):
-        return "unknown", f"{group.name} is {cost}; its macro F1 difference to the baseline is undefined."
-    return ("price" if group.direction < 0 else "free"), f"{group.name} is {cost}. {_loss(group, lows)}"
+        return (
+            "unknown",
+            f"{group.name} is {cost}; its {_kind(group)} difference to the baseline is undefined.",
+        )
+    lost = any(side_of(difference) < 0 for difference in differences)
+    return ("price" if lost else "free"), f"{group.name} is {cost}. {_loss(group, lows)}"
 
 
 def _cost_phrase(group: Group, *, smaller: bool, faster: bool) -> str:
@@ -132,15 +166,17 @@ def _masked(group: Group) -> str:
 
 
 def _loss(group: Group, lows: list[float]) -> str:
-    differences = [
-        row.versus_baseline.f1_difference for row in group.seeds if row.versus_baseline is not None
-    ]
+    differences, kind = _differences(group), _kind(group)
     if len(lows) < len(differences):
-        return "Its macro F1 difference to the baseline is undefined."
-    shown = "; ".join(format_difference(difference) for difference in differences)
-    if group.direction < 0:
-        return f"It loses macro F1: {shown}."
-    if group.direction > 0:
-        return f"It gains macro F1: {shown}."
+        return f"Its {kind} difference to the baseline is undefined."
+    shown = "; ".join(map(format_difference, differences))
+    sides = [side_of(difference) for difference in differences]
+    if set(sides) == {-1}:
+        return f"It loses {kind}: {shown}."
+    if set(sides) == {1}:
+        return f"It gains {kind}: {shown}."
+    if -1 in sides:
+        return f"It loses {kind} in {sides.count(-1)} of {len(sides)} seeds: {shown}."
     allowed = max(0.0, -min(lows))
-    return f"No significant change in macro F1 was found ({shown}); a loss of {allowed:.3f} is not excluded."
+    doubt = f"; a loss of {allowed:.3f} is not excluded" if allowed >= 0.0005 else ""
+    return f"No significant change in {kind} was found ({shown}){doubt}."
