@@ -50,6 +50,7 @@ check: lint types test ## all of the above that can fail
 PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
+.PHONY: bench-maccrobat bench-generalize bench-negex bench-labelling bench-throughput bench-serve
 .PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling bench-shape bench-strategies
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
@@ -104,6 +105,23 @@ bench-pooling: $(POOLINGS:%=bench-pooling-%) ## the same with each way to pool, 
 $(POOLINGS:%=bench-pooling-%): bench-pooling-%: install
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.02 --epochs 2 --pooling $* -o runs/pooling-$*
 	$(call keep,pooling-$*)
+
+bench-maccrobat: install ## spans of MACCROBAT, five folds by document: the tagger, pressed by balanced, the rules
+	$(BIN)/python -m sympress.study.maccrobat --data $(DATA)/maccrobat --recipe balanced -o runs/maccrobat
+	cp runs/maccrobat/maccrobat.json results/maccrobat.json
+
+bench-generalize: install ## a later year, another source, surface forms held out of training
+	$(BIN)/python -m sympress.study.generalize --notes $(DATA)/vaers --elsewhere $(DATA)/mtsamples -o runs/generalize
+	cp runs/generalize/generalize.json results/generalize.json
+
+# PEER is the Python of an environment with medspacy; without it the peer is left out.
+PEER_FLAG = $(if $(PEER),--peer-python $(PEER))
+bench-negex: install ## assertion on the NegEx sentences, by rules alone, beside medspaCy
+	$(BIN)/python -m sympress.measure.negex $(DATA)/negex/dev.tsv $(PEER_FLAG) -o results/negex.json
+
+bench-labelling: install ## notes a second through lexicon, sections and assertion, beside medspaCy
+	$(BIN)/python -m sympress.measure.labelling_speed $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz $(PEER_FLAG) \
+		-o results/labelling-speed.json
 
 define keep
 @mkdir -p results
