@@ -50,7 +50,7 @@ check: lint types test ## all of the above that can fail
 PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
-.PHONY: bench-maccrobat bench-generalize bench-negex bench-labelling bench-throughput bench-serve
+.PHONY: bench-maccrobat bench-generalize bench-negex bench-labelling bench-throughput bench-extract bench-serve
 .PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling bench-shape bench-strategies
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
@@ -122,6 +122,19 @@ bench-negex: install ## assertion on the NegEx sentences, by rules alone, beside
 bench-labelling: install ## notes a second through lexicon, sections and assertion, beside medspaCy
 	$(BIN)/python -m sympress.measure.labelling_speed $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz $(PEER_FLAG) \
 		-o results/labelling-speed.json
+
+# ARTIFACTS is a run folder with the artifacts of baseline, balanced and pocket (study --max-tokens 256).
+ARTIFACTS ?= runs/deployed/artifacts
+bench-throughput: install ## windows a second of extract beside a Hugging Face pipeline, on MTSamples
+	$(BIN)/python -m sympress.study.throughput --notes $(DATA)/mtsamples --encoder bundled --most 1500 \
+		--artifact fp32=$(ARTIFACTS)/baseline-seed0 --artifact balanced=$(ARTIFACTS)/balanced-seed0 \
+		--artifact pocket=$(ARTIFACTS)/pocket-seed0 -o results/throughput.json
+
+bench-extract: install ## start, memory, rate and ten kills of an extraction job
+	$(BIN)/python -m sympress.deploy.extract.bench --model $(ARTIFACTS)/pocket-seed0 -o results/extract.json
+
+bench-serve: install ## load on the service: rates, 429, slow connections, bodies of a gigabyte, SIGTERM
+	$(BIN)/python -m sympress.deploy.serve.bench --model $(ARTIFACTS)/pocket-seed0 -o results/serve.json
 
 define keep
 @mkdir -p results

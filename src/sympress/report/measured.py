@@ -158,6 +158,74 @@ def throughput_table(measured: Measured) -> list[str]:
     ]
 
 
+def serve_table(measured: Measured) -> list[str]:
+    """What `deploy.serve.bench` wrote: what the clients saw in each part of the load."""
+    lines = _head(
+        ["load", "offered a second", "answered a second", "429", "5xx", "p50 ms", "p99 ms", "memory MB"]
+    )
+    parts = {
+        "64 clients that never pause": measured["closed_loop"],
+        "the stated rate, 64 clients": measured["stated"],
+        "three times the rate": measured["three_times"],
+        "the stated rate again": measured["recovered"],
+        f"{measured['slow_connections']['connections']} slow connections beside it": measured[
+            "slow_connections"
+        ]["clients"],
+    }
+    for name, seen in parts.items():
+        offered = seen["offered_per_second"]
+        lines.append(
+            _row(
+                name,
+                NOT_APPLICABLE if offered is None else format_number(offered, 1),
+                format_number(seen["answered_per_second"], 1),
+                format_number(seen["statuses"].get("429", 0), 0),
+                format_number(seen["server_errors"], 0),
+                format_number(seen["p50_ms"], 0),
+                format_number(seen["p99_ms"], 0),
+                format_number(seen["rss_mb"]["last"], 0),
+            )
+        )
+    huge, stop = measured["huge_bodies"], measured["stop"]
+    where = measured["environment"]
+    return [
+        *lines,
+        "",
+        f"Notes {measured['notes']}; {where['cores']} cores of {escape_markdown(str(where['processor']))}, "
+        f"which the clients share. Bodies of {format_number(huge['bytes'] / 1e9, 0)} GB: "
+        f"{', '.join(str(status) for status in huge['statuses'])}, memory grew by "
+        f"{format_number(huge['rss_grew_mb'], 0)} MB. SIGTERM under load: {stop['accepted_but_unanswered']} "
+        f"accepted requests unanswered, exit code {stop['exit_code']}.",
+    ]
+
+
+def extract_table(measured: Measured) -> list[str]:
+    """What `deploy.extract.bench` wrote: start, memory and rate, and a job that was killed."""
+    first, kill = measured["first"], measured["kill"]
+    lines = _head(["job", "workers", "seconds", "notes/s", "peak memory MB"])
+    for row in measured["memory"]:
+        lines.append(
+            _row(
+                f"{format_number(row['notes'], 0)} notes",
+                str(row["workers"]),
+                format_number(row["seconds"], 0),
+                format_number(row["notes_per_second"], 0),
+                format_number(row["peak_rss_bytes"] / 1e6, 0),
+            )
+        )
+    same = "the same bytes" if kill["same_bytes"] else "other bytes"
+    where = measured["environment"]
+    return [
+        *lines,
+        "",
+        f"Artifact `{measured['model']}`, {where['notes']} notes, "
+        f"{escape_markdown(str(where['processor']))}. From the start of the command to the first result: "
+        f"{first['first_result_ms_median']} ms (median of {first['times']}, at most "
+        f"{first['first_result_ms_most']}). A job of {format_number(kill['notes'], 0)} notes that SIGKILL "
+        f"ended {kill['kills']} times at random left {same} as an undisturbed one.",
+    ]
+
+
 def _head(columns: list[str]) -> list[str]:
     return [f"| {' | '.join(columns)} |", f"| {' | '.join([':--', *['--:'] * (len(columns) - 1)])} |"]
 
@@ -189,4 +257,6 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "forms": forms_table,
     "negex": negex_table,
     "throughput": throughput_table,
+    "serve": serve_table,
+    "extract": extract_table,
 }

@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class Options:
     silver_weight: float
     tagger: TaggerSettings
     recipes: tuple[str, ...] = ()
+    transfer: int = 0
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _press_fold(
     """The same by the fold's tagger, pressed by `recipe`."""
     folder = options.output / f"fold-{fold.number}"
     stored = folder / f"predictions-{name}.json"
-    claim = _claim(options, fold, documents) | {"recipe": str(recipe)}
+    claim = _claim(options, fold, documents) | {"recipe": str(recipe), "transfer": options.transfer}
     if (done := _read(stored)) is not None:
         return _claimed(done, claim, folder)
     target = folder / f"artifact-{name}"
@@ -169,8 +170,17 @@ def _press_fold(
         options.tagger,
         target,
         lexicon=load_lexicon("clinical"),
+        transfer=_transfer(options),
+        step=_stepped(f"fold {fold.number}, {name}"),
     )
     return _predict(artifact, fold, documents, stored, claim)
+
+
+def _transfer(options: Options) -> list[str]:
+    """Unlabelled case reports, which only the tagger judges."""
+    if not options.transfer or options.reports is None:
+        return []
+    return [text for _, text in read_reports(options.reports, options.transfer)]
 
 
 def _claimed(done: dict[str, Any], claim: dict[str, Any], folder: Path) -> Found:
@@ -262,6 +272,12 @@ def _said(name: str) -> Any:
     return progress
 
 
+def _stepped(name: str) -> Callable[[str, int, int], None]:
+    """The same for the steps of a recipe."""
+    said = _said(name)
+    return lambda _what, done, total: said(done, total)
+
+
 def _claim(options: Options, fold: Fold, documents: Sequence[AnnotatedNote]) -> dict[str, Any]:
     """All that a fold's predictions depend on."""
     return {
@@ -307,6 +323,7 @@ def _results(
         "tagger": asdict(options.tagger),
         "encoder": Path(options.encoder).name,
         "silver": {"reports": options.silver, "weight": options.silver_weight},
+        "transfer": options.transfer,
         "counts": counts,
         "rows": {
             name: {
@@ -373,6 +390,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
     parser.add_argument("--stride", type=int, help="three quarters of a window if not given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recipe", action="append", default=[], help="also press by it; repeatable")
+    parser.add_argument("--transfer", type=int, default=0, help="unlabelled case reports for the recipes")
     parser.add_argument("--silver", type=int, default=0, help="unlabelled case reports for self-training")
     parser.add_argument("--silver-weight", type=float, default=0.5)
     parser.add_argument("--reports", type=Path, default=shared / "case_reports_unlabelled.jsonl.gz")
@@ -392,6 +410,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
         given.silver_weight,
         tagger,
         tuple(given.recipe),
+        given.transfer,
     )
     return options, given.synthetic
 

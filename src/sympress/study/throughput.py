@@ -22,6 +22,7 @@ from sympress.deploy.extract.shapes import COLUMNS, Header
 from sympress.deploy.extract.workers import open_workers, usable_cores
 from sympress.deploy.extractor import Extractor
 from sympress.deploy.pieces import window_spans
+from sympress.extras import bundled_encoder_folder
 from sympress.files import write_json
 from sympress.notes.intake import Note
 from sympress.notes.read import read_notes
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--notes", type=Path, required=True)
-    parser.add_argument("--encoder", required=True, help="folder of the fp32 encoder, for the pipeline")
+    parser.add_argument("--encoder", required=True, help="of the pipeline: `bundled`, or a folder")
     parser.add_argument("--artifact", action="append", required=True, metavar="NAME=DIR", help="fp32 first")
     parser.add_argument("--cores", type=int, default=usable_cores())
     parser.add_argument("--most", type=int, help="use only so many windows")
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measure_throughput(
             asked.notes,
             {name: Path(folder) for name, folder in named.items()},
-            encoder=asked.encoder,
+            encoder=str(bundled_encoder_folder()) if asked.encoder == "bundled" else asked.encoder,
             cores=asked.cores,
             most=asked.most,
         ),

@@ -1,0 +1,108 @@
+"""Tables of single measurements: every number stands where it belongs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sympress.report.measured import (
+    MEASURED_TABLES,
+    extract_table,
+    forms_table,
+    negex_table,
+    serve_table,
+    source_table,
+    spans_table,
+    throughput_table,
+    years_table,
+)
+
+WHERE = {"processor": "A_CPU", "cores": 2, "notes": "synthetic"}
+
+
+def estimate(value: float | None, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    return {"value": value, "low": low, "high": high, "note": None}
+
+
+def spans(exact: float) -> dict[str, Any]:
+    return {
+        "notes": 30,
+        "gold": 563,
+        "exact": {"f1": estimate(exact, exact - 0.1, exact + 0.1)},
+        "overlapping": {"f1": estimate(0.7)},
+        "assertions": [{"assertion": "absent", "given_span": {"f1": estimate(0.8, 0.7, 0.9)}}],
+    }
+
+
+def test_spans_have_a_line_a_row_and_say_how_many_folds_were_run() -> None:
+    row = {"recipe": "fine-tune", "size_bytes": 90_000_000, "spans": spans(0.6), "minus_tagger": None}
+    pressed = row | {"size_bytes": None, "spans": spans(0.5), "minus_tagger": estimate(-0.1, -0.2, 0.05)}
+    lines = spans_table({"folds": 5, "folds_run": 1, "rows": {"tagger": row, "small": pressed}})
+    assert lines[2] == (r"| tagger | 90.0 | 0.600 \[0.500, 0.700\] | 0.700 | 0.800 \[0.700, 0.900\] | – |")
+    assert lines[3].endswith(r"| −0.100 \[−0.200, +0.050\] |")
+    assert "1 of 5 folds" in lines[-1]
+    assert "5 folds by document" in spans_table({"folds": 5, "folds_run": 5, "rows": {"tagger": row}})[-1]
+
+
+def test_years_sources_and_forms() -> None:
+    both = {"micro_f1": estimate(0.7, 0.6, 0.8), "macro_f1": estimate(0.5)}
+    found = {"notes": 1200, "symptoms": 9, "models": {"baseline": both, "tfidf": both}}
+    years = years_table({"years": {"train": 4000, "by_year": {"2004": found}}})
+    assert years[0] == "| test year | reports | MiniLM, fine-tuned | TF-IDF with logistic regression |"
+    assert years[2] == r"| 2004 | 1,200 | 0.700 \[0.600, 0.800\] | 0.700 \[0.600, 0.800\] |"
+    source = source_table({"source": {"train": 4000, "same_source": found, "elsewhere": found}})
+    assert source[3].startswith("| TF-IDF with logistic regression | 0.700")
+    rates = {"recall_unseen": estimate(0.25), "recall_seen": estimate(0.9), "false_alarms": estimate(None)}
+    forms = {"forms_held_out": 40, "removed": 700, "train": 3300, "answers_recall_unseen": 88}
+    lines = forms_table({"forms": forms | {"models": {"rule": rates}}})
+    assert lines[2] == "| the rule, without the held-out forms | 0.250 | 0.900 | – |"
+    assert "88 answers" in lines[-1]
+
+
+def test_negex_and_the_peer_that_may_be_missing() -> None:
+    kinds = {"negated": {"all": {"f1": 0.98}, "A": {"f1": 0.99}}, "historical": {"all": {"f1": 0.77}}}
+    whole = {"command": "c", "data": {"sentences": 1166}, "sympress": kinds}
+    assert negex_table(whole | {"medspacy": "not compared"})[2:3] == ["| sympress | 0.980 (0.990) | 0.770 |"]
+    assert negex_table(whole | {"medspacy": kinds})[3].startswith("| medspaCy")
+
+
+def test_throughput_serve_and_extract() -> None:
+    rows = {"pipeline": {"windows_per_second": 16.84, "times_as_fast": 1.0}}
+    lines = throughput_table({"rows": rows, "cores": 2, "windows": 1500, "environment": WHERE})
+    assert lines[2] == "| pipeline | 16.8 | 1.0× |"
+    assert r"A\_CPU" in lines[-1]
+    seen = {
+        "offered_per_second": 71.7, "answered_per_second": 70.6, "statuses": {"200": 5, "429": 1269},
+        "server_errors": 0, "p50_ms": 12.5, "p99_ms": 33.9, "rss_mb": {"last": 126.1},
+    }  # fmt: skip
+    served = serve_table(
+        {
+            "notes": "of a kind",
+            "closed_loop": seen | {"offered_per_second": None},
+            "stated": seen,
+            "three_times": seen,
+            "recovered": seen,
+            "slow_connections": {"connections": 500, "clients": seen},
+            "huge_bodies": {"bytes": 10**9, "statuses": [413, 413], "rss_grew_mb": 4.0},
+            "stop": {"accepted_but_unanswered": 0, "exit_code": 0},
+            "environment": WHERE,
+        }
+    )
+    assert served[4] == "| three times the rate | 71.7 | 70.6 | 1,269 | 0 | 12 | 34 | 126 |"
+    assert "413, 413" in served[-1]
+    job = {"notes": 2000, "workers": 1, "seconds": 8.2, "notes_per_second": 243.9, "peak_rss_bytes": 150e6}
+    first = {"first_result_ms_median": 611, "first_result_ms_most": 839, "times": 10}
+    kill = {"notes": 50_000, "kills": 10, "same_bytes": True}
+    lines = extract_table(
+        {"model": "pocket", "memory": [job], "first": first, "kill": kill, "environment": WHERE}
+    )
+    assert lines[2] == "| 2,000 notes | 1 | 8 | 244 | 150 |"
+    assert "611 ms" in lines[-1]
+    assert "left the same bytes" in lines[-1]
+
+
+@pytest.mark.parametrize("kind", MEASURED_TABLES)
+def test_what_is_damaged_is_no_table(kind: str) -> None:
+    with pytest.raises((KeyError, TypeError, StopIteration)):
+        MEASURED_TABLES[kind]({})
