@@ -112,11 +112,13 @@ def test_an_unknown_flag_and_command(capsys: pytest.CaptureFixture[str]) -> None
     assert "studdy" in refusal(capsys, "studdy")
 
 
-def test_present_needs_codes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_coded_labels_need_codes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     made = synthesize(80, seed=0).frame.drop("codes")
     made.write_parquet(tmp_path / "notes.parquet")
-    line = refusal(capsys, *study("--notes", str(tmp_path / "notes.parquet"), "--task", "present"))
-    assert "coded by people" in line
+    asked = study("--notes", str(tmp_path / "notes.parquet"), "--task", "present", "--labels", "coded")
+    assert refusal(capsys, *asked).endswith(
+        "these notes carry no human-coded symptoms: use --labels lexicon or silver"
+    )
 
 
 def test_a_full_disk_leaves_nothing_under_the_final_name(

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from sympress.compress.budget.parse import parse_budget
 from sympress.compress.distill.teachers import fingerprint_teacher
-from sympress.compress.recipe import learn
+from sympress.compress.recipe import taught
 from sympress.compress.recipe.material import Material, Piece, Workshop
 from sympress.compress.recipe.parse import parse_recipe
 from sympress.compress.recipe.steps import Quantize
@@ -95,14 +95,14 @@ def averaged() -> list[int]:
 @pytest.fixture(scope="module")
 def pressed(order: Order, averaged: list[int]) -> tuple[Path, dict[str, Any]]:
     """The one recipe of this file that trains and exports."""
-    average = learn.average_logits
+    average = taught.average_logits
 
     def counted(logits: Any) -> Any:
         averaged.append(len(logits))
         return average(logits)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learn, "average_logits", counted)
+        patch.setattr(taught, "average_logits", counted)
         return order.output, compress(make_plan(order))
 
 
@@ -313,7 +313,7 @@ def test_students_are_taught_the_average_in_the_order_of_the_symptoms(
         teachers=further,
     )
     piece = Piece(origin.model, origin.tokenizer, origin.model, (origin.model, origin.tokenizer))
-    taught = learn.taught_notes(piece, shop)
+    answered = taught.taught_notes(piece, shop)
     encoded = tokenizer(texts, padding=True, return_tensors="pt")
     inputs = encoded["input_ids"], encoded["attention_mask"]
     plain = BertForSequenceClassification.from_pretrained(classifier)
@@ -321,7 +321,7 @@ def test_students_are_taught_the_average_in_the_order_of_the_symptoms(
         ours = origin.model.eval()(*inputs)
         theirs = plain.eval()(*inputs).logits.flip(1)
     mean = ((2 * ours + theirs) / 3).numpy()
-    found = np.stack([taught[row]["teacher_logits"].numpy() for row in range(3)])
+    found = np.stack([answered[row]["teacher_logits"].numpy() for row in range(3)])
     assert theirs.std() > 0.5
     np.testing.assert_allclose(found, mean[[0, 1, 0]], atol=0.02)  # teachers run in mixed precision
 

@@ -341,7 +341,13 @@ def studied(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> t
 
 def test_a_recipe_is_a_row_with_all_that_belongs_to_it(studied: tuple[Path, Results, Results]):
     run, results, _ = studied
-    assert [found.name for found in results.strategies] == ["baseline", "small", "rule", "tfidf"]
+    assert [found.name for found in results.strategies] == [
+        "baseline",
+        "small",
+        "rule",
+        "rule-assertion",
+        "tfidf",
+    ]
     made = row(results, "small")
     assert made.recipe == SMALLER.removeprefix("small = ")
     assert [note.partition(":")[0] for note in made.notes] == ["vocab", "distill", "quantize"]
@@ -370,7 +376,14 @@ def test_its_artifact_says_where_it_comes_from(studied: tuple[Path, Results, Res
 
 def test_adding_a_recipe_adds_its_row_and_changes_none(studied: tuple[Path, Results, Results]):
     _, first, second = studied
-    assert [found.name for found in second.strategies] == ["baseline", "small", "recipe-2", "rule", "tfidf"]
+    assert [found.name for found in second.strategies] == [
+        "baseline",
+        "small",
+        "recipe-2",
+        "rule",
+        "rule-assertion",
+        "tfidf",
+    ]
     for name in ("baseline", "small"):
         assert row(first, name).quality == row(second, name).quality
         assert row(first, name).cost.train_seconds == row(second, name).cost.train_seconds
