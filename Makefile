@@ -30,8 +30,8 @@ demo-small: install ## the demo in its smallest form: shows that it runs
 	$(BIN)/sympress demo --smallest
 
 .PHONY: test lint types docs check
-test: install ## run the tests
-	$(BIN)/python -m pytest
+test: install ## run the tests, two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install ## check style and formatting
 	$(BIN)/ruff check .
