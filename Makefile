@@ -50,7 +50,7 @@ check: lint types test ## all of the above that can fail
 PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
-.PHONY: bench-maccrobat bench-generalize bench-negex bench-labelling bench-throughput bench-extract bench-serve
+.PHONY: bench-maccrobat bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-extract bench-serve
 .PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling bench-shape bench-strategies
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
@@ -123,8 +123,14 @@ bench-labelling: install ## notes a second through lexicon, sections and asserti
 	$(BIN)/python -m sympress.measure.labelling_speed $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz $(PEER_FLAG) \
 		-o results/labelling-speed.json
 
-# ARTIFACTS is a run folder with the artifacts of baseline, balanced and pocket (study --max-tokens 256).
+# The shapes of balanced and pocket after one epoch on 2 % of the reports, for what does not depend on quality.
 ARTIFACTS ?= runs/deployed/artifacts
+bench-deployed: install ## the artifacts that the next three measure
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.02 --epochs 1 --max-tokens 256 \
+		--recipe "balanced = vocab(keep=10000) > distill(layers=2, choose=first, epochs=1, rate=0.0003, batch=32) > quantize(int8)" \
+		--recipe "pocket = vocab(keep=6000) > distill(layers=1, width=256, heads=8, ffn=512, epochs=1, rate=0.001, batch=32) > quantize(int8)" \
+		-o runs/deployed
+
 bench-throughput: install ## windows a second of extract beside a Hugging Face pipeline, on MTSamples
 	$(BIN)/python -m sympress.study.throughput --notes $(DATA)/mtsamples --encoder bundled --most 1500 \
 		--artifact fp32=$(ARTIFACTS)/baseline-seed0 --artifact balanced=$(ARTIFACTS)/balanced-seed0 \

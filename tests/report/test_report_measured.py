@@ -18,6 +18,7 @@ from sympress.report.measured import (
     years_table,
 )
 
+SETTINGS = {"folds": 5, "tagger": {"seed": 3}}
 WHERE = {"processor": "A_CPU", "cores": 2, "notes": "synthetic"}
 
 
@@ -38,11 +39,11 @@ def spans(exact: float) -> dict[str, Any]:
 def test_spans_have_a_line_a_row_and_say_how_many_folds_were_run() -> None:
     row = {"recipe": "fine-tune", "size_bytes": 90_000_000, "spans": spans(0.6), "minus_tagger": None}
     pressed = row | {"size_bytes": None, "spans": spans(0.5), "minus_tagger": estimate(-0.1, -0.2, 0.05)}
-    lines = spans_table({"folds": 5, "folds_run": 1, "rows": {"tagger": row, "small": pressed}})
+    lines = spans_table({**SETTINGS, "folds_run": 1, "rows": {"tagger": row, "small": pressed}})
     assert lines[2] == (r"| tagger | 90.0 | 0.600 \[0.500, 0.700\] | 0.700 | 0.800 \[0.700, 0.900\] | – |")
     assert lines[3].endswith(r"| −0.100 \[−0.200, +0.050\] |")
-    assert "1 of 5 folds" in lines[-1]
-    assert "5 folds by document" in spans_table({"folds": 5, "folds_run": 5, "rows": {"tagger": row}})[-1]
+    assert "1 of 5 folds by document, seed 3," in lines[-1]
+    assert "5 folds by document" in spans_table({**SETTINGS, "folds_run": 5, "rows": {"tagger": row}})[-1]
 
 
 def test_years_sources_and_forms() -> None:

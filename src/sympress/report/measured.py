@@ -48,11 +48,12 @@ def spans_table(measured: Measured) -> list[str]:
     whole = next(iter(measured["rows"].values()))["spans"]
     recipes = "; ".join(f"{name}: `{row['recipe']}`" for name, row in measured["rows"].items())
     folds, run = measured["folds"], measured["folds_run"]
+    seed = measured["tagger"]["seed"]
     how = f"{folds} folds by document" if run == folds else f"{run} of {folds} folds by document"
     return [
         *lines,
         "",
-        f"{whole['notes']} documents, {whole['gold']} gold spans, {how}, "
+        f"{whole['notes']} documents, {whole['gold']} gold spans, {how}, seed {seed}, "
         "each document answered once by a model that never saw it; \\[ \\] 95 % interval over documents. "
         f"{recipes}.",
     ]
