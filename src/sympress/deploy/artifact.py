@@ -75,6 +75,25 @@ def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
     write_json(folder / "provenance.json", provenance)
 
 
+def read_provenance(folder: Path, *, missing: str) -> Any:
+    """What `provenance.json` holds, of whatever shape.
+
+    Args:
+        folder: of the artifact.
+        missing: what the error says of the folder where the file is not there.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    path = folder / "provenance.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder}: {missing}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
+
+
 def read_extractor(folder: Path) -> Extractor:
     """Read `extractor.json`.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from sympress.config import StudyConfig
-from sympress.deploy.artifact import read_extractor
+from sympress.deploy.artifact import read_extractor, read_provenance
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
 from sympress.labels.labelset import Task
@@ -166,15 +165,9 @@ def _task(task: str | None) -> Task:
 
 
 def _provenance(path: Path) -> dict[str, Any]:
-    file = path / "provenance.json"
-    try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no provenance.json; its notes are unknown") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: damaged ({type(error).__name__}); copy the artifact again") from error
+    stored = read_provenance(path, missing="no provenance.json; its notes are unknown")
     if not isinstance(stored, dict):
-        raise InputError(f"{file}: damaged; copy the artifact again")
+        raise InputError(f"{path / 'provenance.json'}: damaged; copy the artifact again")
     return stored
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sympress.compress.recipe.material import Material
 from sympress.config import StudyConfig, make_config
-from sympress.deploy.artifact import Extractor, read_extractor
+from sympress.deploy.artifact import Extractor, read_extractor, read_provenance
 from sympress.deploy.runtime import prepare_text
 from sympress.errors import InputError
 from sympress.labels.labelset import Task
@@ -90,17 +89,12 @@ def read_origin(folder: Path, notes: Path | None, changes: Mapping[str, Any]) ->
 
 
 def _read_provenance(folder: Path) -> dict[str, Any]:
-    path = folder / "provenance.json"
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{folder}: not an artifact of a study (provenance.json is missing)") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
+    stored = read_provenance(folder, missing="not an artifact of a study (provenance.json is missing)")
     known = isinstance(stored, dict) and isinstance(stored.get("config"), dict)
     if not known or not {"seed", "data_fingerprint"} <= stored.keys():
         raise InputError(
-            f"{path}: does not say how its study was set up; press an artifact of sympress study"
+            f"{folder / 'provenance.json'}: does not say how its study was set up; "
+            "press an artifact of sympress study"
         )
     result: dict[str, Any] = stored
     return result
