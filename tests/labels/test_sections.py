@@ -15,6 +15,8 @@ INDEX = PhraseIndex({"heading": BOOK.headings})
         ("Past Medical History\ngout", ["past"]),
         ("SUBJECTIVE:, cough. ,FAMILY HISTORY: , gout", ["hpi", "family"]),
         ("ALLERGIES - none", ["allergies"]),
+        ("Birth hx: jaundice\nAllergies to medicines: none", ["past", "allergies"]),
+        ("Past surgical hx: hernia\nHistory of present problem: cough", ["past", "hpi"]),
         ("DISCHARGE INSTRUCTIONS: rest", ["instructions"]),
         ("PAST MEDICAL HISTORY:\nCardiac: gout", ["past", "past"]),
         ("PAST MEDICAL HISTORY: gout\nWOUND CARE: dry", ["past", "other"]),
