@@ -105,3 +105,15 @@ def test_a_part_is_found_as_in_the_whole_text_whatever_stands_around_it() -> Non
         for last in range(first, len(text) + 1):
             within = [m for m in everywhere if first <= m[0] and m[1] <= last]
             assert index.find(reduced, first, last) == [within], (first, last)
+
+
+def test_the_first_searches_find_what_the_later_ones_find() -> None:
+    phrases = ["no", "no sign of", "n/v", "fever", "fever and chills", "Don\u2019t", "follow-up", "n"]
+    texts = ["No fever and chills", "n/v, no sign of n", "don't, follow-up", "Follow up no", "fever " * 3, ""]
+    index = PhraseIndex({"cue": phrases, "form": phrases[::-1]})
+    reduced = [reduce_text(text) for text in texts]
+    early = [index.find(one) for one in reduced]
+    for _ in range(5):
+        late = [index.find(one) for one in reduced]
+    assert early == late
+    assert any(group for groups in early for group in groups)

@@ -67,36 +67,25 @@ def reduce_text(text: str) -> Reduced:
     return Reduced(text, folded, masked, words, np.flatnonzero(kept) - 1)
 
 
+#: Searches before the automaton of all phrases is built, which takes half a second: one line need not wait.
+_FIRST_SEARCHES = 16
+
+
 class PhraseIndex:
     """Groups of phrases that are found in one pass over a text."""
 
     def __init__(self, groups: Mapping[str, Sequence[str]]) -> None:
-        """Build the automaton.
-
-        Args:
-            groups: phrases of each group; a phrase without a letter or digit is refused.
-        """
-        owners: dict[str, list[tuple[str, int, int]]] = {}
-        for group, phrases in enumerate(groups.values()):
-            for number, phrase in enumerate(phrases):
-                written = _plain(fold(phrase))
-                words = _JOINT.sub(" ", written).split()
-                if not words:
-                    raise ValueError(f"{phrase!r}: a phrase needs a letter or a digit")
-                owners.setdefault(f" {' '.join(words)} ", []).append((written, group, number))
+        """Take the phrases of each group; a phrase without a letter or digit is refused."""
         self._group_count = len(groups)
-        # A phrase of one bare word needs no second look: its written form is left out.
-        self._owners = [
-            [("" if written.isalnum() else written, group, number) for written, group, number in found]
-            for found in owners.values()
+        self._phrases = [
+            (phrase, group, number)
+            for group, phrases in enumerate(groups.values())
+            for number, phrase in enumerate(phrases)
         ]
-        self._automaton = ahocorasick_rs.AhoCorasick(
-            list(owners),
-            matchkind=ahocorasick_rs.MatchKind.Standard,
-            store_patterns=False,
-            # A third of a full table's size: it stays in the processor's cache, and that is what counts here.
-            implementation=ahocorasick_rs.Implementation.ContiguousNFA,
-        )
+        self._last_words = [_last_word(phrase) for phrase, _, _ in self._phrases]
+        self.last_words = frozenset(self._last_words)
+        self._searches = 0
+        self._whole: _Automaton | None = None
 
     def find(self, reduced: Reduced, first: int = 0, last: int | None = None) -> list[list[Found]]:
         """Return every occurrence of every phrase, also overlapping ones: one list a group, by end.
@@ -107,17 +96,74 @@ class PhraseIndex:
             last: nor anything from this place on; None for its end.
         """
         found: list[list[Found]] = [[] for _ in range(self._group_count)]
-        place, folded, owners = reduced.positions.item, reduced.folded, self._owners
+        place, folded = reduced.positions.item, reduced.folded
         words, skipped = reduced.words, 0
         if last is not None:
             skipped, finish = _word_bounds(reduced, first, last)
             words = words[skipped:finish]
-        for which, before, behind in self._automaton.find_matches_as_indexes(words, overlapping=True):
+        automaton = self._whole or self._build(words)
+        owners = automaton.owners
+        for which, before, behind in automaton.matches(words):
             start, end = place(skipped + before + 1), place(skipped + behind - 2) + 1
             for written, group, number in owners[which]:
                 if not written or _is_written(written, folded, start, end):
                     found[group].append((start, end, number))
         return found
+
+    def _build(self, words: str) -> _Automaton:
+        """The automaton of all phrases, or for the first searches that of those whose last word is there."""
+        self._searches += 1
+        if self._searches > _FIRST_SEARCHES:
+            self._whole = _Automaton(self._phrases)
+            return self._whole
+        there = frozenset(words.split())
+        pairs = zip(self._phrases, self._last_words, strict=True)
+        return _Automaton([phrase for phrase, last in pairs if last in there])
+
+
+class _Automaton:
+    """Aho–Corasick over the words of phrases.
+
+    Attributes:
+        owners: of each pattern the phrases with these words: how each is written, its group and its number.
+    """
+
+    def __init__(self, phrases: Sequence[tuple[str, int, int]]) -> None:
+        owners: dict[str, list[tuple[str, int, int]]] = {}
+        for phrase, group, number in phrases:
+            written = _plain(fold(phrase))
+            words = _JOINT.sub(" ", written).strip()
+            # A phrase of one bare word needs no second look: its written form is left out.
+            owners.setdefault(f" {words} ", []).append(
+                ("" if words == written and written.isalnum() else written, group, number)
+            )
+        self.owners = list(owners.values())
+        self._patterns = ahocorasick_rs.AhoCorasick(
+            list(owners),
+            matchkind=ahocorasick_rs.MatchKind.Standard,
+            store_patterns=False,
+            # A third of a full table's size: it stays in the processor's cache, and that is what counts here.
+            implementation=ahocorasick_rs.Implementation.ContiguousNFA,
+        )
+
+    def matches(self, words: str) -> list[tuple[int, int, int]]:
+        """Number, start and end of every occurrence in `words`, also overlapping ones, by end."""
+        return self._patterns.find_matches_as_indexes(words, overlapping=True)
+
+
+def _last_word(phrase: str) -> str:
+    """The last word of a phrase, folded.
+
+    Raises:
+        ValueError: the phrase has none.
+    """
+    last = phrase.rpartition(" ")[2]
+    if last.isascii() and last.isalnum():
+        return last.lower()
+    words = _JOINT.sub(" ", _plain(fold(phrase))).split()
+    if not words:
+        raise ValueError(f"{phrase!r}: a phrase needs a letter or a digit")
+    return words[-1]
 
 
 def _word_bounds(reduced: Reduced, first: int, last: int) -> tuple[int, int]:

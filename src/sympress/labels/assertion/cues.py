@@ -82,7 +82,11 @@ def parse_cues(text: str, source: str) -> CueBook:
             for phrase in expand_all(tuple(table["phrases"]), words, where):
                 found.setdefault(fold(phrase), []).append(cue)
     # Backward first: `chills absent` is read before `absent …`.
-    return CueBook(tuple(found), tuple(tuple(sorted(cues, key=_is_forward)) for cues in found.values()))
+    return CueBook(tuple(found), tuple(_backward_first(cues) for cues in found.values()))
+
+
+def _backward_first(cues: list[Cue]) -> tuple[Cue, ...]:
+    return tuple(sorted(cues, key=_is_forward)) if len(cues) > 1 else tuple(cues)
 
 
 def _is_forward(cue: Cue) -> bool:

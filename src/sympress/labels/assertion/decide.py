@@ -66,7 +66,6 @@ class CueFinder:
     def __init__(self, book: CueBook) -> None:
         self.cues = book.cues
         self._index = PhraseIndex({"cue": book.phrases})
-        self._last_words = frozenset(_last_word(phrase) for phrase in book.phrases)
 
     def find(self, reduced: Reduced, first: int, last: int) -> list[Found]:
         """Return the cues between two places of a text, also overlapping ones."""
@@ -75,7 +74,7 @@ class CueFinder:
     def ends_at(self, reduced: Reduced, place: int) -> bool:
         """Whether a cue ends at `place`; most words are the last of no cue, and are not searched."""
         first = max(0, place - _LONGEST_CUE)
-        if _last_word(reduced.folded[first:place]) not in self._last_words:
+        if _last_word(reduced.folded[first:place]) not in self._index.last_words:
             return False
         return any(end == place for _, end, _ in self.find(reduced, first, place))
 
