@@ -38,7 +38,7 @@ def compare(
 
     rows = compare_paths(first, second, notes=notes)
     console = Console()
-    console.print(comparison_table(rows, first, second))
+    console.print(comparison_table(rows, first, second, narrow=console.width < _WIDE))
     if output is not None:
         write_json(
             output,
@@ -47,10 +47,35 @@ def compare(
         console.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
 
 
-def comparison_table(rows: list[Paired], first: Path, second: Path) -> Table:
-    """A line a pair: both micro-F1, the differences (B minus A) and their p-values."""
+#: Columns of a terminal that hold a line a pair; on fewer a pair takes a line a number.
+_WIDE = 120
+_HEADERS = (
+    "row",
+    "notes",
+    "differ",
+    "F1 A",
+    "F1 B",
+    "Δ macro F1",
+    "p",
+    "p Holm",
+    "Δ micro F1",
+    "p",
+    "McNemar",
+)
+
+
+def comparison_table(rows: list[Paired], first: Path, second: Path, *, narrow: bool = False) -> Table:
+    """Both micro-F1 of each pair, the differences (B minus A) and their p-values.
+
+    Args:
+        rows: the pairs.
+        first: what A is.
+        second: what B is.
+        narrow: a line a number instead of a line a pair.
+    """
     table = Table(
         box=box.SIMPLE_HEAD,
+        show_header=not narrow,
         title=Text(printable(f"A {first}   B {second}")),
         caption=Text(
             "Δ is B minus A, with 95 % bootstrap interval by patient; p by swapping whole patients’ answers, "
@@ -59,35 +84,33 @@ def comparison_table(rows: list[Paired], first: Path, second: Path) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    headers = (
-        "row",
-        "notes",
-        "differ",
-        "F1 A",
-        "F1 B",
-        "Δ macro F1",
-        "p",
-        "p Holm",
-        "Δ micro F1",
-        "p",
-        "McNemar",
-    )
-    for number, header in enumerate(headers):
+    if narrow:
+        table.add_column()
+        table.add_column(justify="right")
+        for row in rows:
+            pairs = list(zip(_HEADERS, _cells(row), strict=True))
+            for number, (header, cell) in enumerate(pairs, start=1):
+                table.add_row(header, Text(printable(cell)), end_section=number == len(pairs))
+        return table
+    for number, header in enumerate(_HEADERS):
         table.add_column(header, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        name = row.name if row.seed is None else f"{row.name} · seed {row.seed}"
-        cells = (
-            name,
-            format_number(row.notes, 0),
-            format_number(row.differing, 0),
-            format_number(row.micro_f1_a, 3),
-            format_number(row.micro_f1_b, 3),
-            format_difference(row.macro_difference),
-            format_p(row.p_macro),
-            format_p(row.p_holm),
-            format_difference(row.micro_difference),
-            format_p(row.p_micro),
-            format_p(row.p_mcnemar),
-        )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in _cells(row)))
     return table
+
+
+def _cells(row: Paired) -> tuple[str, ...]:
+    """A pair's numbers in the order of `_HEADERS`."""
+    return (
+        row.name if row.seed is None else f"{row.name} · seed {row.seed}",
+        format_number(row.notes, 0),
+        format_number(row.differing, 0),
+        format_number(row.micro_f1_a, 3),
+        format_number(row.micro_f1_b, 3),
+        format_difference(row.macro_difference),
+        format_p(row.p_macro),
+        format_p(row.p_holm),
+        format_difference(row.micro_difference),
+        format_p(row.p_micro),
+        format_p(row.p_mcnemar),
+    )
