@@ -111,7 +111,8 @@ bench-maccrobat: install ## spans of MACCROBAT, five folds by document: the tagg
 	cp runs/maccrobat/maccrobat.json results/maccrobat.json
 
 bench-generalize: install ## a later year, another source, surface forms held out of training
-	$(BIN)/python -m sympress.study.generalize --notes $(DATA)/vaers --elsewhere $(DATA)/mtsamples -o runs/generalize
+	$(BIN)/python -m sympress.study.generalize --notes $(DATA)/vaers --elsewhere $(DATA)/mtsamples --fraction 0.1 \
+		-o runs/generalize
 	cp runs/generalize/generalize.json results/generalize.json
 
 # PEER is the Python of an environment with medspacy; without it the peer is left out.
