@@ -68,6 +68,10 @@ def test_files_of_every_kind_are_written(tiny_artifact: Path, tmp_path: Path):
         (["serve", "--model", "x"], "fastapi is not installed: run pip install 'sympress[serve]'"),
         (["extract", "x.csv", "--ray", "local"], "ray is not installed: run pip install 'sympress[ray]'"),
         (
+            ["label", "x.csv", "-o", "out.jsonl", "--ray", "local"],
+            "ray is not installed: run pip install 'sympress[ray]'",
+        ),
+        (
             ["extract", "--sql", "select 1", "--url", "sqlite:///x"],
             "sqlalchemy is not installed: run pip install 'sympress[sql]'",
         ),

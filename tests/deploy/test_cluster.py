@@ -1,23 +1,32 @@
-"""The same job on a Ray cluster started here: the same bytes, also if a worker is killed in the middle."""
+"""The same jobs on a Ray cluster started here: the same bytes, also if any of its processes is killed."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from test_extract import refused, run
+from typer.testing import CliRunner
 
-from sympress.deploy.extract import cluster
-from sympress.deploy.extract.chunks import Answered, Chunk, cut_chunks
+from sympress import cluster
+from sympress.cli.label import label
+from sympress.deploy.extract.chunks import Answered, Chunk, Order, answer_chunk, cut_chunks
+from sympress.deploy.extract.cluster import LoadArtifact, open_extraction
 from sympress.deploy.extract.shapes import COLUMNS, Header
+from sympress.deploy.extractor import Extractor
+from sympress.errors import InputError, SympressError
 from sympress.notes.intake import Note
 
 pytest.importorskip("ray", reason="needs the extra ray")
-ORDER = cluster.Order("notes", csv=False, header=Header(COLUMNS, "tiny", "2026-01-31"))
+pytest.importorskip("pyarrow", reason="needs the extra ray")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
+ORDER = Order("notes", csv=False, header=Header(COLUMNS, "tiny", "2026-01-31"))
 
 
 def chunks() -> Iterator[Chunk]:
@@ -25,30 +34,111 @@ def chunks() -> Iterator[Chunk]:
     return cut_chunks(notes, notes=8)
 
 
-@pytest.mark.filterwarnings("ignore")  # of Ray's own
+def killer(folder: Path) -> Callable[[str], None]:
+    """What ends its own process, as SIGKILL does, once a name."""
+
+    def die_once(name: str) -> None:
+        if not (folder / name).exists():
+            (folder / name).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return die_once  # within functions Ray's pickle takes code along; workers cannot import this module
+
+
 def test_a_killed_worker_changes_nothing(
     tiny_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    mark = tmp_path / "killed"
+    die_once = killer(tmp_path)
+    healthy = LoadArtifact.__call__
 
-    class MortalWorker(cluster.ClusterWorker):
-        """Ends its own process, as SIGKILL does, at the chunk that begins with note 40, once."""
+    def load(self: LoadArtifact) -> Callable[[Chunk], Answered]:
+        answer = healthy(self)
 
-        def answer(self, chunk: Chunk) -> Answered:
-            if chunk.first == 40 and not mark.exists():
-                mark.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            return super().answer(chunk)
+        def mortal(chunk: Chunk) -> Answered:
+            if chunk.first == 40:
+                die_once("worker")
+            return answer(chunk)
 
-    monkeypatch.setattr(cluster, "ClusterWorker", MortalWorker)
-    with cluster.open_cluster(tiny_artifact, ORDER, cluster.LOCAL) as answer:
+        return mortal
+
+    class MortalArtifact(LoadArtifact):
+        __call__ = load
+
+    monkeypatch.setattr("sympress.deploy.extract.cluster.LoadArtifact", MortalArtifact)
+    with open_extraction(tiny_artifact, ORDER, cluster.LOCAL) as answer:
         found = b"".join(answered.data for _, answered in answer(chunks()))
-    assert mark.exists()
-    worker = cluster.Extractor.load(tiny_artifact)
-    assert found == b"".join(cluster.answer_chunk(worker, chunk, ORDER).data for chunk in chunks())
+    assert (tmp_path / "worker").exists()
+    here = Extractor.load(tiny_artifact)
+    assert found == b"".join(answer_chunk(here, chunk, ORDER).data for chunk in chunks())
 
 
-@pytest.mark.filterwarnings("ignore")
+def mortal_pipeline(die_once: Callable[[str], None]) -> type[cluster.Pipeline]:
+    """A pipeline that dies at unit 30, and whose reading task dies at unit 14."""
+    healthy, alive = cluster.Pipeline, cluster.read_units
+
+    def read_units(batch: Any, pipeline: Any) -> Iterator[Any]:
+        for at, unit in enumerate(alive(batch, pipeline)):
+            if at == 14:
+                die_once("reader")
+            yield unit
+
+    class MortalPipeline(healthy):
+        def take(self, at: int) -> bytes:
+            cluster.read_units = read_units
+            if at == 30:
+                die_once("pipeline")
+            return healthy.take(self, at)
+
+    return MortalPipeline
+
+
+def test_whatever_dies_every_unit_is_answered_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    die_once = killer(tmp_path)
+
+    def load() -> Callable[[int], int]:
+        (tmp_path / f"loaded-{os.getpid()}").touch()
+
+        def square(unit: int) -> int:
+            if unit == 6:
+                die_once("worker")
+            return unit * unit
+
+        return square
+
+    monkeypatch.setattr(cluster, "Pipeline", mortal_pipeline(die_once))
+    read: list[int] = []
+    units = (read.append(unit) or unit for unit in range(60))
+    cores = os.cpu_count() or 1
+    with cluster.open_cluster(load, cluster.LOCAL) as answer:
+        for at, answered in enumerate(answer(units)):
+            assert answered == (at, at * at)
+            assert len(read) - at <= cluster.AHEAD * cores + 2  # bounded memory
+    assert at == 59
+    assert {"worker", "reader", "pipeline"} <= {path.name for path in tmp_path.iterdir()}
+    loaded = len(list(tmp_path.glob("loaded-*")))
+    assert loaded <= 2 * cores + 1  # once a worker, of two pipelines, and of one that died
+
+
+def test_work_that_always_fails_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster, "ATTEMPTS", 2)
+
+    def load() -> Callable[[str], str]:
+        def fail(unit: str) -> str:
+            raise ValueError(unit)
+
+        return fail
+
+    with (
+        pytest.raises(SympressError) as caught,
+        cluster.open_cluster(load, cluster.LOCAL) as answer,
+    ):
+        list(answer(iter(["zebrafinch"])))
+    assert str(caught.value).startswith("the Ray cluster failed 2 times in a row (")
+    assert "RuntimeError: ValueError" in str(caught.value.__cause__)
+    for error in (caught.value, caught.value.__cause__):
+        assert "zebrafinch" not in str(error)
+
+
 def test_the_command_writes_the_same_bytes(tiny_artifact: Path, tmp_path: Path):
     source = tmp_path / "in.jsonl"
     source.write_text("".join(json.dumps({"text": f"fever {at}"}) + "\n" for at in range(300)))
@@ -57,10 +147,37 @@ def test_the_command_writes_the_same_bytes(tiny_artifact: Path, tmp_path: Path):
     assert (tmp_path / "here.jsonl").read_bytes() == (tmp_path / "cluster.jsonl").read_bytes()
 
 
-@pytest.mark.filterwarnings("ignore")
+def labelled(*arguments: object) -> str:
+    """What `sympress label` prints."""
+    app = typer.Typer()
+    app.command()(label)
+    done = CliRunner().invoke(app, [str(one) for one in arguments])
+    if done.exception is not None:
+        raise done.exception
+    return done.stdout
+
+
+@pytest.mark.parametrize("task", ["topic", "present", "mentions"])
+def test_labels_are_the_same_bytes(tmp_path: Path, task: str):
+    source = tmp_path / "in.jsonl"
+    texts = ["fever, no cough", "cough", "well", "denies fever; chills and nausea", "fever"] * 80
+    rows = [{"note_id": str(at), "text": f"{text} {at}"} for at, text in enumerate(texts)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = []
+    for more in ((), ("--ray", "local")):
+        output = tmp_path / f"labels-{len(more)}.jsonl"
+        arguments = (source, "-o", output, "--task", task, "--lexicon", "clinical", "--top-k", 2)
+        said.append(labelled(*arguments, *more).replace(output.name, "OUT"))
+    assert said[0] == said[1]
+    assert (tmp_path / "labels-0.jsonl").read_bytes() == (tmp_path / "labels-2.jsonl").read_bytes()
+
+
 def test_no_cluster_is_one_line(tiny_artifact: Path, tmp_path: Path):
     source = tmp_path / "in.jsonl"
     source.write_text('{"text": "fever"}\n')
-    assert refused(source, "-m", tiny_artifact, "--ray", "127.0.0.1:1") == (
-        "--ray 127.0.0.1:1: no Ray cluster answers there (ConnectionRefusedError)"
-    )
+    message = "--ray 127.0.0.1:1: no Ray cluster answers there (ConnectionRefusedError)"
+    assert refused(source, "-m", tiny_artifact, "--ray", "127.0.0.1:1") == message
+    with pytest.raises(InputError) as caught:
+        labelled(source, "-o", tmp_path / "out.jsonl", "--ray", "127.0.0.1:1")
+    assert str(caught.value) == message
+    assert not (tmp_path / "out.jsonl").exists()

@@ -87,6 +87,21 @@ def test_mistakes_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     assert output.read_text() == "kept"
 
 
+def test_coded_labels_need_no_cluster(coded: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        call(coded, "-o", tmp_path / "x.jsonl", "--labels", "coded", "--ray", "local")
+    assert str(caught.value) == "--ray local: coded labels are read, not made; leave out --ray"
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("task", ["topic", "present"])
+def test_notes_without_text_say_what_became_of_them(tmp_path: Path, task: str) -> None:
+    (tmp_path / "empty.jsonl").write_text('{"note_id": "a", "text": " "}\n')
+    options = ("--task", task, "--top-k", 2)
+    with pytest.raises(InputError, match=r"empty\.jsonl: no note is left of 1 rows \(1 without text\)$"):
+        call(tmp_path / "empty.jsonl", "-o", tmp_path / "x.jsonl", *options)
+
+
 def test_notes_without_codes_say_what_to_do(notes: Path, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"^these notes carry no human-coded symptoms: use --labels lexicon or silver$"

@@ -153,15 +153,6 @@ def test_balancing_depends_on_the_seed_only() -> None:
     assert len(draws[0]) == 40
 
 
-def test_progress_adds_up() -> None:
-    for size in (0, 40, 500, 1201):
-        seen: list[int] = []
-        notes = frame((["fever", "cough"] * size)[:size])
-        if size:
-            label_topic(notes, PAPER, top_k=2, progress=seen.append)
-        assert sum(seen) == size
-
-
 NOTHING = (
     "no symptom of lexicon 'paper' occurs in these notes: check the text column, or use another --lexicon"
 )

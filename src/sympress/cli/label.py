@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +12,14 @@ from rich.console import Console
 
 from sympress.errors import InputError
 from sympress.files import atomic_path
-from sympress.labels.annotate import Annotator
 from sympress.labels.coded import check_labelling, label_coded_present, label_coded_topic
+from sympress.labels.find import MentionFinder, Source, TopicFinder, find_each, find_present, find_topics
 from sympress.labels.labelset import LabelSet
 from sympress.labels.lexicon import Lexicon, load_lexicon
-from sympress.labels.silver import label_mentions, label_present_silver
-from sympress.labels.topic import Rule, check_rule, label_topic
-from sympress.notes.read import read_notes, stream_notes
-from sympress.notes.schema import NoteSet, ReadingCounts
-from sympress.progress import Reporter
+from sympress.labels.silver import write_mentions
+from sympress.labels.topic import Rule, check_rule
+from sympress.notes.read import read_notes
+from sympress.notes.schema import ReadingCounts
 
 _SUFFIXES = (".jsonl", ".parquet", ".csv")
 
@@ -40,44 +38,43 @@ def label(
     seed: Annotated[int, typer.Option(help="Of the balancing.")] = 42,
     fraction: Annotated[float, typer.Option(help="Share of patients to read.")] = 1.0,
     text_column: Annotated[str | None, typer.Option(help="Name of the text column.")] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on the Ray cluster at this address; 'local' starts one here.", metavar="ADDRESS"
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
 ) -> None:
     """Label notes by a lexicon or by the codes that people gave them; no text is written."""
     _check_task(task, labels, output)
+    if ray is not None and labels == "coded":
+        raise InputError(f"--ray {ray}: coded labels are read, not made; leave out --ray")
     check_rule(rule)
     if output.suffix not in _SUFFIXES:
         raise InputError(f"{output}: the name must end in {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}")
     if output.exists() and not force:
         raise InputError(f"{output}: exists already; name another file, or add --force to overwrite it")
+    source = Source(notes, text_column, fraction, ray)
     words = load_lexicon(lexicon)
     if task == "mentions":
-        _write_mentions(notes, output, words, fraction, text_column)
+        _write_mentions(source, words, output)
         return
-    read = read_notes(notes, text_column=text_column, fraction=fraction)
     if labels == "coded":
+        read = read_notes(notes, text_column=text_column, fraction=fraction)
+        counts = read.counts
         made = (
             label_coded_topic(read.frame, top_k=top_k, balance=balance, seed=seed)
             if task == "topic"
             else label_coded_present(read.frame, top_k=top_k)
         )
     elif task == "present":
-        with Reporter() as reporter:
-            advance = _counter(reporter, read.frame.height)
-            made = label_present_silver(read.frame, Annotator(words), top_k=top_k, progress=advance)
+        made, counts = find_present(source, words, top_k)
     else:
-        with Reporter() as reporter:
-            made = label_topic(
-                read.frame,
-                words,
-                top_k=top_k,
-                rule=rule,
-                text_window=text_window or None,
-                balance=balance,
-                seed=seed,
-                progress=_counter(reporter, read.frame.height),
-            )
+        finder = TopicFinder(words, rule, text_window or None)
+        made, counts = find_topics(source, finder, top_k=top_k, balance=balance, seed=seed)
     write_labels(made, output)
-    _say(read, made, notes, output)
+    _say(counts, made, notes, output)
 
 
 def _check_task(task: str, labels: str, output: Path) -> None:
@@ -93,30 +90,15 @@ def _check_task(task: str, labels: str, output: Path) -> None:
         raise InputError(f"{output}: mentions are written as .jsonl; change the name")
 
 
-def _write_mentions(
-    notes: Path, output: Path, lexicon: Lexicon, fraction: float, text_column: str | None
-) -> None:
+def _write_mentions(source: Source, lexicon: Lexicon, output: Path) -> None:
     """Stream the notes through the rules and say what was found."""
-    counts = ReadingCounts()
-    frames = stream_notes(notes, text_column=text_column, fraction=fraction, counts=counts, batch_rows=1_000)
-    found = label_mentions(frames, Annotator(lexicon), output)
+    with find_each(source, MentionFinder(lexicon)) as (notes, counts):
+        found = write_mentions(notes, output)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     left_out = {"outside the sample": counts.sampled_out} if counts.sampled_out else {}
     for step, count in ({"rows read": counts.rows} | left_out | counts.dropped | found).items():
         console.print(f"{count:>12,}  {step}")
     console.print(f"silver labels, lexicon {lexicon.name!r} with assertion rules -> {output}")
-
-
-def _counter(reporter: Reporter, total: int) -> Callable[[int], None]:
-    """Return what turns the notes done since the last call into a bar."""
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        reporter.step("labelling", done, total)
-
-    return advance
 
 
 def write_labels(labels: LabelSet, path: Path) -> None:
@@ -141,11 +123,11 @@ def write_labels(labels: LabelSet, path: Path) -> None:
             table.write_ndjson(temporary)
 
 
-def _say(read: NoteSet, labels: LabelSet, notes: Path, output: Path) -> None:
+def _say(counts: ReadingCounts, labels: LabelSet, notes: Path, output: Path) -> None:
     """Print the notes at every step, the file, and what to do with the notes next."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    left_out = {"outside the sample": read.counts.sampled_out} if read.counts.sampled_out else {}
-    steps = {"rows read": read.counts.rows} | left_out | read.counts.dropped | labels.counts
+    left_out = {"outside the sample": counts.sampled_out} if counts.sampled_out else {}
+    steps = {"rows read": counts.rows} | left_out | counts.dropped | labels.counts
     for step, count in steps.items():
         console.print(f"{count:>12,}  {step}")
     console.print(f"{labels.provenance} labels, {labels.rule}")

@@ -24,7 +24,6 @@ Rule = Literal["first", "earliest", "most"]
 
 #: Fewer notes than this in a class cannot be split into train, validation and test.
 MINIMUM_PER_CLASS = 10
-_PROGRESS_EVERY = 500
 
 
 def label_topic(
@@ -38,7 +37,6 @@ def label_topic(
     seed: int = 42,
     minimum_per_class: int = MINIMUM_PER_CLASS,
     mask: Callable[[str], str] | None = None,
-    progress: Callable[[int], None] | None = None,
 ) -> LabelSet:
     """Return silver labels for the notes that carry one of the K most frequent symptoms.
 
@@ -54,7 +52,6 @@ def label_topic(
         minimum_per_class: the fewest notes a class may have.
         mask: applied to the whole text before the window is cut (the clinical protocol masks
             de-identification placeholders); the paper's rule has none.
-        progress: called with the number of notes done since the last call.
 
     Returns:
         Labels in the order of `frame`; `counts` holds the notes at every step.
@@ -63,33 +60,73 @@ def label_topic(
         InputError: an unknown rule, fewer than K symptoms found, or a class that is too small.
     """
     check_rule(rule)
-    _check_top_k(top_k)
-    found = np.full(frame.height, -1, dtype=np.int64)
-    for row, text in enumerate(frame["text"]):
-        found[row] = rule_symptom(text or "", lexicon, rule=rule, text_window=text_window, mask=mask)
-        if progress is not None and (row + 1) % _PROGRESS_EVERY == 0:
-            progress(_PROGRESS_EVERY)
-    if progress is not None and frame.height % _PROGRESS_EVERY:
-        progress(frame.height % _PROGRESS_EVERY)
+    check_top_k(top_k)  # before the work
+    found = [
+        rule_symptom(text or "", lexicon, rule=rule, text_window=text_window, mask=mask)
+        for text in frame["text"]
+    ]
+    return labels_of_found(
+        frame["note_id"],
+        np.array(found, dtype=np.int64),
+        lexicon,
+        top_k=top_k,
+        balance=balance,
+        seed=seed,
+        minimum_per_class=minimum_per_class,
+        made=describe_rule(lexicon, rule, text_window) + (", masked" if mask else ""),
+    )
 
+
+def describe_rule(lexicon: Lexicon, rule: Rule, text_window: int | None) -> str:
+    """Say in one line how `rule_symptom` labels a note."""
+    window = "the whole text" if text_window is None else f"the first {text_window} characters"
+    return f"{rule} symptom of lexicon {lexicon.name!r} in {window}"
+
+
+def labels_of_found(
+    note_ids: pl.Series,
+    found: NDArray[np.int64],
+    lexicon: Lexicon,
+    *,
+    top_k: int,
+    balance: bool,
+    seed: int,
+    made: str,
+    minimum_per_class: int = MINIMUM_PER_CLASS,
+) -> LabelSet:
+    """Return the label set of the notes in which `rule_symptom` found one of the K most frequent symptoms.
+
+    Args:
+        note_ids: all notes.
+        found: `(notes,)` position in the lexicon, -1 where nothing was found.
+        lexicon: its order decides ties.
+        top_k: K.
+        balance: down-sample each class to the smallest.
+        seed: of the down-sampling.
+        made: one line that says how `found` was made.
+        minimum_per_class: the fewest notes a class may have.
+
+    Raises:
+        InputError: fewer than K symptoms found, or a class that is too small.
+    """
+    check_top_k(top_k)
     frequency = Counter(found[found >= 0].tolist())
     ranked = sorted(frequency, key=lambda position: (-frequency[position], position))
     if len(ranked) < top_k:
         raise InputError(_too_few_found([lexicon.symptoms[p].name for p in ranked], top_k, lexicon.name))
     counts = {
-        "notes": frame.height,
+        "notes": len(found),
         "without a symptom": int((found < 0).sum()),
         "with a symptom": int((found >= 0).sum()),
     }
     columns = np.full(len(lexicon.symptoms) + 1, -1, dtype=np.int64)  # its last entry serves -1
     columns[ranked[:top_k]] = np.arange(top_k)
-    window = "the whole text" if text_window is None else f"the first {text_window} characters"
     return topic_labels(
-        frame["note_id"],
+        note_ids,
         columns[found],
         [lexicon.symptoms[position].name for position in ranked[:top_k]],
         provenance="silver",
-        rule=f"{rule} symptom of lexicon {lexicon.name!r} in {window}" + (", masked" if mask else ""),
+        rule=made,
         counts=counts,
         balance=balance,
         seed=seed,
@@ -186,7 +223,12 @@ def check_rule(rule: str) -> None:
         )
 
 
-def _check_top_k(top_k: int) -> None:
+def check_top_k(top_k: int) -> None:
+    """Refuse fewer symptoms than a topic can be chosen from.
+
+    Raises:
+        InputError: there are fewer than 2.
+    """
     if top_k < 2:
         raise InputError(f"--top-k is {top_k}: the task topic chooses between at least 2 symptoms")
 

@@ -59,7 +59,7 @@ def read_notes(
                 digest.update(part)
         parts.append(frame)
     if not parts:
-        raise InputError(f"{path}: no note is left of {counts.rows} rows ({_reasons(counts)})")
+        raise no_note_left(path, counts)
     return NoteSet(source.name, pl.concat(parts), counts, digest.hexdigest())
 
 
@@ -127,8 +127,9 @@ def _notes(source: Source, text_column: str | None, fraction: float, intake: Int
     return parquet_notes(file, text_column, intake)
 
 
-def _reasons(counts: ReadingCounts) -> str:
+def no_note_left(path: Path, counts: ReadingCounts) -> InputError:
+    """Return the error that says why `path` gave no note."""
     reasons = [f"{count} {reason}" for reason, count in counts.dropped.items()]
     if counts.sampled_out:
         reasons.append(f"{counts.sampled_out} sampled out: raise the fraction")
-    return ", ".join(reasons)
+    return InputError(f"{path}: no note is left of {counts.rows} rows ({', '.join(reasons)})")

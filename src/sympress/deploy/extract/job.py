@@ -59,9 +59,9 @@ class Job:
     def workplace(self, order: Order) -> AbstractContextManager[Answer]:
         """What answers the chunks of this job."""
         if self.ray is not None:
-            from sympress.deploy.extract.cluster import open_cluster
+            from sympress.deploy.extract.cluster import open_extraction
 
-            return open_cluster(self.artifact, order, self.ray)
+            return open_extraction(self.artifact, order, self.ray)
         return open_workers(self.artifact, order, self.workers)
 
     def name(self) -> str:
