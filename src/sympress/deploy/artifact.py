@@ -34,9 +34,10 @@ class Extractor(BaseModel):
         tags: of the task `mentions`: what each logit of a word piece stands for, see `decode.tags_of`.
         span_bias: of the task `mentions`: see `decode.decode_mentions`; chosen on validation notes.
         codes: codes of a symptom, by its name.
-        lexicon: of the task `mentions`: the built-in lexicon whose forms name a span, or `forms.json` for the
-            forms that the artifact carries; None names none.
-        rules: of the task `mentions`: what lexicon and assertion rules find besides is added, with score 1.
+        lexicon: the built-in lexicon whose forms name a span, or `forms.json` for the forms that the artifact
+            carries; None names none.
+        rules: what the lexicon and assertion rules find besides is added, with score 1. Beside a model of
+            whole notes they give the spans; it stays alone in answering for its own symptoms.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

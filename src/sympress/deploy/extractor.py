@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sympress.deploy.artifact import Extractor as Settings
 from sympress.deploy.artifact import read_extractor
-from sympress.deploy.decode import Link, add_mentions, decode_mentions, note_logits
-from sympress.deploy.link import load_link, load_rules, with_lexicon
+from sympress.deploy.decode import Link, add_mentions, decode_mentions, note_logits, scored
+from sympress.deploy.link import load_link, load_rules, with_lexicon, with_rule_codes
 from sympress.deploy.pieces import window_spans
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
@@ -59,7 +59,7 @@ class NoteResult:
 
     Attributes:
         symptoms: what the note affirms, the most probable first; for `topic` exactly the likeliest one.
-        mentions: by start; empty unless the task is `mentions`.
+        mentions: by start; empty unless the task is `mentions` or the artifact asks for rules besides.
         windows: how many windows of the note the model read.
         truncated: the note goes on after what the model read.
         failure: why the note has no answer, or None; it never quotes the note.
@@ -105,7 +105,8 @@ class Extractor:
             lexicon = load_lexicon(settings.lexicon or "clinical")
             named = settings.model_copy(update={"symptoms": list(forms_by_symptom(lexicon))})
             return cls(with_lexicon(named, lexicon), None, folder, threads)
-        return cls(settings, Runtime.load(folder), folder, threads, load_link(folder, settings))
+        link = load_link(folder, settings) if settings.task == "mentions" else None
+        return cls(with_rule_codes(settings), Runtime.load(folder), folder, threads, link)
 
     @property
     def model(self) -> Runtime:
@@ -158,18 +159,27 @@ class Extractor:
         if self.task == "mentions":
             return self._answer_mentions(text)
         logits, windows, truncated = self.note_logits(text)
-        return NoteResult(self._symptoms(logits), windows=windows, truncated=truncated)
+        symptoms = self._symptoms(logits)
+        if self._rules is None:
+            return NoteResult(symptoms, windows=windows, truncated=truncated)
+        known = dict(zip(self.symptoms, self.model.probabilities(logits).tolist(), strict=True))
+        mentions = self._found(scored(self._rules(text), known))
+        besides = (one for one in self._affirmed(mentions) if one.symptom not in known)
+        return NoteResult((*symptoms, *besides), mentions, windows, truncated)
 
     def _answer_mentions(self, text: str) -> NoteResult:
         found, windows, cut = self._tagged(text)
         if self._rules is not None:
             more = self._rules(text)
             found = add_mentions(found, more) if windows else tuple(more)
-        mentions = tuple(
-            FoundMention(one.start, one.end, one.symptom, self.code_of(one.symptom), one.assertion, one.score)
-            for one in found
-        )
+        mentions = self._found(found)
         return NoteResult(self._affirmed(mentions), mentions, windows, cut)
+
+    def _found(self, mentions: Iterable[Mention]) -> tuple[FoundMention, ...]:
+        return tuple(
+            FoundMention(one.start, one.end, one.symptom, self.code_of(one.symptom), one.assertion, one.score)
+            for one in mentions
+        )
 
     def _tagged(self, text: str) -> tuple[tuple[Mention, ...], int, bool]:
         """What the model finds, in how many windows, and whether text is left unread; nothing without one."""

@@ -26,6 +26,14 @@ def with_lexicon(extractor: Extractor, lexicon: Lexicon) -> Extractor:
     return Extractor.model_validate(extractor.model_dump() | update)
 
 
+def with_rule_codes(extractor: Extractor) -> Extractor:
+    """`extractor`, which also knows the codes of what its rules find beside the model's own symptoms."""
+    if not extractor.rules or extractor.task == "mentions" or extractor.lexicon in {None, FORMS_FILE}:
+        return extractor
+    codes = codes_by_symptom(load_lexicon(extractor.lexicon)) | extractor.codes
+    return extractor.model_copy(update={"codes": codes})
+
+
 def write_forms(folder: Path, extractor: Extractor, lexicon: Lexicon) -> None:
     """Put the forms into the artifact `folder`, unless its lexicon comes with sympress."""
     if extractor.lexicon == FORMS_FILE:

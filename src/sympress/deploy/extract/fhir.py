@@ -11,6 +11,7 @@ import uuid
 from typing import Any
 
 from sympress.deploy.extractor import NoteResult
+from sympress.deploy.findings import Finding, findings_of
 from sympress.notes.intake import Note
 
 #: Code systems of the prefixes that codes carry, such as `SNOMED:386661006`.
@@ -29,8 +30,6 @@ _PROBABILITY = "urn:sympress:probability"
 _SPAN = "urn:sympress:span"
 _CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 _VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
-#: Symptom, code, assertion, probability and span, as far as they are known.
-Finding = tuple[str | None, str | None, str, float, tuple[int, int] | None]
 _FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
@@ -41,7 +40,7 @@ def fhir_bundles(note: Note, result: NoteResult, serial: int, system: str) -> li
     from the note's id and place alone, so the same job writes the same bytes.
     """
     observations = [
-        _observation(note, finding, serial, at, system) for at, finding in enumerate(_findings(result))
+        _observation(note, finding, serial, at, system) for at, finding in enumerate(findings_of(result))
     ]
     if not observations:
         return []
@@ -58,17 +57,6 @@ def fhir_bundles(note: Note, result: NoteResult, serial: int, system: str) -> li
     return [bundle]
 
 
-def _findings(result: NoteResult) -> list[Finding]:
-    """Symptom, code, assertion, probability and span of each finding."""
-    mentions: list[Finding] = [
-        (mention.symptom, mention.code, str(mention.assertion), mention.score, (mention.start, mention.end))
-        for mention in result.mentions
-    ]
-    return mentions or [
-        (found.symptom, found.code, "present", found.probability, None) for found in result.symptoms
-    ]
-
-
 def _observation(
     note: Note,
     finding: Finding,
@@ -76,16 +64,16 @@ def _observation(
     at: int,
     system: str,
 ) -> dict[str, Any]:
-    symptom, code, assertion, probability, span = finding
-    extensions: list[dict[str, Any]] = [{"url": _PROBABILITY, "valueDecimal": round(probability, 6)}]
-    if span is not None:
-        extensions.append({"url": _SPAN, "valueString": f"{span[0]}-{span[1]}"})
+    assertion = str(finding.assertion)
+    extensions: list[dict[str, Any]] = [{"url": _PROBABILITY, "valueDecimal": round(finding.probability, 6)}]
+    if finding.span is not None:
+        extensions.append({"url": _SPAN, "valueString": f"{finding.span[0]}-{finding.span[1]}"})
     return {
         "resourceType": "Observation",
         "id": _entry_id(note, serial, f"observation-{at}"),
         "extension": extensions,
         "status": "preliminary",
-        "code": _concept(symptom, code),
+        "code": _concept(finding.symptom, finding.code),
         **_about(note),
         **({"effectiveDateTime": note.time.date().isoformat()} if note.time else {}),
         "valueCodeableConcept": {"coding": [{"system": _ASSERTIONS, "code": assertion}], "text": assertion},

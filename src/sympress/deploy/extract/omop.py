@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sympress.deploy.extractor import FoundMention, NoteResult
+from sympress.deploy.extractor import NoteResult
+from sympress.deploy.findings import Finding, findings_of
 from sympress.notes.intake import Note
 
 OMOP_COLUMNS = (
@@ -38,15 +39,12 @@ _TEMPORAL = {"present": "Present", "historical": "Past", "hypothetical": "Future
 
 
 def omop_rows(note: Note, result: NoteResult, serial: int, system: str, date: str) -> list[dict[str, Any]]:
-    """One row a mention, or a symptom of the note where the artifact marks no spans.
+    """One row a mention, and one a symptom of the whole note that no mention calls present.
 
     `lexical_variant` holds the words of the span as the note has them; `snippet` stays empty, so that no
     more of the note leaves it. `offset` counts characters from 0, as text; ids are unique within a job.
     """
-    rows = [_mention(note.text, mention) for mention in result.mentions]
-    rows = rows or [
-        _fields(found.symptom, None, "present", found.code, found.probability) for found in result.symptoms
-    ]
+    rows = [_fields(note.text, one) for one in findings_of(result)]
     fixed: dict[str, Any] = {
         "note_id": note.note_id,
         "section_concept_id": 0,
@@ -61,19 +59,13 @@ def omop_rows(note: Note, result: NoteResult, serial: int, system: str, date: st
     return [{name: row[name] for name in OMOP_COLUMNS} for row in found]
 
 
-def _mention(text: str, mention: FoundMention) -> dict[str, Any]:
-    words = text[mention.start : mention.end]
-    return _fields(words, str(mention.start), mention.assertion, mention.code, mention.score)
-
-
-def _fields(
-    variant: str, offset: str | None, assertion: str, code: str | None, score: float
-) -> dict[str, Any]:
-    modifiers = [f"assertion={assertion}", f"probability={score:.6f}"] + ([f"code={code}"] if code else [])
+def _fields(text: str, one: Finding) -> dict[str, Any]:
+    variant = (one.symptom or "") if one.span is None else text[slice(*one.span)]
+    modifiers = [f"assertion={one.assertion}", f"probability={one.probability:.6f}"]
     return {
-        "offset": offset,
+        "offset": None if one.span is None else str(one.span[0]),
         "lexical_variant": variant[:_VARIANT_CHARACTERS],
-        "term_exists": _EXISTS.get(assertion, "N"),
-        "term_temporal": _TEMPORAL.get(assertion),
-        "term_modifiers": ",".join(modifiers),
+        "term_exists": _EXISTS.get(one.assertion, "N"),
+        "term_temporal": _TEMPORAL.get(one.assertion),
+        "term_modifiers": ",".join([*modifiers, *([f"code={one.code}"] if one.code else [])]),
     }

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sympress.deploy.extract.fhir import fhir_bundles
 from sympress.deploy.extract.omop import omop_rows
 from sympress.deploy.extractor import NoteResult
+from sympress.deploy.findings import Finding, findings_of
 from sympress.errors import InputError, nearest
 from sympress.notes.intake import Note
 
@@ -95,33 +96,25 @@ FINDING_COLUMNS = ("symptom", "code", "assertion", "probability", "start", "end"
 
 
 def finding_rows(note: Note, result: NoteResult, header: Header, serial: int) -> list[Row]:  # noqa: ARG001
-    """One row a mention, or a symptom of the note where the artifact marks no spans; empty if none is found.
+    """One row a mention, and one a symptom of the whole note that no mention calls present.
 
     A note without a finding has one row all the same, so that it can be told from one never read.
     """
-    base = carried(note, header)
-    rows: list[Row] = [
-        {
-            "symptom": mention.symptom,
-            "code": mention.code,
-            "assertion": mention.assertion,
-            "probability": round(mention.score, _DECIMALS),
-            "start": mention.start,
-            "end": mention.end,
-        }
-        for mention in result.mentions
-    ]
-    rows = rows or [
-        {
-            "symptom": found.symptom,
-            "code": found.code,
-            "assertion": "present",
-            "probability": round(found.probability, _DECIMALS),
-        }
-        for found in result.symptoms
-    ]
-    empty = dict.fromkeys(FINDING_COLUMNS)
-    return [{**base, **empty, **row, "truncated": result.truncated} for row in rows or [{}]]
+    base = carried(note, header) | dict.fromkeys(FINDING_COLUMNS)
+    rows = [_finding_fields(one) for one in findings_of(result)]
+    return [{**base, **row, "truncated": result.truncated} for row in rows or [{}]]
+
+
+def _finding_fields(one: Finding) -> Row:
+    start, end = one.span or (None, None)
+    return {
+        "symptom": one.symptom,
+        "code": one.code,
+        "assertion": one.assertion,
+        "probability": round(one.probability, _DECIMALS),
+        "start": start,
+        "end": end,
+    }
 
 
 def _omop(note: Note, result: NoteResult, header: Header, serial: int) -> list[Row]:

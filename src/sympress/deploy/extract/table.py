@@ -31,11 +31,13 @@ def _note_lines(row: dict[str, Any], text: str) -> list[str]:
         f"{mention['start']}-{mention['end']}  {_shown(text[mention['start'] : mention['end']])}"
         for mention in row["mentions"]
     ]
+    spanned = {mention["symptom"] for mention in row["mentions"] if mention["assertion"] == "present"}
     symptoms = [
         f"{name:<10}  {_shown(found['symptom']):<26} {'present':<12} {found['probability']:.2f}"
         for found in row["symptoms"]
+        if found["symptom"] not in spanned
     ]
-    found = mentions or symptoms or [f"{name:<10}  no symptom"]
+    found = mentions + symptoms or [f"{name:<10}  no symptom"]
     found[-1] += more
     return found
 
