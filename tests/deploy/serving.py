@@ -32,11 +32,16 @@ KEY = "a-key-of-the-tests-0123456789"
 
 @dataclass
 class WordModel:
-    """Finds the words; `denies` before one makes it absent. `seconds` is what a batch takes, or a note."""
+    """Finds the words; `denies` before one makes it absent. `seconds` is what a batch takes, or a note.
+
+    `beside` it affirms of every note; without `spans` it points at no words.
+    """
 
     seconds: float = 0.0
     note_seconds: float = 0.0
     broken: bool = False
+    spans: bool = True
+    beside: tuple[FoundSymptom, ...] = ()
     version: int = 1
     batches: list[int] = field(default_factory=list)
 
@@ -57,7 +62,7 @@ class WordModel:
             found.append(FoundMention(match.start(), match.end(), name, WORDS[name], kind, 0.9))
         names = {mention.symptom for mention in found if mention.assertion == "present"}
         symptoms = tuple(FoundSymptom(name, WORDS[name], 0.9) for name in WORDS if name in names)
-        return NoteResult(symptoms, tuple(found), windows=1)
+        return NoteResult((*symptoms, *self.beside), tuple(found) if self.spans else (), windows=1)
 
 
 @dataclass

@@ -11,7 +11,9 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-from serving import KEY, Running, running  # noqa: E402
+from serving import KEY, Running, WordModel, running  # noqa: E402
+
+from sympress.deploy.extractor import FoundSymptom  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -133,13 +135,26 @@ def test_the_page_is_accessible(page: Any, scheme: str):
 
 
 def test_a_model_without_spans_says_so(browser: Any):
-    with running(task="present") as service:
+    with running({"words": WordModel(spans=False)}, task="present") as service:
         page = browser.new_page()
         page.goto(service.url)
         read(page, NOTE)
         assert page.locator("#marked").is_hidden()
         assert page.locator("#no-spans").is_visible()
         assert page.locator("#head th").all_inner_texts() == ["Symptom", "Probability", "Code"]
+        page.close()
+
+
+def test_what_no_span_accounts_for_stands_below_the_spans(browser: Any):
+    beside = (FoundSymptom("fever", None, 0.9), FoundSymptom("seizure", None, 0.4))
+    with running({"words": WordModel(beside=beside)}, task="present") as service:
+        page = browser.new_page()
+        page.goto(service.url)
+        read(page, NOTE)
+        assert page.locator("#marked mark").count() == 3
+        rows = [row.split("\t") for row in page.locator("#rows tr").all_inner_texts()]
+        assert [row[1] for row in rows] == ["fever", "chills", "cough", "seizure"]
+        assert rows[-1][-1] == "whole note"
         page.close()
 
 

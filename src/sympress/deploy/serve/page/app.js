@@ -67,7 +67,7 @@ async function extract() {
 
 function show(text, { task, notes: [note] }, milliseconds) {
   if (note.failure) throw new Error(`The model has no answer: ${note.failure}.`);
-  const hasSpans = task === "mentions";
+  const hasSpans = task === "mentions" || note.mentions.length > 0;
   $("chips").replaceChildren(...note.symptoms.map(chip));
   if (!note.symptoms.length) $("chips").append(element("li", "No symptom is affirmed.", "none"));
   $("read").hidden = !hasSpans;
@@ -76,7 +76,7 @@ function show(text, { task, notes: [note] }, milliseconds) {
     $("legend").replaceChildren(...ASSERTIONS.map(legendEntry));
     $("marked").replaceChildren(...pieces(text, note.mentions));
   }
-  fillTable(hasSpans ? mentionRows(text, note.mentions) : symptomRows(note.symptoms), hasSpans);
+  fillTable(hasSpans ? findingRows(text, note) : symptomRows(note.symptoms), hasSpans);
   const count = hasSpans ? amount(note.mentions.length, "mention") : amount(note.symptoms.length, "symptom");
   const cut = note.truncated ? " The note is longer than the model reads: its end was left out." : "";
   say(`${count} in ${Math.round(milliseconds)} ms.${cut}`);
@@ -135,6 +135,23 @@ function mentionRows(text, mentions) {
   ]);
 }
 
+// The mentions, then the symptoms that no mention calls present.
+function findingRows(text, { mentions, symptoms }) {
+  const spanned = new Set(mentions.filter((one) => one.assertion === "present").map((one) => one.symptom));
+  const others = symptoms.filter((one) => !spanned.has(one.symptom));
+  return [
+    ...mentionRows(text, mentions),
+    ...others.map((found) => [
+      "–",
+      found.symptom,
+      element("mark", "present", "present"),
+      percent(found.probability),
+      found.code ?? "–",
+      "whole note",
+    ]),
+  ];
+}
+
 function symptomRows(symptoms) {
   return symptoms.map((found) => [found.symptom, percent(found.probability), found.code ?? "–"]);
 }
@@ -143,7 +160,7 @@ function fillTable(rows, hasSpans) {
   const names = hasSpans
     ? ["In the note", "Symptom", "Assertion", "Probability", "Code", "Characters"]
     : ["Symptom", "Probability", "Code"];
-  $("caption").textContent = hasSpans ? "Every mention" : "Symptoms that the note affirms";
+  $("caption").textContent = hasSpans ? "Every finding" : "Symptoms that the note affirms";
   $("head").replaceChildren(...names.map((name) => {
     const cell = element("th", name);
     cell.scope = "col";
