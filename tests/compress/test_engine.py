@@ -156,6 +156,16 @@ SHAPES = [
 ]
 
 
+@pytest.mark.parametrize(("settings", "passes"), [("updates=10", 3), ("epochs=2, updates=3", 2)])
+def test_few_notes_are_passed_over_until_the_updates_are_done(
+    settings: str, passes: int, teacher: SymptomModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+):
+    recipe = parse_recipe(f"distill(layers=1, {settings})")
+    piece = run_recipe(recipe, teacher, tokenizer, workshop(tmp_path))  # 4 updates a pass
+    assert len(piece.epochs) == passes
+    assert piece.remarks[0].endswith(f"; {passes} epochs over 32 notes (24 labelled)")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("text", "shape", "remark"), SHAPES)
 def test_a_step_leaves_the_sizes_it_says_and_reloads_equal(

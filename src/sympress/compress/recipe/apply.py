@@ -108,9 +108,9 @@ def distill(piece: Piece, step: Distill, shop: Workshop, number: int) -> str:
         piece.model = student_of(piece.model, step.layers, step.choose)
         said = f"a student of {step.layers} of {whole} layers"
     settings = settings_for(shop, epochs=step.epochs, rate=step.rate, batch=step.batch)
-    learn_from_teacher(piece, shop, number, step, settings)
+    epochs = learn_from_teacher(piece, shop, number, step, settings)
     notes = len(shop.material.training) + len(shop.material.transfer)
-    return f"{said}; {settings.epochs} epochs over {notes:,} notes ({len(shop.material.training):,} labelled)"
+    return f"{said}; {epochs} epochs over {notes:,} notes ({len(shop.material.training):,} labelled)"
 
 
 def _narrow(piece: Piece, step: Distill, seed: int) -> SymptomModel:

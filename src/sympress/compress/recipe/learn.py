@@ -28,13 +28,14 @@ def learn_from_labels(piece: Piece, shop: Workshop, number: int, settings: Train
 
 def learn_from_teacher(
     piece: Piece, shop: Workshop, number: int, step: Distill, settings: TrainSettings
-) -> None:
-    """Train on the labelled and the unlabelled notes with the teacher's answers.
+) -> int:
+    """Train on the labelled and the unlabelled notes with the teacher's answers; return the passes over them.
 
     Logits are computed once a teacher and stored; they are averaged over all teachers. Hidden states and
     relations are those of the model that is pressed, which runs again where they are imitated.
     """
     notes = taught_notes(piece, shop)
+    settings = replace(settings, epochs=passes(settings, len(notes), step.updates or 0))
     inside = step.hidden > 0 or step.relations > 0
     loss = Distillation(
         shop.material.task,
@@ -51,6 +52,12 @@ def learn_from_teacher(
     _learn(piece, shop, number, settings=settings, notes=notes, loss=loss)
     loss.detach_(piece.model)
     piece.teacher.requires_grad_(requires_grad=True)
+    return settings.epochs
+
+
+def passes(settings: TrainSettings, notes: int, updates: int) -> int:
+    """The epochs of `settings`, or as many more as `updates` steps over `notes` take."""
+    return max(settings.epochs, math.ceil(updates / math.ceil(notes / settings.batch_size)))
 
 
 def learn_with_masks(

@@ -84,6 +84,7 @@ class Distill(_Step):
         hidden: weight of the loss on hidden states, 0 for none.
         relations: weight of the loss on self-attention relations, 0 for none.
         epochs: passes over the notes; None for the run's own.
+        updates: steps of the optimizer at the least: more passes where the notes are too few for them.
         rate: learning rate; None for the run's own.
         batch: notes a step; None for the run's own.
     """
@@ -100,6 +101,7 @@ class Distill(_Step):
     hidden: Weight = 0.0
     relations: Weight = 0.0
     epochs: Count | None = None
+    updates: Count | None = None
     rate: Positive | None = None
     batch: Count | None = None
 
