@@ -51,10 +51,10 @@ def load_rules(folder: Path, extractor: Extractor) -> Callable[[str], Sequence[M
     if not extractor.rules or extractor.lexicon is None:
         return None
     if extractor.lexicon != FORMS_FILE:
-        return Annotator(load_lexicon(extractor.lexicon)).mentions
+        return Annotator(load_lexicon(extractor.lexicon), at_once=False).mentions
     forms = _read_forms(folder)
     entries = tuple(Symptom(name, tuple(own), name) for name, own in forms.items())
-    return Annotator(Lexicon(FORMS_FILE, entries)).mentions
+    return Annotator(Lexicon(FORMS_FILE, entries), at_once=False).mentions
 
 
 def load_link(folder: Path, extractor: Extractor) -> Link | None:

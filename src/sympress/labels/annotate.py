@@ -20,13 +20,13 @@ class Annotator:
     of mentions only. Neither grows with the notes.
     """
 
-    def __init__(self, lexicon: Lexicon, cues: CueBook | None = None) -> None:
-        """Prepare `lexicon`; `cues` default to those that come with sympress."""
-        self._finder = CueFinder(load_cues() if cues is None else cues)
+    def __init__(self, lexicon: Lexicon, cues: CueBook | None = None, *, at_once: bool = True) -> None:
+        """Prepare `lexicon`; `cues` default to our own; `at_once` is that of `PhraseIndex`."""
+        self._finder = CueFinder(load_cues() if cues is None else cues, at_once=at_once)
         self._sections = load_sections()
         self._ids = tuple(symptom.id or symptom.name for symptom in lexicon.symptoms)
         forms, self._named, self._conditions = _forms_of(lexicon)
-        self._index = PhraseIndex({"form": forms, "heading": self._sections.headings})
+        self._index = PhraseIndex({"form": forms, "heading": self._sections.headings}, at_once=at_once)
 
     def annotate(self, note_id: str, text: str) -> AnnotatedNote:
         """Return the note with its mentions, by start."""

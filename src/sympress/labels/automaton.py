@@ -67,15 +67,21 @@ def reduce_text(text: str) -> Reduced:
     return Reduced(text, folded, masked, words, np.flatnonzero(kept) - 1)
 
 
-#: Searches before the automaton of all phrases is built, which takes half a second: one line need not wait.
+#: Searches before an index that need not be built at once is built after all.
 _FIRST_SEARCHES = 16
 
 
 class PhraseIndex:
     """Groups of phrases that are found in one pass over a text."""
 
-    def __init__(self, groups: Mapping[str, Sequence[str]]) -> None:
-        """Take the phrases of each group; a phrase without a letter or digit is refused."""
+    def __init__(self, groups: Mapping[str, Sequence[str]], *, at_once: bool = True) -> None:
+        """Take the phrases of each group; a phrase without a letter or digit is refused.
+
+        Args:
+            groups: phrases of each group.
+            at_once: build the automaton of all of them now, half a second for 90,000. Otherwise the first
+                searches, which a single line is about, build that of the few phrases they need.
+        """
         self._group_count = len(groups)
         self._phrases = [
             (phrase, group, number)
@@ -85,7 +91,7 @@ class PhraseIndex:
         self._last_words = [_last_word(phrase) for phrase, _, _ in self._phrases]
         self.last_words = frozenset(self._last_words)
         self._searches = 0
-        self._whole: _Automaton | None = None
+        self._whole = _Automaton(self._phrases) if at_once else None
 
     def find(self, reduced: Reduced, first: int = 0, last: int | None = None) -> list[list[Found]]:
         """Return every occurrence of every phrase, also overlapping ones: one list a group, by end.

@@ -63,9 +63,9 @@ _NO_WORD = re.compile(r"[\W_]+")
 class CueFinder:
     """Finds cues within a part of a note: most of a note is about no mention, and is not searched."""
 
-    def __init__(self, book: CueBook) -> None:
+    def __init__(self, book: CueBook, *, at_once: bool = True) -> None:
         self.cues = book.cues
-        self._index = PhraseIndex({"cue": book.phrases})
+        self._index = PhraseIndex({"cue": book.phrases}, at_once=at_once)
 
     def find(self, reduced: Reduced, first: int, last: int) -> list[Found]:
         """Return the cues between two places of a text, also overlapping ones."""
