@@ -50,7 +50,7 @@ check: lint types test ## all of the above that can fail
 PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
-.PHONY: bench-maccrobat bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-extract bench-serve
+.PHONY: bench-maccrobat bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
 .PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling bench-shape bench-strategies
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
@@ -98,6 +98,14 @@ bench-shape: install ## what pocket and micro cost on an encoder of Bio_Clinical
 	$(BIN)/python -m sympress.study.shape --recipe pocket -o results/shape-pocket.json
 	$(BIN)/python -m sympress.study.shape --recipe micro -o results/shape-micro.json
 
+.PHONY: model
+model: install ## the model in the box: micro, one seed, from the packaged encoder and the coded reports
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --transfer-fraction 0.26 --recipe micro \
+		-o runs/model
+	$(BIN)/sympress pack runs/model/artifacts/micro-seed0 --rules --most-mb 1 --force -o src/sympress/deploy/box
+	$(BIN)/python -m sympress.study.packed runs/model src/sympress/deploy/box -o results/box.json
+	$(call keep,model)
+
 POOLINGS := cls mean maximum label
 bench-pooling: $(POOLINGS:%=bench-pooling-%) ## the same with each way to pool, on 2 % of the reports
 
@@ -136,6 +144,10 @@ bench-throughput: install ## windows a second of extract beside a Hugging Face p
 	$(BIN)/python -m sympress.study.throughput --notes $(DATA)/mtsamples --encoder bundled --most 1500 \
 		--artifact fp32=$(ARTIFACTS)/baseline-seed0 --artifact balanced=$(ARTIFACTS)/balanced-seed0 \
 		--artifact pocket=$(ARTIFACTS)/pocket-seed0 -o results/throughput.json
+
+bench-capacity: install ## notes a second on MTSamples on one core and on all, and what a corpus takes at that
+	$(BIN)/python -m sympress.deploy.extract.rates $(DATA)/mtsamples --artifact rules --artifact box \
+		--artifact pocket=$(ARTIFACTS)/pocket-seed0 --artifact balanced=$(ARTIFACTS)/balanced-seed0 -o results/capacity.json
 
 bench-extract: install ## start, memory, rate and ten kills of an extraction job
 	$(BIN)/python -m sympress.deploy.extract.bench --model $(ARTIFACTS)/pocket-seed0 -o results/extract.json

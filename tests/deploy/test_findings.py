@@ -28,7 +28,7 @@ def both(tiny_artifact: Path, tmp_path: Path) -> Extractor:
     return Extractor.load(folder)
 
 
-def test_rules_give_the_spans_and_the_model_answers_for_its_own_symptoms(both: Extractor):
+def test_rules_give_the_spans_and_a_note_affirms_what_either_affirms(both: Extractor):
     [result] = both([NOTE])
     probability = dict(zip(both.symptoms, both.model.predict([NOTE])[0].tolist(), strict=True))
     spans = {NOTE[one.start : one.end]: (one.symptom, one.assertion, one.score) for one in result.mentions}
@@ -38,7 +38,7 @@ def test_rules_give_the_spans_and_the_model_answers_for_its_own_symptoms(both: E
         "cough": ("cough", "absent", 1.0),
         "Rash": ("rash", "present", 1.0),
     }
-    # fever and headache by the model; of the rules only what the model does not know, in their order
+    # fever and headache by the model, with its probability; then what only the rules affirm
     assert {one.symptom for one in result.symptoms[:2]} == {"fever", "headache"}
     assert [one.symptom for one in result.symptoms[2:]] == ["chills", "rash"]
     codes = {one.symptom: one.code for one in result.symptoms}
@@ -68,3 +68,11 @@ def test_findings_are_the_spans_and_what_no_span_accounts_for():
     ]
     assert json.dumps(found)  # plain values
     assert findings_of(NoteResult(())) == []
+
+
+def test_what_a_span_calls_present_is_affirmed_also_where_the_model_does_not(both: Extractor):
+    settings = both.settings.model_copy(update={"thresholds": [1.0, 1.0, 1.0]})
+    doubting = Extractor(settings, both.runtime, both.folder, 1)
+    [result] = doubting([NOTE])
+    assert [one.symptom for one in result.symptoms] == ["chills", "fever", "rash"]
+    assert {one.score for one in result.mentions} == {1.0}

@@ -27,7 +27,9 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option("--model", "-m", help="Artifact to run. Default: the model that comes with sympress."),
+        typer.Option(
+            "--model", "-m", help="Artifact to run, or `rules`. Default: the model that comes with sympress."
+        ),
     ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", help="File to write: .parquet, .jsonl or .csv; - prints.")
@@ -72,7 +74,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
     """Find symptoms in notes, on all cores; a job that was killed goes on when it is given again."""
-    from sympress.deploy.bundled import RULES_FOLDER
+    from sympress.deploy.bundled import artifact_folder
     from sympress.deploy.extract.filters import read_wanted
     from sympress.deploy.extract.job import Job
     from sympress.deploy.extract.shapes import read_columns
@@ -83,7 +85,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     job = Job(
         notes=find_notes(notes or [], sql=sql, url=url, text_column=text_column, whole=whole),
         wanted=read_wanted(category or [], since, until),
-        artifact=model or RULES_FOLDER,
+        artifact=artifact_folder(model),
         shape=shape,
         encoding=encoding,
         columns=read_columns(columns),

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
         "demo",
         "extract",
         "serve",
+        "pack",
         "study",
         "compress",
         "tune",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sympress.deploy.bundled import RULES_FOLDER
+from sympress.deploy.bundled import BOX_FOLDER
 from sympress.extras import require_serving
 
 
@@ -69,5 +69,5 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
         request_seconds=request_seconds,
         body_bytes=round(body_mb * 1e6),
     )
-    folders = parse_models(model) if model else {"rules": RULES_FOLDER}
+    folders = parse_models(model) if model else {"box": BOX_FOLDER}
     run_service(config, folders, read_keys(api_key_file))

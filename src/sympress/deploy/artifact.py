@@ -37,7 +37,7 @@ class Extractor(BaseModel):
         lexicon: the built-in lexicon whose forms name a span, or `forms.json` for the forms that the artifact
             carries; None names none.
         rules: what the lexicon and assertion rules find besides is added, with score 1. Beside a model of
-            whole notes they give the spans; it stays alone in answering for its own symptoms.
+            whole notes they give the spans, and a symptom that they call present is affirmed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

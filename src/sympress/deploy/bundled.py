@@ -1,4 +1,4 @@
-"""What answers without an artifact: the rules that come with sympress, as a folder like any other."""
+"""What answers without an artifact of one's own: folders that come with sympress."""
 
 from __future__ import annotations
 
@@ -6,3 +6,15 @@ from pathlib import Path
 
 #: `extractor.json` alone: mentions by the clinical lexicon, sections and assertion rules, without a model.
 RULES_FOLDER = Path(__file__).with_name("rules")
+
+#: A `micro` model with the same rules beside it, made by `make model`; its card is the README.md in it.
+BOX_FOLDER = Path(__file__).with_name("box")
+
+_BY_NAME = {"box": BOX_FOLDER, "rules": RULES_FOLDER}
+
+
+def artifact_folder(asked: Path | None) -> Path:
+    """The folder of the artifact that was asked for: by its path, or `box` or `rules`; the box for None."""
+    if asked is None:
+        return BOX_FOLDER
+    return asked if asked.exists() else _BY_NAME.get(str(asked), asked)

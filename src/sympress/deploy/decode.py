@@ -187,7 +187,7 @@ def scored(mentions: Iterable[Mention], probabilities: Mapping[str, float]) -> t
 
     Args:
         mentions: of one note.
-        probabilities: of the symptoms that a model answers for, by name, 0..1; any other score stays.
+        probabilities: of the symptoms that a model affirms, by name, 0..1; any other score stays.
     """
     return tuple(
         replace(one, score=probabilities.get(one.symptom or "", one.score))

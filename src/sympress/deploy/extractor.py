@@ -162,9 +162,9 @@ class Extractor:
         symptoms = self._symptoms(logits)
         if self._rules is None:
             return NoteResult(symptoms, windows=windows, truncated=truncated)
-        known = dict(zip(self.symptoms, self.model.probabilities(logits).tolist(), strict=True))
-        mentions = self._found(scored(self._rules(text), known))
-        besides = (one for one in self._affirmed(mentions) if one.symptom not in known)
+        likely = {one.symptom: one.probability for one in symptoms}
+        mentions = self._found(scored(self._rules(text), likely))
+        besides = (one for one in self._affirmed(mentions) if one.symptom not in likely)
         return NoteResult((*symptoms, *besides), mentions, windows, truncated)
 
     def _answer_mentions(self, text: str) -> NoteResult:

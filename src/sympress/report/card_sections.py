@@ -48,12 +48,21 @@ def identity_section(results: Results, row: StrategyResult, encoder: str) -> lis
     ]
 
 
+#: Open notes by the name under which they are read: whose they are, and under which licence.
+SOURCES = {
+    "vaers": "Vaccine Adverse Event Reporting System (CDC and FDA), a work of the US government in the "
+    "public domain. A report does not show that a vaccine caused what it describes.",
+    "mtsamples": "MTSamples (mtsamples.com), transcribed sample reports, CC0 as republished.",
+}
+
+
 def data_section(results: Results) -> list[str]:
     """Notes, labels, leak check, counts at every step."""
     data = results.data
     return [
         f"- Notes: {escape_markdown(data.name)}: {data.train:,} training, {data.validation:,} validation, "
         f"{data.test:,} test, split by {escape_markdown(data.split.rule)}",
+        *([f"- Source: {SOURCES[data.name]}"] if data.name in SOURCES else []),
         f"- Labels: {escape_markdown(data.labels)}",
         f"- {leak_sentence(results)}",
         *(

@@ -139,6 +139,21 @@ def _halves(found: Measured | None) -> str:
     return values[0] + (f" ({', '.join(values[1:])})" if values[1:] else "")
 
 
+def packed_table(measured: Measured) -> list[str]:
+    """What `study.packed` wrote: an artifact with rules beside its model, and each of the two alone."""
+    lines = _head(["what answers", "micro-F1", "macro-F1"])
+    for name, found in measured["models"].items():
+        lines.append(_row(name, _interval(found["micro_f1"]), _interval(found["macro_f1"])))
+    return [
+        *lines,
+        "",
+        f"{format_number(measured['size_bytes'] / 1e6, 1)} MB with card and provenance; "
+        f"{format_number(measured['notes'], 0)} test notes, the {measured['symptoms']} of "
+        f"{measured['symptoms'] + measured['symptoms_left_out']} symptoms that one of them has; \\[ \\] 95 % "
+        "interval over patients.",
+    ]
+
+
 def throughput_table(measured: Measured) -> list[str]:
     """What `study.throughput` wrote: windows a second of each contender, in turn."""
     lines = _head(["contender", "windows/s", "× the pipeline"])
@@ -227,6 +242,32 @@ def extract_table(measured: Measured) -> list[str]:
     ]
 
 
+def capacity_table(measured: Measured) -> list[str]:
+    """What `deploy.extract.rates` wrote: rates of each artifact, and what the two corpora take at them."""
+    cores, notes = measured["cores"], measured["notes"]
+    corpora = list(next(iter(measured["rows"].values()))["core_hours"])
+    wanted = [f"core-hours for {format_number(int(corpus), 0)}" for corpus in corpora]
+    lines = _head(["artifact", "model MB", "notes/s, 1 core", f"notes/s, {cores} cores", *wanted])
+    for name, row in measured["rows"].items():
+        lines.append(
+            _row(
+                name,
+                format_number(row["size_bytes"] / 1e6, 1),
+                format_number(row["notes_per_second"], 0),
+                format_number(row["notes_per_second_all_cores"], 0),
+                *(format_number(row["core_hours"][corpus], 1) for corpus in corpora),
+            )
+        )
+    return [
+        *lines,
+        "",
+        f"{format_number(notes['count'], 0)} notes of {escape_markdown(notes['name'])}, "
+        f"{format_number(notes['characters_mean'], 0)} characters on average; whole commands, the median of "
+        f"{measured['times']}, all in turn, on {cores} cores of "
+        f"{escape_markdown(str(measured['environment']['processor']))}. Core-hours at the rate of all cores.",
+    ]
+
+
 def _head(columns: list[str]) -> list[str]:
     return [f"| {' | '.join(columns)} |", f"| {' | '.join([':--', *['--:'] * (len(columns) - 1)])} |"]
 
@@ -257,7 +298,9 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "source": source_table,
     "forms": forms_table,
     "negex": negex_table,
+    "packed": packed_table,
     "throughput": throughput_table,
+    "capacity": capacity_table,
     "serve": serve_table,
     "extract": extract_table,
 }

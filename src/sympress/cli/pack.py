@@ -1,0 +1,29 @@
+"""`sympress pack`: an artifact as it is shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pack(
+    artifact: Annotated[Path, typer.Argument(help="Folder of an artifact.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    rules: Annotated[
+        bool,
+        typer.Option("--rules", help="Rules add spans with their assertion, and symptoms."),
+    ] = False,
+    most_mb: Annotated[
+        float | None, typer.Option(min=0.001, help="Refuse to write more than this, in 10⁶ bytes.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an artifact that is there.")] = False,
+) -> None:
+    """Copy what an artifact needs to run, without its training weights; --rules lets rules answer too."""
+    from sympress.deploy.pack import pack as pack_artifact
+
+    limit = None if most_mb is None else round(most_mb * 1e6)
+    size = pack_artifact(artifact, output, rules=rules, most_bytes=limit, force=force)
+    typer.echo(f"{size / 1e6:.2f} MB -> {output}")
+    typer.echo(f"next: sympress extract NOTES --model {output}")
