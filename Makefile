@@ -115,7 +115,8 @@ $(POOLINGS:%=bench-pooling-%): bench-pooling-%: install
 	$(call keep,pooling-$*)
 
 bench-maccrobat: install ## spans of MACCROBAT, five folds by document: the tagger, pressed by balanced, the rules
-	$(BIN)/python -m sympress.study.maccrobat --data $(DATA)/maccrobat --recipe balanced -o runs/maccrobat
+	$(BIN)/python -m sympress.study.maccrobat --data $(DATA)/maccrobat \
+		--reports $(DATA)/case_reports_unlabelled.jsonl.gz --transfer 600 --recipe balanced -o runs/maccrobat
 	cp runs/maccrobat/maccrobat.json results/maccrobat.json
 
 bench-generalize: install ## a later year, another source, surface forms held out of training
