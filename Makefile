@@ -51,7 +51,7 @@ PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
 .PHONY: bench-maccrobat bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
-.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling bench-shape bench-strategies
+.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling bench-shape bench-strategies bench-students
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
 
@@ -93,6 +93,17 @@ STRENGTHS := --recipe 'vocabulary-40 = vocab(keep=0.4)' --recipe 'vocabulary-20 
 bench-strategies: install ## each strategy alone at three strengths, pressed from one fine-tuned encoder
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 $(STRENGTHS) -o runs/strategies
 	$(call keep,strategies)
+
+STUDENTS := --recipe "answers = distill(layers=2, choose=first, epochs=3, rate=0.0003)" \
+	--recipe "states = distill(layers=2, choose=first, epochs=3, rate=0.0003, hidden=1)" \
+	--recipe "relations = distill(layers=2, choose=first, epochs=3, rate=0.0003, relations=1)" \
+	--recipe "removed = prune(layers=2, ffn=0.25, reconstruct=true) > distill(epochs=3, rate=0.0003)" \
+	--recipe "scratch = distill(layers=2, width=384, heads=12, ffn=384, epochs=3, rate=0.001)" \
+	--recipe "layers-3 = distill(layers=3, choose=first, epochs=3, rate=0.0003)" \
+	--recipe "layers-1 = distill(layers=1, choose=first, epochs=3, rate=0.0003)"
+bench-students: install ## students by loss, by origin and by depth, on 2 % of the reports
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.02 --epochs 2 $(STUDENTS) -o runs/students
+	$(call keep,students)
 
 bench-shape: install ## what pocket and micro cost on an encoder of Bio_ClinicalBERT's shape, at random
 	$(BIN)/python -m sympress.study.shape --recipe pocket -o results/shape-pocket.json

@@ -58,7 +58,8 @@ class NoteResult:
     """What was found in one note.
 
     Attributes:
-        symptoms: what the note affirms, the most probable first; for `topic` exactly the likeliest one.
+        symptoms: what the note affirms, the most probable first, then what only rules affirm; the model of a
+            `topic` names exactly one.
         mentions: by start; empty unless the task is `mentions` or the artifact asks for rules besides.
         windows: how many windows of the note the model read.
         truncated: the note goes on after what the model read.
