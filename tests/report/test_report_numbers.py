@@ -18,7 +18,11 @@ from sympress.results import SymptomQuality, load_results
 
 ROOT = Path(__file__).parents[2]
 #: Runs of earlier versions of sympress, as they wrote them.
-RUNS = [path for path in sorted(ROOT.glob("results/*.json")) if '"strategies"' in path.read_text("utf-8")]
+RUNS = [
+    path
+    for path in sorted(ROOT.glob("results/*.json"))
+    if "strategies" in json.loads(path.read_text("utf-8"))
+]
 NUMBER = re.compile(r"(?<![\w.])[+−-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 #: Words of the page itself, and the published study's own numbers, which no run has.
 OWN = re.compile(

@@ -110,7 +110,8 @@ def killed_job(work: Path, model: Path, notes: int, *, kills: int, workers: int,
         process = subprocess.Popen([*_COMMAND, *asked], stdin=subprocess.DEVNULL)  # noqa: S603  our own command
         time.sleep(chance.uniform(0.2, 1.0) * max(1.0, seconds / kills))
         process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:  # it was faster: once more from the start
+        process.wait()
+        if output.exists():  # it was faster, be it by the last moment of its life: once more from the start
             output.unlink()
             done.clear()
             continue
