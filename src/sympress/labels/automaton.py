@@ -88,7 +88,10 @@ class PhraseIndex:
             for group, phrases in enumerate(groups.values())
             for number, phrase in enumerate(phrases)
         ]
-        self._last_words = [_last_word(phrase) for phrase, _, _ in self._phrases]
+        self._last_words = [last_word(phrase) for phrase, _, _ in self._phrases]
+        if "" in self._last_words:
+            phrase, _, _ = self._phrases[self._last_words.index("")]
+            raise ValueError(f"{phrase!r}: a phrase needs a letter or a digit")
         self.last_words = frozenset(self._last_words)
         self._searches = 0
         self._whole = _Automaton(self._phrases) if at_once else None
@@ -157,19 +160,13 @@ class _Automaton:
         return self._patterns.find_matches_as_indexes(words, overlapping=True)
 
 
-def _last_word(phrase: str) -> str:
-    """The last word of a phrase, folded.
-
-    Raises:
-        ValueError: the phrase has none.
-    """
-    last = phrase.rpartition(" ")[2]
+def last_word(text: str) -> str:
+    """The last word of `text`, folded; empty where it has none."""
+    last = text.rpartition(" ")[2]
     if last.isascii() and last.isalnum():
         return last.lower()
-    words = _JOINT.sub(" ", _plain(fold(phrase))).split()
-    if not words:
-        raise ValueError(f"{phrase!r}: a phrase needs a letter or a digit")
-    return words[-1]
+    words = _JOINT.sub(" ", fold(text)).split()
+    return words[-1] if words else ""
 
 
 def _word_bounds(reduced: Reduced, first: int, last: int) -> tuple[int, int]:

@@ -7,14 +7,13 @@ nor absent; what is absent was neither there before nor is it possible.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache
 
 from sympress.labels.assertion.cues import CueBook, load_cues
 from sympress.labels.assertion.marks import read_mark
 from sympress.labels.assertion.scope import Reach, cues_around, reach_mention
-from sympress.labels.automaton import Found, PhraseIndex, Reduced, reduce_text
+from sympress.labels.automaton import Found, PhraseIndex, Reduced, last_word, reduce_text
 from sympress.labels.mentions import Assertion
 from sympress.labels.sections import SectionBook, find_sections, load_sections, section_at
 from sympress.labels.sentences import Sentences
@@ -57,7 +56,6 @@ def decide(context: frozenset[str]) -> Assertion:
 
 #: Characters that are read before a colon to see whether a cue ends there.
 _LONGEST_CUE = 60
-_NO_WORD = re.compile(r"[\W_]+")
 
 
 class CueFinder:
@@ -74,14 +72,9 @@ class CueFinder:
     def ends_at(self, reduced: Reduced, place: int) -> bool:
         """Whether a cue ends at `place`; most words are the last of no cue, and are not searched."""
         first = max(0, place - _LONGEST_CUE)
-        if _last_word(reduced.folded[first:place]) not in self._index.last_words:
+        if last_word(reduced.folded[first:place]) not in self._index.last_words:
             return False
         return any(end == place for _, end, _ in self.find(reduced, first, place))
-
-
-def _last_word(text: str) -> str:
-    words = _NO_WORD.sub(" ", text).split()
-    return words[-1] if words else ""
 
 
 class NoteContext:
