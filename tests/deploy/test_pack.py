@@ -118,3 +118,10 @@ def test_folders_that_come_with_sympress_have_names(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rules").mkdir()
     assert artifact_folder(Path("rules")) == Path("rules")
+
+
+def test_codes_of_what_the_model_does_not_answer_for_are_kept():
+    fixed = {"task": "present", "max_tokens": 16, "pad_id": 0}
+    codes = {"Pyrexia": ["HP:0001945"], "Syncope": ["HP:0001279"]}
+    given = Settings.model_validate({**fixed, "symptoms": ["Pyrexia"], "codes": codes})
+    assert with_rules(given).codes == {"fever": ["HP:0001945"], "Syncope": ["HP:0001279"]}

@@ -86,7 +86,7 @@ def with_rules(settings: Extractor) -> Extractor:
         name: one if one in ids and times[one] == 1 and one not in named else name
         for name, one in named.items()
     }
-    codes = {names[name]: codes for name, codes in settings.codes.items()}
+    codes = {names.get(name, name): codes for name, codes in settings.codes.items()}
     return settings.model_copy(
         update={
             "symptoms": [*names.values()],
