@@ -104,6 +104,9 @@ STUDENTS := --recipe "answers = distill(layers=2, choose=first, epochs=3, rate=0
 bench-students: install ## students by loss, by origin and by depth, on 2 % of the reports
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.02 --epochs 2 $(STUDENTS) -o runs/students
 	$(call keep,students)
+	$(call pair,answers,states)
+	$(call pair,answers,relations)
+	$(call pair,scratch,removed)
 
 bench-shape: install ## what pocket and micro cost on an encoder of Bio_ClinicalBERT's shape, at random
 	$(BIN)/python -m sympress.study.shape --recipe pocket -o results/shape-pocket.json
@@ -161,11 +164,18 @@ bench-capacity: install ## notes a second on MTSamples on one core and on all, a
 	$(BIN)/python -m sympress.deploy.extract.rates $(DATA)/mtsamples --artifact rules --artifact box \
 		--artifact pocket=$(ARTIFACTS)/pocket-seed0 --artifact balanced=$(ARTIFACTS)/balanced-seed0 -o results/capacity.json
 
-bench-extract: install ## start, memory, rate and ten kills of an extraction job
+bench-extract: install ## start, memory, rate and ten kills of an extraction job, and the start of the model in the box
+	$(BIN)/python -m sympress.deploy.extract.bench --model src/sympress/deploy/box --phase first \
+		-o results/first-line.json
 	$(BIN)/python -m sympress.deploy.extract.bench --model $(ARTIFACTS)/pocket-seed0 -o results/extract.json
 
 bench-serve: install ## load on the service: rates, 429, slow connections, bodies of a gigabyte, SIGTERM
 	$(BIN)/python -m sympress.deploy.serve.bench --model $(ARTIFACTS)/pocket-seed0 -o results/serve.json
+
+define pair
+$(BIN)/sympress compare runs/students/artifacts/$(1)-seed0 runs/students/artifacts/$(2)-seed0 --notes $(DATA)/vaers \
+	-o results/pair-$(1)-$(2).json
+endef
 
 define keep
 @mkdir -p results

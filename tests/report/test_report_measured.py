@@ -9,8 +9,10 @@ import pytest
 from sympress.report.measured import (
     MEASURED_TABLES,
     extract_table,
+    first_line,
     forms_table,
     negex_table,
+    pair_table,
     serve_table,
     source_table,
     spans_table,
@@ -107,3 +109,14 @@ def test_throughput_serve_and_extract() -> None:
 def test_what_is_damaged_is_no_table(kind: str) -> None:
     with pytest.raises((KeyError, TypeError, StopIteration)):
         MEASURED_TABLES[kind]({})
+
+
+def test_a_pair_of_artifacts_and_a_first_line() -> None:
+    difference = {"value": 0.157, "low": 0.12, "high": 0.192, "note": None}
+    none = {"value": None, "low": None, "high": None, "note": "undefined"}
+    row = {"name": "a → b", "notes": 320, "micro_f1_a": 0.4507, "micro_f1_b": 0.6073}
+    lines = pair_table({"rows": [row | {"micro_difference": difference, "macro_difference": none}]})
+    assert lines[2] == "| a → b | 320 | 0.451 | 0.607 | +0.157 \\[+0.120, +0.192\\] | – |"
+    first = {"first_result_ms_median": 814, "first_result_ms_most": 882, "whole_command_ms_median": 971}
+    [said] = first_line({"model": "box", "first": first | {"times": 10}, "environment": WHERE})
+    assert "814 ms from the start of the command to the first result (median of 10, at most 882)" in said

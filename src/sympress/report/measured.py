@@ -139,6 +139,34 @@ def _halves(found: Measured | None) -> str:
     return values[0] + (f" ({', '.join(values[1:])})" if values[1:] else "")
 
 
+def pair_table(measured: Measured) -> list[str]:
+    """What `sympress compare A B -o` wrote of two artifacts: B minus A on the same notes."""
+    lines = _head(["A → B", "notes", "micro-F1 A", "micro-F1 B", "Δ micro-F1", "Δ macro-F1"])
+    for row in measured["rows"]:
+        lines.append(
+            _row(
+                escape_markdown(row["name"]),
+                format_number(row["notes"], 0),
+                format_number(row["micro_f1_a"], 3),
+                format_number(row["micro_f1_b"], 3),
+                _interval(row["micro_difference"], signed=True),
+                _interval(row["macro_difference"], signed=True),
+            )
+        )
+    return [*lines, "", "\\[ \\] 95 % bootstrap interval of the difference, by patient."]
+
+
+def first_line(measured: Measured) -> list[str]:
+    """What `deploy.extract.bench --phase first` wrote: from the start of the command to its first result."""
+    first = measured["first"]
+    return [
+        f"Artifact `{measured['model']}`, on {escape_markdown(str(measured['environment']['processor']))}: "
+        f"{first['first_result_ms_median']} ms from the start of the command to the first result (median of "
+        f"{first['times']}, at most {first['first_result_ms_most']}), {first['whole_command_ms_median']} ms "
+        "for the whole command."
+    ]
+
+
 def packed_table(measured: Measured) -> list[str]:
     """What `study.packed` wrote: an artifact with rules beside its model, and each of the two alone."""
     lines = _head(["what answers", "micro-F1", "macro-F1"])
@@ -150,7 +178,7 @@ def packed_table(measured: Measured) -> list[str]:
         f"{format_number(measured['size_bytes'] / 1e6, 1)} MB with card and provenance; "
         f"{format_number(measured['notes'], 0)} test notes, the {measured['symptoms']} of "
         f"{measured['symptoms'] + measured['symptoms_left_out']} symptoms that one of them has; \\[ \\] 95 % "
-        "interval over patients.",
+        "interval over patients. Trained once; `make model` trains and measures it.",
     ]
 
 
@@ -299,6 +327,8 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "forms": forms_table,
     "negex": negex_table,
     "packed": packed_table,
+    "pair": pair_table,
+    "first": first_line,
     "throughput": throughput_table,
     "capacity": capacity_table,
     "serve": serve_table,
