@@ -187,6 +187,15 @@ def test_workers_do_not_change_a_byte(tiny_artifact: Path, tmp_path: Path):
     assert len(ids((tmp_path / "1.jsonl").read_text())) == 400 - 45
 
 
+def test_rules_are_answered_by_processes_with_the_same_bytes(tmp_path: Path):
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps({"text": f"no fever, cough {at}"}) + "\n" for at in range(400)))
+    for workers in (1, 2):
+        run(source, "-m", "rules", "-o", tmp_path / f"{workers}.jsonl", "-j", workers, "-q")
+    assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
+    assert len(ids((tmp_path / "1.jsonl").read_text())) == 400
+
+
 def _start(source: Path, artifact: Path, output: Path) -> subprocess.Popen[bytes]:
     program = """
 import sys, typer

@@ -1,4 +1,4 @@
-"""All cores on one machine: threads up to a few, processes beyond."""
+"""All cores on one machine: threads up to a few, processes beyond and for rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from sympress.deploy.extractor import Extractor
 from sympress.errors import SympressError
 
 #: Workers that share a process. ONNX Runtime and the tokenizer let go of Python's lock, and threads share one
-#: model; what holds the lock (a sixth of the time of `pocket`) keeps more of them from helping.
+#: model; what holds the lock (a sixth of the time of `pocket`) keeps more of them from helping. Rules hold it
+#: all the time: with them each worker is a process.
 THREADS_MOST = 4
 
 #: Answers chunks, in their order, each with the chunk that it belongs to.
@@ -45,19 +46,30 @@ def open_workers(folder: Path, order: Order, workers: int) -> Iterator[Answer]:
 
     if workers == 1:
         yield lambda chunks: ((chunk, answer(chunk)) for chunk in chunks)
-    elif workers <= THREADS_MOST:
+    elif workers <= THREADS_MOST and not extractor.settings.rules:
         with ThreadPoolExecutor(workers) as pool:
             yield lambda chunks: _in_order(pool, answer, chunks, workers)
     else:
         context = get_context("spawn")
         with ProcessPoolExecutor(workers, context, _start_process, (folder, order)) as processes:
             try:
-                yield lambda chunks: _in_order(processes, _answer_in_process, chunks, workers)
+                yield lambda chunks: _first_here(
+                    answer, chunks, lambda rest: _in_order(processes, _answer_in_process, rest, workers)
+                )
             except BrokenProcessPool as error:
                 raise SympressError(
                     "a worker process died, most likely for want of memory; run the same command again with "
                     "fewer --workers"
                 ) from error
+
+
+def _first_here(
+    answer: Callable[[Chunk], Answered], chunks: Iterator[Chunk], others: Answer
+) -> Iterator[tuple[Chunk, Answered]]:
+    """Answer the first chunk in this process: a job of a line need not wait for others to start."""
+    for chunk in chunks:
+        yield chunk, answer(chunk)
+        yield from others(chunks)
 
 
 def _in_order(
