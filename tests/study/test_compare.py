@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime
 from types import SimpleNamespace
 
 import numpy as np
@@ -193,6 +194,104 @@ def test_artifacts_of_other_notes_or_splits_are_refused(make_artifact):
         compare_paths(first, make_artifact("c", fingerprint="other"))
     with pytest.raises(InputError, match="not made from the same notes, labels and split"):
         compare_paths(first, make_artifact("d", fraction=0.5))
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """Coded reports of three years."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(900):
+        has = random.random(3) < (0.5, 0.4, 0.3)
+        codes = [code for code, there in zip(("Pyrexia", "Cough", "Rash"), has, strict=True) if there]
+        letters = " ".join(random.choice(list("abcdefghijklmnop"), 8))
+        rows.append(
+            {
+                "note_id": f"n{number}",
+                "patient_id": f"p{number}",
+                "time": datetime(2003 + number % 3, 5, 1),
+                "text": f"{letters} {' '.join(codes)}",
+                "codes": codes,
+            }
+        )
+    path = tmp_path_factory.mktemp("reports") / "coded.parquet"
+    pl.DataFrame(rows).write_parquet(path)
+    return path
+
+
+class Reader:
+    """A model that reads the codes off the text; artifact `b` never sees a rash."""
+
+    def __init__(self, symptoms, blind):
+        self.extractor = SimpleNamespace(thresholds=None, symptoms=symptoms)
+        self.blind = blind
+
+    def predict(self, texts):
+        found = np.array([[symptom in text for symptom in self.extractor.symptoms] for text in texts])
+        found[:, [symptom == "Rash" for symptom in self.extractor.symptoms]] &= not self.blind
+        return found.astype(float)
+
+
+SHARE = {
+    "protocol": "clinical", "task": "present", "labels": "coded", "split": "time", "encoder": "bundled",
+    "fraction": 0.3, "top_k": 3, "validation_from": "2004-01-01", "test_from": "2005-01-01",
+}  # fmt: skip
+
+
+def test_artifacts_are_judged_by_more_test_notes_than_their_own(tmp_path, monkeypatch, reports):
+    config = StudyConfig(**SHARE, notes=reports).resolved()
+    own = prepare(config, Reporter(quiet=True))
+    monkeypatch.setattr(
+        "sympress.study.compare.Runtime",
+        SimpleNamespace(load=lambda path: Reader(own.labels.symptoms, path.name == "b")),
+    )
+    monkeypatch.setattr(
+        "sympress.study.compare.read_extractor", lambda _: Reader(own.labels.symptoms, False).extractor
+    )
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "extractor.json").write_text("{}")
+        write_json(
+            tmp_path / name / "provenance.json",
+            {
+                "config": config.model_dump(mode="json"),
+                "data_fingerprint": own.description.fingerprint,
+            },
+        )
+    pair = tmp_path / "a", tmp_path / "b"
+    (few,) = compare_paths(*pair)
+    (more,) = compare_paths(*pair, test_fraction=1.0)
+    assert (few.notes, more.notes) == (len(own.split.test), 300)
+    assert few.micro_f1_a == more.micro_f1_a == 1.0
+    assert (
+        more.differing
+        == pl.read_parquet(reports)
+        .filter(pl.col("codes").list.contains("Rash") & (pl.col("time").dt.year() == 2005))
+        .height
+    )
+    width = [one.micro_difference.high - one.micro_difference.low for one in (few, more)]
+    assert width[1] < width[0]
+    with pytest.raises(InputError, match=r"--test-fraction 0.2: give more than 0.3"):
+        compare_paths(*pair, test_fraction=0.2)
+    with pytest.raises(InputError, match="not made from the same notes"):
+        compare_paths(tmp_path / "a", _elsewhere(tmp_path, config, own), test_fraction=1.0)
+
+
+def _elsewhere(tmp_path, config, own):
+    folder = tmp_path / "c"
+    folder.mkdir()
+    (folder / "extractor.json").write_text("{}")
+    told = config.model_copy(update={"split": "patient"}).model_dump(mode="json")
+    write_json(folder / "provenance.json", {"config": told, "data_fingerprint": own.description.fingerprint})
+    return folder
+
+
+@pytest.mark.usefixtures("_runtime")
+def test_further_test_notes_belong_to_coded_notes_split_by_time(make_run, make_artifact):
+    with pytest.raises(InputError, match="--test-fraction is for artifacts of the task present"):
+        compare_paths(make_artifact("a"), make_artifact("b"), test_fraction=1.0)
+    with pytest.raises(InputError, match="--notes and --test-fraction belong to artifacts"):
+        compare_paths(make_run("r", 0), make_run("s", 0), test_fraction=1.0)
 
 
 def test_spans_are_not_compared(make_run):

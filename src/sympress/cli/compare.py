@@ -26,6 +26,12 @@ def compare(
     notes: Annotated[
         Path | None, typer.Option(help="The notes two artifacts were made from, where they moved.")
     ] = None,
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="Judge two artifacts by the test notes of this share of patients, a larger one than theirs."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the numbers to this JSON file.")
     ] = None,
@@ -36,7 +42,7 @@ def compare(
     require_training()
     from sympress.study.compare import compare_paths
 
-    rows = compare_paths(first, second, notes=notes)
+    rows = compare_paths(first, second, notes=notes, test_fraction=test_fraction)
     console = Console()
     console.print(comparison_table(rows, first, second, narrow=console.width < _WIDE))
     if output is not None:

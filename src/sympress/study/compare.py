@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import read_extractor, read_provenance
 from sympress.deploy.runtime import Runtime
-from sympress.errors import InputError
+from sympress.errors import InputError, LeakError
+from sympress.labels.coded import label_coded_present
 from sympress.labels.labelset import Task
 from sympress.measure.change import f1_of
 from sympress.measure.significance import holm, mcnemar, paired_difference
@@ -68,13 +69,17 @@ class Paired:
         }
 
 
-def compare_paths(first: Path, second: Path, *, notes: Path | None = None) -> list[Paired]:
+def compare_paths(
+    first: Path, second: Path, *, notes: Path | None = None, test_fraction: float | None = None
+) -> list[Paired]:
     """Compare two run folders row by row, or two artifacts.
 
     Args:
         first: A.
         second: B, of the same kind.
         notes: for artifacts, the notes they were made from; by default where their provenance says.
+        test_fraction: for artifacts, the share of patients whose test notes judge, where more are to judge
+            than those of the sample that they were made from.
 
     Raises:
         InputError: they are of different kinds, or were not made from the same notes and labels.
@@ -83,10 +88,10 @@ def compare_paths(first: Path, second: Path, *, notes: Path | None = None) -> li
     if kinds[0] != kinds[1]:
         raise InputError(f"{first} is {kinds[0]} and {second} is {kinds[1]}: give two of a kind")
     if kinds[0] == "a run":
-        if notes is not None:
-            raise InputError("--notes belongs to artifacts: a run knows its notes")
+        if notes is not None or test_fraction is not None:
+            raise InputError("--notes and --test-fraction belong to artifacts: a run knows its notes")
         return compare_runs(first, second)
-    return [compare_artifacts(first, second, notes=notes)]
+    return [compare_artifacts(first, second, notes=notes, test_fraction=test_fraction)]
 
 
 def _kind(path: Path) -> str:
@@ -129,12 +134,15 @@ def _check_same(first: Path, second: Path, runs: list[Reread]) -> None:
         raise InputError(f"{first} and {second} were not tested on the same notes and labels")
 
 
-def compare_artifacts(first: Path, second: Path, *, notes: Path | None = None) -> Paired:
+def compare_artifacts(
+    first: Path, second: Path, *, notes: Path | None = None, test_fraction: float | None = None
+) -> Paired:
     """Run both artifacts on the test notes of the study they were made in, and compare their answers.
 
     Raises:
         InputError: they were not made from the same notes and split, so that one may have been trained on
-            what the other is tested on.
+            what the other is tested on; or `test_fraction` does not fit them.
+        LeakError: a patient or a copy of a note is in training and among the further test notes.
     """
     described = [_provenance(path) for path in (first, second)]
     configs = [_config(path, one) for path, one in zip((first, second), described, strict=True)]
@@ -151,9 +159,31 @@ def compare_artifacts(first: Path, second: Path, *, notes: Path | None = None) -
     data = prepare(config, Reporter(quiet=True))
     if data.description.fingerprint != described[0].get("data_fingerprint"):
         raise InputError("these are not the notes that the artifacts were made from; give them with --notes")
+    if test_fraction is not None:
+        data = _widened(config, data, test_fraction)
     texts = [data.texts[row] for row in data.split.test]
     found = [_answers(task, path, texts) for path in (first, second)]
     return _pair(task, data, (found[0], found[1]), f"{first.name} → {second.name}", None)
+
+
+def _widened(config: StudyConfig, data: StudyData, fraction: float) -> StudyData:
+    """The same study with the test notes of a larger share of patients; nothing else of it is used."""
+    if config.task != "present" or data.labels.provenance != "coded" or config.split != "time":
+        raise InputError("--test-fraction is for artifacts of the task present, of coded notes split by time")
+    if not config.fraction < fraction <= 1:
+        raise InputError(
+            f"--test-fraction {fraction:g}: give more than {config.fraction:g}, the share that the artifacts "
+            "were made from, and at most 1"
+        )
+    wider = prepare(config.model_copy(update={"fraction": fraction}), Reporter(quiet=True))
+    ids, own = wider.frame["note_id"], data.frame["note_id"]
+    learnt = own[np.concatenate([data.split.train, data.split.validation])]
+    if ids[wider.split.test].is_in(learnt.implode()).any():
+        raise LeakError("a note that the artifacts learnt from is among the further test notes")
+    if not own[data.split.test].is_in(ids[wider.split.test].implode()).all():
+        raise InputError("the further test notes do not contain those of the artifacts' study")
+    labels = label_coded_present(wider.frame, symptoms=data.labels.symptoms)
+    return replace(wider, labels=labels)
 
 
 def _task(task: str | None) -> Task:
