@@ -21,7 +21,8 @@ from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.loss import LABEL_LOSSES
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
 from sympress.training.precision import mixed_precision
-from sympress.training.train import TrainSettings, train
+from sympress.training.settings import TrainSettings
+from sympress.training.train import train
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 EVERYTHING = DistillSettings(labels=0.3, soft=0.7, hidden=2.0, relations=3.0, relation_heads=4)

@@ -26,10 +26,11 @@ from sympress.compress.recipe.parse import parse_recipe
 from sympress.compress.recipe.steps import STEPS, Adapt
 from sympress.errors import InputError
 from sympress.training.data import Collate, NoteDataset, encode_texts
+from sympress.training.epochs import EpochLog
 from sympress.training.loss import present_loss
 from sympress.training.model import LowRankEmbedding, LowRankLinear, SymptomModel, build_model, load_model
 from sympress.training.predict import predict_logits
-from sympress.training.train import EpochLog, TrainSettings
+from sympress.training.settings import TrainSettings
 
 WORDS = ("fever", "cough", "pain", "nausea", "chills", "patient", "denies", "reports", "with", "rash")
 FAMILIES = ("bert", "modernbert")

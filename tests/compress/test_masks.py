@@ -15,7 +15,8 @@ from sympress.errors import InputError
 from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.loss import topic_loss
 from sympress.training.model import SymptomModel, build_model
-from sympress.training.train import TrainSettings, train
+from sympress.training.settings import TrainSettings
+from sympress.training.train import train
 
 
 @pytest.fixture

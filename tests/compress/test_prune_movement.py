@@ -17,7 +17,8 @@ from sympress.errors import InputError
 from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.loss import topic_loss
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
-from sympress.training.train import TrainSettings, train
+from sympress.training.settings import TrainSettings
+from sympress.training.train import train
 
 IDS = torch.tensor([[2, 7, 9, 11, 12, 30, 3], [2, 8, 3, 0, 0, 0, 0], [2, 17, 25, 9, 3, 0, 0]])
 MASK = (IDS != 0).long()

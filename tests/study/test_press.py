@@ -40,7 +40,7 @@ from sympress.study.press import (
 from sympress.study.references import references
 from sympress.study.run import run_study
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
-from sympress.training.train import TrainSettings
+from sympress.training.settings import TrainSettings
 
 BITS = "8bit" if full_range_is_exact() else "7bit"
 WORDS = ("fever", "cough", "pain", "nausea", "chills", "patient", "denies", "reports", "with", "rash")

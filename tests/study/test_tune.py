@@ -17,7 +17,7 @@ from sympress.study import tune
 from sympress.study.folder import RunFolder
 from sympress.study.search import TUNABLE, Search, search_space
 from sympress.study.tune import Tuned, run_tuning
-from sympress.training.train import EpochLog
+from sympress.training.epochs import EpochLog
 
 Trainer = Callable[..., EpochLog]
 

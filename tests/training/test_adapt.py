@@ -27,7 +27,7 @@ from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.heldout import Judge, hold_out
 from sympress.training.masked import Masking, masked_language_model
 from sympress.training.model import build_model
-from sympress.training.train import TrainSettings
+from sympress.training.settings import TrainSettings
 
 FAMILIES = ("bert", "roberta", "electra", "distilbert", "modernbert", "deberta-v2")
 PHRASES = ("patient reports fever and cough", "patient denies pain with nausea", "no rash after the dose")

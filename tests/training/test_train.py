@@ -16,10 +16,12 @@ from transformers import PreTrainedTokenizerFast
 
 from sympress.errors import SympressError
 from sympress.training.data import NoteDataset, encode_texts
+from sympress.training.epochs import EpochLog
 from sympress.training.loss import topic_loss
 from sympress.training.model import SymptomModel, build_model
 from sympress.training.predict import predict_logits
-from sympress.training.train import EpochLog, TrainSettings, parameter_groups, train
+from sympress.training.settings import TrainSettings
+from sympress.training.train import parameter_groups, train
 
 SYMPTOMS = ("fever", "cough", "pain")
 FILLER = ("patient", "reports", "with", "and", "the", "after", "dose", "arm", "a", "b", "c", "d", "e", "f")

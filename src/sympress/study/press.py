@@ -37,8 +37,9 @@ from sympress.deploy.runtime import SLOWER_FUSED
 from sympress.errors import InputError
 from sympress.measure.latency import time_in_turn
 from sympress.study.yardsticks import INT8, PYTORCH
+from sympress.training.epochs import Scorer
 from sympress.training.model import load_model, save_model
-from sympress.training.train import Scorer, TrainSettings
+from sympress.training.settings import TrainSettings
 
 #: Notes on which ONNX is compared with PyTorch, and on which kernels and layers are judged.
 PARITY_NOTES = 16

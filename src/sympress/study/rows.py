@@ -37,10 +37,11 @@ from sympress.study.press import describe_choice, press, train_settings
 from sympress.study.settle import calibrates, settle, write_settled
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.encoder import Encoder, token_limit
+from sympress.training.epochs import EpochLog, Scorer
 from sympress.training.loss import LABEL_LOSSES, Objective
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
 from sympress.training.predict import predict_logits
-from sympress.training.train import EpochLog, Scorer, train
+from sympress.training.train import train
 
 #: Notes on which a head's or neuron's importance is measured, and on which ONNX is compared with PyTorch.
 IMPORTANCE_NOTES = 256

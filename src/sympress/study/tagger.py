@@ -29,8 +29,10 @@ from sympress.measure.macs import count_macs
 from sympress.provenance import environment
 from sympress.training.data import NoteDataset
 from sympress.training.encoder import Encoder, token_limit
+from sympress.training.epochs import EpochLog, Progress
 from sympress.training.loss import mentions_loss
 from sympress.training.model import build_model, save_model
+from sympress.training.settings import TrainSettings
 from sympress.training.tagging import (
     Windows,
     assertions_in,
@@ -40,7 +42,7 @@ from sympress.training.tagging import (
     span_scorer,
     window_targets,
 )
-from sympress.training.train import EpochLog, Progress, TrainSettings, train
+from sympress.training.train import train
 
 #: Validation windows on which ONNX is compared with PyTorch.
 PARITY_WINDOWS = 16

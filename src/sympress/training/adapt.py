@@ -23,9 +23,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sympress.errors import InputError
 from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
+from sympress.training.epochs import EpochLog, Progress
 from sympress.training.heldout import DESCRIPTION, MINIMUM_NOTES, Judge, hold_out
 from sympress.training.masked import MaskedLanguageModel, Masking, masked_language_model
-from sympress.training.train import EpochLog, Progress, TrainSettings, train
+from sympress.training.settings import TrainSettings
+from sympress.training.train import train
 
 #: Learning rate of a fresh head while the encoder stands still.
 HEAD_RATE = 1e-3

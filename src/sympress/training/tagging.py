@@ -16,8 +16,8 @@ from sympress.deploy.pieces import Pieces, SpecialTokens, pieces_of, window_span
 from sympress.errors import InputError
 from sympress.labels.mentions import ASSERTIONS, Assertion, Mention
 from sympress.training.data import EncodedNotes
+from sympress.training.epochs import Scorer
 from sympress.training.loss import IGNORED
-from sympress.training.train import Scorer
 
 #: What `span_bias` is chosen from, on validation notes.
 BIASES = tuple(float(step) for step in np.arange(-1.0, 2.01, 0.25))

@@ -16,7 +16,8 @@ from sympress.compress.recipe.steps import Distill
 from sympress.compress.recipe.taught import taught_notes
 from sympress.training.data import NoteDataset
 from sympress.training.loss import LABEL_LOSSES
-from sympress.training.train import BatchLoss, TrainSettings, from_logits, train
+from sympress.training.settings import TrainSettings
+from sympress.training.train import BatchLoss, from_logits, train
 
 
 def learn_from_labels(piece: Piece, shop: Workshop, number: int, settings: TrainSettings) -> None:

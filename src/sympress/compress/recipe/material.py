@@ -18,9 +18,10 @@ from sympress.compress.recipe.steps import Quantize
 from sympress.labels.labelset import AnyTask
 from sympress.labels.mentions import Mention
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
+from sympress.training.epochs import Progress, Scorer
 from sympress.training.model import SymptomModel
+from sympress.training.settings import TrainSettings
 from sympress.training.tagging import Windows, cut_windows, span_scorer, window_targets
-from sympress.training.train import Progress, Scorer, TrainSettings
 
 #: Notes on which importance, activations and least squares are measured.
 CALIBRATION_NOTES = 512
