@@ -108,6 +108,7 @@ class StudyConfig(BaseModel):
         batch_size: notes a step.
         learning_rate: of the baseline; strategies scale it as the published study did.
         head_rate_ratio: how much faster the head learns than the encoder.
+        others_weight: of a tagger's second head, which learns what else people marked; 0 for none.
         weight_decay: AdamW's.
         schedule: `cosine` or `linear`.
         warmup_share: share of the steps in which the rate rises.
@@ -158,6 +159,7 @@ class StudyConfig(BaseModel):
     batch_size: int = Field(16, ge=1)
     learning_rate: float | None = Field(None, gt=0)
     head_rate_ratio: float | None = Field(None, gt=0)
+    others_weight: float = Field(0.5, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     schedule: Literal["cosine", "linear"] | None = None
     warmup_share: float | None = Field(None, ge=0, lt=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +23,7 @@ from sympress.compress.recipe.taught import taught_notes
 from sympress.deploy.artifact import Extractor, read_extractor, write_extractor
 from sympress.deploy.checksums import write_checksums
 from sympress.errors import InputError
-from sympress.labels.mentions import AnnotatedNote, Assertion, Mention
+from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, OtherSpan
 from sympress.study.press import quantize_file
 from sympress.study.tagger import TaggerSettings, predict_mentions, train_tagger
 from sympress.study.tagger_press import press_tagger, tagger_material
@@ -83,6 +85,32 @@ def test_a_tagger_learns_spans_and_assertions_through_windows(tagger: Path):
     assert extractor.tags == ["O", "B-present", "I-present", "B-absent", "I-absent"]
     assert (extractor.task, extractor.windows, extractor.stride) == ("mentions", "all", 13)
     assert not tagger.with_name("artifact.work").exists()
+
+
+def test_what_else_is_marked_is_learnt_beside_and_not_deployed(
+    tagger: Path, encoder: Encoder, tmp_path: Path
+):
+    rich = [
+        replace(
+            note,
+            others=tuple(
+                OtherSpan(match.start(), match.end(), "Drug") for match in re.finditer("dose", note.text)
+            ),
+        )
+        for note in NOTES
+    ]
+    artifact = train_tagger(rich, VALIDATION, encoder, SETTINGS, tmp_path / "artifact")
+    assert strict_f1(GOLD, found(artifact)) > 0.95
+    assert (artifact / "model.onnx").stat().st_size == (tagger / "model.onnx").stat().st_size
+    weights = [(one / "model.onnx").read_bytes() for one in (artifact, tagger)]
+    assert weights[0] != weights[1], "the second head moved the encoder"
+    fingerprints = {
+        json.loads((one / "provenance.json").read_text(encoding="utf-8"))["data_fingerprint"]
+        for one in (artifact, tagger)
+    }
+    assert len(fingerprints) == 2
+    alone = train_tagger(rich, VALIDATION, encoder, replace(SETTINGS, others_weight=0.0), tmp_path / "alone")
+    assert (alone / "model.onnx").read_bytes() == weights[1]
 
 
 def test_the_deployed_file_answers_as_the_trained_model(tagger: Path, encoder: Encoder):

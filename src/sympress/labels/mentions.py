@@ -30,9 +30,28 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherSpan:
+    """A span that people marked and that names no symptom: anatomy, a test, a drug.
+
+    Attributes:
+        start: first character, counted in the original text.
+        end: one past the last character.
+        kind: what people called it, e.g. `Biological_structure`.
+    """
+
+    start: int
+    end: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class AnnotatedNote:
-    """A note with the mentions that people or rules found in it, by start, then end."""
+    """A note with the mentions that people or rules found in it, by start, then end.
+
+    `others` is whatever else was marked. Nothing is judged by it; a tagger can learn from it.
+    """
 
     note_id: str
     text: str
     mentions: tuple[Mention, ...]
+    others: tuple[OtherSpan, ...] = ()

@@ -165,6 +165,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
     parser.add_argument("--head-rate-ratio", type=float, default=defaults.head_rate_ratio)
     parser.add_argument("--max-tokens", type=int, default=defaults.max_tokens)
     parser.add_argument("--stride", type=int, help="three quarters of a window if not given")
+    parser.add_argument("--others-weight", type=float, default=defaults.others_weight)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recipe", action="append", default=[], help="also press by it; repeatable")
     parser.add_argument("--transfer", type=int, default=0, help="unlabelled case reports for the recipes")

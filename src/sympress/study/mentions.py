@@ -60,6 +60,7 @@ class SpanBench:
             batch_size=config.batch_size,
             learning_rate=config.learning_rate or 3e-5,
             head_rate_ratio=config.head_rate_ratio or 1.0,
+            others_weight=config.others_weight,
             weight_decay=config.weight_decay,
             warmup_share=config.warmup_share or 0.0,
             max_tokens=config.max_tokens or 256,

@@ -30,6 +30,7 @@ from sympress.provenance import environment
 from sympress.training.data import NoteDataset
 from sympress.training.encoder import Encoder, token_limit
 from sympress.training.epochs import EpochLog, Progress
+from sympress.training.kinds import KindsLoss, attach_kinds_, detach_kinds_, kind_targets, kinds_of
 from sympress.training.loss import mentions_loss
 from sympress.training.model import build_model, save_model
 from sympress.training.settings import TrainSettings
@@ -64,7 +65,8 @@ class TaggerSettings:
         lower: lower-case the text.
         mask_placeholders: hide de-identification placeholders.
         select: the `best` epoch on validation notes, the `last`, or the `average` of the second half.
-        seed: of the head and the order.
+        others_weight: of the second head's loss, which learns what else people marked; 0 for none.
+        seed: of the heads and the order.
     """
 
     epochs: int = 15
@@ -78,6 +80,7 @@ class TaggerSettings:
     lower: bool = False
     mask_placeholders: bool = True
     select: Literal["best", "last", "average"] = "best"
+    others_weight: float = 0.5
     seed: int = 0
 
     def training(self) -> TrainSettings:
@@ -131,19 +134,24 @@ def train_tagger(
     learnt, judged = (_cut(part, encoder.tokenizer, extractor) for part in (notes, validation))
     tags = extractor.tags or []
     model = build_model(encoder.model, len(tags), "token", settings.seed)
+    kinds = kinds_of(notes) if settings.others_weight else ()
+    if kinds:
+        attach_kinds_(model, kinds, settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     work = folder.with_name(folder.name + ".work")
     log = train(
         model.to(device),
-        dataset(learnt, notes, tags, weights),
+        dataset(learnt, notes, tags, weights, kinds),
         dataset(judged, validation, tags),
         settings.training(),
         work / "checkpoints",
         pad_id=extractor.pad_id,
-        objective=mentions_loss,
+        objective=None if kinds else mentions_loss,
+        batch_loss=KindsLoss(settings.others_weight) if kinds else None,
         score=span_scorer(judged, [note.mentions for note in validation], tags),
         progress=progress,
     )
+    detach_kinds_(model)
     draft = work / "artifact"
     shutil.rmtree(draft, ignore_errors=True)
     save_model(model.cpu(), draft)
@@ -207,11 +215,13 @@ def dataset(
     notes: Sequence[AnnotatedNote],
     tags: Sequence[str],
     weights: NDArray[np.float32] | None = None,
+    kinds: Sequence[str] = (),
 ) -> NoteDataset:
-    """The windows with a tag for each token; `weights` are the notes'."""
+    """The windows with a tag for each token; `weights` are the notes', `kinds` those of the second head."""
     targets = window_targets(windows, [note.mentions for note in notes], tags)
     own = None if weights is None else weights[windows.owners]
-    return NoteDataset(windows.notes, targets, weights=own)
+    further = kind_targets(windows, notes, kinds) if kinds else None
+    return NoteDataset(windows.notes, targets, weights=own, kinds=further)
 
 
 def settle_bias(artifact: Path, validation: Sequence[AnnotatedNote]) -> float:
@@ -248,10 +258,11 @@ def predict_mentions(artifact: Path, texts: Sequence[str], *, threads: int = 1) 
 
 
 def fingerprint_notes(notes: Sequence[AnnotatedNote]) -> str:
-    """SHA-256 of the notes' ids, texts and mentions, in order; nothing can be read from it."""
+    """SHA-256 of the notes' ids, texts and spans, in order; nothing can be read from it."""
     digest = hashlib.sha256()
     for note in notes:
-        for part in (note.note_id, note.text, repr(note.mentions)):
+        others = [repr(note.others)] if note.others else []
+        for part in (note.note_id, note.text, repr(note.mentions), *others):
             written = part.encode("utf-8", "surrogatepass")
             digest.update(len(written).to_bytes(8, "little"))
             digest.update(written)

@@ -61,7 +61,9 @@ class NoteDataset(Dataset[dict[str, Tensor]]):
         targets: NDArray[np.integer[Any]],
         teacher_logits: NDArray[np.float32] | None = None,
         labelled: NDArray[np.bool_] | None = None,
+        *,
         weights: NDArray[np.float32] | None = None,
+        kinds: NDArray[np.int64] | None = None,
     ) -> None:
         """Hold the notes.
 
@@ -71,6 +73,7 @@ class NoteDataset(Dataset[dict[str, Tensor]]):
             teacher_logits: `(notes, K)`, or `(tokens, tags)`.
             labelled: `(notes,)`, False where targets mean nothing: only the teacher judged that note.
             weights: `(notes,)`, what each note's label loss is multiplied by.
+            kinds: `(tokens,)`, further targets of each token (`training.kinds`).
         """
         self.notes = notes
         self.per_token = targets.ndim == 1
@@ -79,6 +82,7 @@ class NoteDataset(Dataset[dict[str, Tensor]]):
         self.teacher_logits = None if teacher_logits is None else torch.from_numpy(teacher_logits)
         self.labelled = None if labelled is None else torch.from_numpy(labelled.astype(np.float32))
         self.weights = None if weights is None else torch.from_numpy(weights.astype(np.float32))
+        self.kinds = None if kinds is None else torch.from_numpy(kinds)
         self._ends = np.concatenate([[0], np.cumsum(notes.lengths, dtype=np.int64)])
 
     def __len__(self) -> int:
@@ -93,6 +97,8 @@ class NoteDataset(Dataset[dict[str, Tensor]]):
             item["labelled"] = self.labelled[index]
         if self.weights is not None:
             item["weights"] = self.weights[index]
+        if self.kinds is not None:
+            item["kinds"] = self.kinds[own]
         return item
 
     def with_teacher(self, logits: NDArray[np.float32]) -> NoteDataset:
@@ -108,7 +114,7 @@ def blank_targets(notes: EncodedNotes, *, outputs: int, per_token: bool) -> NDAr
 
 
 #: What fills a batch up to its longest note, by what it fills.
-_PADDING: dict[str, float] = {"labels": IGNORED, "teacher_logits": 0.0}
+_PADDING: dict[str, float] = {"labels": IGNORED, "kinds": IGNORED, "teacher_logits": 0.0}
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ class Collate:
             "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_id),
             "attention_mask": pad_sequence([torch.ones_like(note) for note in ids], batch_first=True),
         }
-        for key in ("labels", "teacher_logits", "labelled", "weights"):
+        for key in ("labels", "kinds", "teacher_logits", "labelled", "weights"):
             if key in items[0]:
                 batch[key] = self._join([item[key] for item in items], items, key)
         return batch

@@ -107,31 +107,51 @@ def piece_tags(
     Raises:
         InputError: a mention has an assertion that `tags` do not mark.
     """
-    begins = word_starts(text, pieces.starts, pieces.ends)
-    word = np.cumsum(begins) - 1
     known = assertions_of(tags)
-    found = np.zeros(len(begins), dtype=np.int64)
-    for mention in sorted(mentions, key=lambda one: (one.start - one.end, one.start)):
+    spans = []
+    for mention in mentions:
         if mention.assertion not in known:
             raise InputError(f"a mention is {mention.assertion!r}; the tags mark {', '.join(known)} alone")
-        touched = np.flatnonzero((pieces.starts < mention.end) & (pieces.ends > mention.start))
+        spans.append((mention.start, mention.end, known.index(mention.assertion)))
+    return mark_pieces(text, pieces, spans)
+
+
+def mark_pieces(text: str, pieces: Pieces, spans: Sequence[tuple[int, int, int]]) -> NDArray[np.int64]:
+    """0 for a piece outside, `1 + 2c` where a span of class c begins, `2 + 2c` inside; `(pieces,)`.
+
+    Spans are start, end and class; words and shared words as in `piece_tags`.
+    """
+    begins = word_starts(text, pieces.starts, pieces.ends)
+    word = np.cumsum(begins) - 1
+    found = np.zeros(len(begins), dtype=np.int64)
+    for first, last, kind in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
+        touched = np.flatnonzero((pieces.starts < last) & (pieces.ends > first))
         if not len(touched):
             continue
         own = np.flatnonzero((word >= word[touched[0]]) & (word <= word[touched[-1]]))
         if found[own].any():
             continue
-        begin = 1 + 2 * known.index(mention.assertion)
-        found[own] = begin + 1
-        found[own[0]] = begin
+        found[own] = 2 + 2 * kind
+        found[own[0]] = 1 + 2 * kind
     return found
 
 
 def window_targets(windows: Windows, mentions: Gold, tags: Sequence[str]) -> NDArray[np.int64]:
     """Targets `(tokens of all windows,)`: the index of a tag, or `IGNORED` for special tokens."""
-    parts = []
-    for text, pieces, spans, own in zip(windows.texts, windows.pieces, windows.spans, mentions, strict=True):
-        whole = piece_tags(text, pieces, own, tags)
-        parts += [whole[start:end] for start, end in spans]
+    return spread_targets(
+        windows,
+        [
+            piece_tags(text, pieces, own, tags)
+            for text, pieces, own in zip(windows.texts, windows.pieces, mentions, strict=True)
+        ],
+    )
+
+
+def spread_targets(windows: Windows, notes: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The same from the tags of whole notes, `(pieces,)` each."""
+    parts = [
+        whole[start:end] for whole, spans in zip(notes, windows.spans, strict=True) for start, end in spans
+    ]
     return _surrounded(windows, parts, np.int64(IGNORED))
 
 

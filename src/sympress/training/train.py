@@ -199,7 +199,7 @@ def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            fresh = name.startswith(("head.", "projections."))
+            fresh = name.startswith(("head.", "projections.", "kinds."))
             groups.setdefault((fresh, parameter.ndim >= 2), []).append(parameter)
     return [
         {

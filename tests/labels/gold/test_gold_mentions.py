@@ -19,7 +19,7 @@ from sympress.labels.gold import (
     write_jsonl,
     write_negex,
 )
-from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.labels.mentions import AnnotatedNote, Mention, OtherSpan
 
 
 def document(text: str, *fragments: tuple[tuple[int, int], ...]) -> GoldDocument:
@@ -86,7 +86,8 @@ def test_a_symptom_comes_from_the_label_or_from_the_surface() -> None:
         return {"abdominal pain": "abdominal_pain"}.get(surface)
 
     (notes, counts) = to_annotated([marked], labels={"Pyrexia": "fever", "S": None}, symptom_of=symptom_of)
-    assert notes == [AnnotatedNote("n1", text, (Mention(0, 5, "fever"), Mention(7, 16, "abdominal_pain")))]
+    mentions = (Mention(0, 5, "fever"), Mention(7, 16, "abdominal_pain"))
+    assert notes == [AnnotatedNote("n1", text, mentions, (OtherSpan(21, 31, "Drug"),))]
     assert asked == ["abdominal pain"], "fragments joined; a label's own symptom is not looked up"
     assert counts["spans of other labels"] == 1
 

@@ -49,7 +49,7 @@ def _taught_whole(piece: Piece, shop: Workshop) -> NoteDataset:
         np.concatenate([material.targets, blank]),
         np.concatenate(answers),
         np.arange(sum(counts)) < counts[0],
-        _padded(material.weights, counts),
+        weights=_padded(material.weights, counts),
     )
 
 
@@ -74,7 +74,7 @@ def _taught_windows(piece: Piece, shop: Workshop) -> NoteDataset:
         np.concatenate(targets).astype(np.int64),
         np.concatenate(answers),
         np.arange(sum(counts)) < counts[0],
-        _padded(weights, counts),
+        weights=_padded(weights, counts),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from sympress.errors import InputError, nearest
 from sympress.labels.gold.documents import GoldDocument, GoldSpan
 from sympress.labels.gold.flatten import Flat, flatten_spans
-from sympress.labels.mentions import ASSERTIONS, AnnotatedNote, Assertion, Mention
+from sympress.labels.mentions import ASSERTIONS, AnnotatedNote, Assertion, Mention, OtherSpan
 
 #: What each value of an attribute asserts; a span without any of these attributes is present. POLARITY is
 #: MACCROBAT's, the next three are NegEx's, `assertion` is ours.
@@ -46,8 +46,8 @@ def to_annotated(
     """Return the notes with the mentions of symptoms that people marked, and what happened to the spans.
 
     Every document becomes a note, also one without mentions. Spans are made contiguous and disjoint by the
-    rule of `flatten`, among the symptoms only. In `counts`, `symptom spans` = `mentions` + all that is
-    counted as dropped.
+    rule of `flatten`, among the symptoms only, and among the spans of other labels (`others`) only. In
+    `counts`, `symptom spans` = `mentions` + all that is counted as dropped.
 
     Args:
         documents: annotated notes.
@@ -84,7 +84,12 @@ def to_annotated(
             )
             asserted = _assertion(flat.span, assertion, document.note_id, counts)
             mentions.append(_mention(flat, symptom, asserted, counts))
-        notes.append(AnnotatedNote(document.note_id, document.text, tuple(mentions)))
+        rest = [span for span in document.spans if span.label not in symptoms]
+        others = tuple(
+            OtherSpan(flat.start, flat.end, flat.span.label)
+            for flat in flatten_spans(rest, document.text, Counter())
+        )
+        notes.append(AnnotatedNote(document.note_id, document.text, tuple(mentions), others))
     return notes, counts
 
 
