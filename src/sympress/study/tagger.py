@@ -160,11 +160,13 @@ def train_tagger(
     if lexicon is not None:
         write_forms(draft, extractor, lexicon)
     worst = export_checked(model, draft / "model.onnx", list(judged.notes.ids[:PARITY_WINDOWS]))
-    f1 = settle_bias(draft, validation)
-    made = _provenance(settings, log, fingerprint_notes([*notes, *validation]))
-    tokens = int(np.median(judged.notes.lengths))
-    made |= {"macs_per_note": count_macs(model, tokens) * len(judged.notes.ids) // len(validation)}
-    write_provenance(draft, made | {"parity_max_difference": worst, "validation_strict_f1": f1})
+    windows, tokens = len(judged.notes.ids), int(np.median(judged.notes.lengths))
+    made = _provenance(settings, log, fingerprint_notes([*notes, *validation])) | {
+        "macs_per_note": count_macs(model, tokens) * windows // len(validation),
+        "parity_max_difference": worst,
+        "validation_strict_f1": settle_bias(draft, validation),
+    }
+    write_provenance(draft, made)
     write_checksums(draft)
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)

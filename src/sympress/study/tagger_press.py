@@ -23,7 +23,7 @@ from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import AnnotatedNote
 from sympress.measure.macs import count_macs
 from sympress.provenance import environment
-from sympress.study.press import describe_choice, press
+from sympress.study.press import Pressed, describe_choice, press
 from sympress.study.tagger import TaggerSettings, fingerprint_notes, settle_bias
 from sympress.training.tagging import default_stride
 
@@ -121,33 +121,38 @@ def press_tagger(  # noqa: PLR0917  what a tagger needs, in the order of `train_
     )
     if lexicon is not None:
         write_forms(draft, extractor, lexicon)
-    f1 = settle_bias(draft, validation)
-    piece = pressed.piece
-    judged = encode_notes(piece.tokenizer, material.validation, material)
-    macs = count_macs(piece.model, int(np.median(judged.lengths))) * len(judged.ids) // len(validation)
-    record = {
-        "format": 1,
-        "strategy": "recipe",
+    learnt = {
         "recipe": str(recipe),
         "seed": settings.seed,
         "tagger": asdict(settings),
         "data_fingerprint": fingerprint_notes([*notes, *validation]),
         "transfer_notes": len(transfer),
-        "epochs": piece.epochs,
-        "remarks": piece.remarks,
-        "train_seconds": piece.train_seconds,
-        "kernel": describe_choice(pressed.choice),
-        "parity_max_difference": pressed.parity,
-        "macs_per_note": macs,
-        "validation_strict_f1": f1,
-        "environment": environment(),
+        "validation_strict_f1": settle_bias(draft, validation),
     }
-    write_provenance(draft, record)
+    write_provenance(draft, learnt | _described(pressed, material))
     write_checksums(draft)
     shutil.rmtree(folder, ignore_errors=True)
     draft.replace(folder)
     shutil.rmtree(work)
     return folder
+
+
+def _described(pressed: Pressed, material: Material) -> dict[str, Any]:
+    """What the provenance says of how a tagger was pressed, and of what it costs."""
+    piece = pressed.piece
+    judged = encode_notes(piece.tokenizer, material.validation, material)
+    windows, tokens = len(judged.ids), int(np.median(judged.lengths))
+    return {
+        "format": 1,
+        "strategy": "recipe",
+        "epochs": piece.epochs,
+        "remarks": piece.remarks,
+        "train_seconds": piece.train_seconds,
+        "kernel": describe_choice(pressed.choice),
+        "parity_max_difference": pressed.parity,
+        "macs_per_note": count_macs(piece.model, tokens) * windows // len(material.validation),
+        "environment": environment(),
+    }
 
 
 def _no_score(_logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
