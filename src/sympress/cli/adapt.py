@@ -70,9 +70,10 @@ def adapt(
     with Reporter() as reporter, full_disk_explained(output):
         read = read_notes(notes, text_column=text_column, fraction=fraction)
         frame, groups = training_side(read.frame, split, validation_from)
+        left_out = read.frame.height - frame.height
         reporter.say(
-            f"read {read.frame.height:,} notes; {frame.height:,} are learnt from, the others are left out "
-            f"(split {split})"
+            f"read {read.frame.height:,} notes"
+            + (f"; {left_out:,} that a study would judge are left out (split {split})" if left_out else "")
         )
         claim = {
             "encoder": Path(encoder).name if Path(encoder).is_absolute() else encoder,
