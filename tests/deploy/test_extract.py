@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sympress.cli.extract import extract
+from sympress.deploy.extract.chunks import CHUNK_NOTES, answer_chunk
 from sympress.deploy.extract.encodings import csv_lines
 from sympress.deploy.extract.fhir import fhir_bundles
 from sympress.deploy.extract.omop import OMOP_COLUMNS, omop_rows
@@ -187,13 +189,38 @@ def test_workers_do_not_change_a_byte(tiny_artifact: Path, tmp_path: Path):
     assert len(ids((tmp_path / "1.jsonl").read_text())) == 400 - 45
 
 
-def test_rules_are_answered_by_processes_with_the_same_bytes(tmp_path: Path):
+def test_rules_are_answered_here_until_processes_are_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = tmp_path / "in.jsonl"
-    source.write_text("".join(json.dumps({"text": f"no fever, cough {at}"}) + "\n" for at in range(400)))
-    for workers in (1, 2):
-        run(source, "-m", "rules", "-o", tmp_path / f"{workers}.jsonl", "-j", workers, "-q")
+    source.write_text("".join(json.dumps({"text": f"no fever, cough {at}"}) + "\n" for at in range(6000)))
+    run(source, "-m", "rules", "-o", tmp_path / "1.jsonl", "-j", 1, "-q")
+    here = []
+
+    def slowly(*arguments: object) -> object:
+        here.append(None)
+        time.sleep(0.5)
+        return answer_chunk(*arguments)
+
+    monkeypatch.setattr("sympress.deploy.extract.workers.answer_chunk", slowly)
+    run(source, "-m", "rules", "-o", tmp_path / "2.jsonl", "-j", 2, "-q")
+    assert 1 <= len(here) < math.ceil(6000 / CHUNK_NOTES)
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
-    assert len(ids((tmp_path / "1.jsonl").read_text())) == 400
+    assert len(ids((tmp_path / "1.jsonl").read_text())) == 6000
+
+
+def test_a_job_of_one_chunk_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class StartedError(Exception): ...
+
+    def start(*_: object) -> None:
+        raise StartedError
+
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", start)
+    few, many = tmp_path / "few.jsonl", tmp_path / "many.jsonl"
+    few.write_text('{"text": "no fever"}\n')
+    many.write_text("".join(json.dumps({"text": f"no fever, cough {at}"}) + "\n" for at in range(400)))
+    run(few, "-m", "rules", "-o", tmp_path / "found.jsonl", "-j", 2, "-q")
+    assert len(ids((tmp_path / "found.jsonl").read_text())) == 1
+    with pytest.raises(StartedError):
+        run(many, "-m", "rules", "-o", tmp_path / "more.jsonl", "-j", 2, "-q")
 
 
 def _start(source: Path, artifact: Path, output: Path) -> subprocess.Popen[bytes]:

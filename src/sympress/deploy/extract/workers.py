@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 
 from sympress.deploy.extract.chunks import Answered, Chunk, Order, answer_chunk
@@ -50,26 +48,43 @@ def open_workers(folder: Path, order: Order, workers: int) -> Iterator[Answer]:
         with ThreadPoolExecutor(workers) as pool:
             yield lambda chunks: _in_order(pool, answer, chunks, workers)
     else:
-        context = get_context("spawn")
-        with ProcessPoolExecutor(workers, context, _start_process, (folder, order)) as processes:
-            try:
-                yield lambda chunks: _first_here(
-                    answer, chunks, lambda rest: _in_order(processes, _answer_in_process, rest, workers)
-                )
-            except BrokenProcessPool as error:
-                raise SympressError(
-                    "a worker process died, most likely for want of memory; run the same command again with "
-                    "fewer --workers"
-                ) from error
+        with ExitStack() as closing:
+
+            def by_processes(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Answered]]:
+                answers = _by_processes(answer, chunks, (folder, order), workers)
+                closing.callback(answers.close)
+                return answers
+
+            yield by_processes
 
 
-def _first_here(
-    answer: Callable[[Chunk], Answered], chunks: Iterator[Chunk], others: Answer
-) -> Iterator[tuple[Chunk, Answered]]:
-    """Answer the first chunk in this process: a job of a line need not wait for others to start."""
-    for chunk in chunks:
-        yield chunk, answer(chunk)
-        yield from others(chunks)
+def _by_processes(
+    answer: Callable[[Chunk], Answered], chunks: Iterator[Chunk], job: tuple[Path, Order], workers: int
+) -> Generator[tuple[Chunk, Answered]]:
+    """Answer by processes, and here until they are ready: a job of one chunk starts none."""
+    first, second = next(chunks, None), None
+    if first is not None:
+        yield first, answer(first)
+        second = next(chunks, None)
+    if second is None:
+        return
+    from concurrent.futures import ProcessPoolExecutor  # a tenth of a second that a line need not wait for
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_process, job) as processes:
+        try:
+            starting = [processes.submit(_is_ready) for _ in range(workers)]
+            left = chain([second], chunks)
+            for chunk in left:
+                if all(one.done() for one in starting):
+                    yield from _in_order(processes, _answer_in_process, chain([chunk], left), workers)
+                    return
+                yield chunk, answer(chunk)
+        except BrokenExecutor as error:
+            raise SympressError(
+                "a worker process died, most likely for want of memory; run the same command again with "
+                "fewer --workers"
+            ) from error
 
 
 def _in_order(
@@ -104,7 +119,14 @@ def _start_process(folder: Path, order: Order) -> None:
     _here["job"] = (Extractor.load(folder), order)
 
 
+def _is_ready() -> None:
+    """Done once a process is there that has the artifact."""
+
+
 def _end_with_parent() -> None:
+    from multiprocessing import parent_process
+    from multiprocessing.connection import wait
+
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
