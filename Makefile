@@ -50,7 +50,7 @@ check: lint types test ## all of the above that can fail
 PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
-.PHONY: bench-maccrobat bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
+.PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
 .PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling bench-shape bench-strategies bench-students
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
@@ -128,10 +128,15 @@ $(POOLINGS:%=bench-pooling-%): bench-pooling-%: install
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.02 --epochs 2 --pooling $* -o runs/pooling-$*
 	$(call keep,pooling-$*)
 
-bench-maccrobat: install ## spans of MACCROBAT, five folds by document: the tagger, pressed by balanced, the rules
-	$(BIN)/python -m sympress.study.maccrobat --data $(DATA)/maccrobat \
-		--reports $(DATA)/case_reports_unlabelled.jsonl.gz --transfer 600 --recipe balanced -o runs/maccrobat
+MACCROBAT = $(BIN)/python -m sympress.study.maccrobat --data $(DATA)/maccrobat -o runs/maccrobat
+bench-maccrobat: install ## spans of MACCROBAT, five folds by document: the tagger and the rules
+	$(MACCROBAT)
 	cp runs/maccrobat/maccrobat.json results/maccrobat.json
+	$(BIN)/python -m sympress.measure.consistency $(DATA)/maccrobat --labels Sign_symptom -o results/consistency.json
+
+bench-maccrobat-pressed: install ## its first fold once more, pressed by balanced with unlabelled case reports
+	$(MACCROBAT) --limit-folds 1 --transfer 600 --recipe balanced --reports $(DATA)/case_reports_unlabelled.jsonl.gz
+	cp runs/maccrobat/maccrobat.json results/maccrobat-pressed.json
 
 bench-generalize: install ## a later year, another source, surface forms held out of training
 	$(BIN)/python -m sympress.study.generalize --notes $(DATA)/vaers --elsewhere $(DATA)/mtsamples --fraction 0.1 \

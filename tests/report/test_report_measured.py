@@ -46,6 +46,9 @@ def test_spans_have_a_line_a_row_and_say_how_many_folds_were_run() -> None:
     assert lines[3].endswith(r"| −0.100 \[−0.200, +0.050\] |")
     assert "1 of 5 folds by document, seed 3," in lines[-1]
     assert "5 folds by document" in spans_table({**SETTINGS, "folds_run": 5, "rows": {"tagger": row}})[-1]
+    folds = [{"fold": n, "exact_f1": 0.6 + n / 100, "overlapping_f1": 0.7 + n / 100} for n in range(2)]
+    (*_, told) = spans_table({**SETTINGS, "folds_run": 2, "rows": {"tagger": {**row, "by_fold": folds}}})
+    assert told.endswith("by fold, exact and then overlapping: 0.600, 0.610; 0.700, 0.710.")
 
 
 def test_years_sources_and_forms() -> None:

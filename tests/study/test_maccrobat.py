@@ -59,6 +59,9 @@ def test_every_document_is_answered_once_and_a_second_call_goes_on(
     assert results["rows"]["small"]["recipe"] == "quantize(int8)"
     assert all(row["spans"]["notes"] == 10 for row in results["rows"].values())
     assert results["rows"]["tagger"]["minus_tagger"] is None
+    by_fold = results["rows"]["rules"]["by_fold"]
+    assert [fold["fold"] for fold in by_fold] == [0, 1]
+    assert all(0 < fold["exact_f1"] <= fold["overlapping_f1"] <= 1 for fold in by_fold)
     assert results["counts"]["mentions"] == 20
     assert results["counts"]["mentions absent"] == 10
     assert results["counts"]["spans of other labels"] == 10

@@ -45,7 +45,8 @@ def spans_table(measured: Measured) -> list[str]:
                 else _interval(row["minus_tagger"], signed=True),
             )
         )
-    whole = next(iter(measured["rows"].values()))["spans"]
+    whole_row = next(iter(measured["rows"].values()))
+    whole = whole_row["spans"]
     recipes = "; ".join(f"{name}: `{row['recipe']}`" for name, row in measured["rows"].items())
     folds, run = measured["folds"], measured["folds_run"]
     seed = measured["tagger"]["seed"]
@@ -55,8 +56,19 @@ def spans_table(measured: Measured) -> list[str]:
         "",
         f"{whole['notes']} documents, {whole['gold']} gold spans, {how}, seed {seed}, "
         "each document answered once by a model that never saw it; \\[ \\] 95 % interval over documents. "
-        f"{recipes}.",
+        f"{recipes}.{_folds(whole_row)}",
     ]
+
+
+def _folds(row: Measured) -> str:
+    """The F1 of each fold of a row, where there are several."""
+    folds = row.get("by_fold", [])
+    if len(folds) < 2:
+        return ""
+    both = "; ".join(
+        ", ".join(format_number(fold[name], 3) for fold in folds) for name in ("exact_f1", "overlapping_f1")
+    )
+    return f" F1 of the tagger by fold, exact and then overlapping: {both}."
 
 
 def years_table(measured: Measured) -> list[str]:

@@ -110,11 +110,31 @@ def _results(
                 "minus_tagger": None
                 if name == TAGGER
                 else compare_spans(spans, tagger, gold)[0].model_dump(mode="json"),
+                "by_fold": _by_fold(folds, gold, spans),
             }
             for name, spans in given.items()
         },
         "environment": environment(),
     }
+
+
+def _by_fold(
+    folds: Sequence[Fold], gold: Sequence[Sequence[Mention]], spans: Sequence[Sequence[Mention]]
+) -> list[dict[str, Any]]:
+    """F1 of each fold alone; `gold` and `spans` are the test documents of all folds, one behind the other."""
+    found, at = [], 0
+    for fold in folds:
+        part = slice(at, at + len(fold.test))
+        scored = score_spans(gold[part], spans[part], resamples=0)
+        found.append(
+            {
+                "fold": fold.number,
+                "exact_f1": scored.exact.f1.value,
+                "overlapping_f1": scored.overlapping.f1.value,
+            }
+        )
+        at = part.stop
+    return found
 
 
 def _recipe_of(options: Options, name: str) -> str:

@@ -210,7 +210,9 @@ def annotated_notes(name: str, gold: list[AnnotatedNote]) -> NoteSet:
     )
     digest = hashlib.sha256()
     for note in gold:
-        digest.update(repr((note.note_id, note.text, note.mentions)).encode("utf-8", "surrogatepass"))
+        others = (note.others,) if note.others else ()
+        said = repr((note.note_id, note.text, note.mentions, *others))
+        digest.update(said.encode("utf-8", "surrogatepass"))
     reading = ReadingCounts(rows=len(gold), kept=len(gold))
     return NoteSet(name, frame, reading, digest.hexdigest())
 
