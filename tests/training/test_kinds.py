@@ -53,6 +53,14 @@ def test_targets_mark_each_kind_and_leave_special_tokens_out(tokenizer: PreTrain
     assert sum(tag in (1, 3) for tag in inner) == 2
 
 
+def test_a_note_that_nobody_marked_for_other_kinds_says_nothing_of_them(tokenizer: PreTrainedTokenizerFast):
+    silver = AnnotatedNote("s", TEXT, NOTE.mentions)
+    windows = cut_windows(tokenizer, [TEXT, TEXT], 24, 22)
+    first, second = np.split(kind_targets(windows, [silver, NOTE], ("symptom", "Drug")), 2)
+    assert (first == IGNORED).all()
+    assert (second != IGNORED).sum() == len(windows.pieces[1].ids)
+
+
 def _batch(tokenizer: PreTrainedTokenizerFast, **more: Any) -> tuple[NoteDataset, dict[str, torch.Tensor]]:
     windows = cut_windows(tokenizer, [TEXT, "fever"], 24, 22)
     notes = [NOTE, AnnotatedNote("m", "fever", (Mention(0, 5, "fever"),))]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sympress.labels.mentions import AnnotatedNote
-from sympress.training.loss import note_losses
+from sympress.training.loss import IGNORED, note_losses
 from sympress.training.model import SymptomModel
 from sympress.training.tagging import Windows, mark_pieces, spread_targets
 
@@ -37,10 +37,16 @@ def kinds_of(notes: Sequence[AnnotatedNote]) -> tuple[str, ...]:
 
 
 def kind_targets(windows: Windows, notes: Sequence[AnnotatedNote], kinds: Sequence[str]) -> NDArray[np.int64]:
-    """Targets `(tokens of all windows,)` as of `mark_pieces`, or `IGNORED` for special tokens."""
+    """Targets `(tokens of all windows,)` as of `mark_pieces`, or `IGNORED` for special tokens.
+
+    A note without other spans was not marked for them (silver labels, another corpus): all of it is ignored.
+    """
     place = {kind: index for index, kind in enumerate(kinds)}
     wholes = []
     for text, pieces, note in zip(windows.texts, windows.pieces, notes, strict=True):
+        if not note.others:
+            wholes.append(np.full(len(pieces.ids), IGNORED, dtype=np.int64))
+            continue
         spans = [(one.start, one.end, place[SYMPTOM]) for one in note.mentions]
         spans += [(one.start, one.end, place[one.kind]) for one in note.others if one.kind in place]
         wholes.append(mark_pieces(text, pieces, spans))
