@@ -20,7 +20,7 @@ import numpy as np
 
 from sympress.compress.recipe.parse import Recipe
 from sympress.errors import InputError
-from sympress.files import write_json
+from sympress.files import read_object, write_json
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.study.tagger import TaggerSettings, predict_mentions, train_tagger
@@ -88,9 +88,9 @@ def run_fold(options: Options, fold: Fold, documents: Sequence[AnnotatedNote], e
     folder = options.output / f"fold-{fold.number}"
     stored = folder / "predictions.json"
     claim = _claim(options, fold, documents)
-    if (done := _read(stored)) is not None:
+    if (done := read_object(stored)) is not None:
         return _claimed(done, claim, folder)
-    if _read(folder / "claim.json") != claim:
+    if read_object(folder / "claim.json") != claim:
         shutil.rmtree(folder, ignore_errors=True)
         write_json(folder / "claim.json", claim)
     train, validation = ([documents[index] for index in part] for part in (fold.train, fold.validation))
@@ -105,7 +105,7 @@ def press_fold(
     folder = options.output / f"fold-{fold.number}"
     stored = folder / f"predictions-{name}.json"
     claim = _claim(options, fold, documents) | {"recipe": str(recipe), "transfer": options.transfer}
-    if (done := _read(stored)) is not None:
+    if (done := read_object(stored)) is not None:
         return _claimed(done, claim, folder)
     target = folder / f"artifact-{name}"
     shutil.rmtree(target, ignore_errors=True)
@@ -234,11 +234,3 @@ def _claim(options: Options, fold: Fold, documents: Sequence[AnnotatedNote]) -> 
         "test": [documents[index].note_id for index in fold.test],
         "documents": len(documents),
     }
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -19,7 +19,7 @@ from sympress.compress.recipe.material import Piece, Workshop, fingerprint_mater
 from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Quantize, Step
 from sympress.errors import InputError
-from sympress.files import write_json
+from sympress.files import read_object, write_json
 from sympress.training.model import SymptomModel, load_model, save_model
 
 #: Called before each step with its number, how many there are, and the step.
@@ -95,18 +95,9 @@ def _claims(steps: Sequence[Step], teacher: SymptomModel, shop: Workshop) -> lis
 
 def _claim_checkpoints(folder: Path, claim: dict[str, Any]) -> None:
     """Make `folder` one for checkpoints of this very step; those of another are removed."""
-    if _read(folder / "claim.json") != claim:
+    if read_object(folder / "claim.json") != claim:
         shutil.rmtree(folder, ignore_errors=True)
         write_json(folder / "claim.json", claim)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """The JSON object in `path`, or None if there is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _step_folder(folder: Path, recipe: Recipe, number: int) -> Path:
@@ -147,7 +138,7 @@ def _resume(
     """The piece behind the last finished step of this recipe, and that step's number (0 for none)."""
     for number in range(len(recipe.steps), 0, -1):
         stored = _step_folder(folder, recipe, number)
-        state = _read(stored / "step.json")
+        state = read_object(stored / "step.json")
         if state is None or any(state.get(key) != value for key, value in claims[number - 1].items()):
             continue
         if not (stored / "model").is_dir():
