@@ -207,7 +207,7 @@ def test_rules_are_answered_here_until_processes_are_ready(tmp_path: Path, monke
     assert len(ids((tmp_path / "1.jsonl").read_text())) == 6000
 
 
-def test_a_job_of_one_chunk_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_short_job_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     class StartedError(Exception): ...
 
     def start(*_: object) -> None:
@@ -217,8 +217,11 @@ def test_a_job_of_one_chunk_starts_no_process(tmp_path: Path, monkeypatch: pytes
     few, many = tmp_path / "few.jsonl", tmp_path / "many.jsonl"
     few.write_text('{"text": "no fever"}\n')
     many.write_text("".join(json.dumps({"text": f"no fever, cough {at}"}) + "\n" for at in range(400)))
-    run(few, "-m", "rules", "-o", tmp_path / "found.jsonl", "-j", 2, "-q")
-    assert len(ids((tmp_path / "found.jsonl").read_text())) == 1
+    for source, notes in ((few, 1), (many, 400)):
+        run(source, "-m", "rules", "-o", tmp_path / "found.jsonl", "-j", 2, "-q")
+        assert len(ids((tmp_path / "found.jsonl").read_text())) == notes
+        (tmp_path / "found.jsonl").unlink()
+    monkeypatch.setattr("sympress.deploy.extract.workers.ALONE_SECONDS", 0.0)
     with pytest.raises(StartedError):
         run(many, "-m", "rules", "-o", tmp_path / "more.jsonl", "-j", 2, "-q")
 

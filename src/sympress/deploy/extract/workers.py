@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
@@ -19,6 +20,10 @@ from sympress.errors import SympressError
 #: model; what holds the lock (a sixth of the time of `pocket`) keeps more of them from helping. Rules hold it
 #: all the time: with them each worker is a process.
 THREADS_MOST = 4
+
+#: A job is answered in this process for so long before others start: what they take to be ready, so that a
+#: short job does not wait for them and a longer one loses little.
+ALONE_SECONDS = 2.0
 
 #: Answers chunks, in their order, each with the chunk that it belongs to.
 Answer = Callable[[Iterator[Chunk]], Iterator[tuple[Chunk, Answered]]]
@@ -61,20 +66,21 @@ def open_workers(folder: Path, order: Order, workers: int) -> Iterator[Answer]:
 def _by_processes(
     answer: Callable[[Chunk], Answered], chunks: Iterator[Chunk], job: tuple[Path, Order], workers: int
 ) -> Generator[tuple[Chunk, Answered]]:
-    """Answer by processes, and here until they are ready: a job of one chunk starts none."""
-    first, second = next(chunks, None), None
-    if first is not None:
-        yield first, answer(first)
-        second = next(chunks, None)
-    if second is None:
+    """Answer by processes, and here until they are ready; a job of `ALONE_SECONDS` starts none."""
+    began = time.monotonic()
+    for chunk in chunks:
+        if time.monotonic() - began > ALONE_SECONDS:
+            break
+        yield chunk, answer(chunk)
+    else:
         return
     from concurrent.futures import ProcessPoolExecutor  # a tenth of a second that a line need not wait for
     from multiprocessing import get_context
 
+    left = chain([chunk], chunks)
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_process, job) as processes:
         try:
             starting = [processes.submit(_is_ready) for _ in range(workers)]
-            left = chain([second], chunks)
             for chunk in left:
                 if all(one.done() for one in starting):
                     yield from _in_order(processes, _answer_in_process, chain([chunk], left), workers)
