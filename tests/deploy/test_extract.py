@@ -201,6 +201,7 @@ def test_rules_are_answered_here_until_processes_are_ready(tmp_path: Path, monke
         return answer_chunk(*arguments)
 
     monkeypatch.setattr("sympress.deploy.extract.workers.answer_chunk", slowly)
+    monkeypatch.setattr("sympress.deploy.extract.workers.ALONE_SECONDS", 0.5)
     run(source, "-m", "rules", "-o", tmp_path / "2.jsonl", "-j", 2, "-q")
     assert 1 <= len(here) < math.ceil(6000 / CHUNK_NOTES)
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()

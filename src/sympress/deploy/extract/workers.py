@@ -21,9 +21,9 @@ from sympress.errors import SympressError
 #: all the time: with them each worker is a process.
 THREADS_MOST = 4
 
-#: A job is answered in this process for so long before others start: what they take to be ready, so that a
-#: short job does not wait for them and a longer one loses little.
-ALONE_SECONDS = 2.0
+#: A job is answered in this process for so long before others start. Each takes seconds of a core to load the
+#: rules: on two cores a job of five was slower with them, and a long one loses little by waiting.
+ALONE_SECONDS = 10.0
 
 #: Answers chunks, in their order, each with the chunk that it belongs to.
 Answer = Callable[[Iterator[Chunk]], Iterator[tuple[Chunk, Answered]]]
