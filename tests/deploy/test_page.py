@@ -106,7 +106,7 @@ def test_a_hostile_note_stays_text(page: Any):
 def test_the_answer_is_copied_as_json_and_cleared(page: Any):
     read(page, NOTE)
     page.get_by_role("button", name="Copy as JSON").press("Enter")
-    page.wait_for_function("document.getElementById('status').textContent === 'Copied.'")
+    sync_api.expect(page.get_by_role("status")).to_have_text("Copied.")
     copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
     assert [found["symptom"] for found in copied["notes"][0]["mentions"]] == ["fever", "chills", "cough"]
     page.get_by_role("button", name="Clear").click()

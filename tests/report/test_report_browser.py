@@ -63,7 +63,7 @@ def opened(browser, path, width, scheme):
     page.on("console", lambda message: errors.append(message.text) if message.type != "log" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(path.as_uri())
-    page.wait_for_function("document.documentElement.dataset.drawn", timeout=60_000)
+    page.wait_for_selector("html[data-drawn]", state="attached", timeout=60_000)
     return page, requests, errors
 
 
