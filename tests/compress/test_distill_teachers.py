@@ -114,6 +114,32 @@ def test_a_damaged_store_is_written_anew(
     assert module.read_logits(path, {"teacher": "another", "notes": "one"}) is None
 
 
+def test_a_killed_teacher_goes_on_behind_its_last_part(
+    teacher: SymptomModel,
+    notes: EncodedNotes,
+    runs: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    whole = teacher_logits([teacher], notes, 0, tmp_path / "whole")
+    monkeypatch.setattr(module, "PART_NOTES", 3)
+    told: list[tuple[int, int]] = []
+
+    def killed(done: int, total: int) -> None:
+        told.append((done, total))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        teacher_logits([teacher], notes, 0, tmp_path / "parts", progress=killed)
+    assert len(runs) == 2
+    again = teacher_logits(
+        [teacher], notes, 0, tmp_path / "parts", progress=lambda done, total: told.append((done, total))
+    )
+    np.testing.assert_allclose(again, whole, rtol=1e-5, atol=1e-6)
+    assert len(runs) == 3  # the first part was read
+    assert told == [(3, 4), (3, 4), (4, 4)]
+
+
 def test_notes_cut_elsewhere_have_another_fingerprint():
     one = EncodedNotes((np.array([1, 2]), np.array([3])), 0)
     two = EncodedNotes((np.array([1]), np.array([2, 3])), 0)

@@ -153,6 +153,7 @@ def press(
         folder=work,
         logits_folder=work.parent / "logits",
         progress=lambda done, total: step("training", done, total),
+        answering=lambda done, total: step("the teacher's answers", done, total),
         trains=trains,
         teachers=tuple(teachers),
     )

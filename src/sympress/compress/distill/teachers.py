@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +23,8 @@ from sympress.training.predict import predict_logits
 
 #: Settings that say where and by what a config was written, and change no logit.
 _OF_THE_FILE = ("_name_or_path", "architectures", "sympress", "transformers_version")
+#: Notes that a teacher answers before what it said is stored.
+PART_NOTES = 4096
 #: Any of these answers `(input_ids, attention_mask)` with logits in the order of the student's symptoms.
 Teacher = SymptomModel | ClassifierTeacher
 
@@ -48,27 +50,50 @@ def average_logits(logits: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]
 
 
 def teacher_logits(
-    teachers: Sequence[Teacher], notes: EncodedNotes, pad_id: int, folder: Path
+    teachers: Sequence[Teacher],
+    notes: EncodedNotes,
+    pad_id: int,
+    folder: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
     """The average of the teachers' logits `(notes, K)`, in the order of `notes`, computed once.
 
     Of teachers that answer for each token `(tokens, tags)`, all notes one behind the other.
 
-    Each teacher's logits stand in a file of `folder` that is named and marked by the fingerprints of its
-    weights and of the notes' word pieces. Where that file exists the teacher does not run; a damaged one
-    is written anew. A teacher runs on the device it is on, in mixed precision where there is some.
+    Each teacher's logits stand in files of `folder`, one for every `PART_NOTES` notes, named and marked by
+    the fingerprints of its weights and of the part's word pieces. What such a file holds is not computed
+    again, also after a kill; a damaged one is written anew. A teacher runs on the device it is on, in mixed
+    precision where there is some.
+
+    Args:
+        teachers: each runs over all notes.
+        notes: in the teachers' word pieces.
+        pad_id: of their tokenizer.
+        folder: made where there is none.
+        progress: told of the notes that are answered and of all, over all teachers.
 
     Raises:
         InputError: as `average_logits`, or the folder cannot be written.
     """
-    read = fingerprint_notes(notes)
-    return average_logits([_stored_logits(teacher, notes, read, pad_id, folder) for teacher in teachers])
+    starts = range(0, max(1, len(notes.ids)), PART_NOTES)
+    parts = [EncodedNotes(notes.ids[start : start + PART_NOTES], 0) for start in starts]
+    read = [fingerprint_notes(part) for part in parts]
+    every, done = [], 0
+    for teacher in teachers:
+        answers, mark = [], fingerprint_teacher(teacher)
+        for part, its in zip(parts, read, strict=True):
+            answers.append(_stored_logits(teacher, part, {"teacher": mark, "notes": its}, pad_id, folder))
+            done += len(part.ids)
+            if progress is not None:
+                progress(done, len(teachers) * len(notes.ids))
+        every.append(np.concatenate(answers))
+    return average_logits(every)
 
 
 def _stored_logits(
-    teacher: Teacher, notes: EncodedNotes, read: str, pad_id: int, folder: Path
+    teacher: Teacher, notes: EncodedNotes, marks: dict[str, str], pad_id: int, folder: Path
 ) -> NDArray[np.float32]:
-    marks = {"teacher": fingerprint_teacher(teacher), "notes": read}
     path = folder / f"logits-{marks['teacher'][:16]}-{marks['notes'][:16]}.safetensors"
     blank = blank_targets(notes, outputs=teacher.symptoms, per_token=teacher.per_token)
     shape = (len(blank), teacher.symptoms)

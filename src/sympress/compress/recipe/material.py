@@ -118,6 +118,7 @@ class Workshop:
         folder: for finished steps and checkpoints.
         logits_folder: for teachers' logits, which recipes share.
         progress: called after each training step.
+        answering: told of the notes that a teacher has answered.
         trains: False where no step may train.
         teachers: more teachers; students imitate the average of all logits.
     """
@@ -128,6 +129,7 @@ class Workshop:
     folder: Path
     logits_folder: Path
     progress: Progress | None = None
+    answering: Progress | None = None
     trains: bool = True
     teachers: tuple[FurtherTeacher, ...] = ()
 

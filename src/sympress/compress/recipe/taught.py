@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,9 +35,9 @@ def _taught_whole(piece: Piece, shop: Workshop) -> NoteDataset:
         encode_texts(piece.tokenizer, texts, material.max_tokens)
         for texts in (material.training, material.transfer)
     ]
-    teachers, folder = _teachers(piece, shop), shop.logits_folder
+    teachers = _teachers(piece, shop)
     answers = [
-        average_logits([_logits(one, texts, folder) for one in teachers])
+        average_logits([_logits(one, texts, shop) for one in teachers])
         for texts in (material.training, material.transfer)
         if texts
     ]
@@ -61,9 +60,9 @@ def _taught_windows(piece: Piece, shop: Workshop) -> NoteDataset:
     parts = [windows_of(piece.tokenizer, texts, material) for texts in (material.training, material.transfer)]
     mentions = [tagging.training, [()] * len(material.transfer)]
     targets = [window_targets(part, own, tagging.tags) for part, own in zip(parts, mentions, strict=True)]
-    teachers, folder = _teachers(piece, shop), shop.logits_folder
+    teachers = _teachers(piece, shop)
     answers = [
-        average_logits([_window_logits(one, part, tagging, folder) for one in teachers])
+        average_logits([_window_logits(one, part, tagging, shop) for one in teachers])
         for part in parts
         if part.texts
     ]
@@ -97,16 +96,16 @@ def _teachers(piece: Piece, shop: Workshop) -> list[FurtherTeacher]:
     return [own, *shop.teachers]
 
 
-def _logits(one: FurtherTeacher, texts: Sequence[str], folder: Path) -> Logits:
-    """Logits `(texts, K)` of one teacher through its own word pieces, stored in `folder`."""
-    return _answers(one, encode_texts(one.tokenizer, texts, one.max_tokens), folder)
+def _logits(one: FurtherTeacher, texts: Sequence[str], shop: Workshop) -> Logits:
+    """Logits `(texts, K)` of one teacher through its own word pieces."""
+    return _answers(one, encode_texts(one.tokenizer, texts, one.max_tokens), shop)
 
 
-def _window_logits(one: FurtherTeacher, windows: Windows, tagging: Tagging, folder: Path) -> Logits:
+def _window_logits(one: FurtherTeacher, windows: Windows, tagging: Tagging, shop: Workshop) -> Logits:
     """Logits `(tokens of all windows, tags)` of one teacher, which reads its own windows and word pieces."""
     stride = min(tagging.stride, default_stride(one.max_tokens))
     theirs = cut_windows(one.tokenizer, windows.texts, one.max_tokens, stride)
-    whole = gather_logits(theirs, _answers(one, theirs.notes, folder))
+    whole = gather_logits(theirs, _answers(one, theirs.notes, shop))
     aligned = [
         align_logits(logits, its_pieces, pieces)
         for logits, its_pieces, pieces in zip(whole, theirs.pieces, windows.pieces, strict=True)
@@ -114,11 +113,17 @@ def _window_logits(one: FurtherTeacher, windows: Windows, tagging: Tagging, fold
     return spread_logits(windows, aligned)
 
 
-def _answers(one: FurtherTeacher, encoded: EncodedNotes, folder: Path) -> Logits:
-    """The teacher's logits in the order of the student's symptoms or tags."""
+def _answers(one: FurtherTeacher, encoded: EncodedNotes, shop: Workshop) -> Logits:
+    """The teacher's logits in the order of the student's symptoms or tags, stored in the workshop."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher: Teacher = one.model
     teacher.to(device)
-    logits = teacher_logits([teacher], encoded, int(one.tokenizer.pad_token_id or 0), folder)
+    logits = teacher_logits(
+        [teacher],
+        encoded,
+        int(one.tokenizer.pad_token_id or 0),
+        shop.logits_folder,
+        progress=shop.answering,
+    )
     teacher.cpu()
     return logits[:, list(one.order)]
