@@ -9,7 +9,7 @@ import pytest
 
 from sympress.deploy.extract.rates import main
 from sympress.errors import InputError
-from sympress.report.measured import capacity_table
+from sympress.report.rates import capacity_table
 
 
 def test_every_artifact_is_measured_and_its_plan_adds_up(tiny_artifact: Path, tmp_path: Path):

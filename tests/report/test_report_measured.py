@@ -8,17 +8,14 @@ import pytest
 
 from sympress.report.measured import (
     MEASURED_TABLES,
-    extract_table,
-    first_line,
     forms_table,
     negex_table,
     pair_table,
-    serve_table,
     source_table,
     spans_table,
-    throughput_table,
     years_table,
 )
+from sympress.report.rates import extract_table, first_line, serve_table, throughput_table
 
 SETTINGS = {"folds": 5, "tagger": {"seed": 3}}
 WHERE = {"processor": "A_CPU", "cores": 2, "notes": "synthetic"}

@@ -1,4 +1,4 @@
-"""Markdown of what the single measurements found: spans, generalization, assertion, speed.
+"""Markdown of what the single measurements of quality found: spans, generalization, assertion.
 
 Each function takes the JSON of a file under `results/` and returns lines, which `report.documents` puts into
 the documents.
@@ -10,6 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sympress.report.formats import NOT_APPLICABLE, format_number
+from sympress.report.markdown import interval, table_head, table_row
+from sympress.report.rates import (
+    capacity_table,
+    extract_table,
+    first_line,
+    serve_table,
+    throughput_table,
+)
 from sympress.report.tables import escape_markdown
 
 Measured = Mapping[str, Any]
@@ -26,7 +34,7 @@ _NAMES = {
 
 def spans_table(measured: Measured) -> list[str]:
     """What `study.maccrobat` wrote: a line a row, F1 with intervals over documents."""
-    lines = _head(
+    lines = table_head(
         ["row", "MB", "exact F1", "overlapping F1", "negated F1, span given", "Δ exact F1 to the tagger"]
     )
     for name, row in measured["rows"].items():
@@ -34,15 +42,13 @@ def spans_table(measured: Measured) -> list[str]:
         negated = next((one for one in spans["assertions"] if one["assertion"] == "absent"), None)
         size = row["size_bytes"]
         lines.append(
-            _row(
+            table_row(
                 name,
                 NOT_APPLICABLE if size is None else format_number(size / 1e6, 1),
-                _interval(spans["exact"]["f1"]),
-                _interval(spans["overlapping"]["f1"]),
-                NOT_APPLICABLE if negated is None else _interval(negated["given_span"]["f1"]),
-                NOT_APPLICABLE
-                if row["minus_tagger"] is None
-                else _interval(row["minus_tagger"], signed=True),
+                interval(spans["exact"]["f1"]),
+                interval(spans["overlapping"]["f1"]),
+                NOT_APPLICABLE if negated is None else interval(negated["given_span"]["f1"]),
+                NOT_APPLICABLE if row["minus_tagger"] is None else interval(row["minus_tagger"], signed=True),
             )
         )
     whole_row = next(iter(measured["rows"].values()))
@@ -75,10 +81,10 @@ def years_table(measured: Measured) -> list[str]:
     """What `study.generalize` found in later years: micro-F1 of each model, year by year."""
     by_year = measured["years"]["by_year"]
     models = list(next(iter(by_year.values()))["models"])
-    lines = _head(["test year", "reports", *(_NAMES.get(name, name) for name in models)])
+    lines = table_head(["test year", "reports", *(_NAMES.get(name, name) for name in models)])
     for year, found in by_year.items():
-        scores = [_interval(found["models"][name]["micro_f1"]) for name in models]
-        lines.append(_row(year, format_number(found["notes"], 0), *scores))
+        scores = [interval(found["models"][name]["micro_f1"]) for name in models]
+        lines.append(table_row(year, format_number(found["notes"], 0), *scores))
     trained = format_number(measured["years"]["train"], 0)
     return [
         *lines,
@@ -90,15 +96,15 @@ def years_table(measured: Measured) -> list[str]:
 def source_table(measured: Measured) -> list[str]:
     """What `study.generalize` found in another source: micro- and macro-F1 there and at home."""
     source = measured["source"]
-    lines = _head(["model", "same source, micro-F1", "elsewhere, micro-F1", "elsewhere, macro-F1"])
+    lines = table_head(["model", "same source, micro-F1", "elsewhere, micro-F1", "elsewhere, macro-F1"])
     for name in source["same_source"]["models"]:
         here, there = (source[place]["models"][name] for place in ("same_source", "elsewhere"))
         lines.append(
-            _row(
+            table_row(
                 _NAMES.get(name, name),
-                _interval(here["micro_f1"]),
-                _interval(there["micro_f1"]),
-                _interval(there["macro_f1"]),
+                interval(here["micro_f1"]),
+                interval(there["micro_f1"]),
+                interval(there["macro_f1"]),
             )
         )
     there = source["elsewhere"]
@@ -116,9 +122,9 @@ def forms_table(measured: Measured) -> list[str]:
     """What `study.generalize` found for surface forms that were held out of training."""
     forms = measured["forms"]
     keys = ("recall_unseen", "recall_seen", "false_alarms")
-    lines = _head(["model", "recall by held-out forms alone", "recall by others", "false alarms"])
+    lines = table_head(["model", "recall by held-out forms alone", "recall by others", "false alarms"])
     for name, row in forms["models"].items():
-        lines.append(_row(_NAMES.get(name, name), *(_interval(row[key], digits=3) for key in keys)))
+        lines.append(table_row(_NAMES.get(name, name), *(interval(row[key], digits=3) for key in keys)))
     return [
         *lines,
         "",
@@ -133,9 +139,9 @@ def negex_table(measured: Measured) -> list[str]:
     rows = [("sympress", measured["sympress"])]
     if isinstance(measured.get("medspacy"), dict):
         rows.append(("medspaCy, default pipeline", measured["medspacy"]))
-    lines = _head(["system", "negated F1", "historical F1"])
+    lines = table_head(["system", "negated F1", "historical F1"])
     for name, found in rows:
-        lines.append(_row(name, *(_halves(found.get(kind)) for kind in ("negated", "historical"))))
+        lines.append(table_row(name, *(_halves(found.get(kind)) for kind in ("negated", "historical"))))
     count = measured["data"]["sentences"]
     return [
         *lines,
@@ -153,37 +159,26 @@ def _halves(found: Measured | None) -> str:
 
 def pair_table(measured: Measured) -> list[str]:
     """What `sympress compare A B -o` wrote of two artifacts: B minus A on the same notes."""
-    lines = _head(["A → B", "notes", "micro-F1 A", "micro-F1 B", "Δ micro-F1", "Δ macro-F1"])
+    lines = table_head(["A → B", "notes", "micro-F1 A", "micro-F1 B", "Δ micro-F1", "Δ macro-F1"])
     for row in measured["rows"]:
         lines.append(
-            _row(
+            table_row(
                 escape_markdown(row["name"]),
                 format_number(row["notes"], 0),
                 format_number(row["micro_f1_a"], 3),
                 format_number(row["micro_f1_b"], 3),
-                _interval(row["micro_difference"], signed=True),
-                _interval(row["macro_difference"], signed=True),
+                interval(row["micro_difference"], signed=True),
+                interval(row["macro_difference"], signed=True),
             )
         )
     return [*lines, "", "\\[ \\] 95 % bootstrap interval of the difference, by patient."]
 
 
-def first_line(measured: Measured) -> list[str]:
-    """What `deploy.extract.bench --phase first` wrote: from the start of the command to its first result."""
-    first = measured["first"]
-    return [
-        f"Artifact `{measured['model']}`, on {escape_markdown(str(measured['environment']['processor']))}: "
-        f"{first['first_result_ms_median']} ms from the start of the command to the first result (median of "
-        f"{first['times']}, at most {first['first_result_ms_most']}), {first['whole_command_ms_median']} ms "
-        "for the whole command."
-    ]
-
-
 def packed_table(measured: Measured) -> list[str]:
     """What `study.packed` wrote: an artifact with rules beside its model, and each of the two alone."""
-    lines = _head(["what answers", "micro-F1", "macro-F1"])
+    lines = table_head(["what answers", "micro-F1", "macro-F1"])
     for name, found in measured["models"].items():
-        lines.append(_row(name, _interval(found["micro_f1"]), _interval(found["macro_f1"])))
+        lines.append(table_row(name, interval(found["micro_f1"]), interval(found["macro_f1"])))
     return [
         *lines,
         "",
@@ -192,143 +187,6 @@ def packed_table(measured: Measured) -> list[str]:
         f"{measured['symptoms'] + measured['symptoms_left_out']} symptoms that one of them has; \\[ \\] 95 % "
         "interval over patients. Trained once; `make model` trains and measures it.",
     ]
-
-
-def throughput_table(measured: Measured) -> list[str]:
-    """What `study.throughput` wrote: windows a second of each contender, in turn."""
-    lines = _head(["contender", "windows/s", "× the pipeline"])
-    for name, row in measured["rows"].items():
-        lines.append(
-            _row(
-                name,
-                format_number(row["windows_per_second"], 1),
-                f"{format_number(row['times_as_fast'], 1)}×",
-            )
-        )
-    cores, windows = measured["cores"], format_number(measured["windows"], 0)
-    processor = escape_markdown(str(measured["environment"]["processor"]))
-    return [
-        *lines,
-        "",
-        f"{windows} windows of at most 256 word pieces, {cores} cores of {processor}, all in turn.",
-    ]
-
-
-def serve_table(measured: Measured) -> list[str]:
-    """What `deploy.serve.bench` wrote: what the clients saw in each part of the load."""
-    lines = _head(
-        ["load", "offered a second", "answered a second", "429", "5xx", "p50 ms", "p99 ms", "memory MB"]
-    )
-    parts = {
-        "64 clients that never pause": measured["closed_loop"],
-        "the stated rate, 64 clients": measured["stated"],
-        "three times the rate": measured["three_times"],
-        "the stated rate again": measured["recovered"],
-        f"{measured['slow_connections']['connections']} slow connections beside it": measured[
-            "slow_connections"
-        ]["clients"],
-    }
-    for name, seen in parts.items():
-        offered = seen["offered_per_second"]
-        lines.append(
-            _row(
-                name,
-                NOT_APPLICABLE if offered is None else format_number(offered, 1),
-                format_number(seen["answered_per_second"], 1),
-                format_number(seen["statuses"].get("429", 0), 0),
-                format_number(seen["server_errors"], 0),
-                format_number(seen["p50_ms"], 0),
-                format_number(seen["p99_ms"], 0),
-                format_number(seen["rss_mb"]["last"], 0),
-            )
-        )
-    huge, stop = measured["huge_bodies"], measured["stop"]
-    where = measured["environment"]
-    return [
-        *lines,
-        "",
-        f"Notes {measured['notes']}; {where['cores']} cores of {escape_markdown(str(where['processor']))}, "
-        f"which the clients share. Bodies of {format_number(huge['bytes'] / 1e9, 0)} GB: "
-        f"{', '.join(str(status) for status in huge['statuses'])}, memory grew by "
-        f"{format_number(huge['rss_grew_mb'], 0)} MB. SIGTERM under load: {stop['accepted_but_unanswered']} "
-        f"accepted requests unanswered, exit code {stop['exit_code']}.",
-    ]
-
-
-def extract_table(measured: Measured) -> list[str]:
-    """What `deploy.extract.bench` wrote: start, memory and rate, and a job that was killed."""
-    first, kill = measured["first"], measured["kill"]
-    lines = _head(["job", "workers", "seconds", "notes/s", "peak memory MB"])
-    for row in measured["memory"]:
-        lines.append(
-            _row(
-                f"{format_number(row['notes'], 0)} notes",
-                str(row["workers"]),
-                format_number(row["seconds"], 0),
-                format_number(row["notes_per_second"], 0),
-                format_number(row["peak_rss_bytes"] / 1e6, 0),
-            )
-        )
-    same = "the same bytes" if kill["same_bytes"] else "other bytes"
-    where = measured["environment"]
-    return [
-        *lines,
-        "",
-        f"Artifact `{measured['model']}`, {where['notes']} notes, "
-        f"{escape_markdown(str(where['processor']))}. From the start of the command to the first result: "
-        f"{first['first_result_ms_median']} ms (median of {first['times']}, at most "
-        f"{first['first_result_ms_most']}). A job of {format_number(kill['notes'], 0)} notes that SIGKILL "
-        f"ended {kill['kills']} times at random left {same} as an undisturbed one.",
-    ]
-
-
-def capacity_table(measured: Measured) -> list[str]:
-    """What `deploy.extract.rates` wrote: rates of each artifact, and what the two corpora take at them."""
-    cores, notes = measured["cores"], measured["notes"]
-    corpora = list(next(iter(measured["rows"].values()))["core_hours"])
-    wanted = [f"core-hours for {format_number(int(corpus), 0)}" for corpus in corpora]
-    lines = _head(["artifact", "model MB", "notes/s, 1 core", f"notes/s, {cores} cores", *wanted])
-    for name, row in measured["rows"].items():
-        lines.append(
-            _row(
-                name,
-                format_number(row["size_bytes"] / 1e6, 1),
-                format_number(row["notes_per_second"], 0),
-                format_number(row["notes_per_second_all_cores"], 0),
-                *(format_number(row["core_hours"][corpus], 1) for corpus in corpora),
-            )
-        )
-    return [
-        *lines,
-        "",
-        f"{format_number(notes['count'], 0)} notes of {escape_markdown(notes['name'])}, "
-        f"{format_number(notes['characters_mean'], 0)} characters on average; whole commands, the median of "
-        f"{measured['times']}, all in turn, on {cores} cores of "
-        f"{escape_markdown(str(measured['environment']['processor']))}. Core-hours at the rate of all cores.",
-    ]
-
-
-def _head(columns: list[str]) -> list[str]:
-    return [f"| {' | '.join(columns)} |", f"| {' | '.join([':--', *['--:'] * (len(columns) - 1)])} |"]
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _interval(estimate: Measured, *, digits: int = 3, signed: bool = False) -> str:
-    """`0.716 [0.713, 0.721]`, escaped for Markdown."""
-
-    def written(value: float) -> str:
-        shown = format_number(abs(value), digits)
-        return f"{'−' if value < 0 else '+' if signed else ''}{shown}"
-
-    if estimate["value"] is None:
-        return NOT_APPLICABLE
-    text = written(estimate["value"])
-    if estimate["low"] is None or estimate["high"] is None:
-        return text
-    return f"{text} \\[{written(estimate['low'])}, {written(estimate['high'])}\\]"
 
 
 #: The table of each kind of block.
