@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sympress.telemetry import silence
+
 if TYPE_CHECKING:
     from sympress.config import StudyConfig
     from sympress.deploy.extractor import Extractor
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from sympress.notes.synthesize import synthesize
     from sympress.results import Results, load_results
     from sympress.study.run import run_study
+
+silence()
 
 _HOMES = {
     "Extractor": "sympress.deploy.extractor",
