@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sympress.measure import thresholds
 from sympress.measure.thresholds import choose_thresholds
 
 
@@ -63,6 +64,33 @@ def test_a_symptom_without_a_note_gets_one_half_and_changes_no_other() -> None:
     scores = np.array([[0.9, 0.3], [0.6, 0.9], [0.2, 0.8]])
     truth = np.array([[1, 0], [1, 0], [0, 0]])
     assert choose_thresholds(scores, truth) == pytest.approx([0.4, 0.5])
+
+
+def test_what_the_model_expects_moves_a_threshold_that_few_notes_would_set() -> None:
+    # two notes have the symptom: the likeliest, and the last of five that the model holds for as likely
+    scores = np.array([[0.9], [0.85], [0.8], [0.75], [0.7], [0.1]])
+    truth = np.array([[1], [0], [0], [0], [1], [0]])
+    assert choose_thresholds(scores, truth) == pytest.approx([0.875])
+    assert choose_thresholds(scores, truth, truth) == pytest.approx([0.875])  # it expects what is there
+    likely = np.array([[0.9], [0.9], [0.9], [0.9], [0.9], [0.0]])
+    assert choose_thresholds(scores, truth, likely) == pytest.approx([0.4])
+
+
+@given(st.integers(0, 10_000))
+def test_the_expected_f1_is_what_is_raised(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    scores = random.random((30, 1))
+    truth = random.random((30, 1)) < scores
+    if not truth.any():
+        return
+    worth = thresholds.TRUST * truth + (1 - thresholds.TRUST) * scores
+    cut = choose_thresholds(scores, truth, scores)[0]
+
+    def expected_f1(at: float) -> float:
+        let_in = scores >= at
+        return 2 * (let_in * worth).sum() / (let_in.sum() + worth.sum())
+
+    assert expected_f1(cut) == pytest.approx(max(expected_f1(at) for at in scores[:, 0]))
 
 
 def test_neighbouring_floats_are_told_apart() -> None:

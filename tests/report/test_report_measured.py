@@ -8,6 +8,7 @@ import pytest
 
 from sympress.report.measured import (
     MEASURED_TABLES,
+    cuts_table,
     forms_table,
     negex_table,
     pair_table,
@@ -68,6 +69,15 @@ def test_negex_and_the_peer_that_may_be_missing() -> None:
     whole = {"command": "c", "data": {"sentences": 1166}, "sympress": kinds}
     assert negex_table(whole | {"medspacy": "not compared"})[2:3] == ["| sympress | 0.980 (0.990) | 0.770 |"]
     assert negex_table(whole | {"medspacy": kinds})[3].startswith("| medspaCy")
+
+
+def test_cuts_show_both_ways_and_what_the_second_gains() -> None:
+    alone, expected = {"micro": 0.7325, "macro": 0.6819}, {"micro": 0.7351, "macro": 0.6815}
+    row = {"labels alone": alone, "labels and what the model expects": expected}
+    row |= {"gain": {"micro": 0.0026, "macro": -0.0004}, "gain_deviation": {"micro": 0.001, "macro": 0.002}}
+    lines = cuts_table({"notes": 2000, "parts": 5, "repeats": 10, "rows": {"micro-seed0": row}})
+    shown = "+0.0026 ± 0.0010, −0.0004 ± 0.0020"
+    assert lines[2] == f"| micro-seed0 | 0.733 | 0.735 | 0.682 | 0.681 | {shown} |"
 
 
 def test_throughput_serve_and_extract() -> None:

@@ -157,6 +157,25 @@ def _halves(found: Measured | None) -> str:
     return values[0] + (f" ({', '.join(values[1:])})" if values[1:] else "")
 
 
+def cuts_table(measured: Measured) -> list[str]:
+    """What `study.cuts` wrote: F1 by each way to choose thresholds, and the gain of the second."""
+    ways = ("labels alone", "labels and what the model expects")
+    lines = table_head(
+        ["model", *(f"{kind}-F1, {way}" for kind in ("micro", "macro") for way in ways), "gain"]
+    )
+    for name, found in measured["rows"].items():
+        scores = [format_number(found[way][kind], 3) for kind in ("micro", "macro") for way in ways]
+        gains = (f"{found['gain'][k]:+.4f} ± {found['gain_deviation'][k]:.4f}" for k in ("micro", "macro"))
+        lines.append(table_row(name, *scores, ", ".join(gains).replace("-", "−")))
+    return [
+        *lines,
+        "",
+        f"{format_number(measured['notes'], 0)} validation notes in {measured['parts']} parts, each judged "
+        f"by what the others chose, {measured['repeats']} times; the gain of micro- and macro-F1 with its "
+        "standard deviation over the repeats.",
+    ]
+
+
 def pair_table(measured: Measured) -> list[str]:
     """What `sympress compare A B -o` wrote of two artifacts: B minus A on the same notes."""
     lines = table_head(["A → B", "notes", "micro-F1 A", "micro-F1 B", "Δ micro-F1", "Δ macro-F1"])
@@ -196,6 +215,7 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "source": source_table,
     "forms": forms_table,
     "negex": negex_table,
+    "cuts": cuts_table,
     "packed": packed_table,
     "pair": pair_table,
     "first": first_line,

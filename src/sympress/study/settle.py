@@ -50,9 +50,10 @@ class Settled:
 def settle(
     task: Task, probabilities: Probabilities, targets: NDArray[np.uint8], *, calibrate: bool = True
 ) -> Settled:
-    """Choose thresholds and fit the calibration on validation notes.
+    """Fit the calibration and choose thresholds on validation notes.
 
-    Thresholds are chosen on uncalibrated probabilities and calibrated with them: no answer changes.
+    Thresholds are chosen on uncalibrated probabilities and calibrated with them; what the calibrated model
+    expects counts in the choice (`choose_thresholds`).
 
     Args:
         task: `present` gets thresholds and a line a symptom, `topic` one temperature.
@@ -60,10 +61,23 @@ def settle(
         targets: `(notes, K)` 0 or 1.
         calibrate: False leaves probabilities as they are; so does `calibrates`' protocol.
     """
-    calibration = _fit(task, probabilities, targets) if calibrate else None
+    calibration = fit_calibration(task, probabilities, targets) if calibrate else None
     if task != "present":
         return Settled(None, calibration)
-    return Settled(calibrated(task, choose_thresholds(probabilities, targets), calibration), calibration)
+    expected = None if calibration is None else calibrated(task, probabilities, calibration)
+    cuts = choose_thresholds(probabilities, targets, expected)
+    return Settled(calibrated(task, cuts, calibration), calibration)
+
+
+def fit_calibration(task: Task, probabilities: Probabilities, targets: NDArray[np.uint8]) -> Calibration:
+    """A line a symptom for `present` (Platt), one temperature for `topic`; `(notes, K)` each."""
+    logits = recover_logits(probabilities, task=task)
+    if task == "present":
+        slopes, shifts = fit_platt(logits, targets)
+    else:
+        symptoms = probabilities.shape[1]
+        slopes, shifts = np.full(symptoms, 1 / fit_temperature(logits, targets)), np.zeros(symptoms)
+    return Calibration(a=slopes.tolist(), b=shifts.tolist())
 
 
 def calibrates(protocol: str) -> bool:
@@ -91,13 +105,3 @@ def write_settled(artifact: Path, settled: Settled) -> None:
     """Put the thresholds and the calibration into the artifact's `extractor.json`."""
     update = {"thresholds": settled.as_json()["thresholds"], "calibration": settled.calibration}
     write_extractor(artifact, read_extractor(artifact).model_copy(update=update))
-
-
-def _fit(task: Task, probabilities: Probabilities, targets: NDArray[np.uint8]) -> Calibration:
-    logits = recover_logits(probabilities, task=task)
-    if task == "present":
-        slopes, shifts = fit_platt(logits, targets)
-    else:
-        symptoms = probabilities.shape[1]
-        slopes, shifts = np.full(symptoms, 1 / fit_temperature(logits, targets)), np.zeros(symptoms)
-    return Calibration(a=slopes.tolist(), b=shifts.tolist())
