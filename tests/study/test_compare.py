@@ -260,7 +260,12 @@ def test_artifacts_are_judged_by_more_test_notes_than_their_own(tmp_path, monkey
         )
     pair = tmp_path / "a", tmp_path / "b"
     (few,) = compare_paths(*pair)
-    (more,) = compare_paths(*pair, test_fraction=1.0)
+    reporter, told = Reporter(quiet=True), []
+    monkeypatch.setattr(reporter, "step", lambda *done: told.append(done))
+    (more,) = compare_paths(*pair, test_fraction=1.0, reporter=reporter)
+    answered = [done for done in told if done[0].endswith("answers")]
+    assert answered == [(f"{name} answers", done, 300) for name in "ab" for done in (256, 300)]
+    assert more.notes == 300
     assert (few.notes, more.notes) == (len(own.split.test), 300)
     assert few.micro_f1_a == more.micro_f1_a == 1.0
     assert (

@@ -40,9 +40,10 @@ def compare(
     from sympress.extras import require_training
 
     require_training()
+    from sympress.progress import Reporter
     from sympress.study.compare import compare_paths
 
-    rows = compare_paths(first, second, notes=notes, test_fraction=test_fraction)
+    rows = compare_paths(first, second, notes=notes, test_fraction=test_fraction, reporter=Reporter())
     console = Console()
     console.print(comparison_table(rows, first, second, narrow=console.width < _WIDE))
     if output is not None:

@@ -30,6 +30,8 @@ _DATA_SETTINGS = (
     "mask_placeholders", "top_k", "split", "validation_from", "test_from", "text_column", "gold",
     "gold_labels", "mix",
 )  # fmt: skip
+#: Notes that are answered before progress is told.
+_PART = 256
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,12 @@ class Paired:
 
 
 def compare_paths(
-    first: Path, second: Path, *, notes: Path | None = None, test_fraction: float | None = None
+    first: Path,
+    second: Path,
+    *,
+    notes: Path | None = None,
+    test_fraction: float | None = None,
+    reporter: Reporter | None = None,
 ) -> list[Paired]:
     """Compare two run folders row by row, or two artifacts.
 
@@ -80,6 +87,7 @@ def compare_paths(
         notes: for artifacts, the notes they were made from; by default where their provenance says.
         test_fraction: for artifacts, the share of patients whose test notes judge, where more are to judge
             than those of the sample that they were made from.
+        reporter: where progress goes; a quiet one by default.
 
     Raises:
         InputError: they are of different kinds, or were not made from the same notes and labels.
@@ -91,7 +99,9 @@ def compare_paths(
         if notes is not None or test_fraction is not None:
             raise InputError("--notes and --test-fraction belong to artifacts: a run knows its notes")
         return compare_runs(first, second)
-    return [compare_artifacts(first, second, notes=notes, test_fraction=test_fraction)]
+    reporter = reporter or Reporter(quiet=True)
+    with reporter:
+        return [compare_artifacts(first, second, notes=notes, test_fraction=test_fraction, reporter=reporter)]
 
 
 def _kind(path: Path) -> str:
@@ -135,9 +145,16 @@ def _check_same(first: Path, second: Path, runs: list[Reread]) -> None:
 
 
 def compare_artifacts(
-    first: Path, second: Path, *, notes: Path | None = None, test_fraction: float | None = None
+    first: Path,
+    second: Path,
+    *,
+    notes: Path | None,
+    test_fraction: float | None,
+    reporter: Reporter,
 ) -> Paired:
     """Run both artifacts on the test notes of the study they were made in, and compare their answers.
+
+    Args are those of `compare_paths`.
 
     Raises:
         InputError: they were not made from the same notes and split, so that one may have been trained on
@@ -156,17 +173,18 @@ def compare_artifacts(
         )
     task = _task(configs[0].task)
     config = configs[0] if notes is None else configs[0].model_copy(update={"notes": str(notes)})
-    data = prepare(config, Reporter(quiet=True))
+    data = prepare(config, reporter)
     if data.description.fingerprint != described[0].get("data_fingerprint"):
         raise InputError("these are not the notes that the artifacts were made from; give them with --notes")
     if test_fraction is not None:
-        data = _widened(config, data, test_fraction)
+        data = _widened(config, data, test_fraction, reporter)
     texts = [data.texts[row] for row in data.split.test]
-    found = [_answers(task, path, texts) for path in (first, second)]
+    found = [_answers(task, path, texts, reporter) for path in (first, second)]
+    reporter.say("computing intervals")
     return _pair(task, data, (found[0], found[1]), f"{first.name} → {second.name}", None)
 
 
-def _widened(config: StudyConfig, data: StudyData, fraction: float) -> StudyData:
+def _widened(config: StudyConfig, data: StudyData, fraction: float, reporter: Reporter) -> StudyData:
     """The same study with the test notes of a larger share of patients; nothing else of it is used.
 
     A test note of the smaller share is not among them if the larger one holds an earlier copy of it.
@@ -178,7 +196,8 @@ def _widened(config: StudyConfig, data: StudyData, fraction: float) -> StudyData
             f"--test-fraction {fraction:g}: give more than {config.fraction:g}, the share that the artifacts "
             "were made from, and at most 1"
         )
-    wider = prepare(config.model_copy(update={"fraction": fraction}), Reporter(quiet=True))
+    reporter.say(f"reading the share {fraction:g} and looking for copies in it: minutes for 100,000 notes")
+    wider = prepare(config.model_copy(update={"fraction": fraction}), reporter)
     learnt = data.frame["note_id"][np.concatenate([data.split.train, data.split.validation])]
     if wider.frame["note_id"][wider.split.test].is_in(learnt.implode()).any():
         raise LeakError("a note that the artifacts learnt from is among the further test notes")
@@ -208,10 +227,14 @@ def _config(path: Path, stored: dict[str, Any]) -> StudyConfig:
         raise InputError(f"{path}: its provenance keeps no configuration that this sympress reads") from error
 
 
-def _answers(task: Task, artifact: Path, texts: list[str]) -> NDArray[np.bool_]:
+def _answers(task: Task, artifact: Path, texts: list[str], reporter: Reporter) -> NDArray[np.bool_]:
     runtime = Runtime.load(artifact)
+    parts = []
+    for start in range(0, len(texts), _PART):
+        parts.append(runtime.predict(texts[start : start + _PART]))
+        reporter.step(f"{artifact.name} answers", min(start + _PART, len(texts)), len(texts))
     cuts = runtime.extractor.thresholds
-    return answers(task, runtime.predict(texts), None if cuts is None else np.array(cuts))
+    return answers(task, np.concatenate(parts), None if cuts is None else np.array(cuts))
 
 
 def _pair(
