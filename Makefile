@@ -161,7 +161,7 @@ bench-deployed: install ## the artifacts that the next three measure
 		-o runs/deployed
 
 bench-throughput: install ## windows a second of extract beside a Hugging Face pipeline, on MTSamples
-	$(BIN)/python -m sympress.study.throughput --notes $(DATA)/mtsamples --encoder bundled --most 1500 \
+	$(BIN)/python -m sympress.study.throughput --notes $(DATA)/mtsamples --encoder bundled --most 2048 \
 		--artifact fp32=$(ARTIFACTS)/baseline-seed0 --artifact balanced=$(ARTIFACTS)/balanced-seed0 \
 		--artifact pocket=$(ARTIFACTS)/pocket-seed0 -o results/throughput.json
 

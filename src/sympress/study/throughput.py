@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from sympress.deploy.extract.chunks import Order, cut_chunks
+from sympress.deploy.extract.chunks import CHUNK_NOTES, Order, cut_chunks
 from sympress.deploy.extract.shapes import COLUMNS, Header
 from sympress.deploy.extract.workers import open_workers, usable_cores
 from sympress.deploy.extractor import Extractor
@@ -29,7 +29,8 @@ from sympress.notes.read import read_notes
 from sympress.provenance import environment
 
 PIPELINE = "pipeline-pytorch-fp32"
-_SLICE = 64
+#: Windows that a contender answers before it is the next one's turn: eight chunks of a job.
+_SLICE = 8 * CHUNK_NOTES
 
 
 def cut_windows(texts: Sequence[str], artifact: Path) -> list[str]:
@@ -118,7 +119,7 @@ def _extraction(answer: Any) -> Callable[[list[str]], None]:
         notes = [
             Note(str(at), None, None, None, None, None, None, text, None) for at, text in enumerate(texts)
         ]
-        for _ in answer(cut_chunks(iter(notes), notes=8)):
+        for _ in answer(cut_chunks(iter(notes))):
             pass
 
     return run
