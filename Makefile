@@ -51,7 +51,7 @@ PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
 .PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
-.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pooling bench-shape bench-strategies bench-students
+.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pocket-all bench-pooling bench-shape bench-strategies bench-students
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
 
@@ -79,6 +79,13 @@ bench-present: install ## every coded symptom of a report, split by time: four r
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --seeds 3 --transfer-fraction 0.26 \
 		$(RECIPES:%=--recipe %) -o runs/vaers-present
 	$(call keep,vaers-present)
+
+bench-pocket-all: model ## pocket taught by every further report, against its teacher on every report of 2005; two hours of a core
+	$(BIN)/sympress compress runs/model/artifacts/baseline-seed0 --notes $(DATA)/vaers --transfer-fraction 1 --no-test \
+		--kernel dynamic-7bit -o runs/pocket-all --recipe "vocab(keep=6000) > \
+		distill(layers=1, width=256, heads=8, ffn=512, epochs=3, rate=0.001, batch=32) > quantize(int8)"
+	$(BIN)/sympress compare runs/model/artifacts/baseline-seed0 runs/pocket-all --notes $(DATA)/vaers \
+		--test-fraction 1 -o results/pair-pocket-all.json
 
 STRENGTHS := --recipe 'vocabulary-40 = vocab(keep=0.4)' --recipe 'vocabulary-20 = vocab(keep=0.2)' \
 	--recipe 'vocabulary-7 = vocab(keep=2000)' --recipe 'activation-80 = lowrank(keep=0.8)' \
