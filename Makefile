@@ -51,7 +51,7 @@ PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
 .PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
-.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pocket-all bench-pooling bench-shape bench-strategies bench-students
+.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pocket-all bench-safe-all bench-pooling bench-shape bench-strategies bench-students
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
 
@@ -86,6 +86,11 @@ bench-pocket-all: model ## pocket taught by every further report, against its te
 		distill(layers=1, width=256, heads=8, ffn=512, epochs=3, rate=0.001, batch=32) > quantize(int8)"
 	$(BIN)/sympress compare runs/model/artifacts/baseline-seed0 runs/pocket-all --notes $(DATA)/vaers \
 		--test-fraction 1 -o results/pair-pocket-all.json
+
+bench-safe-all: model ## safe against its teacher on every report of 2005
+	$(BIN)/sympress compress runs/model/artifacts/baseline-seed0 --notes $(DATA)/vaers --recipe safe --no-test -o runs/safe
+	$(BIN)/sympress compare runs/model/artifacts/baseline-seed0 runs/safe --notes $(DATA)/vaers --test-fraction 1 \
+		-o results/pair-safe-all.json
 
 STRENGTHS := --recipe 'vocabulary-40 = vocab(keep=0.4)' --recipe 'vocabulary-20 = vocab(keep=0.2)' \
 	--recipe 'vocabulary-7 = vocab(keep=2000)' --recipe 'activation-80 = lowrank(keep=0.8)' \
