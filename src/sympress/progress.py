@@ -60,6 +60,7 @@ class Reporter:
             self._said = now
             began, first = self._started[name]
             left = (now - began) / (done - first) * (total - done)
-            self.say(f"{name}: step {done:,} of {total:,}, about {left / 60:.1f} minutes left")
+            estimate = f", about {left / 60:.1f} minutes left" if now > began else ""  # none at first
+            self.say(f"{name}: step {done:,} of {total:,}{estimate}")
         if done >= total:
             self._bars.remove_task(self._tasks.pop(name))

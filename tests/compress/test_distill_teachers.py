@@ -14,6 +14,7 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 import sympress
 from sympress.compress.distill import teachers as module
 from sympress.compress.distill.classifier import label_order, load_classifier_teacher
+from sympress.compress.distill.int8_teacher import Int8Teacher
 from sympress.compress.distill.objective import Distillation, DistillSettings
 from sympress.compress.distill.student import student_of
 from sympress.compress.distill.teachers import (
@@ -138,6 +139,25 @@ def test_a_killed_teacher_goes_on_behind_its_last_part(
     np.testing.assert_allclose(again, whole, rtol=1e-5, atol=1e-6)
     assert len(runs) == 3  # the first part was read
     assert told == [(3, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "token"])
+def test_a_teacher_as_an_int8_file_says_nearly_the_same(
+    pooling: str, make_encoder: Callable, notes: EncodedNotes, runs: list[object], tmp_path: Path
+):
+    model = build_model(make_encoder("bert"), 3, pooling, seed=0).eval()
+    whole = teacher_logits([model], notes, 0, tmp_path)
+    rounded = teacher_logits([Int8Teacher(model)], notes, 0, tmp_path)
+    assert rounded.shape == whole.shape
+    assert not np.array_equal(rounded, whole)
+    assert np.abs(rounded - whole).max() < 0.1 * whole.std()
+    assert runs == [model]  # PyTorch answered once
+    # its answers are stored apart from those in float, and no note's depends on the others
+    stored = teacher_logits([Int8Teacher(model)], notes, 0, tmp_path)
+    np.testing.assert_array_equal(stored, rounded)
+    alone = Int8Teacher(model).logits(EncodedNotes(notes.ids[-1:], 0))
+    np.testing.assert_array_equal(alone, rounded[-len(alone) :])
+    assert Int8Teacher(model).logits(EncodedNotes((), 0)).shape == (0, 3)
 
 
 def test_notes_cut_elsewhere_have_another_fingerprint():

@@ -31,6 +31,7 @@ from sympress.training.loss import present_loss
 from sympress.training.model import LowRankEmbedding, LowRankLinear, SymptomModel, build_model, load_model
 from sympress.training.predict import predict_logits
 from sympress.training.settings import TrainSettings
+from sympress.training.train import train
 
 WORDS = ("fever", "cough", "pain", "nausea", "chills", "patient", "denies", "reports", "with", "rash")
 FAMILIES = ("bert", "modernbert")
@@ -612,3 +613,49 @@ def test_without_transfer_notes_every_note_is_labelled(
     piece = run_recipe(parse_recipe("distill(layers=1)"), teacher, tokenizer, shop)
     assert piece.remarks == ["distill: a student of 1 of 2 layers; 1 epochs over 24 notes (24 labelled)"]
     assert taught_notes(piece, shop).labelled.tolist() == [1.0] * 24  # type: ignore[union-attr]
+
+
+def test_a_step_may_take_fewer_further_notes_and_smaller_draws_begin_larger_ones(
+    teacher: SymptomModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+):
+    shop = workshop(tmp_path)
+    piece = run_recipe(parse_recipe("distill(layers=1, further=5)"), teacher, tokenizer, shop)
+    assert piece.remarks == ["distill: a student of 1 of 2 layers; 1 epochs over 29 notes (24 labelled)"]
+    three, five, more = (taught_notes(piece, shop, further=count) for count in (3, 5, 99))
+    assert [len(taught) for taught in (three, five, more)] == [27, 29, 32]
+    for shorter, longer in zip(three.notes.ids, five.notes.ids, strict=False):
+        np.testing.assert_array_equal(shorter, longer)
+    torch.testing.assert_close(three.teacher_logits, five.teacher_logits[:27])  # type: ignore[index]
+    drawn = {tuple(ids) for ids in five.notes.ids[24:]}
+    everything = [tuple(ids) for ids in more.notes.ids[24:]]
+    assert drawn <= set(everything)
+    assert [tuple(ids) for ids in five.notes.ids[24:]] != everything[:5]  # drawn, not the first ones
+    assert len(taught_notes(piece, shop, further=0)) == 24
+
+
+def shares_dropped(model: nn.Module) -> set[float]:
+    return {module.p for module in model.modules() if isinstance(module, nn.Dropout)}
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"])
+def test_a_student_drops_nothing_where_its_step_says_so(
+    family: str,
+    make_encoder: Callable,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    whole = build_model(make_encoder(family), 3, "mean", seed=0)
+    alike: list[bool] = []
+
+    def looked_at(model: SymptomModel, *arguments: Any, **named: Any) -> EpochLog:
+        model.train()
+        alike.append(torch.equal(model(IDS, MASK), model(IDS, MASK)))
+        return train(model, *arguments, **named)
+
+    monkeypatch.setattr(learn, "train", looked_at)
+    for settings in ("dropout=0.0", "dropout=0.5", "epochs=1"):
+        shop = workshop(tmp_path / settings)
+        piece = run_recipe(parse_recipe(f"distill(layers=1, {settings})"), whole, tokenizer, shop)
+        assert shares_dropped(piece.model) == shares_dropped(whole)  # as it was, for whatever comes after
+    assert alike == [True, False, False]

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from sympress.compress.distill.classifier import ClassifierTeacher
+from sympress.compress.distill.int8_teacher import Int8Teacher
 from sympress.errors import InputError
 from sympress.files import atomic_path
 from sympress.training.data import EncodedNotes, NoteDataset, blank_targets
@@ -25,7 +26,7 @@ from sympress.training.predict import predict_logits
 _OF_THE_FILE = ("_name_or_path", "architectures", "sympress", "transformers_version")
 #: Notes that a teacher answers before what it said is stored.
 PART_NOTES = 4096
-#: Any of these answers `(input_ids, attention_mask)` with logits in the order of the student's symptoms.
+#: Either answers `(input_ids, attention_mask)` with logits in the order of the student's symptoms.
 Teacher = SymptomModel | ClassifierTeacher
 
 
@@ -50,7 +51,7 @@ def average_logits(logits: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]
 
 
 def teacher_logits(
-    teachers: Sequence[Teacher],
+    teachers: Sequence[Teacher | Int8Teacher],
     notes: EncodedNotes,
     pad_id: int,
     folder: Path,
@@ -64,7 +65,7 @@ def teacher_logits(
     Each teacher's logits stand in files of `folder`, one for every `PART_NOTES` notes, named and marked by
     the fingerprints of its weights and of the part's word pieces. What such a file holds is not computed
     again, also after a kill; a damaged one is written anew. A teacher runs on the device it is on, in mixed
-    precision where there is some.
+    precision where there is some; an `Int8Teacher` on the CPU.
 
     Args:
         teachers: each runs over all notes.
@@ -92,7 +93,7 @@ def teacher_logits(
 
 
 def _stored_logits(
-    teacher: Teacher, notes: EncodedNotes, marks: dict[str, str], pad_id: int, folder: Path
+    teacher: Teacher | Int8Teacher, notes: EncodedNotes, marks: dict[str, str], pad_id: int, folder: Path
 ) -> NDArray[np.float32]:
     path = folder / f"logits-{marks['teacher'][:16]}-{marks['notes'][:16]}.safetensors"
     blank = blank_targets(notes, outputs=teacher.symptoms, per_token=teacher.per_token)
@@ -100,9 +101,12 @@ def _stored_logits(
     stored = read_logits(path, marks)
     if stored is not None and stored.shape == shape:
         return stored
-    unlabelled = NoteDataset(notes, blank)
-    # predict_logits asks of a model no more than both kinds of teachers have
-    logits = predict_logits(cast("SymptomModel", teacher), unlabelled, pad_id, mixed=True)
+    if isinstance(teacher, Int8Teacher):
+        logits = teacher.logits(notes)
+    else:
+        # predict_logits asks of a model no more than both kinds of teachers have
+        model = cast("SymptomModel", teacher)
+        logits = predict_logits(model, NoteDataset(notes, blank), pad_id, mixed=True)
     with atomic_path(path) as draft:
         save_file({"logits": logits}, draft, metadata=marks)
     return logits
@@ -129,8 +133,11 @@ def fingerprint_notes(notes: EncodedNotes) -> str:
     return digest.hexdigest()
 
 
-def fingerprint_teacher(teacher: Teacher) -> str:
-    """SHA-256 of a teacher's config and weights; not of the folder it was read from."""
+def fingerprint_teacher(teacher: Teacher | Int8Teacher) -> str:
+    """SHA-256 of a teacher's config and weights, and of how it rounds; not of the folder it was read from."""
+    if isinstance(teacher, Int8Teacher):
+        rounded = f"{fingerprint_teacher(teacher.model)} int8, {7 if teacher.reduce_range else 8} bits"
+        return hashlib.sha256(rounded.encode()).hexdigest()
     if isinstance(teacher, SymptomModel):
         settings = {**teacher.encoder.config.to_dict(), "pooling": teacher.head.pooling}
     else:

@@ -109,8 +109,9 @@ def distill(piece: Piece, step: Distill, shop: Workshop, number: int) -> str:
         said = f"a student of {step.layers} of {whole} layers"
     settings = settings_for(shop, epochs=step.epochs, rate=step.rate, batch=step.batch)
     epochs = learn_from_teacher(piece, shop, number, step, settings)
-    notes = len(shop.material.training) + len(shop.material.transfer)
-    return f"{said}; {epochs} epochs over {notes:,} notes ({len(shop.material.training):,} labelled)"
+    labelled, further = len(shop.material.training), len(shop.material.transfer)
+    notes = labelled + (further if step.further is None else min(step.further, further))
+    return f"{said}; {epochs} epochs over {notes:,} notes ({labelled:,} labelled)"
 
 
 def _narrow(piece: Piece, step: Distill, seed: int) -> SymptomModel:

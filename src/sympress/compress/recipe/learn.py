@@ -15,6 +15,7 @@ from sympress.compress.recipe.material import Piece, Workshop, training_notes, v
 from sympress.compress.recipe.steps import Distill
 from sympress.compress.recipe.taught import taught_notes
 from sympress.training.data import NoteDataset
+from sympress.training.dropout import dropping
 from sympress.training.loss import LABEL_LOSSES
 from sympress.training.settings import TrainSettings
 from sympress.training.train import BatchLoss, from_logits, train
@@ -35,7 +36,7 @@ def learn_from_teacher(
     Logits are computed once a teacher and stored; they are averaged over all teachers. Hidden states and
     relations are those of the model that is pressed, which runs again where they are imitated.
     """
-    notes = taught_notes(piece, shop)
+    notes = taught_notes(piece, shop, further=step.further, answers=step.answers)
     settings = replace(settings, epochs=passes(settings, len(notes), step.updates or 0))
     inside = step.hidden > 0 or step.relations > 0
     loss = Distillation(
@@ -50,7 +51,8 @@ def learn_from_teacher(
         [piece.teacher] if inside else [],
     )
     loss.attach_(piece.model, settings.seed)
-    _learn(piece, shop, number, settings=settings, notes=notes, loss=loss)
+    with dropping(piece.model, step.dropout):
+        _learn(piece, shop, number, settings=settings, notes=notes, loss=loss)
     loss.detach_(piece.model)
     piece.teacher.requires_grad_(requires_grad=True)
     return settings.epochs

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from sympress.compress.distill.int8_teacher import Int8Teacher
 from sympress.compress.distill.teachers import Teacher
 from sympress.compress.recipe.steps import Quantize
 from sympress.labels.labelset import AnyTask
@@ -101,7 +102,7 @@ class FurtherTeacher:
         max_tokens: its longest input in word pieces.
     """
 
-    model: Teacher
+    model: Teacher | Int8Teacher
     tokenizer: PreTrainedTokenizerBase
     order: tuple[int, ...]
     max_tokens: int

@@ -12,6 +12,8 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+#: How a teacher answers: in PyTorch, or from an int8 file where there is no GPU.
+Answers = Literal["float", "int8"]
 #: A float is a share, an int how many; 1 is the share, all of them, not one.
 ShareOrCount = Annotated[int, Field(ge=2)] | Share
 
@@ -87,6 +89,10 @@ class Distill(_Step):
         updates: steps of the optimizer at the least: more passes where the notes are too few for them.
         rate: learning rate; None for the run's own.
         batch: notes a step; None for the run's own.
+        further: unlabelled notes at the most; None for all there are. The same ones for every seed.
+        dropout: share of a student's activations that training drops; None for the teacher's.
+        answers: how the teacher gives its soft targets: `int8` where there is no GPU is several times as fast
+            as `float`, and rounds.
     """
 
     first: ClassVar[str | None] = "layers"
@@ -104,6 +110,9 @@ class Distill(_Step):
     updates: Count | None = None
     rate: Positive | None = None
     batch: Count | None = None
+    further: Annotated[int, Field(ge=0)] | None = None
+    dropout: float | None = Field(None, ge=0, lt=1)
+    answers: Answers = "float"
 
     @model_validator(mode="after")
     def _shape_is_whole(self) -> Distill:

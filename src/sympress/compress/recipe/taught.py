@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sympress.compress.distill.teachers import Teacher, average_logits, teacher_logits
+from sympress.compress.distill.int8_teacher import Int8Teacher
+from sympress.compress.distill.teachers import average_logits, teacher_logits
 from sympress.compress.recipe.material import FurtherTeacher, Piece, Tagging, Workshop, windows_of
+from sympress.compress.recipe.steps import Answers
 from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
+from sympress.training.model import SymptomModel
 from sympress.training.tagging import (
     Windows,
     align_logits,
@@ -24,18 +28,38 @@ from sympress.training.tagging import (
 Logits = NDArray[np.float32]
 
 
-def taught_notes(piece: Piece, shop: Workshop) -> NoteDataset:
-    """Labelled notes, then unlabelled ones, each with the teacher's logits."""
-    return _taught_windows(piece, shop) if shop.material.tagging is not None else _taught_whole(piece, shop)
+#: Of the draw of further notes where a step wants fewer than there are.
+_DRAW_SEED = 0
 
 
-def _taught_whole(piece: Piece, shop: Workshop) -> NoteDataset:
+def taught_notes(
+    piece: Piece, shop: Workshop, *, further: int | None = None, answers: Answers = "float"
+) -> NoteDataset:
+    """Labelled notes, then unlabelled ones, each with the teachers' logits.
+
+    Args:
+        piece: the student, its word pieces and its teacher.
+        shop: where the notes and the other teachers are.
+        further: unlabelled notes at the most. A smaller draw is the start of a larger one, so that recipes
+            share what a teacher said.
+        answers: how the logits are computed.
+    """
+    transfer = shop.material.transfer
+    if further is not None and further < len(transfer):
+        drawn = np.random.default_rng(_DRAW_SEED).permutation(len(transfer))[:further]
+        transfer = [transfer[row] for row in drawn]
+        shop = replace(shop, material=replace(shop.material, transfer=transfer))
+    teachers = _teachers(piece, shop, answers)
+    taught = _taught_whole if shop.material.tagging is None else _taught_windows
+    return taught(piece, shop, teachers)
+
+
+def _taught_whole(piece: Piece, shop: Workshop, teachers: Sequence[FurtherTeacher]) -> NoteDataset:
     material = shop.material
     parts = [
         encode_texts(piece.tokenizer, texts, material.max_tokens)
         for texts in (material.training, material.transfer)
     ]
-    teachers = _teachers(piece, shop)
     answers = [
         average_logits([_logits(one, texts, shop) for one in teachers])
         for texts in (material.training, material.transfer)
@@ -52,7 +76,7 @@ def _taught_whole(piece: Piece, shop: Workshop) -> NoteDataset:
     )
 
 
-def _taught_windows(piece: Piece, shop: Workshop) -> NoteDataset:
+def _taught_windows(piece: Piece, shop: Workshop, teachers: Sequence[FurtherTeacher]) -> NoteDataset:
     """Windows of the task `mentions`; a teacher's answers about whole notes are cut as the student reads."""
     material, tagging = shop.material, shop.material.tagging
     if tagging is None:
@@ -60,7 +84,6 @@ def _taught_windows(piece: Piece, shop: Workshop) -> NoteDataset:
     parts = [windows_of(piece.tokenizer, texts, material) for texts in (material.training, material.transfer)]
     mentions = [tagging.training, [()] * len(material.transfer)]
     targets = [window_targets(part, own, tagging.tags) for part, own in zip(parts, mentions, strict=True)]
-    teachers = _teachers(piece, shop)
     answers = [
         average_logits([_window_logits(one, part, tagging, shop) for one in teachers])
         for part in parts
@@ -89,11 +112,15 @@ def _padded(weights: NDArray[np.float32] | None, counts: Sequence[int]) -> NDArr
     return np.concatenate([weights, np.ones(counts[1], dtype=np.float32)])
 
 
-def _teachers(piece: Piece, shop: Workshop) -> list[FurtherTeacher]:
-    """The teacher as it came, and those beside it."""
+def _teachers(piece: Piece, shop: Workshop, answers: Answers) -> list[FurtherTeacher]:
+    """The teacher as it came, and those beside it, as int8 files if `answers` says so and no GPU is there."""
     teacher, tokenizer = piece.untouched
     own = FurtherTeacher(teacher, tokenizer, tuple(range(teacher.symptoms)), shop.material.max_tokens)
-    return [own, *shop.teachers]
+    rounded = answers == "int8" and not torch.cuda.is_available()
+    return [
+        replace(one, model=Int8Teacher(one.model)) if rounded and isinstance(one.model, SymptomModel) else one
+        for one in (own, *shop.teachers)
+    ]
 
 
 def _logits(one: FurtherTeacher, texts: Sequence[str], shop: Workshop) -> Logits:
@@ -115,9 +142,9 @@ def _window_logits(one: FurtherTeacher, windows: Windows, tagging: Tagging, shop
 
 def _answers(one: FurtherTeacher, encoded: EncodedNotes, shop: Workshop) -> Logits:
     """The teacher's logits in the order of the student's symptoms or tags, stored in the workshop."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    teacher: Teacher = one.model
-    teacher.to(device)
+    teacher = one.model
+    if not isinstance(teacher, Int8Teacher):
+        teacher.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     logits = teacher_logits(
         [teacher],
         encoded,
@@ -125,5 +152,6 @@ def _answers(one: FurtherTeacher, encoded: EncodedNotes, shop: Workshop) -> Logi
         shop.logits_folder,
         progress=shop.answering,
     )
-    teacher.cpu()
+    if not isinstance(teacher, Int8Teacher):
+        teacher.cpu()
     return logits[:, list(one.order)]
