@@ -14,6 +14,7 @@ from sympress.report.measured import (
     pair_table,
     source_table,
     spans_table,
+    within_table,
     years_table,
 )
 from sympress.report.rates import extract_table, first_line, serve_table, throughput_table
@@ -130,3 +131,22 @@ def test_a_pair_of_artifacts_and_a_first_line() -> None:
     first = {"first_result_ms_median": 814, "first_result_ms_most": 882, "whole_command_ms_median": 971}
     [said] = first_line({"model": "box", "first": first | {"times": 10}, "environment": WHERE})
     assert "814 ms from the start of the command to the first result (median of 10, at most 882)" in said
+
+
+def test_a_run_by_itself_is_a_line_a_recipe_over_its_seeds() -> None:
+    loss = {"value": -0.01, "low": -0.02, "high": 0.001, "note": None}
+    found = {"notes": 15423, "micro_difference": loss, "macro_difference": loss | {"value": 0.01}}
+    rows = [
+        found | {"name": name, "seed": seed, "micro_f1_a": 0.5, "micro_f1_b": f1 + seed / 10}
+        for seed in (0, 1)
+        for name, f1 in (("pocket", 0.4), ("safe", 0.5))
+    ]
+    lines = within_table({"rows": rows})
+    losses = " | ".join(
+        f"{value} \\[−0.020, +0.001\\]; {value} \\[−0.020, +0.001\\]" for value in ("−0.010", "+0.010")
+    )
+    assert lines[2:4] == [
+        f"| pocket | 90.0% (80.0% to 100.0%) | 0.500 | 0.450 | {losses} |",
+        f"| safe | 110.0% (100.0% to 120.0%) | 0.500 | 0.550 | {losses} |",
+    ]
+    assert lines[-1].startswith("15,423 test notes; mean (range) over seeds;")

@@ -175,7 +175,7 @@ def _runtime(monkeypatch, data):
             assert len(texts) == len(answered)
             return answered
 
-    monkeypatch.setattr("sympress.study.compare.Runtime", Model)
+    monkeypatch.setattr("sympress.study.wider.Runtime", Model)
     monkeypatch.setattr("sympress.study.compare.read_extractor", lambda path: Model.load(path).extractor)
 
 
@@ -242,7 +242,7 @@ def test_artifacts_are_judged_by_more_test_notes_than_their_own(tmp_path, monkey
     config = StudyConfig(**SHARE, notes=reports).resolved()
     own = prepare(config, Reporter(quiet=True))
     monkeypatch.setattr(
-        "sympress.study.compare.Runtime",
+        "sympress.study.wider.Runtime",
         SimpleNamespace(load=lambda path: Reader(own.labels.symptoms, path.name == "b")),
     )
     monkeypatch.setattr(
@@ -282,6 +282,45 @@ def test_artifacts_are_judged_by_more_test_notes_than_their_own(tmp_path, monkey
         compare_paths(tmp_path / "a", _elsewhere(tmp_path, config, own), test_fraction=1.0)
 
 
+def test_what_a_run_pressed_is_judged_by_further_test_notes_and_answered_once(tmp_path, monkeypatch, reports):
+    config = StudyConfig(**SHARE, notes=reports, seeds=2).resolved()
+    own = prepare(config, Reporter(quiet=True))
+    loaded = []
+
+    def load(path):
+        loaded.append(path.name)
+        return Reader(own.labels.symptoms, path.name.startswith("safe"))
+
+    monkeypatch.setattr("sympress.study.wider.Runtime", SimpleNamespace(load=load))
+    run = tmp_path / "run"
+    write_json(run / "study.json", {"format": 1, "config": config.model_dump(mode="json")})
+    names = [(name, seed) for seed in (0, 1) for name in ("baseline", "safe", "tfidf")]
+    write_json(run / "results.json", results_of(own, [result_row(name) | {"seed": at} for name, at in names]))
+    for name, seed in names:
+        artifact = run / "artifacts" / f"{name}-seed{seed}"
+        artifact.mkdir(parents=True)
+        if name != "tfidf":  # a reference is no artifact
+            (artifact / "extractor.json").write_text("{}")
+            (artifact / "checksums.json").write_text(artifact.name)
+    for _ in range(2):  # the second time from what the first stored
+        rows = compare_paths(run, test_fraction=1.0)
+        assert [(row.name, row.seed, row.notes, row.micro_f1_a) for row in rows] == [
+            ("safe", 0, 300, 1.0),
+            ("safe", 1, 300, 1.0),
+        ]
+        assert rows[0].micro_difference.high < 0
+        assert rows[0].p_holm >= rows[0].p_macro
+    assert loaded == ["baseline-seed0", "safe-seed0", "baseline-seed1", "safe-seed1"]
+    moved = reports.rename(reports.with_name("moved.parquet"))
+    try:
+        assert compare_paths(run, notes=moved, test_fraction=1.0) == rows
+    finally:
+        moved.rename(reports)
+    for alone in (run, run / "artifacts" / "safe-seed0"):
+        with pytest.raises(InputError, match=r"^give two runs or two artifacts, or one run with --test-frac"):
+            compare_paths(alone)
+
+
 def _elsewhere(tmp_path, config, own):
     folder = tmp_path / "c"
     folder.mkdir()
@@ -295,7 +334,7 @@ def _elsewhere(tmp_path, config, own):
 def test_further_test_notes_belong_to_coded_notes_split_by_time(make_run, make_artifact):
     with pytest.raises(InputError, match="--test-fraction is for artifacts of the task present"):
         compare_paths(make_artifact("a"), make_artifact("b"), test_fraction=1.0)
-    with pytest.raises(InputError, match="--notes and --test-fraction belong to artifacts"):
+    with pytest.raises(InputError, match="--notes and --test-fraction are for two artifacts, or for"):
         compare_paths(make_run("r", 0), make_run("s", 0), test_fraction=1.0)
 
 

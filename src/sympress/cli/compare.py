@@ -22,21 +22,32 @@ if TYPE_CHECKING:
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="A run or an artifact.", show_default=False)],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another of its kind.", show_default=False)],
+    second: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="B",
+            help="Another of its kind; or nothing, for a run whose rows meet their own baseline.",
+            show_default=False,
+        ),
+    ] = None,
     notes: Annotated[
         Path | None, typer.Option(help="The notes two artifacts were made from, where they moved.")
     ] = None,
     test_fraction: Annotated[
         float | None,
         typer.Option(
-            help="Judge two artifacts by the test notes of this share of patients, a larger one than theirs."
+            help="Judge two artifacts, or what a run pressed, by the test notes of this share of patients, a "
+            "larger one than theirs."
         ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the numbers to this JSON file.")
     ] = None,
 ) -> None:
-    """Compare two runs, or two artifacts, on the same notes: paired bootstrap by patient, McNemar, Holm."""
+    """Compare two runs, or two artifacts, on the same notes: paired bootstrap by patient, McNemar, Holm.
+
+    With --test-fraction, one run by itself: what it pressed, against the baseline of each seed.
+    """
     from sympress.extras import require_training
 
     require_training()
@@ -49,7 +60,12 @@ def compare(
     if output is not None:
         write_json(
             output,
-            {"format": 1, "a": first.name, "b": second.name, "rows": [row.as_json() for row in rows]},
+            {
+                "format": 1,
+                "a": first.name,
+                "b": second and second.name,
+                "rows": [row.as_json() for row in rows],
+            },
         )
         console.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
 
@@ -71,19 +87,19 @@ _HEADERS = (
 )
 
 
-def comparison_table(rows: list[Paired], first: Path, second: Path, *, narrow: bool = False) -> Table:
+def comparison_table(rows: list[Paired], first: Path, second: Path | None, *, narrow: bool = False) -> Table:
     """Both micro-F1 of each pair, the differences (B minus A) and their p-values.
 
     Args:
         rows: the pairs.
         first: what A is.
-        second: what B is.
+        second: what B is; None for the rows of `first`, against its baselines.
         narrow: a line a number instead of a line a pair.
     """
     table = Table(
         box=box.SIMPLE_HEAD,
         show_header=not narrow,
-        title=Text(printable(f"A {first}   B {second}")),
+        title=Text(printable(f"A {first}   B {second}" if second else f"A baseline, B row, both of {first}")),
         caption=Text(
             "Δ is B minus A, with 95 % bootstrap interval by patient; p by swapping whole patients’ answers, "
             "Holm over the rows; McNemar takes answers as independent."

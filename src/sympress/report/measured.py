@@ -6,7 +6,7 @@ the documents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sympress.report.formats import NOT_APPLICABLE, format_number
@@ -193,6 +193,49 @@ def pair_table(measured: Measured) -> list[str]:
     return [*lines, "", "\\[ \\] 95 % bootstrap interval of the difference, by patient."]
 
 
+def within_table(measured: Measured) -> list[str]:
+    """What `sympress compare RUN --test-fraction F -o` wrote: each recipe against its baseline, by seed."""
+    found: dict[str, list[Measured]] = {}
+    for row in measured["rows"]:
+        found.setdefault(row["name"], []).append(row)
+    lines = table_head(
+        [
+            "strategy",
+            "kept",
+            "micro-F1, baseline",
+            "micro-F1",
+            "Δ micro-F1 of each seed",
+            "Δ macro-F1 of each seed",
+        ]
+    )
+    for name, rows in found.items():
+        pairs = [(row["micro_f1_a"], row["micro_f1_b"]) for row in rows]
+        kept = [b / a for a, b in pairs]
+        lines.append(
+            table_row(
+                escape_markdown(name),
+                f"{_mean(kept):.1%} ({min(kept):.1%} to {max(kept):.1%})",
+                format_number(_mean([a for a, _ in pairs]), 3),
+                format_number(_mean([b for _, b in pairs]), 3),
+                *(
+                    "; ".join(interval(row[kind], signed=True) for row in rows)
+                    for kind in ("micro_difference", "macro_difference")
+                ),
+            )
+        )
+    notes = " or ".join(sorted({format_number(row["notes"], 0) for row in measured["rows"]}))
+    return [
+        *lines,
+        "",
+        f"{notes} test notes; mean (range) over seeds; \\[ \\] 95 % bootstrap interval of the difference, by "
+        "patient.",
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
 def packed_table(measured: Measured) -> list[str]:
     """What `study.packed` wrote: an artifact with rules beside its model, and each of the two alone."""
     lines = table_head(["what answers", "micro-F1", "macro-F1"])
@@ -218,6 +261,7 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "cuts": cuts_table,
     "packed": packed_table,
     "pair": pair_table,
+    "within": within_table,
     "first": first_line,
     "throughput": throughput_table,
     "capacity": capacity_table,

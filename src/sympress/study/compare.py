@@ -12,17 +12,15 @@ from pydantic import ValidationError
 
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import read_extractor, read_provenance
-from sympress.deploy.runtime import Runtime
-from sympress.errors import InputError, LeakError
-from sympress.labels.coded import label_coded_present
+from sympress.errors import InputError
 from sympress.labels.labelset import Task
 from sympress.measure.change import f1_of
 from sympress.measure.significance import holm, mcnemar, paired_difference
 from sympress.progress import Reporter
 from sympress.results import Estimate, load_results
-from sympress.study.assemble import answers
 from sympress.study.prepare import StudyData, prepare
 from sympress.study.reread import Reread, reread
+from sympress.study.wider import answers_of, widen
 
 #: Settings that decide which notes are tested and what is true of them.
 _DATA_SETTINGS = (
@@ -30,8 +28,6 @@ _DATA_SETTINGS = (
     "mask_placeholders", "top_k", "split", "validation_from", "test_from", "text_column", "gold",
     "gold_labels", "mix",
 )  # fmt: skip
-#: Notes that are answered before progress is told.
-_PART = 256
 
 
 @dataclass(frozen=True)
@@ -73,31 +69,33 @@ class Paired:
 
 def compare_paths(
     first: Path,
-    second: Path,
+    second: Path | None = None,
     *,
     notes: Path | None = None,
     test_fraction: float | None = None,
     reporter: Reporter | None = None,
 ) -> list[Paired]:
-    """Compare two run folders row by row, or two artifacts.
+    """Compare two run folders row by row, or two artifacts, or what a run pressed with its own baselines.
 
     Args:
         first: A.
-        second: B, of the same kind.
+        second: B, of the same kind; None for a run by itself, judged by further notes.
         notes: for artifacts, the notes they were made from; by default where their provenance says.
-        test_fraction: for artifacts, the share of patients whose test notes judge, where more are to judge
-            than those of the sample that they were made from.
+        test_fraction: for artifacts or a run by itself, the share of patients whose test notes judge, where
+            more are to judge than those of the sample that they were made from.
         reporter: where progress goes; a quiet one by default.
 
     Raises:
         InputError: they are of different kinds, or were not made from the same notes and labels.
     """
+    if second is None:
+        return _compare_within(first, test_fraction, notes, reporter or Reporter(quiet=True))
     kinds = [_kind(path) for path in (first, second)]
     if kinds[0] != kinds[1]:
         raise InputError(f"{first} is {kinds[0]} and {second} is {kinds[1]}: give two of a kind")
     if kinds[0] == "a run":
         if notes is not None or test_fraction is not None:
-            raise InputError("--notes and --test-fraction belong to artifacts: a run knows its notes")
+            raise InputError("--notes and --test-fraction are for two artifacts, or for one run by itself")
         return compare_runs(first, second)
     reporter = reporter or Reporter(quiet=True)
     with reporter:
@@ -132,7 +130,33 @@ def compare_runs(first: Path, second: Path) -> list[Paired]:
         for name, seed in shared
     ]
     adjusted = holm([row.p_macro for row in rows])
-    return [Paired(**(vars(row) | {"p_holm": p})) for row, p in zip(rows, adjusted, strict=True)]
+    return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
+
+
+def _compare_within(
+    folder: Path, test_fraction: float | None, notes: Path | None, reporter: Reporter
+) -> list[Paired]:
+    """Compare what a run pressed with the baseline of its seed, on further test notes."""
+    if _kind(folder) != "a run" or test_fraction is None:
+        raise InputError("give two runs or two artifacts, or one run with --test-fraction")
+    rows = load_results(folder).strategies
+    with reporter:
+        study = reread(folder, notes=notes)
+        task, data = _task(study.config.task), widen(study.config, study.data, test_fraction, reporter)
+        texts = [data.texts[row] for row in data.split.test]
+
+        def found(name: str, seed: int) -> NDArray[np.bool_]:
+            artifact = study.run.artifact(name, seed)
+            return answers_of(task, artifact, texts, reporter, store=folder / "work" / "answers")
+
+        pairs = []
+        for row in rows:
+            pressed = (study.run.artifact(row.name, row.seed) / "extractor.json").is_file()
+            if pressed and row.name != "baseline":
+                both = found("baseline", row.seed), found(row.name, row.seed)
+                pairs.append(_pair(task, data, both, row.name, row.seed))
+    adjusted = holm([pair.p_macro for pair in pairs])
+    return [replace(pair, p_holm=p) for pair, p in zip(pairs, adjusted, strict=True)]
 
 
 def _check_same(first: Path, second: Path, runs: list[Reread]) -> None:
@@ -177,32 +201,11 @@ def compare_artifacts(
     if data.description.fingerprint != described[0].get("data_fingerprint"):
         raise InputError("these are not the notes that the artifacts were made from; give them with --notes")
     if test_fraction is not None:
-        data = _widened(config, data, test_fraction, reporter)
+        data = widen(config, data, test_fraction, reporter)
     texts = [data.texts[row] for row in data.split.test]
-    found = [_answers(task, path, texts, reporter) for path in (first, second)]
+    found = [answers_of(task, path, texts, reporter) for path in (first, second)]
     reporter.say("computing intervals")
     return _pair(task, data, (found[0], found[1]), f"{first.name} → {second.name}", None)
-
-
-def _widened(config: StudyConfig, data: StudyData, fraction: float, reporter: Reporter) -> StudyData:
-    """The same study with the test notes of a larger share of patients; nothing else of it is used.
-
-    A test note of the smaller share is not among them if the larger one holds an earlier copy of it.
-    """
-    if config.task != "present" or data.labels.provenance != "coded" or config.split != "time":
-        raise InputError("--test-fraction is for artifacts of the task present, of coded notes split by time")
-    if not config.fraction < fraction <= 1:
-        raise InputError(
-            f"--test-fraction {fraction:g}: give more than {config.fraction:g}, the share that the artifacts "
-            "were made from, and at most 1"
-        )
-    reporter.say(f"reading the share {fraction:g} and looking for copies in it: minutes for 100,000 notes")
-    wider = prepare(config.model_copy(update={"fraction": fraction}), reporter)
-    learnt = data.frame["note_id"][np.concatenate([data.split.train, data.split.validation])]
-    if wider.frame["note_id"][wider.split.test].is_in(learnt.implode()).any():
-        raise LeakError("a note that the artifacts learnt from is among the further test notes")
-    labels = label_coded_present(wider.frame, symptoms=data.labels.symptoms)
-    return replace(wider, labels=labels)
 
 
 def _task(task: str | None) -> Task:
@@ -225,16 +228,6 @@ def _config(path: Path, stored: dict[str, Any]) -> StudyConfig:
         return StudyConfig.model_validate(stored["config"])
     except (KeyError, ValidationError) as error:
         raise InputError(f"{path}: its provenance keeps no configuration that this sympress reads") from error
-
-
-def _answers(task: Task, artifact: Path, texts: list[str], reporter: Reporter) -> NDArray[np.bool_]:
-    runtime = Runtime.load(artifact)
-    parts = []
-    for start in range(0, len(texts), _PART):
-        parts.append(runtime.predict(texts[start : start + _PART]))
-        reporter.step(f"{artifact.name} answers", min(start + _PART, len(texts)), len(texts))
-    cuts = runtime.extractor.thresholds
-    return answers(task, np.concatenate(parts), None if cuts is None else np.array(cuts))
 
 
 def _pair(

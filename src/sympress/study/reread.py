@@ -55,8 +55,8 @@ class Reread:
         return answered
 
 
-def reread(folder: Path) -> Reread:
-    """Read the study of a run folder and its notes again.
+def reread(folder: Path, *, notes: Path | None = None) -> Reread:
+    """Read the study of a run folder and its notes again, from `notes` where they moved.
 
     Raises:
         InputError: no study lies there, it is damaged, or its notes cannot be read.
@@ -69,4 +69,6 @@ def reread(folder: Path) -> Reread:
         raise InputError(f"{folder}: no study.json; give the folder that `sympress study -o` wrote") from None
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise InputError(f"{marker}: damaged ({type(error).__name__}); run the study again") from error
+    if notes is not None:
+        config = config.model_copy(update={"notes": str(notes)})
     return Reread(RunFolder(folder), config, prepare(config, Reporter(quiet=True)))
