@@ -300,9 +300,10 @@ def test_what_a_run_pressed_is_judged_by_further_test_notes_and_answered_once(tm
         artifact = run / "artifacts" / f"{name}-seed{seed}"
         artifact.mkdir(parents=True)
         if name != "tfidf":  # a reference is no artifact
-            (artifact / "extractor.json").write_text("{}")
-            (artifact / "checksums.json").write_text(artifact.name)
-    for _ in range(2):  # the second time from what the first stored
+            for file in ("extractor.json", "model.onnx", "tokenizer.json"):
+                (artifact / file).write_text(artifact.name)
+    for _ in range(2):  # the second time from what the first stored, whatever the card says by then
+        (run / "artifacts" / "safe-seed0" / "README.md").write_text("a new card")
         rows = compare_paths(run, test_fraction=1.0)
         assert [(row.name, row.seed, row.notes, row.micro_f1_a) for row in rows] == [
             ("safe", 0, 300, 1.0),

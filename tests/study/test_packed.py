@@ -44,7 +44,12 @@ def artifact(make_encoder, tokenizer, tmp_path: Path) -> Path:
 def study(monkeypatch: pytest.MonkeyPatch) -> None:
     split = SimpleNamespace(test=np.array([1, 2, 3]))
     labels = SimpleNamespace(symptoms=("fever", "cough", "headache"))
-    data = SimpleNamespace(split=split, labels=labels, texts=TEXTS, patients=np.arange(4))
+    data = SimpleNamespace(
+        split=split,
+        labels=labels,
+        patients=np.arange(4),
+        texts_of=lambda rows: [TEXTS[row] for row in rows],
+    )
     monkeypatch.setattr(packed, "reread", lambda _: SimpleNamespace(data=data, truth=TRUTH))
 
 

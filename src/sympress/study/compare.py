@@ -143,7 +143,7 @@ def _compare_within(
     with reporter:
         study = reread(folder, notes=notes)
         task, data = _task(study.config.task), widen(study.config, study.data, test_fraction, reporter)
-        texts = [data.texts[row] for row in data.split.test]
+        texts = data.texts_of(data.split.test)
 
         def found(name: str, seed: int) -> NDArray[np.bool_]:
             artifact = study.run.artifact(name, seed)
@@ -202,7 +202,7 @@ def compare_artifacts(
         raise InputError("these are not the notes that the artifacts were made from; give them with --notes")
     if test_fraction is not None:
         data = widen(config, data, test_fraction, reporter)
-    texts = [data.texts[row] for row in data.split.test]
+    texts = data.texts_of(data.split.test)
     found = [answers_of(task, path, texts, reporter) for path in (first, second)]
     reporter.say("computing intervals")
     return _pair(task, data, (found[0], found[1]), f"{first.name} → {second.name}", None)

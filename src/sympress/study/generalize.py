@@ -156,7 +156,7 @@ def _years(place: Workplace) -> dict[str, Any]:
     data = describe_data(place.notes, frame, labels, split, place.lexicon)
     found = run_trial(place.config, data, place.encoder, place.folder / "years", place.reporter)
     rule = AssertedRule.of(labels.symptoms, place.lexicon)
-    texts = [data.texts[row] for row in split.test]
+    texts = data.texts_of(split.test)
     found |= {"rule-assertion": rule.predict_proba(texts) > 0}
     truth, patients = labels.targets[split.test].astype(bool), data.patients[split.test]
     years = frame["time"].dt.year().to_numpy()[split.test]

@@ -37,8 +37,8 @@ def judge_packed(run: Path, folder: Path) -> dict[str, Any]:
     alone = extractor.settings.model_copy(update={"rules": False})
     model = Extractor(alone, extractor.runtime, folder, threads=1)
     found = {name: np.zeros(study.truth.shape, dtype=bool) for name in (AS_PACKED, MODEL, RULES)}
-    for at, row in enumerate(rows):
-        both, by_model = (one.answer(data.texts[row]) for one in (extractor, model))
+    for at, text in enumerate(data.texts_of(rows)):
+        both, by_model = (one.answer(text) for one in (extractor, model))
         affirmed: dict[str, set[str | None]] = {
             AS_PACKED: {one.symptom for one in both.symptoms},
             MODEL: {one.symptom for one in by_model.symptoms},

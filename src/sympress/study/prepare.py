@@ -66,6 +66,10 @@ class StudyData:
         """The original texts."""
         return self.frame["text"].to_list()
 
+    def texts_of(self, rows: NDArray[np.int64]) -> list[str]:
+        """The original texts of `rows`, in their order."""
+        return self.frame["text"].gather(rows).to_list()
+
     @property
     def patients(self) -> NDArray[np.int64]:
         """A number a note, the same for notes of one patient, shape `(notes,)`."""

@@ -137,7 +137,7 @@ def _measure(
 ) -> tuple[list[StrategyResult], dict[str, YardstickCost]]:
     candidates = _candidates(bench, strategies)
     reporter.say("timing every row in turn")
-    texts = [prepare_text(bench.data.texts[row], bench.extractor) for row in bench.data.split.test]
+    texts = [prepare_text(text, bench.extractor) for text in bench.data.texts_of(bench.data.split.test)]
     threads, teacher = bench.config.threads, bench.run.artifact("baseline", TIMED_SEED)
     yardsticks = teacher_yardsticks(teacher, bench.run.path / "yardsticks", threads=threads)
     costs, measured = measure_costs(

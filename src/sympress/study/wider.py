@@ -19,6 +19,8 @@ from sympress.progress import Reporter
 from sympress.study.assemble import answers
 from sympress.study.prepare import StudyData, prepare
 
+#: The files of an artifact that decide its answers.
+_DECIDING = ("extractor.json", "model.onnx", "tokenizer.json")
 #: Notes that are answered before progress is told.
 _PART = 256
 
@@ -58,7 +60,7 @@ def answers_of(
         artifact: an artifact's folder.
         texts: the notes.
         reporter: told how far it is.
-        store: a folder that keeps the answers by the checksums of artifact and notes, so that they are
+        store: a folder that keeps the answers by what decides them and by the notes, so that they are
             computed once; no text is in it.
     """
     kept = None if store is None else store / f"{_mark(artifact, texts)}.npy"
@@ -79,7 +81,9 @@ def answers_of(
 
 
 def _mark(artifact: Path, texts: list[str]) -> str:
-    digest = hashlib.sha256((artifact / "checksums.json").read_bytes())
+    digest = hashlib.sha256()
+    for name in _DECIDING:  # a new card changes no answer
+        digest.update(hashlib.sha256((artifact / name).read_bytes()).digest())
     for text in texts:
         digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
     return digest.hexdigest()[:32]
