@@ -51,7 +51,7 @@ PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
 .PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
-.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-pocket-all bench-safe-all bench-pooling bench-shape bench-strategies bench-students
+.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-safe-all bench-pooling bench-shape bench-strategies bench-students
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
 
@@ -75,20 +75,15 @@ runs/NOTEEVENTS.csv.gz: | install
 	$(BIN)/sympress synth -n 200000 --format noteevents -o $@
 
 RECIPES := safe balanced pocket micro
-bench-present: install ## every coded symptom of a report, split by time: four recipes, TF-IDF, three seeds
-	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --seeds 3 --transfer-fraction 0.26 \
+bench-present: install ## every coded symptom of a report, split by time: four recipes, TF-IDF, two seeds; four hours of a core
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --seeds 2 --transfer-fraction 1 \
 		$(RECIPES:%=--recipe %) -o runs/vaers-present
 	$(call keep,vaers-present)
-
-bench-pocket-all: model ## pocket taught by every further report, against its teacher on every report of 2005; two hours of a core
-	$(BIN)/sympress compress runs/model/artifacts/baseline-seed0 --notes $(DATA)/vaers --transfer-fraction 1 --no-test \
-		--kernel dynamic-7bit -o runs/pocket-all --recipe "vocab(keep=6000) > \
-		distill(layers=1, width=256, heads=8, ffn=512, epochs=3, rate=0.001, batch=32) > quantize(int8)"
-	$(BIN)/sympress compare runs/model/artifacts/baseline-seed0 runs/pocket-all --notes $(DATA)/vaers \
-		--test-fraction 1 -o results/pair-pocket-all.json
+	$(BIN)/sympress compare runs/vaers-present --test-fraction 0.4 -o results/present-more.json
 
 bench-safe-all: model ## safe against its teacher on every report of 2005
-	$(BIN)/sympress compress runs/model/artifacts/baseline-seed0 --notes $(DATA)/vaers --recipe safe --no-test -o runs/safe
+	$(BIN)/sympress compress runs/model/artifacts/baseline-seed0 --notes $(DATA)/vaers --recipe safe --no-test \
+		--transfer-fraction 0.26 -o runs/safe
 	$(BIN)/sympress compare runs/model/artifacts/baseline-seed0 runs/safe --notes $(DATA)/vaers --test-fraction 1 \
 		-o results/pair-safe-all.json
 
@@ -126,7 +121,7 @@ bench-shape: install ## what pocket and micro cost on an encoder of Bio_Clinical
 
 .PHONY: model
 model: install ## the model in the box: micro, one seed, from the packaged encoder and the coded reports
-	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --transfer-fraction 0.26 --recipe micro \
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --transfer-fraction 1 --recipe micro \
 		-o runs/model
 	$(BIN)/sympress pack runs/model/artifacts/micro-seed0 --rules --most-mb 1 --force -o src/sympress/deploy/box
 	$(BIN)/python -m sympress.study.packed runs/model src/sympress/deploy/box -o results/box.json
@@ -168,8 +163,8 @@ bench-labelling: install ## notes a second through lexicon, sections and asserti
 ARTIFACTS ?= runs/deployed/artifacts
 bench-deployed: install ## the artifacts that the next three measure
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.02 --epochs 1 --max-tokens 256 \
-		--recipe "balanced = vocab(keep=10000) > distill(layers=2, choose=first, epochs=1, rate=0.0003, batch=32) > quantize(int8)" \
-		--recipe "pocket = vocab(keep=6000) > distill(layers=1, width=256, heads=8, ffn=512, epochs=1, rate=0.001, batch=32) > quantize(int8)" \
+		--recipe "balanced = vocab(keep=9400) > distill(layers=2, choose=first, epochs=1, rate=0.0003, batch=32) > quantize(int8)" \
+		--recipe "pocket = vocab(keep=8500) > distill(layers=1, width=256, heads=4, ffn=512, epochs=1, rate=0.001, batch=32) > quantize(int8)" \
 		-o runs/deployed
 
 bench-throughput: install ## windows a second of extract beside a Hugging Face pipeline, on MTSamples
