@@ -31,7 +31,8 @@ def compare(
         ),
     ] = None,
     notes: Annotated[
-        Path | None, typer.Option(help="The notes two artifacts were made from, where they moved.")
+        Path | None,
+        typer.Option(help="The notes that they were made from, where they moved; not for two runs."),
     ] = None,
     test_fraction: Annotated[
         float | None,

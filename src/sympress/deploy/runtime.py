@@ -23,6 +23,17 @@ from sympress.notes.placeholders import mask_placeholders
 SLOWER_FUSED = ["SkipLayerNormFusion"]
 
 
+def open_session(file: Path | bytes, *, threads: int) -> Any:
+    """An ONNX file, or its bytes, ready to answer on `threads` cores one note at a time."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.enable_mem_pattern = False  # a pattern is kept for every length of a note that is met
+    return onnxruntime.InferenceSession(
+        file, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER_FUSED
+    )
+
+
 class Runtime:
     """An artifact in memory. One note at a time needs no padding, so its answer never depends on others."""
 
@@ -46,18 +57,9 @@ class Runtime:
         folder = Path(folder)
         extractor = read_extractor(folder)
         check_files(folder)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        options.enable_mem_pattern = False  # a pattern is kept for every length of a note that is met
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            session = onnxruntime.InferenceSession(
-                folder / "model.onnx",
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=SLOWER_FUSED,
-            )
+            session = open_session(folder / "model.onnx", threads=threads)
         except Exception as error:  # tokenizers raises bare Exception, onnxruntime its own types
             raise InputError(
                 f"{folder}: a damaged artifact ({type(error).__name__}); copy it again"

@@ -91,8 +91,8 @@ class Distill(_Step):
         batch: notes a step; None for the run's own.
         further: unlabelled notes at the most; None for all there are. The same ones for every seed.
         dropout: share of a student's activations that training drops; None for the teacher's.
-        answers: how the teacher gives its soft targets: `int8` where there is no GPU is several times as fast
-            as `float`, and rounds.
+        answers: how the teacher gives its soft targets: `int8`, where there is no GPU, is faster than `float`
+            and rounds.
     """
 
     first: ClassVar[str | None] = "layers"
