@@ -112,7 +112,8 @@ class StudyConfig(BaseModel):
         weight_decay: AdamW's.
         schedule: `cosine` or `linear`.
         warmup_share: share of the steps in which the rate rises.
-        select: keep the `last` epoch, the `best` on validation, or the `average` of the second half.
+        select: keep the `last` epoch, the `best` on validation (by macro-F1; of `present` by mean average
+            precision), or the `average` of the second half.
         max_tokens: longest input in word pieces.
         pooling: `cls`, `mean`, `maximum` or `label`.
         temperature: of distillation.

@@ -39,6 +39,7 @@ from sympress.study.press import (
 )
 from sympress.study.references import references
 from sympress.study.run import run_study
+from sympress.study.settle import KEPT
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
 from sympress.training.settings import TrainSettings
 
@@ -325,16 +326,19 @@ def written(run: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> tuple[Path, Results, Results]:
-    """A run of the baseline and a recipe, and then of the baseline and two."""
+    """A run of the baseline and a recipe, and then of the baseline and three."""
     run = tmp_path_factory.mktemp("pressed-study") / "run"
     config = StudyConfig(encoder=str(encoder_folder), recipes=(SMALLER,), **SMALL)
     first = run_study(config, run)
     before = written(run)
-    second = run_study(config.model_copy(update={"recipes": (SMALLER, "prune(layers=1)")}), run)
+    more = (SMALLER, "prune(layers=1)", "rounded = quantize(int8)")
+    second = run_study(config.model_copy(update={"recipes": more}), run)
     assert {name: time for name, time in written(run).items() if name in before} == before
     assert written(run).keys() - before.keys() == {
         "rows/recipe-2-seed0.json",
         "artifacts/recipe-2-seed0/model.onnx",
+        "rows/rounded-seed0.json",
+        "artifacts/rounded-seed0/model.onnx",
     }
     return run, first, second
 
@@ -380,6 +384,7 @@ def test_adding_a_recipe_adds_its_row_and_changes_none(studied: tuple[Path, Resu
         "baseline",
         "small",
         "recipe-2",
+        "rounded",
         "rule",
         "rule-assertion",
         "tfidf",
@@ -387,8 +392,21 @@ def test_adding_a_recipe_adds_its_row_and_changes_none(studied: tuple[Path, Resu
     for name in ("baseline", "small"):
         assert row(first, name).quality == row(second, name).quality
         assert row(first, name).cost.train_seconds == row(second, name).cost.train_seconds
-    assert row(second, "recipe-2").notes == ["prune: 1 of 2 layers stay"]
+    assert row(second, "recipe-2").notes[0] == "prune: 1 of 2 layers stay"
     assert row(second, "recipe-2").epochs == []
+
+
+def test_a_model_that_was_only_rounded_keeps_its_teachers_thresholds(studied: tuple[Path, Results, Results]):
+    run, _, results = studied
+    assert row(results, "rounded").notes == [
+        "quantize: the file is quantized (int8, embeddings 8 bits)",
+        KEPT,
+    ]
+    ours, teachers = (read_extractor(run / "artifacts" / f"{n}-seed0") for n in ("rounded", "baseline"))
+    assert ours.thresholds == teachers.thresholds
+    assert ours.calibration == teachers.calibration
+    trained = read_extractor(run / "artifacts" / "small-seed0")
+    assert trained.thresholds != teachers.thresholds
 
 
 def test_another_recipe_of_the_same_name_is_refused(

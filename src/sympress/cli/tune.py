@@ -69,7 +69,7 @@ def _say(tuned: Tuned) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     names = list(tuned.trials[tuned.best]["settings"])
     finished = [trial for trial in tuned.trials if trial["value"] is not None]
-    table = Table("trial", "validation F1", *names)
+    table = Table("trial", f"validation {tuned.score}", *names)
     for trial in sorted(finished, key=lambda one: -one["value"])[:_SHOWN]:
         values = [f"{trial['settings'][name]:.4g}" for name in names]
         table.add_row(str(trial["number"]), f"{trial['value']:.4f}", *values)

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sympress.deploy.runtime import Runtime
+from sympress.deploy.runtime import Runtime, to_probabilities
 from sympress.labels.labelset import Task
 from sympress.measure.latency import time_in_turn
 from sympress.measure.quality import point_quality
-from sympress.study.settle import Settled, settle
+from sympress.results_quality import Quality
+from sympress.study.settle import Settled, settle, settle_untrained
 from sympress.study.yardsticks import INT8, PYTORCH, Yardstick, time_yardsticks
 
 PRESSED = "pressed"
@@ -29,10 +30,17 @@ Thresholds = NDArray[np.float64] | None
 
 @dataclass(frozen=True)
 class Judged:
-    """What is settled for a model on validation notes, and its F1 there: micro for `present`, else macro."""
+    """What validation notes say of a model.
+
+    Attributes:
+        settled: its thresholds and calibration.
+        f1: micro for `present`, else macro.
+        probabilities: `(notes, K)`, uncalibrated.
+    """
 
     settled: Settled
     f1: float
+    probabilities: Probabilities
 
 
 def judge(
@@ -42,6 +50,7 @@ def judge(
     symptoms: Sequence[str],
     *,
     calibrate: bool = True,
+    teacher: Probabilities | None = None,
 ) -> Judged:
     """Settle thresholds and calibration on validation notes and score there.
 
@@ -51,10 +60,15 @@ def judge(
         targets: `(notes, K)` 0 or 1.
         symptoms: the K names.
         calibrate: whether to calibrate.
+        teacher: its probabilities of the same notes, of a model that was pressed without training.
     """
-    settled = settle(task, probabilities, targets, calibrate=calibrate)
+    if teacher is None:
+        settled = settle(task, probabilities, targets, calibrate=calibrate)
+    else:
+        settled = settle_untrained(task, probabilities, targets, teacher, calibrate=calibrate)
     answered = settled.apply(task, probabilities)
-    return Judged(settled, headline_f1(task, answered, targets, symptoms, settled.thresholds))
+    f1 = headline_f1(task, answered, targets, symptoms, settled.thresholds)
+    return Judged(settled, f1, probabilities)
 
 
 def headline_f1(
@@ -67,6 +81,24 @@ def headline_f1(
     """Micro-F1 of the task `present`, macro-F1 of `topic`; 0 where it is undefined."""
     quality = point_quality(task, probabilities, targets, symptoms, thresholds=thresholds)
     return (quality.micro_f1 or quality.f1).value or 0.0
+
+
+def epoch_score(
+    task: Task, logits: NDArray[np.float32], targets: NDArray[np.uint8], symptoms: Sequence[str]
+) -> tuple[float, Quality]:
+    """What an epoch is chosen by, from validation logits `(notes, K)`, and all quality numbers.
+
+    Macro-F1 for `topic`. For `present` the mean average precision, which needs no threshold: thresholds are
+    chosen once training is over, and F1 at 0.5 favours epochs that are merely surer of themselves. 0 where
+    it is undefined.
+    """
+    quality = point_quality(task, to_probabilities(task, logits), targets, symptoms)
+    return (quality.average_precision or quality.f1).value or 0.0, quality
+
+
+def epoch_score_name(task: Task) -> str:
+    """What `epoch_score` returns for `task`, in words."""
+    return "average precision" if task == "present" else "F1"
 
 
 def predict_yardstick(yardstick: Yardstick, texts: Sequence[str]) -> Probabilities:

@@ -21,7 +21,7 @@ from sympress.deploy.runtime import Runtime, to_probabilities
 from sympress.files import write_json
 from sympress.measure.macs import count_macs
 from sympress.progress import Reporter
-from sympress.study.judge import PRESSED, Judged, headline_f1, judge, time_against
+from sympress.study.judge import PRESSED, Judged, epoch_score, judge, time_against
 from sympress.study.origin import Origin, Texts
 from sympress.study.press import Pressed, describe_choice, press, train_settings
 from sympress.study.settle import calibrates
@@ -138,6 +138,7 @@ class Presser:
             self.texts.material.validation_targets,
             self.origin.extractor.symptoms,
             calibrate=calibrates(self.config.protocol),
+            teacher=None if read_made(artifact)["train_seconds"] else self.teacher[PYTORCH].probabilities,
         )
 
     def _short_material(self) -> Material:
@@ -154,11 +155,8 @@ class Presser:
         )
 
     def _score(self, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
-        """Validation F1 after an epoch, at thresholds of 0.5."""
-        task, targets = self.texts.task, self.texts.material.validation_targets
-        symptoms = self.origin.extractor.symptoms
-        f1 = headline_f1(task, to_probabilities(task, logits), targets, symptoms, thresholds=None)
-        return f1, {}
+        targets, symptoms = self.texts.material.validation_targets, self.origin.extractor.symptoms
+        return epoch_score(self.texts.task, logits, targets, symptoms)[0], {}
 
 
 def read_made(artifact: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sympress.provenance import provenance
 from sympress.study.assemble import Scored, TestSet, answers
 from sympress.study.judge import PRESSED, Judged, headline_f1, predict_yardstick, time_against
 from sympress.study.presser import Presser, read_made
-from sympress.study.settle import write_settled
+from sympress.study.settle import KEPT, write_settled
 from sympress.study.yardsticks import INT8, PYTORCH
 
 
@@ -33,8 +33,11 @@ def describe_artifact(
     write_settled(artifact, judged.settled)
     data = presser.texts.data.description
     made = provenance(presser.config, "compress", str(recipe), presser.seed, data.fingerprint)
+    pressed = read_made(artifact)
+    if judged.settled.kept:
+        pressed["remarks"] = [*pressed["remarks"], KEPT]
     return made | {
-        **read_made(artifact),
+        **pressed,
         "model": presser.origin.folder.resolve().name,
         "data": {"name": data.name, "labels": data.labels},
         "table": _table(presser, artifact, judged),

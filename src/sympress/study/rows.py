@@ -25,16 +25,16 @@ from sympress.config import StudyConfig
 from sympress.deploy.artifact import Extractor, write_extractor, write_provenance
 from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import export_checked, parity
-from sympress.deploy.runtime import Runtime, prepare_text, to_probabilities
+from sympress.deploy.runtime import Runtime, prepare_text
 from sympress.errors import InputError
 from sympress.labels.surface import codes_of
 from sympress.measure.macs import count_macs
-from sympress.measure.quality import point_quality
 from sympress.provenance import provenance
 from sympress.study.folder import RunFolder
+from sympress.study.judge import epoch_score
 from sympress.study.prepare import StudyData
 from sympress.study.press import describe_choice, press, train_settings
-from sympress.study.settle import calibrates, settle, write_settled
+from sympress.study.settle import KEPT, calibrates, settle, settle_untrained, write_settled
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.encoder import Encoder, token_limit
 from sympress.training.epochs import EpochLog, Scorer
@@ -200,7 +200,14 @@ def _finish(
     predictions = _predict(bench, draft)
     targets = bench.validation.targets.numpy().astype(np.uint8)
     calibrate = calibrates(bench.config.protocol)
-    settled = settle(bench.config.note_task, predictions["validation"], targets, calibrate=calibrate)
+    task, answered = bench.config.note_task, predictions["validation"]
+    if name == "baseline" or row["train_seconds"]:
+        settled = settle(task, answered, targets, calibrate=calibrate)
+    else:
+        teacher = bench.run.predictions("baseline", seed, "validation")
+        settled = settle_untrained(task, answered, targets, teacher, calibrate=calibrate)
+    if settled.kept:
+        row["remarks"] = [*row["remarks"], KEPT]
     row |= settled.as_json()
     write_settled(draft, settled)
     made = provenance(bench.config, name, row["recipe"], seed, bench.data.description.fingerprint)
@@ -280,12 +287,10 @@ def _teacher_logits(bench: Bench, strategy: Strategy, seed: int) -> NDArray[np.f
 
 
 def score_epoch(bench: Bench, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
-    """F1 of validation logits (micro-F1 where the task is `present`), and all quality numbers."""
+    """What chooses an epoch by validation logits (`epoch_score`), and all quality numbers."""
     targets = bench.validation.targets.numpy().astype(np.uint8)
-    probabilities = to_probabilities(bench.config.note_task, logits)
-    quality = point_quality(bench.config.note_task, probabilities, targets, bench.extractor.symptoms)
-    best = quality.micro_f1 or quality.f1
-    return best.value or 0.0, {"quality": quality.model_dump(mode="json")}
+    score, quality = epoch_score(bench.config.note_task, logits, targets, bench.extractor.symptoms)
+    return score, {"quality": quality.model_dump(mode="json")}
 
 
 def _deploy(

@@ -6,7 +6,7 @@ calibration have none, and their thresholds belong to uncalibrated probabilities
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,14 @@ from sympress.deploy.artifact import read_extractor, write_extractor
 from sympress.deploy.calibration import Calibration, recover_logits
 from sympress.labels.labelset import Task
 from sympress.measure.calibrate import fit_platt, fit_temperature
+from sympress.measure.significance import estimate, micro_f1, outcome_counts, resample_weights
 from sympress.measure.thresholds import choose_thresholds
 
 Probabilities = NDArray[np.float64]
+#: Parts of the validation notes, each judged by what the others choose, how often they are cut anew, and
+#: how often notes are drawn anew for the interval of the difference.
+PARTS, REPEATS, RESAMPLES = 5, 4, 1000
+KEPT = "thresholds and calibration are the teacher's: chosen anew they are not clearly better on other notes"
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,12 @@ class Settled:
     Attributes:
         thresholds: `(K,)` of calibrated probabilities; None for `topic`.
         calibration: None where the model is taken as it is.
+        kept: whether both are the teacher's, see `settle_untrained`.
     """
 
     thresholds: NDArray[np.float64] | None
     calibration: Calibration | None
+    kept: bool = False
 
     def apply(self, task: Task, probabilities: Probabilities) -> Probabilities:
         """Return uncalibrated probabilities `(notes, K)` calibrated."""
@@ -67,6 +74,54 @@ def settle(
     expected = None if calibration is None else calibrated(task, probabilities, calibration)
     cuts = choose_thresholds(probabilities, targets, expected)
     return Settled(calibrated(task, cuts, calibration), calibration)
+
+
+def settle_untrained(
+    task: Task,
+    probabilities: Probabilities,
+    targets: NDArray[np.uint8],
+    teacher: Probabilities,
+    *,
+    calibrate: bool = True,
+) -> Settled:
+    """The same for a model pressed without training: its teacher's, unless its own are clearly better.
+
+    Such a model answers nearly as its teacher does, and what some thousand notes choose anew differs by
+    chance more than the two models do. Its own are judged on validation notes that did not choose, `PARTS`
+    times in each of `REPEATS` cuts: the interval of what they add to micro-F1 has to lie above 0.
+
+    Args:
+        task: the teacher's are kept for `present` alone, whose thresholds they are about.
+        probabilities: of the pressed model, `(notes, K)`, uncalibrated, on validation notes.
+        targets: `(notes, K)` 0 or 1.
+        teacher: the teacher's probabilities of the same notes, uncalibrated.
+        calibrate: as in `settle`.
+    """
+    own = settle(task, probabilities, targets, calibrate=calibrate)
+    if task != "present":
+        return own
+    counts = [np.zeros((len(targets), 3 * targets.shape[1])) for _ in range(2)]
+    for repeat in range(REPEATS):
+        order = np.random.default_rng(repeat).permutation(len(targets))
+        for part in range(PARTS):
+            judging = np.zeros(len(targets), dtype=bool)
+            judging[order[part::PARTS]] = True
+            for way, chosen_by in zip(counts, (probabilities, teacher), strict=True):
+                chosen = settle(task, chosen_by[~judging], targets[~judging], calibrate=calibrate)
+                way[judging] += _outcomes(chosen, probabilities[judging], targets[judging])
+    gains = []
+    for weights in resample_weights(np.arange(len(targets)), 0, RESAMPLES):
+        own_f1, kept_f1 = (micro_f1(weights.astype(np.float64) @ way) for way in counts)
+        gains.append(own_f1 - kept_f1)
+    if (estimate(np.concatenate(gains)).low or 0.0) > 0:
+        return own
+    return replace(settle(task, teacher, targets, calibrate=calibrate), kept=True)
+
+
+def _outcomes(settled: Settled, probabilities: Probabilities, targets: NDArray[np.uint8]) -> Probabilities:
+    """`outcome_counts` of what `settled` answers, of the task `present`."""
+    cuts = 0.5 if settled.thresholds is None else settled.thresholds
+    return outcome_counts(settled.apply("present", probabilities) >= cuts, targets.astype(bool))
 
 
 def fit_calibration(task: Task, probabilities: Probabilities, targets: NDArray[np.uint8]) -> Calibration:

@@ -26,6 +26,7 @@ from sympress.files import full_disk_explained, write_json, write_text
 from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings
 from sympress.study.folder import RunFolder
+from sympress.study.judge import epoch_score_name
 from sympress.study.prepare import prepare
 from sympress.study.rows import Bench, make_bench, prepare_model, score_epoch, train_prepared
 from sympress.study.search import Search, search_space
@@ -46,15 +47,17 @@ class Tuned:
     Attributes:
         folder: where `tune.json` and `best.toml` lie.
         trials: of each trial `number`, `state` (`finished`, `ended early`, `diverged`), `settings`, `value`
-            (validation F1 of the epoch that is kept; None unless finished) and `epochs` (F1 after each).
+            (`score` of the epoch that is kept; None unless finished) and `epochs` (the same after each).
         best: number of the best trial.
-        importance: share of the variance of F1 that each setting explains; empty where unknown.
+        importance: share of the variance of `score` that each setting explains; empty where unknown.
+        score: what trials are compared by on validation notes, see `epoch_score`.
     """
 
     folder: Path
     trials: tuple[dict[str, Any], ...]
     best: int
     importance: dict[str, float]
+    score: str
 
 
 def run_tuning(
@@ -87,7 +90,8 @@ def run_tuning(
             _share_baseline(bench, search.seed, reporter)
         study = _open(folder, search, space)
         _run_trials(study, bench, search, space, reporter)
-        tuned = Tuned(folder, _describe(study), _best(study), _importance(study, search.seed))
+        score = epoch_score_name(bench.config.note_task)
+        tuned = Tuned(folder, _describe(study), _best(study), _importance(study, search.seed), score)
     _write(tuned, config, search, bench)
     return tuned
 
@@ -177,11 +181,11 @@ def _run_trials(
             reporter.say(f"  {error}")
         else:
             study.tell(trial, value)
-            reporter.say(f"  validation F1 {value:.4f}")
+            reporter.say(f"  validation {epoch_score_name(bench.config.note_task)} {value:.4f}")
 
 
 def _run_trial(trial: optuna.Trial, bench: Bench, search: Search, reporter: Reporter) -> float:
-    """Train with the trial's settings; F1 on validation of the epoch that is kept."""
+    """Train with the trial's settings; the score on validation of the epoch that is kept."""
     import optuna
 
     strategy, name = STRATEGIES[search.strategy], f"{search.strategy}-trial"
@@ -259,7 +263,7 @@ def _write(tuned: Tuned, config: StudyConfig, search: Search, bench: Bench) -> N
             "format": 1,
             "strategy": search.strategy,
             "seed": search.seed,
-            "score": "micro_f1" if bench.config.task == "present" else "f1",
+            "score": tuned.score.lower().replace(" ", "_"),
             "config": public_settings(bench.config),
             "data": bench.data.description.model_dump(mode="json"),
             "trials": list(tuned.trials),
@@ -271,7 +275,8 @@ def _write(tuned: Tuned, config: StudyConfig, search: Search, bench: Bench) -> N
     own = config.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     values = own | {"strategies": [search.strategy]} | best["settings"]
     said = (
-        f"# validation F1 {best['value']:.4f}, the best of {len(tuned.trials)} trials of {search.strategy}\n"
+        f"# validation {tuned.score} {best['value']:.4f}, "
+        f"the best of {len(tuned.trials)} trials of {search.strategy}\n"
         "# learning_rate and weight_decay hold for every row of a study, its baseline too\n"
     )
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in sorted(values.items())]
