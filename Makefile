@@ -75,8 +75,8 @@ runs/NOTEEVENTS.csv.gz: | install
 	$(BIN)/sympress synth -n 200000 --format noteevents -o $@
 
 RECIPES := safe balanced pocket micro
-bench-present: install ## every coded symptom of a report, split by time: four recipes, TF-IDF, two seeds; four hours of a core
-	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --seeds 2 --transfer-fraction 1 \
+bench-present: install ## every coded symptom of a report, split by time: four recipes, TF-IDF, three seeds; five hours of a core
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --seeds 3 --transfer-fraction 1 \
 		$(RECIPES:%=--recipe %) -o runs/vaers-present
 	$(call keep,vaers-present)
 	$(BIN)/sympress compare runs/vaers-present --test-fraction 0.4 -o results/present-more.json
@@ -163,8 +163,8 @@ bench-labelling: install ## notes a second through lexicon, sections and asserti
 ARTIFACTS ?= runs/deployed/artifacts
 bench-deployed: install ## the artifacts that the next three measure
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.02 --epochs 1 --max-tokens 256 \
-		--recipe "balanced = vocab(keep=9400) > distill(layers=2, choose=first, epochs=1, rate=0.0003, batch=32) > quantize(int8)" \
-		--recipe "pocket = vocab(keep=8500) > distill(layers=1, width=256, heads=4, ffn=512, epochs=1, rate=0.001, batch=32) > quantize(int8)" \
+		--recipe "balanced = vocab(keep=9400) > prune(heads=0.5, ffn=0.34, reconstruct=true) > distill(layers=2, choose=first, epochs=1, rate=0.0003, batch=32) > quantize(int8)" \
+		--recipe "pocket = vocab(keep=8500) > distill(layers=1, width=192, heads=4, ffn=512, epochs=1, rate=0.001, batch=32) > quantize(int8)" \
 		-o runs/deployed
 
 bench-throughput: install ## windows a second of extract beside a Hugging Face pipeline, on MTSamples
