@@ -193,6 +193,16 @@ def test_more_trials_go_on_and_another_search_in_the_folder_is_refused(
     run_tuning(config, Search("pruning", trials=1), tmp_path)  # another strategy has its own place
 
 
+def test_values_of_two_scores_are_not_mixed(
+    config: StudyConfig, made_up: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(peak)
+    run_tuning(config, Search("baseline", trials=1), tmp_path)
+    monkeypatch.setattr(tune, "epoch_score_name", lambda _task: "average precision")
+    with pytest.raises(InputError, match="holds a search by F1, not by average precision"):
+        run_tuning(config, Search("baseline", trials=2), tmp_path)
+
+
 @pytest.mark.parametrize("strategy", TUNABLE)
 def test_every_range_holds_the_settings_as_they_are(config: StudyConfig, strategy: str) -> None:
     for given in (config, StudyConfig(), StudyConfig(rank=500, weight_decay=0.5, temperature=0.5, alpha=0)):

@@ -88,9 +88,9 @@ def run_tuning(
         run.claim(resolved)
         if STRATEGIES[search.strategy].start == "baseline":
             _share_baseline(bench, search.seed, reporter)
-        study = _open(folder, search, space)
-        _run_trials(study, bench, search, space, reporter)
         score = epoch_score_name(bench.config.note_task)
+        study = _open(folder, search, space, score)
+        _run_trials(study, bench, search, space, reporter)
         tuned = Tuned(folder, _describe(study), _best(study), _importance(study, search.seed), score)
     _write(tuned, config, search, bench)
     return tuned
@@ -113,12 +113,12 @@ def _share_baseline(bench: Bench, seed: int, reporter: Reporter) -> None:
 
 
 def _open(
-    folder: Path, search: Search, space: Mapping[str, optuna.distributions.BaseDistribution]
+    folder: Path, search: Search, space: Mapping[str, optuna.distributions.BaseDistribution], score: str
 ) -> optuna.Study:
     """The stored search, without what a kill left half done.
 
     Raises:
-        InputError: the folder holds a search of other settings or another seed.
+        InputError: the folder holds a search of other settings, another seed or another score.
     """
     import optuna
 
@@ -136,6 +136,10 @@ def _open(
         raise InputError(
             f"{folder}: holds a search over other settings or of another seed; choose another -o"
         )
+    before = study.user_attrs.get("score", "F1" if study.trials else score)  # older ones knew F1 alone
+    if before != score:
+        raise InputError(f"{folder}: holds a search by {before}, not by {score}; choose another -o")
+    study.set_user_attr("score", score)
     study.set_user_attr("claim", claim)
     for trial in study.get_trials(deepcopy=False):
         if trial.state in (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING):
