@@ -23,7 +23,7 @@ from sympress.compress.budget.estimate import (
 )
 from sympress.compress.budget.pareto import pareto_front
 from sympress.compress.budget.parse import BUDGET_KEYS, Budget, parse_budget
-from sympress.compress.budget.space import suggest
+from sympress.compress.budget.space import COPIED, NARROW, suggest
 from sympress.compress.recipe.named import named_recipes
 from sympress.compress.recipe.parse import Recipe, parse_recipe
 from sympress.compress.recipe.steps import Distill, Prune, Quantize, Vocab
@@ -303,23 +303,23 @@ def test_the_gentlest_copied_student_is_the_teacher_in_int8():
         def suggest_categorical(self, name: str, choices: Sequence) -> object:
             return answers.get(name, choices[0])
 
-    assert suggest(Gentle(lambda _, high: high), **TEACHER) == Recipe((Distill(layers=6), Quantize()))
+    student = COPIED.model_copy(update={"layers": 6, "choose": "first"})
+    assert suggest(Gentle(lambda _, high: high), **TEACHER) == Recipe((student, Quantize()))
 
 
-def test_the_smallest_copied_student_is_removed_from_and_trained_again():
+def test_the_smallest_copied_student_has_lost_heads_and_neurons_before_it_learns():
     recipe = suggest(Chooser(lambda low, _: low), **TEACHER)
     assert recipe.steps == (
         Vocab(keep=2000),
-        Distill(layers=1),
-        Prune(heads=0.25, ffn=0.25),
-        Distill(),
+        Prune(heads=0.25, ffn=0.25, reconstruct=True),
+        COPIED.model_copy(update={"layers": 1, "choose": "first"}),
         Quantize(),
     )
 
 
 def test_the_largest_narrow_student_is_narrower_than_its_teacher():
     recipe = suggest(Chooser(lambda _, high: high), **TEACHER)
-    student = Distill(layers=6, width=352, heads=11, ffn=1408, hidden=1.0, relations=1.0)
+    student = NARROW.model_copy(update={"layers": 6, "width": 352, "heads": 11, "ffn": 1408})
     assert recipe.steps == (student, Quantize(embeddings=4))
 
 

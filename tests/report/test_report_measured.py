@@ -18,6 +18,7 @@ from sympress.report.measured import (
     years_table,
 )
 from sympress.report.rates import extract_table, first_line, serve_table, throughput_table
+from sympress.report.searched import search_table, tuned_table
 
 SETTINGS = {"folds": 5, "tagger": {"seed": 3}}
 WHERE = {"processor": "A_CPU", "cores": 2, "notes": "synthetic"}
@@ -150,3 +151,52 @@ def test_a_run_by_itself_is_a_line_a_recipe_over_its_seeds() -> None:
         f"| safe | 110.0% (100.0% to 120.0%) | 0.500 | 0.550 | {losses} |",
     ]
     assert lines[-1].startswith("15,423 test notes; mean (range) over seeds;")
+
+
+def test_a_search_shows_its_pareto_set_by_size_and_how_the_others_ended() -> None:
+    def tried(number: int, verdict: str, size: float, drop: float) -> dict[str, Any]:
+        measured = {
+            "size_mb": size,
+            "latency_ratio": 0.05,
+            "int8_latency_ratio": 0.2,
+            "f1_drop": drop,
+            "f1": 0.7 - drop,
+        }
+        return {"number": number, "recipe": f"vocab({number})", "verdict": verdict, "measured": measured}
+
+    trials = [
+        tried(0, "finished", 5.0, -0.002),
+        tried(1, "finished", 2.0, 0.01),
+        {"number": 2, "recipe": "vocab(2)", "verdict": "too large", "measured": {"size_mb": 20.0}},
+    ]
+    found = {"budget": "size_mb<=6", "meets": True, "chosen": 0, "front": [0, 1], "tried": trials}
+    lines = search_table(found)
+    assert lines[2] == "| `vocab(1)` | 2.0 | 20.0 | 5.0 | +0.010 | 0.690 |"
+    assert lines[3] == "| `vocab(0)` **chosen** | 5.0 | 20.0 | 5.0 | −0.002 | 0.702 |"
+    assert lines[-1].startswith("Budget `size_mb<=6`: met. Trials: 2 finished, 1 too large.")
+    assert "not met; the chosen recipe comes nearest" in search_table({**found, "meets": False})[-1]
+
+
+def test_a_tuning_shows_every_trial_in_order_and_marks_the_best() -> None:
+    trials = [
+        {"number": 0, "state": "finished", "settings": {"learning_rate": 2e-4}, "value": 0.6},
+        {"number": 1, "state": "ended early", "settings": {"learning_rate": 1.234e-3}, "value": None},
+        {"number": 2, "state": "finished", "settings": {"learning_rate": 3e-4}, "value": 0.61},
+    ]
+    lines = tuned_table(
+        {
+            "strategy": "baseline",
+            "seed": 0,
+            "score": "mean_average_precision",
+            "data": {"train": 3082, "validation": 320},
+            "trials": trials,
+            "best": trials[2],
+        }
+    )
+    assert lines[0] == "| trial | `learning_rate` | ended | validation mean average precision |"
+    assert lines[2:5] == [
+        "| 0 | 0.0002 | finished | 0.600 |",
+        "| 1 | 0.00123 | ended early | – |",
+        "| 2 | 0.0003 | finished | **0.610** |",
+    ]
+    assert "`baseline`, 3,082 training and 320 validation notes, seed 0" in lines[-1]

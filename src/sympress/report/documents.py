@@ -11,7 +11,8 @@ docs/strategies.svg -->`, on one line, draws the results into the second file an
 `<!-- sympress:figure results/vaers-present.json docs/pareto.svg -->` does so with the figure of the report;
 `<!-- sympress:shape results/shape-pocket.json -->` is the table of what `sympress.study.shape` measured, and
 `spans`, `years`, `source`, `forms`, `negex`, `cuts`, `packed`, `pair` and `within` are of `report.measured`;
-`first`, `throughput`, `capacity`, `serve` and `extract` of `report.rates`.
+`first`, `throughput`, `capacity`, `serve` and `extract` of `report.rates`; `search` and `tuned` of
+`report.searched`.
 Each is closed by its own kind. `make docs` runs this module.
 """
 

@@ -18,6 +18,7 @@ from sympress.report.rates import (
     serve_table,
     throughput_table,
 )
+from sympress.report.searched import search_table, tuned_table
 from sympress.report.tables import escape_markdown
 
 Measured = Mapping[str, Any]
@@ -262,6 +263,8 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "packed": packed_table,
     "pair": pair_table,
     "within": within_table,
+    "search": search_table,
+    "tuned": tuned_table,
     "first": first_line,
     "throughput": throughput_table,
     "capacity": capacity_table,

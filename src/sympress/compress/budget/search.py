@@ -30,7 +30,7 @@ from sympress.compress.budget.found import (
 )
 from sympress.compress.budget.pareto import pareto_front
 from sympress.compress.budget.parse import BUDGET_KEYS, Budget
-from sympress.compress.budget.space import suggest
+from sympress.compress.budget.space import VERSION, suggest
 from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Quantize
 from sympress.errors import InputError
@@ -80,7 +80,8 @@ def search(
         evaluate: presses and measures; called with the same recipe twice at most, first `short`.
         shape: the teacher's.
         trials: how many recipes to train, at least 1.
-        storage: a file that keeps the trials; other budgets, shapes and seeds in it are left alone.
+        storage: a file that keeps the trials; those of other budgets, shapes, seeds and versions of the
+            space are left alone.
         seed: of the sampler.
         tokens: word pieces of a typical note, for estimates.
         say: told what becomes of each trial.
@@ -90,7 +91,7 @@ def search(
     """
     if trials < 1:
         raise InputError(f"--trials {trials} must be at least 1")
-    study = _open(f"{budget}; {shape}; seed {seed}", storage)
+    study = _open(f"{budget}; {shape}; seed {seed}; space {VERSION}", storage)
     _take_up_interrupted(study)
     runner = _Runner(study, budget, evaluate, shape, tokens, say)
     while _wants_more(_settled(study), trials):
