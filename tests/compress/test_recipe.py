@@ -35,6 +35,7 @@ from sympress.errors import InputError
 
 FOLDER = Path(sympress.__file__).parent / "compress" / "recipe"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
+LAYERS = "a whole number of at least 1 or a number above 0 and below 1"
 NAMES = "adapt, vocab, distill, fine-tune, lowrank, prune, mask, quantize"
 
 
@@ -93,6 +94,7 @@ def test_text_is_canonical(text: str, canonical: str):
 
 _counts, _shares = st.integers(1, 10**6), st.floats(0, 1, exclude_min=True)
 _weights = st.floats(0, 1e30)
+_parts = st.floats(0, 1, exclude_min=True, exclude_max=True)
 _share_or_count = st.integers(2, 10**6) | _shares
 _positive = st.floats(0, 1e30, exclude_min=True)
 
@@ -105,7 +107,9 @@ _students = st.builds(
     lambda shape, losses, training: Distill(**shape, **losses, **training),
     st.one_of(
         st.just({}),
-        st.fixed_dictionaries({"layers": _counts, "choose": st.sampled_from(["spread", "first", "last"])}),
+        st.fixed_dictionaries(
+            {"layers": _counts | _parts, "choose": st.sampled_from(["spread", "first", "last"])}
+        ),
         st.builds(
             lambda heads, channels, ffn: {"width": heads * channels, "heads": heads, "ffn": ffn},
             st.integers(1, 16),
@@ -208,10 +212,10 @@ def test_a_step_cannot_be_changed():
             "vocab(1.5)",
             "vocab: keep=1.5 must be a whole number of at least 2 or a number above 0 and at most 1",
         ),
-        ("distill(layers=0)", "distill: layers=0 must be a whole number of at least 1"),
-        ("distill(layers=3.0)", "distill: layers=3.0 must be a whole number of at least 1"),
-        ("distill(layers=true)", "distill: layers=true must be a whole number of at least 1"),
-        ("distill(layers=half)", "distill: layers='half' must be a whole number of at least 1"),
+        ("distill(layers=0)", f"distill: layers=0 must be {LAYERS}"),
+        ("distill(layers=3.0)", f"distill: layers=3.0 must be {LAYERS}"),
+        ("distill(layers=true)", f"distill: layers=true must be {LAYERS}"),
+        ("distill(layers=half)", f"distill: layers='half' must be {LAYERS}"),
         ("distill(T=0)", "distill: T=0 must be a number above 0"),
         ("distill(T=1e400)", "distill: T=inf must be a number above 0"),
         ("distill(alpha=-0.1)", "distill: alpha=-0.1 must be a number of at least 0 and at most 1"),
@@ -401,3 +405,10 @@ def test_make_step_takes_python_values():
     assert make_step("finetune", {"epochs": 2}) == FineTune(epochs=2)
     with pytest.raises(InputError, match="vocab: unknown setting 'kept'"):
         make_step("vocab", {"kept": 3})
+
+
+def test_a_student_keeps_a_number_or_a_share_of_the_layers_there_are():
+    assert [Distill(layers=0.67).student_layers(whole) for whole in (1, 2, 3, 6, 12)] == [1, 1, 2, 4, 8]
+    assert [Distill(layers=2).student_layers(whole) for whole in (6, 12)] == [2, 2]
+    assert Distill().student_layers(6) == 6
+    assert str(Distill(layers=0.67)) == "distill(layers=0.67)"

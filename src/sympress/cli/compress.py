@@ -50,7 +50,12 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
         ),
     ] = None,
     training: Annotated[
-        bool, typer.Option("--training/--no-training", help="Without: only steps that need no training.")
+        bool,
+        typer.Option(
+            "--training/--no-training",
+            help="Without: only steps that need no training; without --recipe too "
+            "'vocab(keep=0.4) > quantize(int8)'.",
+        ),
     ] = True,
     kernel: Annotated[
         str,
@@ -74,7 +79,8 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
 ) -> None:
     """Press a fine-tuned model by a recipe, or by the best recipe that a search finds for a budget.
 
-    Give either --recipe or --budget. Kill it at any time; the same command goes on where it stopped.
+    Give --recipe, --budget, or --no-training alone. Kill it at any time; the same command goes on where it
+    stopped.
     """
     from sympress.compress.budget.parse import parse_budget
     from sympress.extras import require_training

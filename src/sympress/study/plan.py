@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from sympress.compress.budget.shape import check_recipe, shape_of
 from sympress.compress.distill.classifier import label_order, load_classifier_teacher
 from sympress.compress.quantize.choose import KERNELS, available_kernels
 from sympress.compress.recipe.material import FurtherTeacher
-from sympress.compress.recipe.parse import Recipe
+from sympress.compress.recipe.named import UNTRAINED
+from sympress.compress.recipe.parse import Recipe, parse_recipe
 from sympress.compress.recipe.steps import Quantize
 from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.errors import InputError, nearest
@@ -26,7 +27,7 @@ from sympress.training.model import load_model
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for; exactly one of `recipe` and `budget` is given.
+    """What is asked for; one of `recipe` and `budget` is given, or neither where nothing may be trained.
 
     Attributes:
         model: the artifact to press.
@@ -36,7 +37,7 @@ class Order:
         budget: what the result may cost.
         trials: recipes that a search trains.
         teachers: folders or ids of further teachers.
-        trains: False forbids steps that train.
+        trains: False forbids steps that train; without a recipe, `UNTRAINED` is done.
         kernel: of the int8 file: a name, `auto` for the one that is fastest here, None for the recipe's.
         seed: of every training; None for the study's.
         test: whether test notes are scored, for the record.
@@ -80,10 +81,12 @@ def make_plan(order: Order) -> Plan:
         InputError: both or neither of recipe and budget, a model that cannot be pressed, a recipe that
             cannot be applied to it, an unknown kernel, or a teacher with different labels.
     """
+    if order.recipe is None and order.budget is None and not order.trains:
+        order = replace(order, recipe=parse_recipe(UNTRAINED))
     if (order.recipe is None) == (order.budget is None):
         raise InputError("give either --recipe or --budget: what to do, or what the result may cost")
     if order.budget is not None and not order.trains:
-        raise InputError("--budget searches recipes that train; with --no-training give a --recipe")
+        raise InputError("--budget searches recipes that train; leave out --budget or --no-training")
     if order.trials < 1:
         raise InputError(f"--trials {order.trials} must be at least 1")
     origin = read_origin(order.model, order.notes, order.changes)

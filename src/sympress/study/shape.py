@@ -68,7 +68,7 @@ def press_shape(model: SymptomModel, recipe: Recipe) -> SymptomModel:
 
 
 def _student(model: SymptomModel, step: Distill) -> SymptomModel:
-    layers = step.layers or len(layers_of(model.encoder))
+    layers = step.student_layers(len(layers_of(model.encoder)))
     if step.width is None:
         return student_of(model, layers, step.choose)
     config = model.encoder.config

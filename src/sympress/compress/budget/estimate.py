@@ -168,7 +168,7 @@ def _press(step: Step, shape: ModelShape) -> ModelShape:
 
 
 def _student_shape(step: Distill, shape: ModelShape) -> ModelShape:
-    layers = shape.layers if step.layers is None else step.layers
+    layers = step.student_layers(shape.layers)
     if step.width is None:
         return replace(shape, layers=_at_most("distill: layers", layers, shape.layers))
     heads = step.heads or max(1, step.width // shape.head_width)

@@ -95,7 +95,7 @@ def _check_narrow(step: Step, teacher: ModelShape) -> None:
         return
     if step.width > teacher.hidden:
         raise InputError(f"width={step.width} is more than the {teacher.hidden} of the teacher")
-    if step.layers is not None and step.layers > teacher.layers:
+    if step.student_layers(teacher.layers) > teacher.layers:
         raise InputError(f"layers={step.layers} is more than the {teacher.layers} of the teacher")
 
 

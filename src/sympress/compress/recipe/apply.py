@@ -105,8 +105,8 @@ def distill(piece: Piece, step: Distill, shop: Workshop, number: int) -> str:
         layers = len(layers_of(piece.model.encoder))
         said = f"a fresh student, {step.width} wide, of {layers} layers"
     elif step.layers is not None:
-        piece.model = student_of(piece.model, step.layers, step.choose)
-        said = f"a student of {step.layers} of {whole} layers"
+        piece.model = student_of(piece.model, step.student_layers(whole), step.choose)
+        said = f"a student of {step.student_layers(whole)} of {whole} layers"
     settings = settings_for(shop, epochs=step.epochs, rate=step.rate, batch=step.batch)
     epochs = learn_from_teacher(piece, shop, number, step, settings)
     labelled, further = len(shop.material.training), len(shop.material.transfer)
@@ -121,7 +121,7 @@ def _narrow(piece: Piece, step: Distill, seed: int) -> SymptomModel:
     neurons = int(getattr(config, family_of(piece.teacher.encoder).neurons_setting))
     return narrow_student(
         piece.teacher,
-        layers=step.layers or len(layers_of(piece.model.encoder)),
+        layers=step.student_layers(len(layers_of(piece.model.encoder))),
         width=width,
         heads=step.heads or max(1, width // head_width(piece.teacher.encoder)),
         ffn=step.ffn or max(1, round(neurons * width / int(config.hidden_size))),

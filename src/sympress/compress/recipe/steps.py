@@ -16,6 +16,8 @@ Positive = Annotated[float, Field(gt=0)]
 Answers = Literal["float", "int8"]
 #: A float is a share, an int how many; 1 is the share, all of them, not one.
 ShareOrCount = Annotated[int, Field(ge=2)] | Share
+#: An int is how many, 1 included; a float is a share, never all of them.
+CountOrPart = Count | Annotated[float, Field(gt=0, lt=1)]
 
 
 class _Step(BaseModel):
@@ -72,11 +74,11 @@ class Vocab(_Step):
 class Distill(_Step):
     """Train a student to imitate the teacher.
 
-    With `layers` the student copies that many of the present model's layers; with `width` it is a
-    narrower one. With neither, the present model itself is trained from the teacher.
+    With `layers` the student copies that many, or that share, of the present model's layers; with `width`
+    it is a narrower one. With neither, the present model itself is trained from the teacher.
 
     Attributes:
-        layers: transformer layers of the student; None for as many as now.
+        layers: transformer layers of the student, how many or a share of those now; None for as many as now.
         choose: which layers are copied: evenly spread, the first or the last ones.
         width: hidden size of a narrower student; None for the present one.
         heads: attention heads of a narrower student; None for heads as wide as the teacher's.
@@ -97,7 +99,7 @@ class Distill(_Step):
 
     first: ClassVar[str | None] = "layers"
     step: Literal["distill"] = "distill"
-    layers: Count | None = None
+    layers: CountOrPart | None = None
     choose: Literal["spread", "first", "last"] = "spread"
     width: Count | None = None
     heads: Count | None = None
@@ -125,6 +127,12 @@ class Distill(_Step):
         if self.layers is None and self.choose != "spread":
             raise ValueError(f"choose={self.choose} says which layers to copy: give layers too")
         return self
+
+    def student_layers(self, present: int) -> int:
+        """How many layers the student has where there are `present` now; at least one."""
+        if isinstance(self.layers, float):
+            return max(1, round(self.layers * present))
+        return present if self.layers is None else self.layers
 
 
 class FineTune(_Step):
