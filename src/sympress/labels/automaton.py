@@ -68,7 +68,7 @@ def reduce_text(text: str) -> Reduced:
 
 
 #: Searches before an index that need not be built at once is built after all.
-_FIRST_SEARCHES = 16
+FIRST_SEARCHES = 16
 
 
 class PhraseIndex:
@@ -122,7 +122,7 @@ class PhraseIndex:
     def _build(self, words: str) -> _Automaton:
         """The automaton of all phrases, or for the first searches that of those whose last word is there."""
         self._searches += 1
-        if self._searches > _FIRST_SEARCHES:
+        if self._searches > FIRST_SEARCHES:
             self._whole = _Automaton(self._phrases)
             return self._whole
         there = frozenset(words.split())
@@ -165,8 +165,13 @@ def last_word(text: str) -> str:
     last = text.rpartition(" ")[2]
     if last.isascii() and last.isalnum():
         return last.lower()
-    words = _JOINT.sub(" ", fold(text)).split()
+    words = words_of(text)
     return words[-1] if words else ""
+
+
+def words_of(text: str) -> list[str]:
+    """The words of `text`, folded, as they are looked for in notes."""
+    return _JOINT.sub(" ", fold(text)).split()
 
 
 def _word_bounds(reduced: Reduced, first: int, last: int) -> tuple[int, int]:

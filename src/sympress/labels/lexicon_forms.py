@@ -7,7 +7,7 @@ of the words of a list that the lexicon's file names. Braces do not nest.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 from sympress.errors import InputError, nearest
@@ -33,19 +33,62 @@ def expand_forms(template: str, words: Words, where: str) -> list[str]:
     """
     if "{" not in template and "}" not in template:
         return [" ".join(template.split())]
+    return _joined(_choices(split_template(template, words, where), words))
+
+
+def expand_within(template: str, words: Words, where: str, can_stand: Callable[[str], bool]) -> list[str]:
+    """Return those of `expand_forms` of which every alternative between spaces can stand, and perhaps others.
+
+    Args:
+        template: text with `{a,b}` alternatives and `{name}` lists.
+        words: the lists by name.
+        where: what an error names.
+        can_stand: told one alternative.
+
+    Raises:
+        InputError: as `expand_forms`.
+    """
+    pieces = split_template(template, words, where)
+    choices = _choices(pieces, words)
+    for k in range(1, len(pieces), 2):
+        before, behind = pieces[k - 1], pieces[k + 1]
+        starts = before[-1:].isspace() or (k == 1 and not before)
+        if starts and (behind[:1].isspace() or (k == len(pieces) - 2 and not behind)):
+            choices[k] = tuple(filter(can_stand, choices[k]))
+    return _joined(choices)
+
+
+def _choices(pieces: Sequence[str], words: Words) -> list[tuple[str, ...]]:
+    return [
+        (piece,) if k % 2 == 0 else tuple(piece.split(",")) if "," in piece else words[piece]
+        for k, piece in enumerate(pieces)
+    ]
+
+
+def _joined(choices: Sequence[Sequence[str]]) -> list[str]:
+    found = map("".join, product(*choices))
+    # Most forms have single spaces already, and a lexicon has tens of thousands.
+    return list(dict.fromkeys(" ".join(form.split()) if "  " in form else form.strip() for form in found))
+
+
+def split_template(template: str, words: Words, where: str) -> list[str]:
+    """Return the text between braces (0, 2, …) and what stands in them (1, 3, …).
+
+    Raises:
+        InputError: as `expand_forms`.
+    """
     pieces = _BRACES.split(template)
     if any("{" in piece or "}" in piece for piece in pieces[::2]):
         raise InputError(
             f"{where}: {template!r} has a brace without its other half; write {{a,b}} or {{name}}"
         )
     pieces[1::2] = [_checked(piece, template, words, where) for piece in pieces[1::2]]
-    choices = [
-        (piece,) if k % 2 == 0 else tuple(piece.split(",")) if "," in piece else words[piece]
-        for k, piece in enumerate(pieces)
-    ]
-    found = map("".join, product(*choices))
-    # Most forms have single spaces already, and a lexicon has tens of thousands.
-    return list(dict.fromkeys(" ".join(form.split()) if "  " in form else form.strip() for form in found))
+    return pieces
+
+
+def fixed_text(template: str) -> str:
+    """Return what of `template` stands in every form: words that touch no brace, between single spaces."""
+    return " ".join(token for token in _BRACES.sub("{", template).split() if "{" not in token)
 
 
 def expand_all(templates: tuple[str, ...], words: Words, where: str) -> tuple[str, ...]:

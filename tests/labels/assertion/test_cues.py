@@ -8,6 +8,8 @@ import pytest
 from sympress.errors import InputError
 from sympress.labels.annotate import Annotator
 from sympress.labels.assertion.cues import Cue, load_cues, parse_cues
+from sympress.labels.assertion.decide import CueFinder
+from sympress.labels.automaton import reduce_text
 from sympress.labels.lexicon import Lexicon, Symptom
 from sympress.labels.lexicon_forms import expand_all
 from sympress.labels.matching import fold
@@ -29,7 +31,7 @@ def test_every_table_of_cues_is_at_work_in_a_marked_sentence(role: str, number: 
 
 
 def test_a_phrase_stands_once_with_all_that_it_does_backward_first() -> None:
-    book = load_cues()
+    book = load_cues().every
     assert len(set(book.phrases)) == len(book.phrases) == len(book.cues) > 1_000
     absent = book.cues[book.phrases.index("absent")]
     assert [cue.forward for cue in absent] == [False, True]
@@ -37,11 +39,37 @@ def test_a_phrase_stands_once_with_all_that_it_does_backward_first() -> None:
 
 def test_own_cues_take_the_place_of_ours() -> None:
     book = parse_cues('[[cue]]\nassertion = "absent"\nphrases = ["kein{,e}"]\n', "own.toml")
-    assert book.phrases == ("kein", "keine")
-    assert book.cues[0] == (Cue("cue", "absent"),)
+    assert book.every.phrases == ("kein", "keine")
+    assert book.every.cues[0] == (Cue("cue", "absent"),)
     annotator = Annotator(Lexicon("own", (Symptom("Husten", ("husten",), "husten"),)), book)
     told = [m.assertion for text in ("keine Husten", "no Husten") for m in annotator.mentions(text)]
     assert told == ["absent", "present"]
+
+
+def test_the_first_searches_read_few_templates_and_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sympress.labels.assertion.decide.FIRST_SEARCHES", 10_000)
+    whole, first = CueFinder(load_cues()), CueFinder(load_cues(), at_once=False)
+    counted = 0
+    for line in SENTENCES.splitlines():
+        reduced = reduce_text(line)
+        there, what = first.find(reduced, 0, len(line))
+        wanted, every = whole.find(reduced, 0, len(line))
+        assert [(start, end, what[k]) for start, end, k in there] == [(a, b, every[k]) for a, b, k in wanted]
+        assert first.ends_at(reduced, len(line)) == whole.ends_at(reduced, len(line))
+        counted += len(wanted)
+        assert len(what) < len(every) / 20
+    assert counted > 500
+
+
+def test_after_the_first_searches_all_cues_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sympress.labels.assertion.decide.FIRST_SEARCHES", 2)
+    book = parse_cues(
+        '[[cue]]\nassertion = "absent"\nphrases = ["kein{,e}", "nie {x} da"]\n[words]\nx = ["y", "z"]\n', ""
+    )
+    finder, reduced = CueFinder(book, at_once=False), reduce_text("keine Husten, nie y da")
+    found = [finder.find(reduced, 0, 22) for _ in range(4)]
+    assert [len(what) for _, what in found] == [3, 3, 4, 4]
+    assert [[(start, end) for start, end, _ in there] for there, _ in found] == [[(0, 5), (14, 22)]] * 4
 
 
 @pytest.mark.parametrize(

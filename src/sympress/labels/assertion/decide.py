@@ -10,10 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from sympress.labels.assertion.cues import CueBook, load_cues
+from sympress.labels.assertion.cues import Cue, CueBook, load_cues
 from sympress.labels.assertion.marks import read_mark
 from sympress.labels.assertion.scope import Reach, cues_around, reach_mention
-from sympress.labels.automaton import Found, PhraseIndex, Reduced, last_word, reduce_text
+from sympress.labels.automaton import (
+    FIRST_SEARCHES,
+    Found,
+    PhraseIndex,
+    Reduced,
+    last_word,
+    reduce_text,
+    words_of,
+)
 from sympress.labels.mentions import Assertion
 from sympress.labels.sections import SectionBook, find_sections, load_sections, section_at
 from sympress.labels.sentences import Sentences
@@ -58,23 +66,39 @@ def decide(context: frozenset[str]) -> Assertion:
 _LONGEST_CUE = 60
 
 
+#: Cues of some part of a text: each with the number of what it does, and what the numbers stand for.
+CuesFound = tuple[list[Found], Sequence[tuple[Cue, ...]]]
+
+
 class CueFinder:
     """Finds cues within a part of a note: most of a note is about no mention, and is not searched."""
 
     def __init__(self, book: CueBook, *, at_once: bool = True) -> None:
-        self.cues = book.cues
-        self._index = PhraseIndex({"cue": book.phrases}, at_once=at_once)
+        """Take the cues of `book`; `at_once` is that of `PhraseIndex`."""
+        self._book = book
+        self._searches = 0
+        self._index = self._build() if at_once else None
 
-    def find(self, reduced: Reduced, first: int, last: int) -> list[Found]:
+    def find(self, reduced: Reduced, first: int, last: int) -> CuesFound:
         """Return the cues between two places of a text, also overlapping ones."""
-        return self._index.find(reduced, first, last)[0]
+        if self._index is None:
+            self._searches += 1
+            if self._searches <= FIRST_SEARCHES:
+                few = self._book.within(frozenset(words_of(reduced.masked[first:last])))
+                return PhraseIndex({"cue": few.phrases}).find(reduced, first, last)[0], few.cues
+            self._index = self._build()
+        return self._index.find(reduced, first, last)[0], self._book.every.cues
 
     def ends_at(self, reduced: Reduced, place: int) -> bool:
         """Whether a cue ends at `place`; most words are the last of no cue, and are not searched."""
         first = max(0, place - _LONGEST_CUE)
-        if last_word(reduced.folded[first:place]) not in self._index.last_words:
+        last = last_word(reduced.folded[first:place])
+        if self._index is not None and last not in self._index.last_words:
             return False
-        return any(end == place for _, end, _ in self.find(reduced, first, place))
+        return any(end == place for _, end, _ in self.find(reduced, first, place)[0])
+
+    def _build(self) -> PhraseIndex:
+        return PhraseIndex({"cue": self._book.every.phrases})
 
 
 class NoteContext:
@@ -89,13 +113,14 @@ class NoteContext:
         self._sections = find_sections(reduced.masked, headings, sections.kinds, self._ends_cue)
         self._sentences = Sentences(reduced.masked)
         self._sentence = (0, -1)
-        self._cues: tuple[int, int, list[Found]] = (0, -1, [])
+        self._cues: tuple[int, int, CuesFound] = (0, -1, ([], ()))
 
     def context(self, start: int, end: int) -> frozenset[str]:
         """Return everything that holds of a span: assertions other than `present`."""
         number = section_at(self._sections, start)
         first, last = self._sentence_of(start, end, number)
-        cues = cues_around(self._cues_within(first, last), start, end, self._finder.cues)
+        found, what = self._cues_within(first, last)
+        cues = cues_around(found, start, end, what)
         reach = reach_mention(self._reduced.folded, start, end, cues)
         context = set(reach.said)
         self._add_section(context, reach, number)
@@ -106,7 +131,7 @@ class NoteContext:
             context.add(mark)
         return frozenset(context)
 
-    def _cues_within(self, first: int, last: int) -> list[Found]:
+    def _cues_within(self, first: int, last: int) -> CuesFound:
         """Return the cues of a sentence; those of the last one are kept."""
         if self._cues[:2] != (first, last):
             self._cues = first, last, self._finder.find(self._reduced, first, last)
