@@ -81,11 +81,9 @@ bench-present: install ## every coded symptom of a report, split by time: four r
 	$(call keep,vaers-present)
 	$(BIN)/sympress compare runs/vaers-present --test-fraction 0.4 -o results/present-more.json
 
-bench-safe-all: model ## safe against its teacher on every report of 2005
-	$(BIN)/sympress compress runs/model/artifacts/baseline-seed0 --notes $(DATA)/vaers --recipe safe --no-test \
-		--transfer-fraction 0.26 -o runs/safe
-	$(BIN)/sympress compare runs/model/artifacts/baseline-seed0 runs/safe --notes $(DATA)/vaers --test-fraction 1 \
-		-o results/pair-safe-all.json
+bench-safe-all: bench-present ## safe against its teacher on every report of 2005, seed 0
+	$(BIN)/sympress compare runs/vaers-present/artifacts/baseline-seed0 runs/vaers-present/artifacts/safe-seed0 \
+		--notes $(DATA)/vaers --test-fraction 1 -o results/pair-safe-all.json
 
 STRENGTHS := --recipe 'vocabulary-40 = vocab(keep=0.4)' --recipe 'vocabulary-20 = vocab(keep=0.2)' \
 	--recipe 'vocabulary-7 = vocab(keep=2000)' --recipe 'activation-80 = lowrank(keep=0.8)' \
@@ -96,7 +94,10 @@ STRENGTHS := --recipe 'vocabulary-40 = vocab(keep=0.4)' --recipe 'vocabulary-20 
 	--recipe 'removal-25 = prune(macs=0.25, reconstruct=true)' \
 	--recipe 'bits-8 = quantize(int8)' --recipe 'bits-8-static = quantize(static)' \
 	--recipe 'bits-4 = quantize(weights4)' \
-	--recipe 'no-training = vocab(keep=0.4) > prune(macs=0.8, reconstruct=true) > quantize(int8)'
+	--recipe 'no-training = vocab(keep=0.4) > prune(macs=0.8, reconstruct=true) > quantize(int8)' \
+	--recipe 'student-4 = distill(layers=4, choose=first, epochs=1, rate=0.0003, batch=32, dropout=0, answers=int8)' \
+	--recipe 'student-2 = distill(layers=2, choose=first, epochs=1, rate=0.0003, batch=32, dropout=0, answers=int8)' \
+	--recipe 'student-1 = distill(layers=1, choose=first, epochs=1, rate=0.0003, batch=32, dropout=0, answers=int8)'
 bench-strategies: install ## each strategy alone at three strengths, pressed from one fine-tuned encoder
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 $(STRENGTHS) -o runs/strategies
 	$(call keep,strategies)

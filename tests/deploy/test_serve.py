@@ -362,6 +362,17 @@ def test_a_stop_under_load_answers_every_request_that_was_sent():
     assert [event["event"] for event in service.events()][-1] == "stopped"
 
 
+def test_a_stop_answers_what_an_idle_connection_asks_a_second_later():
+    with running({"words": WordModel()}) as service, service.client() as client:
+        assert client.post("/v1/extract", json={"text": "fever"}).status_code == 200
+        service.server.handle_exit(signal.SIGTERM, None)
+        time.sleep(1)
+        late = client.post("/v1/extract", json={"text": "fever"})
+    assert late.status_code == 200
+    assert late.headers["Connection"] == "close"
+    assert [event["event"] for event in service.events()][-1] == "stopped"
+
+
 def test_no_log_metric_or_error_shows_what_a_note_says(capfd: pytest.CaptureFixture[str]):
     model = WordModel()
     limits = {"body_bytes": 2_000, "request_notes": 2, "body_seconds": 0.3}

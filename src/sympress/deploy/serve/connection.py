@@ -13,7 +13,7 @@ from sympress.deploy.serve.metrics import Metrics
 from sympress.deploy.serve.refusals import Refusal
 
 #: A stopping server leaves an idle connection open for so long, so that a request on its way is answered.
-LINGER_SECONDS = 0.5
+LINGER_SECONDS = 2.0
 _SLACK_SECONDS = 5.0
 
 
