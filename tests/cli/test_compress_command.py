@@ -13,7 +13,7 @@ from transformers import AlbertConfig, AlbertModel
 from sympress.cli.main import run
 from sympress.compress.arch import FAMILIES
 from sympress.compress.distill.teachers import fingerprint_teacher
-from sympress.compress.recipe.named import UNTRAINED
+from sympress.compress.recipe.named import UNTRAINED, read_recipe
 from sympress.compress.recipe.parse import parse_recipe
 from sympress.config import StudyConfig
 from sympress.notes.synthesize import synthesize
@@ -144,11 +144,12 @@ def test_without_training_and_without_a_recipe_there_is_one(
         run(arguments(place, "--no-training", "--dry-run"))
     assert done.value.code == 0
     said = capsys.readouterr().out
-    assert all(f"step {number}: {step}\n" in said for number, step in enumerate(UNTRAINED.split(" > "), 1))
+    steps = read_recipe(UNTRAINED).steps
+    assert all(f"step {number}: {step}\n" in said for number, step in enumerate(steps, 1))
     with pytest.raises(SystemExit):
         run(["compress", "--help"])
     told = "".join(line.strip("│ \n") + " " for line in capsys.readouterr().out.splitlines())
-    assert UNTRAINED in " ".join(told.split())
+    assert f"the recipe {UNTRAINED}." in " ".join(told.split())
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,7 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
         bool,
         typer.Option(
             "--training/--no-training",
-            help="Without: only steps that need no training; without --recipe too "
-            "'vocab(keep=0.4) > quantize(int8)'.",
+            help="Without: only steps that need no training; without --recipe too, the recipe safe.",
         ),
     ] = True,
     kernel: Annotated[

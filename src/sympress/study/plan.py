@@ -16,8 +16,8 @@ from sympress.compress.budget.shape import check_recipe, shape_of
 from sympress.compress.distill.classifier import label_order, load_classifier_teacher
 from sympress.compress.quantize.choose import KERNELS, available_kernels
 from sympress.compress.recipe.material import FurtherTeacher
-from sympress.compress.recipe.named import UNTRAINED
-from sympress.compress.recipe.parse import Recipe, parse_recipe
+from sympress.compress.recipe.named import UNTRAINED, read_recipe
+from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Quantize
 from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.errors import InputError, nearest
@@ -82,7 +82,7 @@ def make_plan(order: Order) -> Plan:
             cannot be applied to it, an unknown kernel, or a teacher with different labels.
     """
     if order.recipe is None and order.budget is None and not order.trains:
-        order = replace(order, recipe=parse_recipe(UNTRAINED))
+        order = replace(order, recipe=read_recipe(UNTRAINED))
     if (order.recipe is None) == (order.budget is None):
         raise InputError("give either --recipe or --budget: what to do, or what the result may cost")
     if order.budget is not None and not order.trains:

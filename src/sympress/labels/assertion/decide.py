@@ -92,8 +92,7 @@ class CueFinder:
     def ends_at(self, reduced: Reduced, place: int) -> bool:
         """Whether a cue ends at `place`; most words are the last of no cue, and are not searched."""
         first = max(0, place - _LONGEST_CUE)
-        last = last_word(reduced.folded[first:place])
-        if self._index is not None and last not in self._index.last_words:
+        if self._index is not None and last_word(reduced.folded[first:place]) not in self._index.last_words:
             return False
         return any(end == place for _, end, _ in self.find(reduced, first, place)[0])
 
