@@ -51,7 +51,7 @@ PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
 .PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
-.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-safe-all bench-pooling bench-shape bench-strategies bench-students
+.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-safe-all bench-pooling bench-shape bench-strategies bench-students bench-tune
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
 
@@ -101,6 +101,15 @@ STRENGTHS := --recipe 'vocabulary-40 = vocab(keep=0.4)' --recipe 'vocabulary-20 
 bench-strategies: install ## each strategy alone at three strengths, pressed from one fine-tuned encoder
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 $(STRENGTHS) -o runs/strategies
 	$(call keep,strategies)
+
+TUNED := baseline distillation lowrank pruning-masked
+bench-tune: $(TUNED:%=bench-tune-%) ## twelve trials of the settings of four strategies, on 5 % of the reports; minutes on a GPU
+
+.PHONY: $(TUNED:%=bench-tune-%)
+$(TUNED:%=bench-tune-%): bench-tune-%: install
+	$(BIN)/sympress tune --strategy $* --trials 12 --notes $(DATA)/vaers --protocol clinical --task present --top-k 20 \
+		--split time --encoder bundled --fraction 0.05 --epochs 2 -o runs/tune-$*
+	$(BIN)/python -m json.tool --compact --no-ensure-ascii runs/tune-$*/$*/tune.json results/tune-$*.json
 
 STUDENTS := --recipe "answers = distill(layers=2, choose=first, epochs=3, rate=0.0003)" \
 	--recipe "states = distill(layers=2, choose=first, epochs=3, rate=0.0003, hidden=1)" \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,25 @@ _PACKAGES = ("sympress", "torch", "transformers", "onnxruntime", "onnx", "polars
 
 
 def environment() -> dict[str, Any]:
-    """Versions, processor and cores of this machine."""
+    """Versions, processor and cores of this machine, and the GPU that PyTorch sees where it was imported."""
+    gpu = accelerator()
     return {
         "python": platform.python_version(),
         "system": platform.system(),
         "processor": processor_name(),
         "cores": os.cpu_count() or 1,
+        **({} if gpu is None else {"accelerator": gpu}),
         "versions": versions(),
         "commit": commit(),
     }
+
+
+def accelerator() -> str | None:
+    """The name of the GPU that trains and answers, if PyTorch was imported and sees one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return str(torch.cuda.get_device_name())
 
 
 def versions() -> dict[str, str]:
