@@ -331,14 +331,14 @@ def studied(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> t
     config = StudyConfig(encoder=str(encoder_folder), recipes=(SMALLER,), **SMALL)
     first = run_study(config, run)
     before = written(run)
-    more = (SMALLER, "prune(layers=1)", "rounded = quantize(int8)")
+    more = (SMALLER, "prune(layers=1)", "whole = vocab(keep=1.0)")
     second = run_study(config.model_copy(update={"recipes": more}), run)
     assert {name: time for name, time in written(run).items() if name in before} == before
     assert written(run).keys() - before.keys() == {
         "rows/recipe-2-seed0.json",
         "artifacts/recipe-2-seed0/model.onnx",
-        "rows/rounded-seed0.json",
-        "artifacts/rounded-seed0/model.onnx",
+        "rows/whole-seed0.json",
+        "artifacts/whole-seed0/model.onnx",
     }
     return run, first, second
 
@@ -384,7 +384,7 @@ def test_adding_a_recipe_adds_its_row_and_changes_none(studied: tuple[Path, Resu
         "baseline",
         "small",
         "recipe-2",
-        "rounded",
+        "whole",
         "rule",
         "rule-assertion",
         "tfidf",
@@ -397,13 +397,11 @@ def test_adding_a_recipe_adds_its_row_and_changes_none(studied: tuple[Path, Resu
     assert row(second, "recipe-2").epochs == []
 
 
-def test_a_model_that_was_only_rounded_keeps_its_teachers_thresholds(studied: tuple[Path, Results, Results]):
+def test_a_model_that_answers_as_before_keeps_its_teachers_thresholds(studied: tuple[Path, Results, Results]):
     run, _, results = studied
-    assert row(results, "rounded").notes == [
-        "quantize: the file is quantized (int8, embeddings 8 bits)",
-        KEPT,
-    ]
-    ours, teachers = (read_extractor(run / "artifacts" / f"{n}-seed0") for n in ("rounded", "baseline"))
+    assert row(results, "whole").notes[-1] == KEPT
+    assert KEPT not in row(results, "small").notes
+    ours, teachers = (read_extractor(run / "artifacts" / f"{n}-seed0") for n in ("whole", "baseline"))
     assert ours.thresholds == teachers.thresholds
     assert ours.calibration == teachers.calibration
     trained = read_extractor(run / "artifacts" / "small-seed0")

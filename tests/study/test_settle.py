@@ -1,11 +1,11 @@
-"""A model that was pressed without training keeps its teacher's thresholds unless its own do better."""
+"""A model that answers nearly as its teacher does keeps its thresholds, unless its own do better."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sympress.study.settle import Settled, settle, settle_untrained
+from sympress.study.settle import Settled, settle, settle_pressed
 
 NOTES, SYMPTOMS = 400, 3
 
@@ -30,16 +30,25 @@ def test_rounding_keeps_the_teachers():
     logits, targets = drawn(0)
     rounded = logits + np.random.default_rng(1).normal(0, 0.05, logits.shape)
     teacher = settle("present", probabilities(logits), targets)
-    kept = settle_untrained("present", probabilities(rounded), targets, probabilities(logits))
+    kept = settle_pressed("present", probabilities(rounded), targets, probabilities(logits))
     assert kept.kept
     assert kept.as_json() == teacher.as_json()
+
+
+def test_more_differing_answers_than_chance_moves_bring_its_own_though_they_are_no_better():
+    logits, targets = drawn(0)
+    student = logits + np.random.default_rng(1).normal(0, 0.6, logits.shape)
+    answers, teacher = probabilities(student), settle("present", probabilities(logits), targets)
+    own = settle_pressed("present", answers, targets, probabilities(logits))
+    assert own.as_json() == settle("present", answers, targets).as_json() != teacher.as_json()
+    assert not own.kept
 
 
 def test_a_model_that_answers_otherwise_gets_its_own():
     logits, targets = drawn(2)
     shifted = logits - np.array([2.0, -1.5, 3.0])
     teacher = settle("present", probabilities(logits), targets)
-    own = settle_untrained("present", probabilities(shifted), targets, probabilities(logits))
+    own = settle_pressed("present", probabilities(shifted), targets, probabilities(logits))
     assert not own.kept
     assert own.as_json() == settle("present", probabilities(shifted), targets).as_json()
     assert f1(own, shifted, targets) > f1(teacher, shifted, targets) + 0.05
@@ -48,7 +57,7 @@ def test_a_model_that_answers_otherwise_gets_its_own():
 def test_without_calibration_thresholds_are_kept_just_so():
     logits, targets = drawn(3)
     answers = probabilities(logits)
-    kept = settle_untrained("present", answers, targets, answers, calibrate=False)
+    kept = settle_pressed("present", answers, targets, answers, calibrate=False)
     assert kept.kept, "the teacher itself, a tie, keeps what it has"
     assert kept.calibration is None
     assert kept.as_json() == settle("present", answers, targets, calibrate=False).as_json()
@@ -59,6 +68,6 @@ def test_a_topic_has_no_thresholds_to_keep():
     answers = probabilities(logits)
     answers /= answers.sum(axis=1, keepdims=True)
     topics = np.eye(SYMPTOMS, dtype=np.uint8)[targets.argmax(axis=1)]
-    own = settle_untrained("topic", answers, topics, answers)
+    own = settle_pressed("topic", answers, topics, answers)
     assert own.as_json() == settle("topic", answers, topics).as_json()
     assert not own.kept

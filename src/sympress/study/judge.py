@@ -16,7 +16,7 @@ from sympress.labels.labelset import Task
 from sympress.measure.latency import time_in_turn
 from sympress.measure.quality import point_quality
 from sympress.results_quality import Quality
-from sympress.study.settle import Settled, settle, settle_untrained
+from sympress.study.settle import Settled, settle, settle_pressed
 from sympress.study.yardsticks import INT8, PYTORCH, Yardstick, time_yardsticks
 
 PRESSED = "pressed"
@@ -60,12 +60,12 @@ def judge(
         targets: `(notes, K)` 0 or 1.
         symptoms: the K names.
         calibrate: whether to calibrate.
-        teacher: its probabilities of the same notes, of a model that was pressed without training.
+        teacher: its probabilities of the same notes, of a pressed model.
     """
     if teacher is None:
         settled = settle(task, probabilities, targets, calibrate=calibrate)
     else:
-        settled = settle_untrained(task, probabilities, targets, teacher, calibrate=calibrate)
+        settled = settle_pressed(task, probabilities, targets, teacher, calibrate=calibrate)
     answered = settled.apply(task, probabilities)
     f1 = headline_f1(task, answered, targets, symptoms, settled.thresholds)
     return Judged(settled, f1, probabilities)

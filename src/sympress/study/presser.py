@@ -140,7 +140,7 @@ class Presser:
             self.texts.material.validation_targets,
             self.origin.extractor.symptoms,
             calibrate=calibrates(self.config.protocol),
-            teacher=None if read_made(artifact)["train_seconds"] else self.teacher[PYTORCH].probabilities,
+            teacher=self.teacher[PYTORCH].probabilities,
         )
 
     def _short_material(self) -> Material:

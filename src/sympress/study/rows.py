@@ -34,7 +34,7 @@ from sympress.study.folder import RunFolder
 from sympress.study.judge import epoch_score
 from sympress.study.prepare import StudyData
 from sympress.study.press import describe_choice, press, train_settings
-from sympress.study.settle import KEPT, calibrates, settle, settle_untrained, write_settled
+from sympress.study.settle import KEPT, calibrates, settle, settle_pressed, write_settled
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.encoder import Encoder, token_limit
 from sympress.training.epochs import EpochLog, Scorer
@@ -201,11 +201,11 @@ def _finish(
     targets = bench.validation.targets.numpy().astype(np.uint8)
     calibrate = calibrates(bench.config.protocol)
     task, answered = bench.config.note_task, predictions["validation"]
-    if name == "baseline" or row["train_seconds"]:
+    if name == "baseline":
         settled = settle(task, answered, targets, calibrate=calibrate)
     else:
         teacher = bench.run.predictions("baseline", seed, "validation")
-        settled = settle_untrained(task, answered, targets, teacher, calibrate=calibrate)
+        settled = settle_pressed(task, answered, targets, teacher, calibrate=calibrate)
     if settled.kept:
         row["remarks"] = [*row["remarks"], KEPT]
     row |= settled.as_json()

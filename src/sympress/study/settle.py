@@ -24,7 +24,9 @@ Probabilities = NDArray[np.float64]
 #: Parts of the validation notes, each judged by what the others choose, how often they are cut anew, and
 #: how often notes are drawn anew for the interval of the difference.
 PARTS, REPEATS, RESAMPLES = 5, 4, 1000
-KEPT = "thresholds and calibration are the teacher's: chosen anew they are not clearly better on other notes"
+#: Pairs of draws of the validation notes by which chance is told.
+DRAWS = 10
+KEPT = "thresholds and calibration are the teacher's: it answers nearly as that does"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Settled:
     Attributes:
         thresholds: `(K,)` of calibrated probabilities; None for `topic`.
         calibration: None where the model is taken as it is.
-        kept: whether both are the teacher's, see `settle_untrained`.
+        kept: whether both are the teacher's, see `settle_pressed`.
     """
 
     thresholds: NDArray[np.float64] | None
@@ -76,7 +78,7 @@ def settle(
     return Settled(calibrated(task, cuts, calibration), calibration)
 
 
-def settle_untrained(
+def settle_pressed(
     task: Task,
     probabilities: Probabilities,
     targets: NDArray[np.uint8],
@@ -84,11 +86,13 @@ def settle_untrained(
     *,
     calibrate: bool = True,
 ) -> Settled:
-    """The same for a model pressed without training: its teacher's, unless its own are clearly better.
+    """The same for a pressed model: its teacher's where it answers nearly as that does, else its own.
 
-    Such a model answers nearly as its teacher does, and what some thousand notes choose anew differs by
-    chance more than the two models do. Its own are judged on validation notes that did not choose, `PARTS`
-    times in each of `REPEATS` cuts: the interval of what they add to micro-F1 has to lie above 0.
+    That is where the two, both with the teacher's thresholds, differ in no more answers than the teacher
+    itself does when it chooses them on two draws of the validation notes, the mean of `DRAWS` pairs: what
+    such notes choose anew moves more answers than pressing did. Even there its own are taken if they are
+    clearly better on validation notes that did not choose, `PARTS` times in each of `REPEATS` cuts: the
+    interval of what they add to micro-F1 has to lie above 0.
 
     Args:
         task: the teacher's are kept for `present` alone, whose thresholds they are about.
@@ -100,6 +104,40 @@ def settle_untrained(
     own = settle(task, probabilities, targets, calibrate=calibrate)
     if task != "present":
         return own
+    kept = replace(settle(task, teacher, targets, calibrate=calibrate), kept=True)
+    differing = _differing(_answers(kept, probabilities), _answers(kept, teacher))
+    if differing > _moved_by_chance(task, teacher, targets, calibrate=calibrate):
+        return own
+    if _clearly_better(task, probabilities, targets, teacher, calibrate=calibrate):
+        return own
+    return kept
+
+
+def _moved_by_chance(
+    task: Task, probabilities: Probabilities, targets: NDArray[np.uint8], *, calibrate: bool
+) -> float:
+    """Share of answers that a model changes when other notes, drawn with replacement, choose for it."""
+    shares = []
+    for draw in range(DRAWS):
+        random = np.random.default_rng(draw)
+        one, other = (
+            _answers(settle(task, probabilities[rows], targets[rows], calibrate=calibrate), probabilities)
+            for rows in random.integers(0, len(targets), (2, len(targets)))
+        )
+        shares.append(_differing(one, other))
+    return float(np.mean(shares))
+
+
+def _clearly_better(
+    task: Task,
+    probabilities: Probabilities,
+    targets: NDArray[np.uint8],
+    teacher: Probabilities,
+    *,
+    calibrate: bool,
+) -> bool:
+    """Whether what a model chooses for itself beats what its teacher chose, on notes that did not choose."""
+    truth = targets.astype(bool)
     counts = [np.zeros((len(targets), 3 * targets.shape[1])) for _ in range(2)]
     for repeat in range(REPEATS):
         order = np.random.default_rng(repeat).permutation(len(targets))
@@ -108,20 +146,22 @@ def settle_untrained(
             judging[order[part::PARTS]] = True
             for way, chosen_by in zip(counts, (probabilities, teacher), strict=True):
                 chosen = settle(task, chosen_by[~judging], targets[~judging], calibrate=calibrate)
-                way[judging] += _outcomes(chosen, probabilities[judging], targets[judging])
+                way[judging] += outcome_counts(_answers(chosen, probabilities[judging]), truth[judging])
     gains = []
     for weights in resample_weights(np.arange(len(targets)), 0, RESAMPLES):
         own_f1, kept_f1 = (micro_f1(weights.astype(np.float64) @ way) for way in counts)
         gains.append(own_f1 - kept_f1)
-    if (estimate(np.concatenate(gains)).low or 0.0) > 0:
-        return own
-    return replace(settle(task, teacher, targets, calibrate=calibrate), kept=True)
+    return (estimate(np.concatenate(gains)).low or 0.0) > 0
 
 
-def _outcomes(settled: Settled, probabilities: Probabilities, targets: NDArray[np.uint8]) -> Probabilities:
-    """`outcome_counts` of what `settled` answers, of the task `present`."""
+def _differing(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    return float(np.mean(one != other))
+
+
+def _answers(settled: Settled, probabilities: Probabilities) -> NDArray[np.bool_]:
+    """What `settled` answers from uncalibrated probabilities, of the task `present`."""
     cuts = 0.5 if settled.thresholds is None else settled.thresholds
-    return outcome_counts(settled.apply("present", probabilities) >= cuts, targets.astype(bool))
+    return np.asarray(settled.apply("present", probabilities) >= cuts)
 
 
 def fit_calibration(task: Task, probabilities: Probabilities, targets: NDArray[np.uint8]) -> Calibration:
