@@ -51,7 +51,7 @@ PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
 .PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
-.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-safe-all bench-pooling bench-shape bench-strategies bench-students bench-tune
+.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-shape bench-strategies bench-students bench-tune
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
 
@@ -75,9 +75,10 @@ runs/NOTEEVENTS.csv.gz: | install
 	$(BIN)/sympress synth -n 200000 --format noteevents -o $@
 
 RECIPES := safe balanced pocket micro
-bench-present: install ## every coded symptom of a report, split by time: four recipes, TF-IDF, three seeds; five hours of a core
+UNTRAINED := --recipe "untrained = vocab(keep=0.4) > quantize(int8)"
+bench-present: install ## every coded symptom of a report, split by time: five recipes, TF-IDF, three seeds; six hours of a core
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --seeds 3 --transfer-fraction 1 \
-		$(RECIPES:%=--recipe %) -o runs/vaers-present
+		$(UNTRAINED) $(RECIPES:%=--recipe %) -o runs/vaers-present
 	$(call keep,vaers-present)
 	$(BIN)/sympress compare runs/vaers-present --test-fraction 0.4 -o results/present-more.json
 
@@ -101,6 +102,11 @@ STRENGTHS := --recipe 'vocabulary-40 = vocab(keep=0.4)' --recipe 'vocabulary-20 
 bench-strategies: install ## each strategy alone at three strengths, pressed from one fine-tuned encoder
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 $(STRENGTHS) -o runs/strategies
 	$(call keep,strategies)
+
+bench-budget: bench-strategies ## a search for the recipe that meets a budget, from the same encoder; an hour of a core
+	$(BIN)/sympress compress runs/strategies/artifacts/baseline-seed0 --notes $(DATA)/vaers --transfer-fraction 0.131 \
+		--budget "size_mb<=6, latency_ratio<=0.1, f1_drop<=0.01" --trials 12 --epochs 1 -o runs/budget
+	$(BIN)/python -m json.tool --compact --no-ensure-ascii runs/budget/search/search.json results/budget.json
 
 TUNED := baseline distillation lowrank pruning-masked
 bench-tune: $(TUNED:%=bench-tune-%) ## twelve trials of the settings of four strategies, on 5 % of the reports; minutes on a GPU

@@ -149,7 +149,7 @@ def test_without_training_and_without_a_recipe_there_is_one(
     with pytest.raises(SystemExit):
         run(["compress", "--help"])
     told = "".join(line.strip("│ \n") + " " for line in capsys.readouterr().out.splitlines())
-    assert f"the recipe {UNTRAINED}." in " ".join(told.split())
+    assert f"without --recipe too, '{UNTRAINED}'." in " ".join(told.split())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sympress.cli.study import command_line
+from sympress.compress.recipe.named import UNTRAINED
 from sympress.progress import Reporter
 
 
@@ -53,7 +54,7 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
         bool,
         typer.Option(
             "--training/--no-training",
-            help="Without: only steps that need no training; without --recipe too, the recipe safe.",
+            help=f"Without: only steps that need no training; without --recipe too, {UNTRAINED!r}.",
         ),
     ] = True,
     kernel: Annotated[

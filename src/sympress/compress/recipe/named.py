@@ -14,8 +14,8 @@ from sympress.compress.recipe.steps import STEPS
 from sympress.config import read_config_file
 from sympress.errors import InputError, nearest
 
-#: The named recipe that trains nothing: what is done where nothing may be trained and no recipe is given.
-UNTRAINED = "safe"
+#: What is done where nothing may be trained and no recipe is given.
+UNTRAINED = "vocab(keep=0.4) > quantize(int8)"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
