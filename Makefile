@@ -103,9 +103,9 @@ bench-strategies: install ## each strategy alone at three strengths, pressed fro
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 $(STRENGTHS) -o runs/strategies
 	$(call keep,strategies)
 
-bench-budget: bench-strategies ## a search for the recipe that meets a budget, from the same encoder; an hour of a core
+bench-budget: bench-strategies ## a search for the recipe that meets a budget, from the same encoder; more --trials continue it; an hour of a core
 	$(BIN)/sympress compress runs/strategies/artifacts/baseline-seed0 --notes $(DATA)/vaers --transfer-fraction 0.131 \
-		--budget "size_mb<=6, latency_ratio<=0.1, f1_drop<=0.01" --trials 12 --epochs 1 -o runs/budget
+		--budget "size_mb<=6, latency_ratio<=0.1, f1_drop<=0.01" --trials 4 --epochs 1 -o runs/budget
 	$(BIN)/python -m json.tool --compact --no-ensure-ascii runs/budget/search/search.json results/budget.json
 
 TUNED := baseline distillation lowrank pruning-masked
