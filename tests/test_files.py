@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sympress.errors import InputError, SympressError
-from sympress.files import atomic_path, full_disk_explained, write_json, write_text
+from sympress.files import alone, atomic_path, full_disk_explained, write_json, write_text
 
 
 def full(*_: Any, **__: Any) -> Any:
@@ -137,3 +137,12 @@ def test_a_library_that_does_not_say_why_is_asked_of_the_disk(
 def test_an_error_of_ours_is_not_explained_again(tmp_path: Path):
     with pytest.raises(SympressError, match="No space left for a class"), full_disk_explained(tmp_path):
         raise SympressError("No space left for a class")
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path):
+    pytest.importorskip("fcntl", reason="no such locks on Windows")
+    refused = pytest.raises(InputError, match=r"^out: another process is writing it; wait for it to end$")
+    with alone(tmp_path, Path("out")), refused, alone(tmp_path, Path("out")):
+        pytest.fail("two hold the lock")
+    with alone(tmp_path, Path("out")):
+        pass  # let go of, it can be held again

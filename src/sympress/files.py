@@ -63,6 +63,28 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
+def alone(folder: Path, output: Path) -> Iterator[None]:
+    """Hold the lock of `folder`; the system lets go of it when the process ends, however it does.
+
+    Windows has no such locks: there nothing is held.
+
+    Raises:
+        InputError: another process holds it, and so is writing `output`.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with (folder / "lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{output}: another process is writing it; wait for it to end") from None
+        yield
+
+
+@contextmanager
 def full_disk_explained(folder: Path) -> Iterator[None]:
     """Turn whatever a library raises when the disk under `folder` is full into one clear line.
 

@@ -24,6 +24,7 @@ from sympress.config import StudyConfig
 from sympress.deploy.artifact import read_extractor
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
+from sympress.files import alone
 from sympress.progress import Reporter
 from sympress.study import presser as presser_module
 from sympress.study.assemble import answers
@@ -237,6 +238,8 @@ def test_a_killed_call_goes_on_with_what_was_pressed(
     different = replace(order, changes={"epochs": 7})
     with pytest.raises(InputError, match=r"left by another call \(its epochs was 1, not 7\); remove it"):
         compress(make_plan(different))
+    with alone(order.work, order.output), pytest.raises(InputError, match=r"out: another process is writing"):
+        compress(make_plan(order))
     monkeypatch.setattr(presser_module, "press", killed)  # what is pressed is not pressed again
     record = compress(make_plan(order))
     assert record["test"] is None

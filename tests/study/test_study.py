@@ -20,6 +20,7 @@ from sympress.compress.strategies import PUBLISHED, REAL
 from sympress.config import StudyConfig
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
+from sympress.files import alone
 from sympress.notes.synthesize import synthesize
 from sympress.results import Results, StrategyResult, load_results
 from sympress.study.run import run_study
@@ -60,6 +61,13 @@ def test_every_strategy_and_both_references_have_a_row(finished: tuple[Path, Res
         + results.data.train
         + results.data.validation
     )
+
+
+def test_a_run_has_one_writer_at_a_time(finished: tuple[Path, Results], encoder_folder: Path) -> None:
+    run, _ = finished
+    config = StudyConfig(encoder=str(encoder_folder), protocol="paper", **SMALL)
+    with alone(run, run), pytest.raises(InputError, match=r"run: another process is writing it; wait"):
+        run_study(config, run)
 
 
 @pytest.mark.parametrize("name", [*REAL, *PUBLISHED])

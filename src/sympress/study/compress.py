@@ -18,7 +18,7 @@ from sympress.compress.recipe.parse import parse_recipe
 from sympress.deploy.artifact import write_provenance
 from sympress.deploy.checksums import write_checksums
 from sympress.errors import InputError
-from sympress.files import full_disk_explained, write_json, write_text
+from sympress.files import alone, full_disk_explained, write_json, write_text
 from sympress.progress import Reporter
 from sympress.report.card import artifact_card
 from sympress.report.front import write_front
@@ -50,25 +50,34 @@ def compress(plan: Plan, *, reporter: Reporter | None = None, command: str | Non
     with reporter, full_disk_explained(order.work):
         texts = read_texts(plan.origin, reporter)
         write_json(order.work / "asked.json", asked)
-        presser = _presser(plan, texts, reporter)
-        found = None if order.budget is None else _search(plan, order.budget, presser)
-        recipe = parse_recipe(found.best.recipe) if found is not None else order.recipe
-        if recipe is None:
-            raise InputError("give either --recipe or --budget: what to do, or what the result may cost")
-        reporter.say(f"recipe: {recipe}")
-        artifact = presser.press(recipe)
-        record = describe_artifact(presser, artifact, recipe, found, test=order.test)
-        record |= {"asked": asked, "trials": _trials(order), "command": command}
-        write_provenance(artifact, record)
-        write_text(artifact / "README.md", artifact_card(record, plan.origin.extractor.symptoms))
-        if found is not None:
-            write_front(found, artifact / "search")
-        write_checksums(artifact)
-        if order.output.is_dir():
-            order.output.rmdir()  # empty: it was checked
-        order.output.parent.mkdir(parents=True, exist_ok=True)
-        artifact.replace(order.output)
-        shutil.rmtree(order.work)
+        with alone(order.work, order.output):
+            return _make(plan, texts, asked, command, reporter)
+
+
+def _make(
+    plan: Plan, texts: Texts, asked: dict[str, Any], command: str | None, reporter: Reporter
+) -> dict[str, Any]:
+    """Everything after the notes are read; the caller holds the work folder alone."""
+    order = plan.order
+    presser = _presser(plan, texts, reporter)
+    found = None if order.budget is None else _search(plan, order.budget, presser)
+    recipe = parse_recipe(found.best.recipe) if found is not None else order.recipe
+    if recipe is None:
+        raise InputError("give either --recipe or --budget: what to do, or what the result may cost")
+    reporter.say(f"recipe: {recipe}")
+    artifact = presser.press(recipe)
+    record = describe_artifact(presser, artifact, recipe, found, test=order.test)
+    record |= {"asked": asked, "trials": _trials(order), "command": command}
+    write_provenance(artifact, record)
+    write_text(artifact / "README.md", artifact_card(record, plan.origin.extractor.symptoms))
+    if found is not None:
+        write_front(found, artifact / "search")
+    write_checksums(artifact)
+    if order.output.is_dir():
+        order.output.rmdir()  # empty: it was checked
+    order.output.parent.mkdir(parents=True, exist_ok=True)
+    artifact.replace(order.output)
+    shutil.rmtree(order.work)
     return record
 
 

@@ -5,6 +5,7 @@ RUN/rows/             one JSON a finished strategy and seed, one a reference mod
 RUN/predictions/      probabilities on validation and test notes, in the order of the split
 RUN/artifacts/        what would be deployed
 RUN/work/             checkpoints of what is being trained
+RUN/lock              held by the process that writes here
 """
 
 from __future__ import annotations

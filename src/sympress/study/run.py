@@ -13,7 +13,7 @@ from sympress.deploy.artifact import write_provenance
 from sympress.deploy.checksums import write_checksums
 from sympress.deploy.runtime import prepare_text
 from sympress.extras import require_training
-from sympress.files import full_disk_explained, write_json, write_text
+from sympress.files import alone, full_disk_explained, write_json, write_text
 from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings
 from sympress.report.card import model_card
@@ -66,25 +66,26 @@ def run_study(
         return _run_mentions(config, run, reporter, command)
     with reporter, full_disk_explained(run.path):
         bench, warnings = _set_up(config, run, reporter)
-        for seed in range(config.seeds):
-            for name in strategies:
-                _announce(reporter, run, name, seed)
-                run_strategy(bench, name, seed, reporter.step)
-            for name, recipe in recipes.items():
-                _announce(reporter, run, name, seed)
-                run_pressed(bench, name, recipe, seed, reporter.step)
-        rows, yardsticks = _measure(bench, (*strategies, *recipes), reporter)
-        results = Results(
-            protocol=config.protocol,
-            task=config.task,
-            data=bench.data.description,
-            strategies=rows,
-            environment=environment(),
-            yardsticks=yardsticks,
-            config=_public_config(config, command),
-            warnings=warnings,
-        )
-        _write(results, run)
+        with alone(run.path, run.path):
+            for seed in range(config.seeds):
+                for name in strategies:
+                    _announce(reporter, run, name, seed)
+                    run_strategy(bench, name, seed, reporter.step)
+                for name, recipe in recipes.items():
+                    _announce(reporter, run, name, seed)
+                    run_pressed(bench, name, recipe, seed, reporter.step)
+            rows, yardsticks = _measure(bench, (*strategies, *recipes), reporter)
+            results = Results(
+                protocol=config.protocol,
+                task=config.task,
+                data=bench.data.description,
+                strategies=rows,
+                environment=environment(),
+                yardsticks=yardsticks,
+                config=_public_config(config, command),
+                warnings=warnings,
+            )
+            _write(results, run)
     return results
 
 
@@ -106,18 +107,19 @@ def _run_mentions(config: StudyConfig, run: RunFolder, reporter: Reporter, comma
         run.claim(config)
         for warning in encoder.warnings:
             reporter.say(f"note: {warning}")
-        rows, yardsticks = run_span_rows(SpanBench(config, data, encoder, run, reporter), recipes)
-        results = Results(
-            protocol=config.protocol,
-            task=config.task,
-            data=data.description,
-            strategies=rows,
-            environment=environment(),
-            yardsticks=yardsticks,
-            config=_public_config(config, command),
-            warnings=list(encoder.warnings),
-        )
-        _write(results, run)
+        with alone(run.path, run.path):
+            rows, yardsticks = run_span_rows(SpanBench(config, data, encoder, run, reporter), recipes)
+            results = Results(
+                protocol=config.protocol,
+                task=config.task,
+                data=data.description,
+                strategies=rows,
+                environment=environment(),
+                yardsticks=yardsticks,
+                config=_public_config(config, command),
+                warnings=list(encoder.warnings),
+            )
+            _write(results, run)
     return results
 
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sympress.errors import InputError
-from sympress.files import write_json
+from sympress.files import alone, write_json
 
 _SECONDS_BETWEEN = 1.0
 
@@ -105,7 +105,7 @@ def open_checkpoint(output: Path, job: str, date: str, *, anew: bool, header: by
     folder = partial_folder(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder, output):
+        with alone(folder, output):
             state = None if anew else _read_state(folder, job, output)
             state = state or _begin(folder, State(job=job, date=date, data_bytes=len(header)), header)
             with (
@@ -171,19 +171,3 @@ def _reopened(path: Path, size: int) -> Iterator[IO[bytes]]:
         file.truncate(size)
         file.seek(size)
         yield file
-
-
-@contextmanager
-def _alone(folder: Path, output: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system lets go of it when the process ends, however it does."""
-    with (folder / "lock").open("wb") as file:
-        try:
-            import fcntl
-        except ImportError:  # no such locks on Windows
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{output}: another process is writing it; wait for it to end") from None
-        yield
