@@ -146,6 +146,11 @@ SHAPES = [
         "prune: 4 of 8 heads, 48 of 96 neurons and 16 of 32 hidden dimensions stay",
     ),
     (
+        "prune(heads=0.5, ffn=0.5, hidden=16, score=surgeon, reconstruct=true)",
+        (2, 16, 16, 24),
+        "prune: 4 of 8 heads, 48 of 96 neurons and 16 of 32 hidden dimensions stay",
+    ),
+    (
         "quantize(int8, aware=true)",
         (2, 32, 32, 48),
         "quantize: 1 epochs with int8 simulated; the file is quantized (int8)",

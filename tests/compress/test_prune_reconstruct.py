@@ -70,9 +70,10 @@ def test_nothing_removed_is_nothing_changed(family: str, make_encoder: Callable)
         torch.testing.assert_close(weight, other, atol=1e-5, rtol=0, msg=name)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("family", ["bert", "deberta-v2", "modernbert"])
 def test_no_sum_has_a_larger_error_than_before_its_own_correction(
-    family: str, make_encoder: Callable, monkeypatch: pytest.MonkeyPatch
+    family: str, weighted: bool, make_encoder: Callable, monkeypatch: pytest.MonkeyPatch
 ):
     """Errors before and after each solution, summed over the real tokens by an independent formula."""
     original = build(make_encoder, family)
@@ -83,14 +84,17 @@ def test_no_sum_has_a_larger_error_than_before_its_own_correction(
     class Watched(reconstruct._NormalEquations):
         def __init__(self, linear: torch.nn.Linear) -> None:
             super().__init__(linear)
-            self.data: list[tuple[torch.Tensor, torch.Tensor]] = []
+            self.data: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
-        def add(self, block, target, real):
-            super().add(block, target, real)
-            self.data.append((block.inputs[real], (target - block.residual)[real]))
+        def add(self, block, target, real, counts):
+            super().add(block, target, real, counts)
+            self.data.append((block.inputs[real], (target - block.residual)[real], counts))
 
         def error(self) -> float:
-            return sum(float((self.linear(x) - y).double().square().sum()) for x, y in self.data)
+            errors = (
+                ((self.linear(x) - y).double().square().sum(1) * count).sum() for x, y, count in self.data
+            )
+            return sum(map(float, errors))
 
         def solve_(self, ridge: float) -> None:
             before = self.error()
@@ -98,7 +102,9 @@ def test_no_sum_has_a_larger_error_than_before_its_own_correction(
             seen.append((before, self.error()))
 
     monkeypatch.setattr(reconstruct, "_NormalEquations", Watched)
-    reconstruct_(pruned, original, batches())
+    generator = torch.Generator().manual_seed(3)
+    counts = [torch.rand(batch["input_ids"].shape, generator=generator) ** 4 for batch in batches()]
+    reconstruct_(pruned, original, batches(), tokens=[counts] * 4 if weighted else None)
     assert len(seen) == 4
     for before, after in seen:
         assert after <= before * (1 + 1e-6) + 1e-6

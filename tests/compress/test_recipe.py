@@ -285,6 +285,14 @@ def test_text_that_does_not_parse_names_the_column(text: str, message: str):
         ("prune", "prune: give what stays: heads, ffn, hidden, layers or macs"),
         ("prune(reconstruct=true)", "prune: give what stays: heads, ffn, hidden, layers or macs"),
         (
+            "prune(macs=0.5, score=surgeon)",
+            "prune: score=surgeon counts on the rest making up for what goes: add reconstruct=true",
+        ),
+        (
+            "prune(layers=2, score=surgeon, reconstruct=true)",
+            "prune: score ranks heads and neurons: give heads, ffn or macs",
+        ),
+        (
             "prune(macs=0.5, ffn=0.5)",
             "prune: macs chooses the heads and neurons itself: leave out heads and ffn",
         ),

@@ -71,3 +71,17 @@ LABEL_LOSSES: dict[AnyTask, Objective] = {
 def probabilities(task: AnyTask, logits: Tensor) -> Tensor:
     """Sigmoids for `present`, else a softmax over symptoms or tags; shape as `logits`."""
     return torch.sigmoid(logits) if task == "present" else torch.softmax(logits, -1)
+
+
+def sample_targets(task: AnyTask, logits: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
+    """Targets drawn from what the logits say, in the form of `targets`; an ignored token stays ignored."""
+    chances = probabilities(task, logits.detach().cpu().float())
+    if task == "present":
+        drawn = torch.bernoulli(chances, generator=generator)
+    else:
+        flat = torch.multinomial(chances.flatten(0, -2), 1, generator=generator).squeeze(1)
+        drawn = flat.reshape(chances.shape[:-1])
+        if task == "topic":
+            drawn = functional.one_hot(drawn, chances.shape[-1])
+    drawn = drawn.to(targets.device, targets.dtype)
+    return torch.where(targets == IGNORED, targets, drawn) if task == "mentions" else drawn

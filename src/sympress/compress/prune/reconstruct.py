@@ -14,6 +14,9 @@ from sympress.compress.prune.structured import whole_linear
 from sympress.errors import InputError
 from sympress.training.model import SymptomModel
 
+#: A token on which no answer depends still counts this much of the mean, for notes that are otherwise.
+EVEN = 0.1
+
 
 @dataclass(frozen=True)
 class _Block:
@@ -47,6 +50,7 @@ def reconstruct_(
     *,
     dims: Sequence[int] | None = None,
     ridge: float = 1e-3,
+    tokens: Sequence[Sequence[Tensor]] | None = None,
 ) -> None:
     """Solve anew the attention outputs and the second feed-forward matrices of `pruned`, layer by layer.
 
@@ -63,6 +67,8 @@ def reconstruct_(
         batches: a few hundred notes; no labels are needed.
         dims: the hidden dimensions of `original` that `pruned` kept; all without it.
         ridge: 0 or more, relative to the mean square of the inputs.
+        tokens: of each such matrix and each of `batches`, what a token's squared error counts, `(batch,
+            tokens)`, as in `Curvature.tokens`; to each is added `EVEN` of their mean. All alike without it.
 
     Raises:
         InputError: the models' layers or widths do not match, a layer is factorized already, or the encoder
@@ -78,12 +84,24 @@ def reconstruct_(
         targets = [_step(whole, family, run, index) for run in theirs]
         for part, name in enumerate((family.attention_output, family.neurons_out)):
             equations = _NormalEquations(whole_linear(layer, name))
-            for run, target in zip(ours, targets, strict=True):
+            weights = _evened(
+                [run.real for run in ours], None if tokens is None else tokens[2 * index + part]
+            )
+            for run, target, counts in zip(ours, targets, weights, strict=True):
                 block = _pass(layer, family, run, index)[0][part]
-                equations.add(block, target[part].total[..., stay], run.real)
+                equations.add(block, target[part].total[..., stay], run.real, counts)
             equations.solve_(ridge)
         for run in ours:
             _step(layer, family, run, index)
+
+
+def _evened(real: Sequence[Tensor], tokens: Sequence[Tensor] | None) -> list[Tensor]:
+    """What the real tokens of each batch count, `(real tokens,)`, 1 in the mean."""
+    if tokens is None:
+        return [torch.ones(int(mask.sum()), dtype=torch.float64, device=mask.device) for mask in real]
+    found = [own[mask].double() for own, mask in zip(tokens, real, strict=True)]
+    mean = torch.cat(found).mean().clamp(min=torch.finfo(torch.float64).tiny)
+    return [(own / mean + EVEN) / (1 + EVEN) for own in found]
 
 
 class _NormalEquations:
@@ -96,13 +114,21 @@ class _NormalEquations:
         self.gram = torch.zeros((inputs + self.ones,) * 2, dtype=torch.float64, device=device)
         self.cross = self.gram.new_zeros((inputs + self.ones, linear.out_features))
 
-    def add(self, block: _Block, target: Tensor, real: Tensor) -> None:
-        """Add the real tokens of one batch; `target` `(batch, tokens, hidden)` is what the sum shall be."""
+    def add(self, block: _Block, target: Tensor, real: Tensor, counts: Tensor) -> None:
+        """Add the real tokens of one batch.
+
+        Args:
+            block: as it is.
+            target: what its sum shall be, `(batch, tokens, hidden)`.
+            real: `(batch, tokens)`.
+            counts: what the squared error of each real token counts, `(real tokens,)`.
+        """
         inputs = block.inputs[real].double()  # (real tokens, inputs)
         if self.ones:
             inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
-        self.gram += inputs.T @ inputs
-        self.cross += inputs.T @ (target - block.total)[real].double()
+        weighted = (inputs * counts[:, None]).T
+        self.gram += weighted @ inputs
+        self.cross += weighted @ (target - block.total)[real].double()
 
     def solve_(self, ridge: float) -> None:
         """Correct weight and bias; the ridge holds on to the present weight, so none is worse than before."""

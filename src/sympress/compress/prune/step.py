@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from sympress.compress.arch import family_of, head_width, keep_layers_, layers_of, removes_heads
+from sympress.compress.prune.curvature import Curvature, Sampler, curvatures
 from sympress.compress.prune.hidden import choose_hidden, hidden_importance, remove_hidden_
 from sympress.compress.prune.importance import MaskGradients, mask_gradients
 from sympress.compress.prune.layers import choose_layers
 from sympress.compress.prune.reconstruct import reconstruct_
 from sympress.compress.prune.search import Costs, mac_costs, rearrange, search_kept
 from sympress.compress.prune.structured import Kept, choose_kept, remove_, whole_linear
+from sympress.compress.prune.surgeon import keep_shares, keep_within, removals_of
 from sympress.errors import InputError
 from sympress.training.loss import Objective
 from sympress.training.model import SymptomModel
@@ -30,6 +32,7 @@ def prune_(
     layers: int | None = None,
     macs: float | None = None,
     reconstruct: bool = False,
+    sample: Sampler | None = None,
 ) -> str:
     """Remove the least important parts of `model`; returns one line that says what stays.
 
@@ -48,6 +51,8 @@ def prune_(
             and neurons are searched for it over all layers. Not together with `heads` or `ffn`.
         reconstruct: solve what stays by least squares for the states of the model before the removal (of
             heads, neurons and hidden dimensions; after that of layers).
+        sample: draws targets from logits; with it heads and neurons go as the optimal brain surgeon
+            says (`surgeon.py`), and least squares count tokens by their gradients.
 
     Raises:
         InputError: nothing is asked for, a setting is out of range or cannot apply to this model, or the
@@ -69,20 +74,26 @@ def prune_(
     if hidden is not None:
         dims = choose_hidden(model, hidden_importance(model, batches, objective), hidden)
         widths[1] = len(dims)
+    found: tuple[Curvature, ...] | None = None
     if channels:
-        gradients = mask_gradients(model, batches, objective)
-        if macs is None:
-            kept = choose_kept(gradients.importance(), heads=heads or 1.0, neurons=ffn or 1.0)
+        shares = None if macs is not None else (heads or 1.0, ffn or 1.0)
+        costs = _costs(model, batches, widths[1])
+        budget = 1.0 if macs is None else min(1.0, macs * all_costs / costs.total(*_sizes(model)))
+        if sample is None:
+            gradients = mask_gradients(model, batches, objective)
+            kept = rearrange(_by_fisher(model, gradients, costs, shares, budget), gradients)
         else:
-            kept = _searched(model, gradients, _costs(model, batches, widths[1]), macs * all_costs)
-        remove_(model, rearrange(kept, gradients))
+            found = curvatures(model, batches, objective, sample)
+            kept = _by_surgeon(model, found, costs, shares, budget)
+        remove_(model, kept)
         after = _sizes(model)
         said += [f"{after[0]} of {before[0]} heads", f"{after[1]} of {before[1]} neurons"]
     if dims is not None:
         remove_hidden_(model, dims)
         said.append(f"{widths[1]} of {widths[0]} hidden dimensions")
     if original is not None:
-        reconstruct_(model, original, batches, dims=dims)
+        tokens = None if found is None else [curvature.tokens for curvature in found]
+        reconstruct_(model, original, batches, dims=dims, tokens=tokens)
     return f"{_listed(said)} stay"
 
 
@@ -137,11 +148,35 @@ def _costs(model: SymptomModel, batches: Sequence[dict[str, Tensor]], hidden: in
     return mac_costs(hidden, head_width(model.encoder), round(tokens / notes), gated=gated)
 
 
-def _searched(model: SymptomModel, gradients: MaskGradients, costs: Costs, budget: float) -> Kept:
-    """What the mask search keeps within `budget`, in the unit of `costs`."""
-    keep = min(1.0, budget / costs.total(*_sizes(model)))
-    all_heads = not removes_heads(family_of(model.encoder))
-    return search_kept(gradients.importance(), costs, keep=keep, all_heads=all_heads)
+def _by_fisher(
+    model: SymptomModel,
+    gradients: MaskGradients,
+    costs: Costs,
+    shares: tuple[float, float] | None,
+    budget: float,
+) -> Kept:
+    """`shares` of each layer's heads and neurons, or within `budget` of the cost what the search keeps."""
+    if shares is not None:
+        return choose_kept(gradients.importance(), heads=shares[0], neurons=shares[1])
+    return search_kept(gradients.importance(), costs, keep=budget, all_heads=_keeps_heads(model))
+
+
+def _by_surgeon(
+    model: SymptomModel,
+    found: Sequence[Curvature],
+    costs: Costs,
+    shares: tuple[float, float] | None,
+    budget: float,
+) -> Kept:
+    """The same in the order of the optimal brain surgeon."""
+    heads, neurons = removals_of(model, found)
+    if shares is not None:
+        return keep_shares(heads, neurons, share_heads=shares[0], share_neurons=shares[1])
+    return keep_within(heads, neurons, costs, keep=budget, all_heads=_keeps_heads(model))
+
+
+def _keeps_heads(model: SymptomModel) -> bool:
+    return not removes_heads(family_of(model.encoder))
 
 
 def _listed(parts: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -39,7 +40,7 @@ from sympress.compress.vocab.positions import cut_positions_
 from sympress.compress.vocab.trim import trim_vocabulary_
 from sympress.errors import InputError
 from sympress.training.adapt import AdaptSettings, adapt_encoder_
-from sympress.training.loss import LABEL_LOSSES
+from sympress.training.loss import LABEL_LOSSES, sample_targets
 from sympress.training.model import SymptomModel
 
 #: Notes on which low rank measures activations: their second moments are `(in, in)` a layer in float64.
@@ -199,6 +200,9 @@ def prune(piece: Piece, step: Prune, shop: Workshop, _number: int) -> str:
         layers=step.layers,
         macs=step.macs,
         reconstruct=step.reconstruct,
+        sample=None
+        if step.score == "fisher"
+        else partial(sample_targets, shop.material.task, generator=torch.Generator().manual_seed(0)),
     )
 
 

@@ -187,6 +187,8 @@ class Prune(_Step):
         hidden: hidden dimensions that stay, a share (float) or how many (int).
         layers: how many layers stay.
         macs: share of the multiply-accumulates that stays; heads and neurons are searched for it.
+        score: by what heads and neurons go: `fisher`, what the loss misses when they fall silent, or
+            `surgeon`, what it misses once the others have made up for them, which `reconstruct` does.
         reconstruct: fit the rest to the removed part's outputs by least squares.
     """
 
@@ -196,6 +198,7 @@ class Prune(_Step):
     hidden: ShareOrCount | None = None
     layers: Count | None = None
     macs: Share | None = None
+    score: Literal["fisher", "surgeon"] = "fisher"
     reconstruct: bool = False
 
     @model_validator(mode="after")
@@ -204,6 +207,10 @@ class Prune(_Step):
             raise ValueError("macs chooses the heads and neurons itself: leave out heads and ffn")
         if all(value is None for value in (self.heads, self.ffn, self.hidden, self.layers, self.macs)):
             raise ValueError("give what stays: heads, ffn, hidden, layers or macs")
+        if self.score == "surgeon" and all(value is None for value in (self.heads, self.ffn, self.macs)):
+            raise ValueError("score ranks heads and neurons: give heads, ffn or macs")
+        if self.score == "surgeon" and not self.reconstruct:
+            raise ValueError("score=surgeon counts on the rest making up for what goes: add reconstruct=true")
         return self
 
 
