@@ -134,6 +134,7 @@ bench-students: install ## students by loss, by origin and by depth, on 2 % of t
 bench-shape: install ## what pocket and micro cost on an encoder of Bio_ClinicalBERT's shape, at random
 	$(BIN)/python -m sympress.study.shape --recipe pocket -o results/shape-pocket.json
 	$(BIN)/python -m sympress.study.shape --recipe micro -o results/shape-micro.json
+	$(BIN)/python -m sympress.study.shape --recipe pocket --pooling cls -o results/shape-pocket-cls.json
 
 .PHONY: model
 model: install ## the model in the box: micro, one seed, from the packaged encoder and the coded reports

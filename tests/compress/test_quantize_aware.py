@@ -61,7 +61,18 @@ def multiplied_exactly(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("family", "pooling", "bits"), [("bert", "cls", 8), ("electra", "mean", 4), ("modernbert", "label", 8)]
+    ("family", "pooling", "bits"),
+    [
+        ("bert", "cls", 8),
+        ("bert", "maximum", 8),
+        ("distilbert", "cls", 4),
+        ("roberta", "cls", 8),
+        ("electra", "cls", 8),
+        ("electra", "mean", 4),
+        ("deberta-v2", "cls", 8),
+        ("modernbert", "cls", 8),
+        ("modernbert", "label", 8),
+    ],
 )
 def test_the_simulated_logits_are_the_deployed_logits(
     make_encoder: Callable,
@@ -76,6 +87,8 @@ def test_the_simulated_logits_are_the_deployed_logits(
     if family == "bert":
         factors = LowRankLinear(32, 8, 48, bias=True)  # two layers that round
         replace_module_(model, "encoder.encoder.layer.0.intermediate.dense", factors)
+        last = LowRankLinear(32, 8, 48, bias=True)
+        replace_module_(model, "encoder.encoder.layer.1.intermediate.dense", last)
     source, target = tmp_path / "float.onnx", tmp_path / "int8.onnx"
     export_onnx(model, source)
     for reduce_range in (True, False):

@@ -97,3 +97,40 @@ def test_what_is_not_recognised_is_left_alone():
     before = model.SerializeToString()
     lean_(model)
     assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_last_layer_computes_no_more_than_a_cls_head_reads(
+    make_encoder: Callable, tmp_path: Path, family: str
+):
+    """Products of the last layer have one row, but for keys and values (and DeBERTa's scores)."""
+    export_onnx(build_model(make_encoder(family), 3, "cls", seed=0), tmp_path / "model.onnx")
+    whole, lean = onnx.load(tmp_path / "model.onnx"), onnx.load(tmp_path / "model.onnx")
+    lean_(lean)
+    onnx.checker.check_model(lean, full_check=True)
+    for ours, theirs in zip(answers(lean), answers(whole), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6, rtol=0)
+    rows = [product_rows(model) for model in (whole, lean)]
+    assert 1 not in rows[0]
+    changed = rows[1][-3:] if family == "deberta-v2" else rows[1][-5:]
+    assert changed == [1] * len(changed)
+    assert rows[1].count(1) == {"deberta-v2": 3, "modernbert": 5}.get(family, 6)  # 6: the queries too
+    again = onnx.ModelProto()
+    again.CopyFrom(lean)
+    lean_(again)
+    assert again == lean
+
+
+def product_rows(model: onnx.ModelProto) -> list[int | str]:
+    """Rows of every matrix product, in the order they run, as the graph states its shapes."""
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in model.graph.value_info}
+    products = [node.output[0] for node in model.graph.node if node.op_type == "MatMul"]
+    return [shapes[name][-2].dim_param or shapes[name][-2].dim_value for name in products]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "maximum", "label", "token"])
+def test_a_head_that_reads_all_tokens_gets_all_tokens(make_encoder: Callable, tmp_path: Path, pooling: str):
+    export_onnx(build_model(make_encoder("bert"), 3, pooling, seed=0), tmp_path / "model.onnx")
+    lean = onnx.load(tmp_path / "model.onnx")
+    lean_(lean)
+    assert 1 not in product_rows(lean)

@@ -225,10 +225,11 @@ def shape_table(measured: dict[str, Any]) -> list[str]:
     lengths = ", ".join(str(int(length)) for length in measured["word_pieces_a_note"])
     threads = f"{int(measured['threads'])} thread{'s' * (measured['threads'] > 1)}"
     processor = measured["environment"]["processor"]
+    pooling = measured.get("pooling", "maximum")
     caption = (
-        f"Encoder: {measured['encoder']}; no weights are trained, so nothing is said of quality. Notes of "
-        f"{lengths} word pieces at batch 1, {int(measured['rounds'])} rounds, {threads} of {processor}, all "
-        "rows timed in turn; ratios are medians over notes and rounds; MB = 10⁶ bytes."
+        f"Encoder: {measured['encoder']}, pooling {pooling}; no weights are trained, so nothing is said of "
+        f"quality. Notes of {lengths} word pieces at batch 1, {int(measured['rounds'])} rounds, {threads} of "
+        f"{processor}, all rows timed in turn; ratios are medians over notes and rounds; MB = 10⁶ bytes."
     )
     return [*lines, "", f"Pressed by `{measured['recipe']}`. {escape_markdown(caption)}"]
 

@@ -36,6 +36,7 @@ from sympress.files import write_json
 from sympress.measure.latency import time_in_turn
 from sympress.provenance import environment
 from sympress.study.yardsticks import quantize_plainly
+from sympress.training.heads import POOLINGS, Pooling
 from sympress.training.model import SymptomModel, build_model, save_model
 
 #: Bio_ClinicalBERT's config.json, as far as it shapes the encoder.
@@ -96,15 +97,18 @@ def _shrink_vocabulary_(model: SymptomModel, step: Vocab) -> None:
         cut_positions_(model, LENGTHS[-1])
 
 
-def measure_shape(recipe_name: str, *, rounds: int = 5, threads: int = 1) -> dict[str, Any]:
+def measure_shape(
+    recipe_name: str, *, pooling: Pooling = "maximum", rounds: int = 5, threads: int = 1
+) -> dict[str, Any]:
     """Bytes and latency of the random encoder, uncompressed in two ways and pressed by `recipe_name`.
 
-    Every note is run by all three in turn; ratios are medians over notes and rounds.
+    With the pooling `cls`, Bio_ClinicalBERT's own, the last layer of what is pressed computes the first token
+    alone (`keep_first_`). Every note is run by all three in turn; ratios are medians over notes and rounds.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     recipe = read_recipe(recipe_name)
-    teacher = build_model(BertModel(BertConfig(**CLINICAL_BERT)), SYMPTOMS, "maximum", 0).eval()
+    teacher = build_model(BertModel(BertConfig(**CLINICAL_BERT)), SYMPTOMS, pooling, 0).eval()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_model(teacher, folder)
@@ -129,6 +133,7 @@ def measure_shape(recipe_name: str, *, rounds: int = 5, threads: int = 1) -> dic
         }
     return {
         "encoder": "random, of Bio_ClinicalBERT's shape",
+        "pooling": pooling,
         "recipe": str(recipe),
         "word_pieces_a_note": list(LENGTHS),
         "rounds": rounds,
@@ -179,6 +184,7 @@ def _in_onnx(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--recipe", default="pocket")
+    parser.add_argument("--pooling", choices=POOLINGS, default="maximum")
     parser.add_argument("-o", "--output", type=Path, required=True)
     asked = parser.parse_args()
-    write_json(asked.output, measure_shape(asked.recipe))
+    write_json(asked.output, measure_shape(asked.recipe, pooling=asked.pooling))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sympress.compress.arch import family_of, layers_of
 from sympress.compress.quantize.embeddings import EMBEDDING_BITS, SMALLEST_TABLE, round_rows, row_scales
 from sympress.compress.quantize.simulate import fake_quantize
 from sympress.errors import InputError
@@ -19,22 +20,27 @@ class QatLinear(nn.Linear):
     Inputs are 0..255 with the range of this very call, zero included, over the whole tensor:
     s = (max - min) / 255, z = round(-min / s) (`DynamicQuantizeLinear` of the ONNX standard). Gradients
     pass straight through. It shares its parameters with the layer it replaces.
+
+    With `first` the file computes the first token alone (`keep_first_`): its range is what counts.
     """
 
-    def __init__(self, linear: nn.Linear, *, reduce_range: bool) -> None:
+    def __init__(self, linear: nn.Linear, *, reduce_range: bool, first: bool = False) -> None:
         bias = linear.bias is not None
         super().__init__(linear.in_features, linear.out_features, bias=bias, device="meta")
         self.weight, self.bias = linear.weight, linear.bias
-        self.top = 64 if reduce_range else 127
+        self.top, self.first = 64 if reduce_range else 127, first
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name that nn.Linear uses
         """Map `(..., in)` to `(..., out)` with rounded operands."""
-        return functional.linear(self.rounded_input(input.float()), self.rounded_weight(), self.bias)
+        values = input.float()
+        rounded = self.rounded_input(values, values[:, :1] if self.first else values)
+        return functional.linear(rounded, self.rounded_weight(), self.bias)
 
     @staticmethod
-    def rounded_input(values: Tensor) -> Tensor:
-        """`values` on the 8-bit grid of their own range."""
-        low, high = values.detach().amin().clamp(max=0), values.detach().amax().clamp(min=0)
+    def rounded_input(values: Tensor, measured: Tensor | None = None) -> Tensor:
+        """`values` on the 8-bit grid of the range of those that are `measured`, or of their own."""
+        within = (values if measured is None else measured).detach()
+        low, high = within.amin().clamp(max=0), within.amax().clamp(min=0)
         scale = torch.where(high > low, (high - low) / 255, 1.0)
         return fake_quantize(values, scale, torch.round(-low / scale), 0, 255)
 
@@ -80,16 +86,29 @@ def make_aware_(model: SymptomModel, *, reduce_range: bool, embedding_bits: int 
     modules = list(model.named_modules())
     if any(isinstance(module, QatLinear | QatEmbedding) for _, module in modules):
         raise InputError("the model is quantization-aware already: settle it before making it so again")
-    count = 0
+    count, first = 0, _first_alone(model)
     for name, module in modules:
         if type(module) is nn.Linear:
-            replace_module_(model, name, QatLinear(module, reduce_range=reduce_range))
+            alone = any(f"{name}.".startswith(f"{part}.") for part in first)
+            replace_module_(model, name, QatLinear(module, reduce_range=reduce_range, first=alone))
         elif type(module) is nn.Embedding and module.num_embeddings >= SMALLEST_TABLE:
             replace_module_(model, name, QatEmbedding(module, bits=embedding_bits))
         else:
             continue
         count += 1
     return count
+
+
+def _first_alone(model: SymptomModel) -> list[str]:
+    """The linear layers of which the deployed file computes the first token alone; `keep_first_`."""
+    if model.head.pooling != "cls":
+        return []
+    family = family_of(model.encoder)
+    parts = [family.attention_output, family.neurons_in, family.neurons_out]
+    if len(family.queries_keys_values) == 3:  # not in one matrix, nor tied to relative positions
+        parts.append(family.queries_keys_values[0])
+    last = len(layers_of(model.encoder)) - 1
+    return [f"encoder.{family.layers}.{last}.{part}" for part in parts]
 
 
 def settle_aware_(model: SymptomModel) -> None:

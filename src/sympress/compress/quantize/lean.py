@@ -11,9 +11,8 @@ import onnxruntime
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from sympress.compress.quantize.embeddings import constant, looks_up
+from sympress.compress.quantize.first import Shape, keep_first_
 
-#: Sizes of each dimension: a number, a name, or None where it is not known.
-Shape = tuple[int | str | None, ...]
 _MASK = "attention_mask"
 #: What the exporter writes a mask with that is the same for every query; windows and order need others.
 _SHAPE_OPERATORS = {"Concat", "Expand", "Range", "Shape", "Squeeze", "Unsqueeze"}
@@ -31,8 +30,10 @@ def lean_(model: ModelProto) -> None:
     - A mask `(batch, 1, tokens, tokens)` whose rows are all the attention mask becomes `(batch, 1, 1,
       tokens)`; products of scores broadcast it. Local attention is left as it is.
     - Token types that are always 0 become one row of their table, added to every token.
+    - Where the head reads the first token alone, so does the last layer: `keep_first_`.
 
-    Every number of the graph stays the same to the last bit. What is not recognised is left alone.
+    But for the last of these every number of the graph stays the same to the last bit. What is not recognised
+    is left alone.
     """
     shapes = _shapes(model)
     for node in model.graph.node:
@@ -40,12 +41,14 @@ def lean_(model: ModelProto) -> None:
             _fix_shape_(model, node, shapes)
     _narrow_masks_(model, shapes)
     _fix_token_types_(model, shapes)
+    keep_first_(model, shapes)
     _drop_unused_(model)
 
 
 def _shapes(model: ModelProto) -> dict[str, Shape]:
     values = [*model.graph.value_info, *model.graph.input, *model.graph.output]
-    return {
+    stored: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    return stored | {
         value.name: tuple(
             size.dim_param or (size.dim_value if size.HasField("dim_value") else None)
             for size in value.type.tensor_type.shape.dim
@@ -71,6 +74,7 @@ def _fix_shape_(model: ModelProto, node: NodeProto, shapes: dict[str, Shape]) ->
 
 
 def _narrow_masks_(model: ModelProto, shapes: dict[str, Shape]) -> None:
+    """Also in `shapes`."""
     for node in list(model.graph.node):
         if node.op_type != "Where" or len(shapes.get(node.output[0], ())) != 4:
             continue
@@ -78,6 +82,8 @@ def _narrow_masks_(model: ModelProto, shapes: dict[str, Shape]) -> None:
         known = {one.op_type for one in before} <= _MASK_OPERATORS
         if known and _broadcasts(model, node.output[0], shapes) and _is_the_mask(model, wide, before):
             _replace_mask_(model, node)
+            batch, _, _, tokens = shapes[node.output[0]]
+            shapes[node.output[0]] = (batch, 1, 1, tokens)
 
 
 def _is_the_mask(model: ModelProto, wide: str, before: list[NodeProto]) -> bool:
