@@ -51,7 +51,7 @@ PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
 .PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
-.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-shape bench-strategies bench-students bench-tune
+.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
 
@@ -102,6 +102,21 @@ STRENGTHS := --recipe 'vocabulary-40 = vocab(keep=0.4)' --recipe 'vocabulary-20 
 bench-strategies: install ## each strategy alone at three strengths, pressed from one fine-tuned encoder
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 $(STRENGTHS) -o runs/strategies
 	$(call keep,strategies)
+
+REMOVALS := --recipe "removal-75 = prune(macs=0.75, reconstruct=true)" \
+	--recipe "surgeon-75 = prune(macs=0.75, score=surgeon, reconstruct=true)" \
+	--recipe "removal-50 = prune(macs=0.5, reconstruct=true)" \
+	--recipe "surgeon-50 = prune(macs=0.5, score=surgeon, reconstruct=true)" \
+	--recipe "removal-25 = prune(macs=0.25, reconstruct=true)" \
+	--recipe "surgeon-25 = prune(macs=0.25, score=surgeon, reconstruct=true)" \
+	--recipe "no-training = vocab(keep=0.4) > prune(macs=0.8, reconstruct=true) > quantize(int8)" \
+	--recipe "no-training-surgeon = vocab(keep=0.4) > prune(macs=0.8, score=surgeon, reconstruct=true) > quantize(int8)"
+bench-removal: install ## heads and neurons removed by both scores at three strengths, without training
+	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 $(REMOVALS) -o runs/removal
+	$(call keep,removal)
+	$(call both_scores,removal-25,surgeon-25,25)
+	$(call both_scores,removal-50,surgeon-50,50)
+	$(call both_scores,no-training,no-training-surgeon,no-training)
 
 bench-budget: bench-strategies ## a search for the recipe that meets a budget, from the same encoder; more --trials continue it; an hour of a core
 	$(BIN)/sympress compress runs/strategies/artifacts/baseline-seed0 --notes $(DATA)/vaers --transfer-fraction 0.131 \
@@ -204,6 +219,11 @@ bench-serve: install ## load on the service: rates, 429, slow connections, bodie
 define pair
 $(BIN)/sympress compare runs/students/artifacts/$(1)-seed0 runs/students/artifacts/$(2)-seed0 --notes $(DATA)/vaers \
 	-o results/pair-$(1)-$(2).json
+endef
+
+define both_scores
+$(BIN)/sympress compare runs/removal/artifacts/$(1)-seed0 runs/removal/artifacts/$(2)-seed0 --notes $(DATA)/vaers \
+	--test-fraction 0.4 -o results/pair-surgeon-$(3).json
 endef
 
 define keep

@@ -274,9 +274,10 @@ def test_a_shape_is_a_line_a_row_and_how_it_was_measured(root):
         "| pytorch-fp32 | 433.3 | 80.00 | 144.4× | 100.0× |",
         "| pressed | 3.0 | 0.80 | – | – |",
         "",
-        "Pressed by `vocab(keep=6000) > quantize(int8)`. Encoder: random, of BERT's shape; no weights are "
-        "trained, so nothing is said of quality. Notes of 16, 128 word pieces at batch 1, 5 rounds, 1 thread "
-        "of a\\|b, all rows timed in turn; ratios are medians over notes and rounds; MB = 10⁶ bytes.",
+        "Pressed by `vocab(keep=6000) > quantize(int8)`. Encoder: random, of BERT's shape, pooling "
+        "maximum; no weights are trained, so nothing is said of quality. Notes of 16, 128 word pieces at "
+        "batch 1, 5 rounds, 1 thread of a\\|b, all rows timed in turn; ratios are medians over notes and "
+        "rounds; MB = 10⁶ bytes.",
     ]
 
 
