@@ -111,7 +111,7 @@ REMOVALS := --recipe "removal-75 = prune(macs=0.75, reconstruct=true)" \
 	--recipe "surgeon-25 = prune(macs=0.25, score=surgeon, reconstruct=true)" \
 	--recipe "no-training = vocab(keep=0.4) > prune(macs=0.8, reconstruct=true) > quantize(int8)" \
 	--recipe "no-training-surgeon = vocab(keep=0.4) > prune(macs=0.8, score=surgeon, reconstruct=true) > quantize(int8)"
-bench-removal: install ## heads and neurons removed by both scores at three strengths, without training
+bench-removal: install ## heads and neurons removed by both scores at three strengths, without training; two hours of a core
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 $(REMOVALS) -o runs/removal
 	$(call keep,removal)
 	$(call both_scores,removal-25,surgeon-25,25)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sympress.errors import InputError, SympressError
-from sympress.files import alone, atomic_path, full_disk_explained, write_json, write_text
+from sympress.files import alone, atomic_path, full_disk_explained, is_bare, write_json, write_text
 
 
 def full(*_: Any, **__: Any) -> Any:
@@ -146,3 +146,13 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path: Path):
         pytest.fail("two hold the lock")
     with alone(tmp_path, Path("out")):
         pass  # let go of, it can be held again
+
+
+def test_a_lock_that_was_left_is_nothing_in_the_way(tmp_path: Path):
+    folder = tmp_path / "new"
+    assert is_bare(folder)
+    with alone(folder, folder):
+        assert is_bare(folder)
+    write_json(folder / "study.json", {})
+    assert not is_bare(folder)
+    assert not is_bare(folder / "study.json")

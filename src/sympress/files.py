@@ -14,6 +14,9 @@ from typing import Any
 
 from sympress.errors import InputError, SympressError
 
+#: The file in a folder that `alone` holds.
+LOCK = "lock"
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -66,22 +69,34 @@ def write_json(path: Path, value: Any) -> None:
 def alone(folder: Path, output: Path) -> Iterator[None]:
     """Hold the lock of `folder`; the system lets go of it when the process ends, however it does.
 
-    Windows has no such locks: there nothing is held.
+    A missing folder is made. Windows has no such locks: there nothing is held.
 
     Raises:
-        InputError: another process holds it, and so is writing `output`.
+        InputError: another process holds it, and so is writing `output`; or the folder cannot be written.
     """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         import fcntl
+
+        file = (folder / LOCK).open("wb")
     except ImportError:
         yield
         return
-    with (folder / "lock").open("wb") as file:
+    except OSError as error:
+        raise InputError(_unwritable(folder, error.strerror or type(error).__name__)) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{output}: another process is writing it; wait for it to end") from None
         yield
+
+
+def is_bare(folder: Path) -> bool:
+    """True if `folder` is missing, or holds nothing but the lock of `alone`; False for a file."""
+    if not folder.is_dir():
+        return not folder.exists()
+    return all(found.name == LOCK for found in folder.iterdir())
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from sympress.config import StudyConfig
 from sympress.deploy.artifact import read_extractor
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
-from sympress.files import alone
+from sympress.files import alone, read_object, write_json
 from sympress.progress import Reporter
 from sympress.study import presser as presser_module
 from sympress.study.assemble import answers
@@ -245,6 +245,21 @@ def test_a_killed_call_goes_on_with_what_was_pressed(
     assert record["test"] is None
     assert "Test notes were not scored." in (order.output / "README.md").read_text(encoding="utf-8")
     assert not order.work.exists()
+
+
+def test_another_call_that_began_while_the_notes_were_read_is_not_overwritten(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = Order(model=teacher, output=tmp_path / "out", recipe=parse_recipe("quantize(int8)"), test=False)
+
+    def meanwhile(origin: Any, reporter: Any) -> Any:
+        write_json(order.work / "asked.json", {"model": "another"})
+        return read_texts(origin, reporter)
+
+    monkeypatch.setattr("sympress.study.compress.read_texts", meanwhile)
+    with pytest.raises(InputError, match=r"left by another call \(its model was 'another', not "):
+        compress(make_plan(order))
+    assert read_object(order.work / "asked.json") == {"model": "another"}
 
 
 def test_a_named_kernel_replaces_what_the_step_stands_for(teacher: Path, tmp_path: Path) -> None:

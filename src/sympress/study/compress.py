@@ -18,7 +18,7 @@ from sympress.compress.recipe.parse import parse_recipe
 from sympress.deploy.artifact import write_provenance
 from sympress.deploy.checksums import write_checksums
 from sympress.errors import InputError
-from sympress.files import alone, full_disk_explained, write_json, write_text
+from sympress.files import alone, full_disk_explained, is_bare, write_json, write_text
 from sympress.progress import Reporter
 from sympress.report.card import artifact_card
 from sympress.report.front import write_front
@@ -49,8 +49,12 @@ def compress(plan: Plan, *, reporter: Reporter | None = None, command: str | Non
         return done
     with reporter, full_disk_explained(order.work):
         texts = read_texts(plan.origin, reporter)
-        write_json(order.work / "asked.json", asked)
         with alone(order.work, order.output):
+            done = _check_output(order, asked)
+            if done is not None:  # another call ended while the notes were read
+                shutil.rmtree(order.work)
+                return done
+            write_json(order.work / "asked.json", asked)
             return _make(plan, texts, asked, command, reporter)
 
 
@@ -112,7 +116,7 @@ def _check_output(order: Order, asked: dict[str, Any]) -> dict[str, Any] | None:
         if stored.get("asked") == asked and stored.get("trials") == _trials(order):
             return stored
         raise InputError(f"{output}: holds another artifact or other files; choose another -o")
-    if order.work.exists():
+    if not is_bare(order.work):
         before = _read(order.work / "asked.json")
         for key, value in asked.items():
             if before.get(key) != value:

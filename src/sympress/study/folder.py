@@ -11,6 +11,8 @@ RUN/lock              held by the process that writes here
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 from sympress.config import StudyConfig
 from sympress.errors import InputError
-from sympress.files import atomic_path, write_json
+from sympress.files import alone, atomic_path, is_bare, write_json
 
 RUN_FORMAT = 1
 
@@ -43,7 +45,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path}: a file, not a folder; choose another -o")
         if not self._marker.is_file():
-            if self.path.is_dir() and any(self.path.iterdir()):
+            if not is_bare(self.path):
                 raise InputError(f"{self.path}: not empty and not a sympress run; choose another -o")
             return
         try:
@@ -56,9 +58,17 @@ class RunFolder:
                 f"{self.path}: holds another study ({_difference(found, wanted)}); choose another -o"
             )
 
-    def claim(self, config: StudyConfig) -> None:
-        """Say in the folder which study it holds; called once the notes and the encoder are known to do."""
-        write_json(self._marker, _claim(config))
+    @contextmanager
+    def held(self, config: StudyConfig) -> Iterator[None]:
+        """Hold the folder alone, as this study's; entered once the notes and the encoder are known to do.
+
+        Raises:
+            InputError: another process writes here, or has begun another study since `check`.
+        """
+        with alone(self.path, self.path):
+            self.check(config)
+            write_json(self._marker, _claim(config))
+            yield
 
     @property
     def _marker(self) -> Path:

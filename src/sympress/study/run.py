@@ -13,7 +13,7 @@ from sympress.deploy.artifact import write_provenance
 from sympress.deploy.checksums import write_checksums
 from sympress.deploy.runtime import prepare_text
 from sympress.extras import require_training
-from sympress.files import alone, full_disk_explained, write_json, write_text
+from sympress.files import full_disk_explained, write_json, write_text
 from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings
 from sympress.report.card import model_card
@@ -66,7 +66,7 @@ def run_study(
         return _run_mentions(config, run, reporter, command)
     with reporter, full_disk_explained(run.path):
         bench, warnings = _set_up(config, run, reporter)
-        with alone(run.path, run.path):
+        with run.held(config):
             for seed in range(config.seeds):
                 for name in strategies:
                     _announce(reporter, run, name, seed)
@@ -104,10 +104,9 @@ def _run_mentions(config: StudyConfig, run: RunFolder, reporter: Reporter, comma
     run.check(config)
     with reporter, full_disk_explained(run.path):
         data = prepare_spans(config, reporter)
-        run.claim(config)
         for warning in encoder.warnings:
             reporter.say(f"note: {warning}")
-        with alone(run.path, run.path):
+        with run.held(config):
             rows, yardsticks = run_span_rows(SpanBench(config, data, encoder, run, reporter), recipes)
             results = Results(
                 protocol=config.protocol,
@@ -127,7 +126,6 @@ def _set_up(config: StudyConfig, run: RunFolder, reporter: Reporter) -> tuple[Be
     encoder = load_encoder(config.encoder or "bundled", case=config.case)
     data = prepare(config, reporter)
     bench = make_bench(config, data, encoder, run, read_transfer_notes(config, data, reporter))
-    run.claim(config)
     warnings = [*encoder.warnings, *data.warnings, *_truncation(bench)]
     for warning in warnings:
         reporter.say(f"note: {warning}")

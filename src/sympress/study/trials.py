@@ -80,9 +80,9 @@ def run_trial(
     run = RunFolder(folder)
     run.check(config)
     bench = make_bench(config, data, encoder, run)
-    run.claim(config)
-    run_strategy(bench, "baseline", 0, reporter.step)
-    run_reference(bench, "tfidf", 0)
+    with run.held(config):
+        run_strategy(bench, "baseline", 0, reporter.step)
+        run_reference(bench, "tfidf", 0)
     return {name: _answers(run, name) for name in MODELS}
 
 

@@ -22,7 +22,7 @@ from sympress.compress.strategies import STRATEGIES
 from sympress.config import StudyConfig
 from sympress.errors import InputError, MissingExtraError, SympressError
 from sympress.extras import require_training
-from sympress.files import alone, full_disk_explained, write_json, write_text
+from sympress.files import full_disk_explained, write_json, write_text
 from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings
 from sympress.study.folder import RunFolder
@@ -85,8 +85,7 @@ def run_tuning(
         encoder = load_encoder(resolved.encoder or "bundled", case=resolved.case)
         space = search_space(resolved, names, int(encoder.model.config.hidden_size))
         bench = make_bench(resolved, prepare(resolved, reporter), encoder, run)
-        run.claim(resolved)
-        with alone(run.path, run.path):
+        with run.held(resolved):
             if STRATEGIES[search.strategy].start == "baseline":
                 _share_baseline(bench, search.seed, reporter)
             score = epoch_score_name(bench.config.note_task)

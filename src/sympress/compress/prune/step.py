@@ -74,17 +74,17 @@ def prune_(
     if hidden is not None:
         dims = choose_hidden(model, hidden_importance(model, batches, objective), hidden)
         widths[1] = len(dims)
-    found: tuple[Curvature, ...] | None = None
+    tokens = None
     if channels:
         shares = None if macs is not None else (heads or 1.0, ffn or 1.0)
         costs = _costs(model, batches, widths[1])
         budget = 1.0 if macs is None else min(1.0, macs * all_costs / costs.total(*_sizes(model)))
         if sample is None:
-            gradients = mask_gradients(model, batches, objective)
-            kept = rearrange(_by_fisher(model, gradients, costs, shares, budget), gradients)
+            kept = _by_fisher(model, mask_gradients(model, batches, objective), costs, shares, budget)
         else:
             found = curvatures(model, batches, objective, sample)
             kept = _by_surgeon(model, found, costs, shares, budget)
+            tokens = [curvature.tokens for curvature in found]
         remove_(model, kept)
         after = _sizes(model)
         said += [f"{after[0]} of {before[0]} heads", f"{after[1]} of {before[1]} neurons"]
@@ -92,7 +92,6 @@ def prune_(
         remove_hidden_(model, dims)
         said.append(f"{widths[1]} of {widths[0]} hidden dimensions")
     if original is not None:
-        tokens = None if found is None else [curvature.tokens for curvature in found]
         reconstruct_(model, original, batches, dims=dims, tokens=tokens)
     return f"{_listed(said)} stay"
 
@@ -156,9 +155,12 @@ def _by_fisher(
     budget: float,
 ) -> Kept:
     """`shares` of each layer's heads and neurons, or within `budget` of the cost what the search keeps."""
+    importance = gradients.importance()
     if shares is not None:
-        return choose_kept(gradients.importance(), heads=shares[0], neurons=shares[1])
-    return search_kept(gradients.importance(), costs, keep=budget, all_heads=_keeps_heads(model))
+        kept = choose_kept(importance, heads=shares[0], neurons=shares[1])
+    else:
+        kept = search_kept(importance, costs, keep=budget, all_heads=_keeps_heads(model))
+    return rearrange(kept, gradients)
 
 
 def _by_surgeon(

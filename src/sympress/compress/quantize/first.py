@@ -30,28 +30,26 @@ def keep_first_(model: ModelProto, shapes: Mapping[str, Shape]) -> None:
         model: a file of `export_onnx`, changed in place.
         shapes: of its tensors by name, of stored ones too.
     """
-    roots = [node for node in model.graph.node if _reads_first(model, node, shapes)]
-    narrowed = _narrowed(model, roots, shapes)
-    if not any(node.op_type == "MatMul" for node, _ in narrowed.values()):
+    narrowed = _narrowed(model, shapes)
+    if not any(node.op_type == "MatMul" and node.output[0] in narrowed for node in model.graph.node):
         return
-    axes = {name: axis for node, axis in narrowed.values() for name in node.output}
+    axes: dict[str, int] = {}
     sliced: dict[tuple[str, int], str] = {}
     made: list[NodeProto] = []
     for node in model.graph.node:
-        asked = {0: 1} if node in roots else {}
-        if node.output[0] in narrowed:
-            own = _asks(node, narrowed[node.output[0]][1], shapes) or []
-            asked = {place: axis for place, axis in enumerate(own) if axis is not None}
-        for place, axis in asked.items():
+        axis, asked = narrowed.get(node.output[0], (None, ()))
+        for place, along in enumerate(asked):
             name = node.input[place]
-            if name in axes:
-                continue  # whoever makes it makes its first token alone by now
-            if (name, axis) not in sliced:
-                sliced[name, axis] = f"{name}_first_{axis}"
-                made.append(_slice(model, name, sliced[name, axis], axis))
-            node.input[place] = sliced[name, axis]
-        if node.op_type == "Reshape" and node.output[0] in narrowed:
-            _reshape_to_one_(model, node, narrowed[node.output[0]][1], shapes)
+            if along is None or name in axes:
+                continue  # read whole, or made with its first token alone by now
+            if (name, along) not in sliced:
+                sliced[name, along] = f"{name}_first_{along}"
+                made.append(_slice(model, name, sliced[name, along], along))
+            node.input[place] = sliced[name, along]
+        if axis is not None:
+            axes |= dict.fromkeys(node.output, axis)
+            if node.op_type == "Reshape":
+                _reshape_to_one_(model, node, axis, shapes)
         made.append(node)
     for value in model.graph.value_info:
         if value.name in axes:
@@ -76,23 +74,22 @@ def _reads_first(model: ModelProto, node: NodeProto, shapes: Mapping[str, Shape]
     )
 
 
-def _narrowed(
-    model: ModelProto, roots: Sequence[NodeProto], shapes: Mapping[str, Shape]
-) -> dict[str, tuple[NodeProto, int]]:
-    """By its first output each node of whose results only the first along an axis is read, and that axis.
+def _narrowed(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, tuple[int | None, Asked]]:
+    """By its first output each node of whose results only the first along an axis is read.
 
-    Going backwards, each tensor collects how its readers want it: the first along an axis, or None for whole.
+    With that axis (None for the look-up of the first token itself, whose result stays as it is) and how the
+    node reads its inputs. Going backwards, each tensor collects how its readers want it.
     """
     wanted: dict[str, set[int | None]] = {value.name: {None} for value in model.graph.output}
-    narrowed = {}
+    narrowed: dict[str, tuple[int | None, Asked]] = {}
     for node in reversed(model.graph.node):
-        asked: Asked | None = [1, None] if node in roots else None
         wishes = set().union(*(wanted.get(name, set()) for name in node.output))
-        if asked is None and len(wishes) == 1 and None not in wishes:
-            axis = next(iter(wishes))
-            asked = None if axis is None else _asks(node, axis, shapes)
-            if asked is not None and axis is not None:
-                narrowed[node.output[0]] = (node, axis)
+        axis = next(iter(wishes)) if len(wishes) == 1 else None
+        asked = None if axis is None else _asks(node, axis, shapes)
+        if axis is None and _reads_first(model, node, shapes):
+            asked = [1, None]
+        if asked is not None:
+            narrowed[node.output[0]] = (axis, asked)
         for place, name in enumerate(node.input):
             wanted.setdefault(name, set()).add(None if asked is None else asked[place])
     return narrowed
