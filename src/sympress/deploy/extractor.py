@@ -20,7 +20,7 @@ from sympress.deploy.pieces import window_spans
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
 from sympress.labels.lexicon import load_lexicon
-from sympress.labels.mentions import Assertion, Mention
+from sympress.labels.mentions import Assertion, Mention, Reason, Source
 from sympress.labels.surface import forms_by_symptom
 from sympress.notes.intake import NOTE_LIMIT
 
@@ -35,24 +35,43 @@ class FoundSymptom:
     Attributes:
         symptom: its name, as the artifact lists it.
         code: its first code, such as a SNOMED CT id; None where the artifact knows none.
-        probability: calibrated where the artifact carries a calibration, 0..1.
+        probability: a model's, calibrated where the artifact carries a calibration, 0..1; None where none
+            gave one.
+        source: who found it.
+        span: of the mention that affirms it, the surest or else the first; None where a model answers for
+            the whole note and points at no words.
     """
 
     symptom: str
     code: str | None
-    probability: float
+    probability: float | None
+    source: Source = "model"
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FoundMention:
-    """A span of a note that names a symptom; `start` and `end` count characters of the original text."""
+    """A span of a note that names a symptom.
+
+    Attributes:
+        start: its first character, counted in the original text.
+        end: one past its last character.
+        symptom: its name; None for a span that nothing names.
+        code: its first code, or None.
+        assertion: what the note says of it.
+        score: a model's probability, 0..1; None where none gave one.
+        source: who found it.
+        reason: what decided the assertion; None where nothing but the words speaks.
+    """
 
     start: int
     end: int
     symptom: str | None
     code: str | None
     assertion: Assertion
-    score: float
+    score: float | None
+    source: Source = "rules"
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +185,7 @@ class Extractor:
         symptoms = self._symptoms(logits)
         if self._rules is None:
             return NoteResult(symptoms, windows=windows, truncated=truncated)
-        likely = {one.symptom: one.probability for one in symptoms}
+        likely = {one.symptom: one.probability or 0.0 for one in symptoms}
         mentions = self._found(scored(self._rules(text), likely))
         besides = (one for one in self._affirmed(mentions) if one.symptom not in likely)
         return NoteResult((*symptoms, *besides), mentions, windows, truncated)
@@ -211,7 +230,7 @@ class Extractor:
         best: dict[str, float] = {}
         for one in mentions:
             if one.symptom is not None and one.assertion == "present":
-                best[one.symptom] = max(one.score, best.get(one.symptom, 0.0))
+                best[one.symptom] = max(one.score or 0.0, best.get(one.symptom, 0.0))
         ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
         return tuple(FoundSymptom(name, self.code_of(name), score) for name, score in ranked)
 

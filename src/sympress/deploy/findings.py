@@ -23,7 +23,7 @@ class Finding:
     symptom: str | None
     code: str | None
     assertion: Assertion
-    probability: float
+    probability: float | None
     span: tuple[int, int] | None
 
 

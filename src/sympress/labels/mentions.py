@@ -9,6 +9,30 @@ Assertion = Literal["present", "absent", "possible", "hypothetical", "historical
 #: Every assertion, in the order in which tables list them.
 ASSERTIONS: tuple[Assertion, ...] = get_args(Assertion)
 
+#: What can decide an assertion: a cue of the sentence or of the line above a list, the section, a sign, box or
+#: answer beside the words, the word itself (`afebrile`), a measured value (`Temp 101.5 F`), or a model.
+ReasonKind = Literal["cue", "section", "mark", "word", "value", "model"]
+
+#: Who found a mention or a symptom: rules, a model, or each of them.
+Source = Literal["rules", "model", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What decided the assertion of a mention.
+
+    Attributes:
+        kind: what sort of thing it is.
+        words: how it is written in the note, in lower case; empty where it stands nowhere.
+        start: its first character, counted in the original text; None where it stands nowhere.
+        end: one past its last character.
+    """
+
+    kind: ReasonKind
+    words: str = ""
+    start: int | None = None
+    end: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Mention:
@@ -19,14 +43,16 @@ class Mention:
         end: one past the last character.
         symptom: id of the lexicon's symptom, e.g. `fever`; None where none is known for the span.
         assertion: what the note says of it.
-        score: probability of the span and its assertion, 0..1; 1 for rules and people.
+        score: a model's probability of the span and its assertion, 0..1; None for rules and people.
+        reason: what decided the assertion; None where nothing but the words speaks, and for people.
     """
 
     start: int
     end: int
     symptom: str | None
     assertion: Assertion = "present"
-    score: float = 1.0
+    score: float | None = None
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)

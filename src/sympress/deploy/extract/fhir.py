@@ -65,7 +65,9 @@ def _observation(
     system: str,
 ) -> dict[str, Any]:
     assertion = str(finding.assertion)
-    extensions: list[dict[str, Any]] = [{"url": _PROBABILITY, "valueDecimal": round(finding.probability, 6)}]
+    extensions: list[dict[str, Any]] = []
+    if finding.probability is not None:
+        extensions.append({"url": _PROBABILITY, "valueDecimal": round(finding.probability, 6)})
     if finding.span is not None:
         extensions.append({"url": _SPAN, "valueString": f"{finding.span[0]}-{finding.span[1]}"})
     return {

@@ -61,7 +61,9 @@ def omop_rows(note: Note, result: NoteResult, serial: int, system: str, date: st
 
 def _fields(text: str, one: Finding) -> dict[str, Any]:
     variant = (one.symptom or "") if one.span is None else text[slice(*one.span)]
-    modifiers = [f"assertion={one.assertion}", f"probability={one.probability:.6f}"]
+    modifiers = [f"assertion={one.assertion}"]
+    if one.probability is not None:
+        modifiers.append(f"probability={one.probability:.6f}")
     return {
         "offset": None if one.span is None else str(one.span[0]),
         "lexical_variant": variant[:_VARIANT_CHARACTERS],

@@ -21,6 +21,11 @@ COLUMNS = ("patient_id", "encounter_id", "time", "category")
 _DECIMALS = 6
 
 
+def rounded(probability: float | None) -> float | None:
+    """A probability as rows hold it; None where no model gave one."""
+    return None if probability is None else round(probability, _DECIMALS)
+
+
 @dataclass(frozen=True)
 class Header:
     """What every row of a job shares.
@@ -70,7 +75,7 @@ def note_rows(note: Note, result: NoteResult, header: Header, serial: int) -> li
                 {
                     "symptom": found.symptom,
                     "code": found.code,
-                    "probability": round(found.probability, _DECIMALS),
+                    "probability": rounded(found.probability),
                 }
                 for found in result.symptoms
             ],
@@ -81,7 +86,7 @@ def note_rows(note: Note, result: NoteResult, header: Header, serial: int) -> li
                     "symptom": mention.symptom,
                     "code": mention.code,
                     "assertion": mention.assertion,
-                    "score": round(mention.score, _DECIMALS),
+                    "score": rounded(mention.score),
                 }
                 for mention in result.mentions
             ],
@@ -111,7 +116,7 @@ def _finding_fields(one: Finding) -> Row:
         "symptom": one.symptom,
         "code": one.code,
         "assertion": one.assertion,
-        "probability": round(one.probability, _DECIMALS),
+        "probability": rounded(one.probability),
         "start": start,
         "end": end,
     }

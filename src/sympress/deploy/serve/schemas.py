@@ -56,7 +56,7 @@ class MentionAnswer(BaseModel):
     symptom: str | None
     code: str | None
     assertion: Assertion
-    score: float = Field(ge=0, le=1)
+    score: float | None = Field(ge=0, le=1)
 
 
 class NoteAnswer(BaseModel):
@@ -156,7 +156,7 @@ def answer_note(note_id: str | None, result: NoteResult) -> dict[str, Any]:
     return {
         "id": note_id,
         "symptoms": [
-            {"symptom": found.symptom, "code": found.code, "probability": round(found.probability, _DIGITS)}
+            {"symptom": found.symptom, "code": found.code, "probability": _rounded(found.probability)}
             for found in result.symptoms
         ],
         "mentions": [
@@ -166,13 +166,17 @@ def answer_note(note_id: str | None, result: NoteResult) -> dict[str, Any]:
                 "symptom": found.symptom,
                 "code": found.code,
                 "assertion": found.assertion,
-                "score": round(found.score, _DIGITS),
+                "score": _rounded(found.score),
             }
             for found in result.mentions
         ],
         "truncated": result.truncated,
         "failure": result.failure,
     }
+
+
+def _rounded(probability: float | None) -> float | None:
+    return None if probability is None else round(probability, _DIGITS)
 
 
 def describe_model(model: ServedModel) -> dict[str, Any]:
