@@ -10,7 +10,8 @@ from sympress.labels.assertion.decide import CueFinder, NoteContext, decide
 from sympress.labels.automaton import Found, PhraseIndex, Reduced, keep_longest, reduce_text
 from sympress.labels.lexicon import AmbiguousForm, Lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
-from sympress.labels.sections import load_sections
+from sympress.labels.sections import SectionBook, load_sections
+from sympress.labels.sentences import ends_between
 
 
 class Annotator:
@@ -20,10 +21,17 @@ class Annotator:
     of mentions only. Neither grows with the notes.
     """
 
-    def __init__(self, lexicon: Lexicon, cues: CueBook | None = None, *, at_once: bool = True) -> None:
-        """Prepare `lexicon`; `cues` default to our own; `at_once` is that of `PhraseIndex`."""
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        cues: CueBook | None = None,
+        sections: SectionBook | None = None,
+        *,
+        at_once: bool = True,
+    ) -> None:
+        """Prepare `lexicon`; `cues` and `sections` default to our own; `at_once` is that of `PhraseIndex`."""
         self._finder = CueFinder(load_cues() if cues is None else cues, at_once=at_once)
-        self._sections = load_sections()
+        self._sections = load_sections() if sections is None else sections
         self._ids = tuple(symptom.id or symptom.name for symptom in lexicon.symptoms)
         forms, self._named, self._conditions = _forms_of(lexicon)
         self._index = PhraseIndex({"form": forms, "heading": self._sections.headings}, at_once=at_once)
@@ -35,25 +43,28 @@ class Annotator:
     def mentions(self, text: str) -> tuple[Mention, ...]:
         """Return the mentions of `text`, by start, with offsets into it.
 
-        Of forms that overlap the leftmost counts, of those the longest; a combined form (`n/v`) is one
-        mention of each of its symptoms.
+        Of forms that overlap the leftmost counts, of those the longest; none goes on in another statement. A
+        combined form (`n/v`) is one mention of each of its symptoms.
         """
         reduced = reduce_text(text)
         forms, headings = self._index.find(reduced)
         if not forms:
             return ()
         kept = keep_longest([match for match in forms if self._counts(match, reduced)])
-        note = NoteContext(reduced, headings, self._finder, self._sections)
+        spans = [(start, end) for start, end, number in kept if self._named[number]]
+        note = NoteContext(reduced, headings, self._finder, self._sections, spans)
         found: list[Mention] = []
         for start, end, number in kept:
             named = self._named[number]
             if named:
-                assertion = decide(note.context(start, end))
-                found += [Mention(start, end, self._ids[place], assertion) for place in named]
+                assertion, reason = decide(note.context(start, end))
+                found += [Mention(start, end, self._ids[one], assertion, reason=reason) for one in named]
         return tuple(found)
 
     def _counts(self, match: Found, reduced: Reduced) -> bool:
-        """Whether the conditions of an ambiguous form hold; those of any other form do."""
+        """Whether a form stands in one statement, and the conditions hold if it is an ambiguous one."""
+        if ends_between(reduced.masked, match[0], match[1]):
+            return False
         condition = self._conditions.get(match[2])
         return condition is None or _holds(condition, reduced, match[0], match[1])
 

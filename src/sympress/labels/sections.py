@@ -17,22 +17,35 @@ from sympress.labels.automaton import Found
 OTHER = "other"
 
 _LONGEST_HEADING = 60
-_LEAD = re.compile(r"[\s\d.)(#*•·\-]*(?:(?:his|her|the)\s+)?", re.IGNORECASE)
+_LONGEST_LEAD = 40
+_BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
+_LEAD = re.compile(r"[\s\d.)(#*•·=\[_~>|+\-]*(?:[A-Za-z][.)][ \t])?(?:(?:his|her|the)\s+)?", re.IGNORECASE)
 _UNKNOWN = re.compile(r"[A-Z][A-Za-z0-9 /&(),'\-]*")
 # What stands between the sentence before and a heading within a line; dumps that lost their line breaks
 # have commas there.
 _BEFORE_INLINE = re.compile(r"(?:^|[.,;:!?\n]|\s{2})[\s,]*$")
 _INLINE = re.compile(r"(?:[.,;:!?]|\s{2})\s*([A-Z][A-Z0-9 /&()'\-]{3,60})$")
-_CLOSES = re.compile(r"[ \t]*(?::|[-–—](?=[ \t])|(?=\r?\n|$))")
+_CLOSES = re.compile(
+    r"[ \t]{0,20}(?:\([^()\n]{1,40}\))?[ \t\]=*_#~|>-]{0,80}(?::|(?<=[-–—])(?=[ \t])|[–—](?=[ \t])|(?=\r?\n|$))"
+)
 _COLON_OR_DASH = re.compile(r"[ \t]*(?::|[-–—](?=[ \t]))")
 
 
 class Section(NamedTuple):
-    """A section: where its heading begins, its kind, and how loud the heading is written."""
+    """A section of a note.
+
+    Attributes:
+        start: where its heading begins.
+        kind: what the heading is called in the book.
+        loud: whether the heading is written in capitals.
+        heading: first character of the heading's words, and one past the last; of a subheading those of the
+            section that it belongs to.
+    """
 
     start: int
     kind: str
     loud: bool
+    heading: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -61,8 +74,9 @@ def find_sections(
 
     A known heading counts with a colon (or dash) at the start of a line, alone on a line, or with a colon
     within a line where a sentence has ended; an unknown one with a colon at the start of a line, or in
-    capitals within it. A heading that is unknown and less loud than the section it stands in is a
-    subheading of that section.
+    capitals within it. A heading that is unknown is a subheading where the section it stands in is louder, or
+    where that section's heading has a line to itself and no blank line comes between (`Allergies:` above
+    `Penicillin: hives`).
 
     Args:
         text: in its original case, placeholders blanked.
@@ -76,7 +90,7 @@ def find_sections(
         begin = _heading_start(text, start, end)
         if begin is not None and taken.get(begin, 0) < end:
             taken[begin] = end
-            starts[begin] = Section(begin, kinds[number], text[start:end].isupper())
+            starts[begin] = Section(begin, kinds[number], text[start:end].isupper(), (start, end))
     claimed = set(taken.values())
     colon = text.find(":")
     while colon >= 0:
@@ -85,7 +99,7 @@ def find_sections(
             if found is not None and not ends_cue(colon):
                 starts.setdefault(found.start, found)
         colon = text.find(":", colon + 1)
-    return _nested(sorted(starts.values()))
+    return _nested(text, sorted(starts.values()))
 
 
 def section_at(sections: Sequence[Section], place: int) -> int:
@@ -97,20 +111,35 @@ def _start_of(section: Section) -> int:
     return section.start
 
 
-def _nested(found: list[Section]) -> list[Section]:
-    """Let quiet unknown headings inherit the kind of the loud section they stand in."""
+def _nested(text: str, found: list[Section]) -> list[Section]:
+    """Give subheadings the kind and heading of the section they stand in."""
     result: list[Section] = []
+    outer: Section | None = None
     for section in found:
-        outer = result[-1] if result else None
-        inherits = section.kind == OTHER and outer is not None and outer.loud and not section.loud
-        result.append(section._replace(kind=outer.kind, loud=True) if inherits and outer else section)
+        if section.kind == OTHER and outer is not None and _is_under(text, outer, result[-1], section):
+            result.append(section._replace(kind=outer.kind, heading=outer.heading))
+        else:
+            outer = section
+            result.append(section)
     return result
+
+
+def _is_under(text: str, outer: Section, before: Section, section: Section) -> bool:
+    """Whether an unknown heading is a subheading of `outer`; `before` is the heading just before it."""
+    if outer.loud and not section.loud:
+        return True
+    if section.loud and not outer.loud:
+        return False
+    alone = text[outer.heading[1] : outer.heading[1] + 4].lstrip(" \t:]=*-").startswith(("\n", "\r"))
+    return alone and _BLANK_LINE.search(text, before.start, section.start) is None
 
 
 def _heading_start(text: str, start: int, end: int) -> int | None:
     """Return where the heading of a known phrase begins, None if the phrase is no heading there."""
-    line = text.rfind("\n", 0, start) + 1
-    if _LEAD.fullmatch(text, line, start):
+    line = text.rfind("\n", max(0, start - _LONGEST_LEAD), start) + 1
+    if not line and start > _LONGEST_LEAD:
+        line = start - _LONGEST_LEAD  # the line begins farther back
+    elif _LEAD.fullmatch(text, line, start):
         return line if _CLOSES.match(text, end) else None
     if not text.startswith(":", end) and not _COLON_OR_DASH.match(text, end):
         return None
@@ -120,11 +149,12 @@ def _heading_start(text: str, start: int, end: int) -> int | None:
 
 
 def _unknown_heading(text: str, colon: int) -> Section | None:
-    line = max(text.rfind("\n", 0, colon) + 1, colon - _LONGEST_HEADING)
+    line = max(text.rfind("\n", max(0, colon - _LONGEST_HEADING - 1), colon) + 1, colon - _LONGEST_HEADING)
+    line = max(0, line)
     lead = _LEAD.match(text, line, colon)
     begin = lead.end() if lead else line
     if (line == 0 or text[line - 1] == "\n") and _UNKNOWN.fullmatch(text, begin, colon):
-        return Section(line, OTHER, text[begin:colon].isupper())
+        return Section(line, OTHER, text[begin:colon].isupper(), (begin, colon))
     # Within a line: capitals behind a mark, or behind the gap that a lost line break left.
     inline = _INLINE.search(text, line, colon)
-    return Section(inline.start(1), OTHER, True) if inline else None
+    return Section(inline.start(1), OTHER, True, (inline.start(1), colon)) if inline else None

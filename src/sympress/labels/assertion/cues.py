@@ -13,6 +13,7 @@ from sympress.errors import InputError
 from sympress.labels.automaton import words_of
 from sympress.labels.lexicon_forms import (
     Words,
+    expand_all,
     expand_forms,
     expand_within,
     fixed_text,
@@ -21,7 +22,7 @@ from sympress.labels.lexicon_forms import (
 from sympress.labels.matching import fold
 from sympress.labels.mentions import ASSERTIONS
 
-Role = Literal["cue", "pseudo", "stop"]
+Role = Literal["cue", "pseudo", "stop", "statement"]
 
 #: A cue without `max_words` reaches to the end of its sentence.
 SENTENCE = 1_000
@@ -32,14 +33,21 @@ class Cue:
     """What a phrase does.
 
     Attributes:
-        role: `cue` says something of mentions, `pseudo` hides a cue inside it, `stop` ends scopes.
+        role: `cue` says something of mentions, `pseudo` hides a cue inside it, `stop` ends scopes,
+            `statement` makes the item of a list in which it stands a statement of its own.
         assertion: what a cue says; empty for the other roles.
         forward: whether a cue reaches the mentions behind it, else those before it.
         max_words: how many words may stand between a cue and a mention.
         across_commas: whether a backward cue reaches over a comma.
+        clause_start: a cue counts only where a clause begins: `Neg fever`, not `COVID neg, fever`.
+        between: a cue counts only between two things: `PNA vs CHF`, not `VS 98.2`.
+        within_item: a forward cue reaches neither over a comma nor over `with`: `s/p fall with pain`.
+        directly_behind: characters one of which must stand before a cue: `Migraine: mother`.
+        unless_behind: words of which none may stand before a cue in its clause: `took 500 mg for fever`.
         ends: the assertions whose scopes a stop ends.
         after_comma: a stop counts only directly behind a comma.
         leaves_section: a stop also ends what the section asserts.
+        behind_mention: a stop counts only where a mention stands between the cue and it.
     """
 
     role: Role
@@ -47,9 +55,15 @@ class Cue:
     forward: bool = True
     max_words: int = SENTENCE
     across_commas: bool = False
+    clause_start: bool = False
+    between: bool = False
+    within_item: bool = False
+    directly_behind: str = ""
+    unless_behind: frozenset[str] = frozenset()
     ends: frozenset[str] = frozenset()
     after_comma: bool = False
     leaves_section: bool = False
+    behind_mention: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,9 @@ def parse_cues(text: str, source: str) -> CueBook:
         parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source}: not valid TOML: {error}; correct that line") from error
-    words = {name: tuple(values) for name, values in parsed.pop("words", {}).items()}
+    words: dict[str, tuple[str, ...]] = {}
+    for name, values in parsed.pop("words", {}).items():
+        words[name] = expand_all(tuple(values), words, f"{source}, [words] {name}")
     rules: list[tuple[str, Cue, str]] = []
     for role, tables in parsed.items():
         reader = _READERS.get(role)
@@ -171,9 +187,15 @@ def _read(reader: _Reader, table: Mapping[str, Any], where: str) -> Cue:
         forward=table.get("direction", "forward") == "forward",
         max_words=table.get("max_words", SENTENCE),
         across_commas=table.get("across_commas", False),
+        clause_start=table.get("clause_start", False),
+        between=table.get("between", False),
+        within_item=table.get("within_item", False),
+        directly_behind=table.get("directly_behind", ""),
+        unless_behind=frozenset(table.get("unless_behind", ())),
         ends=frozenset(table.get("ends", ())),
         after_comma=table.get("after_comma", False),
         leaves_section=table.get("leaves_section", False),
+        behind_mention=table.get("behind_mention", False),
     )
 
 
@@ -184,7 +206,24 @@ class _Reader:
 
 
 _READERS: dict[str, _Reader] = {
-    "cue": _Reader("cue", frozenset({"phrases", "assertion", "direction", "max_words", "across_commas"})),
+    "cue": _Reader(
+        "cue",
+        frozenset(
+            {
+                "phrases",
+                "assertion",
+                "direction",
+                "max_words",
+                "across_commas",
+                "clause_start",
+                "between",
+                "within_item",
+                "directly_behind",
+                "unless_behind",
+            }
+        ),
+    ),
     "pseudo": _Reader("pseudo", frozenset({"phrases"})),
-    "stop": _Reader("stop", frozenset({"phrases", "ends", "after_comma", "leaves_section"})),
+    "stop": _Reader("stop", frozenset({"phrases", "ends", "after_comma", "leaves_section", "behind_mention"})),
+    "statement": _Reader("statement", frozenset({"phrases"})),
 }

@@ -1,4 +1,4 @@
-"""From cues, marks and sections to the one assertion of a mention.
+"""From cues, marks and sections to the one assertion of a mention, and to what decided it.
 
 A mention may be under several cues ("no history of chest pain"). The first of `PRECEDENCE` that holds is its
 assertion: what is about someone else is not about the patient at all; what has not happened is neither there
@@ -7,12 +7,12 @@ nor absent; what is absent was neither there before nor is it possible.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from sympress.labels.assertion.cues import Cue, CueBook, load_cues
-from sympress.labels.assertion.marks import read_mark
-from sympress.labels.assertion.scope import Reach, cues_around, reach_mention
+from sympress.labels.assertion.scope import Placed, Reach, Span, Statement
 from sympress.labels.automaton import (
     FIRST_SEARCHES,
     Found,
@@ -22,12 +22,17 @@ from sympress.labels.automaton import (
     reduce_text,
     words_of,
 )
-from sympress.labels.mentions import Assertion
+from sympress.labels.mentions import Assertion, Reason
 from sympress.labels.sections import SectionBook, find_sections, load_sections, section_at
 from sympress.labels.sentences import Sentences
+from sympress.labels.structure.answers import Mark, Row, answer_of_columns, names_columns, ticked
+from sympress.labels.structure.lists import Line, Lines
 
 #: Where several hold, the first of them is the assertion; without any, `present`.
 PRECEDENCE: tuple[Assertion, ...] = ("family", "hypothetical", "absent", "historical", "possible")
+
+#: Everything that holds of a span, and what says so.
+Context = Mapping[str, Reason]
 
 
 def assert_mention(text: str, start: int, end: int) -> Assertion:
@@ -38,32 +43,39 @@ def assert_mention(text: str, start: int, end: int) -> Assertion:
     Raises:
         ValueError: the span is empty or not within the text.
     """
-    return decide(context_of(text, start, end))
+    return decide(context_of(text, start, end))[0]
 
 
-def context_of(text: str, start: int, end: int) -> frozenset[str]:
-    """Return everything that holds of a span, not only what takes precedence.
+def context_of(text: str, start: int, end: int) -> Context:
+    """Return everything that holds of a span, not only what takes precedence, each with its reason.
 
-    `no history of chest pain` is both absent and historical. Without anything, an empty set: present.
+    `no history of chest pain` is both absent and historical. Without anything, empty: present.
 
     Raises:
         ValueError: the span is empty or not within the text.
     """
     if not 0 <= start < end <= len(text):
         raise ValueError(f"span {start} to {end}: not within a text of {len(text)} characters")
-    return _default_reader().read(text).context(start, end)
+    return _default_reader().read(text, [(start, end)]).context(start, end)
 
 
-def decide(context: frozenset[str]) -> Assertion:
-    """Return the one assertion of everything that holds of a mention."""
+def decide(context: Context) -> tuple[Assertion, Reason | None]:
+    """Return the one assertion of everything that holds of a mention, and its reason.
+
+    What is present for no reason but its own words has None.
+    """
     for assertion in PRECEDENCE:
         if assertion in context:
-            return assertion
-    return "present"
+            return assertion, context[assertion]
+    return "present", context.get("present")
 
 
 #: Characters that are read before a colon to see whether a cue ends there.
 _LONGEST_CUE = 60
+#: So many symptoms of one line are read as one row.
+_ROW_SPANS = 48
+#: So many lines above a row its column names are looked for.
+_TABLE_LINES = 30
 
 
 #: Cues of some part of a text: each with the number of what it does, and what the numbers stand for.
@@ -96,6 +108,16 @@ class CueFinder:
             return False
         return any(end == place for _, end, _ in self.find(reduced, first, place)[0])
 
+    def opens_at(self, reduced: Reduced, place: int) -> bool:
+        """Whether a cue ends at `place` that says something of what follows."""
+        first = max(0, place - _LONGEST_CUE)
+        if self._index is not None and last_word(reduced.folded[first:place]) not in self._index.last_words:
+            return False
+        found, what = self.find(reduced, first, place)
+        return any(
+            end == place and any(one.role == "cue" and one.forward for one in what[k]) for _, end, k in found
+        )
+
     def _build(self) -> PhraseIndex:
         return PhraseIndex({"cue": self._book.every.phrases})
 
@@ -104,51 +126,137 @@ class NoteContext:
     """One note, ready to say what it asserts of its spans; asked in order of their starts it is fastest."""
 
     def __init__(
-        self, reduced: Reduced, headings: Sequence[Found], finder: CueFinder, sections: SectionBook
+        self,
+        reduced: Reduced,
+        headings: Sequence[Found],
+        finder: CueFinder,
+        sections: SectionBook,
+        spans: Sequence[Span],
     ) -> None:
+        """Take a note, the headings found in it, and every span that will be asked for, by start."""
         self._reduced = reduced
         self._finder = finder
         self._assertions = sections.assertions
         self._sections = find_sections(reduced.masked, headings, sections.kinds, self._ends_cue)
         self._sentences = Sentences(reduced.masked)
-        self._sentence = (0, -1)
-        self._cues: tuple[int, int, CuesFound] = (0, -1, ([], ()))
+        self._lines = Lines(reduced.masked, self._opens_list)
+        self._spans = spans
+        self._statement: tuple[Span, Statement] | None = None
+        self._leads: dict[int, dict[str, Placed]] = {}
+        self._rows: dict[tuple[int, int], Row] = {}
 
-    def context(self, start: int, end: int) -> frozenset[str]:
-        """Return everything that holds of a span: assertions other than `present`."""
+    def context(self, start: int, end: int) -> dict[str, Reason]:
+        """Return everything that holds of one of the spans, with what says so."""
         number = section_at(self._sections, start)
-        first, last = self._sentence_of(start, end, number)
-        found, what = self._cues_within(first, last)
-        cues = cues_around(found, start, end, what)
-        reach = reach_mention(self._reduced.folded, start, end, cues)
-        context = set(reach.said)
+        bounds = self._sentence_of(start, end, number)
+        mark = self._mark(start, end)
+        reach = self._statement_of(bounds).reach((start, end))
+        context = {assertion: self._by_cue(placed) for assertion, placed in reach.said.items()}
+        self._add_lead(context, reach, bounds, start)
         self._add_section(context, reach, number)
-        mark = read_mark(self._reduced.masked, start, end)
-        if mark == "present":
-            context -= {"absent", "possible"}
+        if mark is not None and mark.said == "present":
+            context.pop("absent", None)
+            context.pop("possible", None)
+            context.setdefault("present", self._by_mark(mark))
         elif mark is not None:
-            context.add(mark)
-        return frozenset(context)
+            context[mark.said] = self._by_mark(mark)
+        return context
 
-    def _cues_within(self, first: int, last: int) -> CuesFound:
-        """Return the cues of a sentence; those of the last one are kept."""
-        if self._cues[:2] != (first, last):
-            self._cues = first, last, self._finder.find(self._reduced, first, last)
-        return self._cues[2]
+    def _by_cue(self, placed: Placed) -> Reason:
+        return Reason("cue", self._reduced.folded[placed.start : placed.end], placed.start, placed.end)
+
+    def _by_mark(self, mark: Mark) -> Reason:
+        return Reason("mark", self._reduced.folded[mark.start : mark.end].strip(), mark.start, mark.end)
+
+    def _statement_of(self, bounds: Span) -> Statement:
+        """The statement between two places; the last one is kept."""
+        if self._statement is None or self._statement[0] != bounds:
+            first, last = bounds
+            found, what = self._finder.find(self._reduced, first, last)
+            inside = self._spans_within(first, last)
+            answers = [(mark.start, mark.end) for span in inside if (mark := self._mark(*span)) is not None]
+            self._statement = bounds, Statement(self._reduced.folded, bounds, found, what, inside, answers)
+        return self._statement[1]
+
+    def _spans_within(self, first: int, last: int) -> list[Span]:
+        spans = self._spans
+        return [
+            one
+            for one in spans[bisect_left(spans, (first, 0)) : bisect_left(spans, (last, 0))]
+            if one[1] <= last
+        ]
+
+    def _mark(self, start: int, end: int) -> Mark | None:
+        """What is marked beside a span, in its row or in a column of its table."""
+        line = self._lines.number(start)
+        first, last = self._lines.bounds(line)
+        text = self._reduced.masked
+        if line and ticked(text, (first, last), end) and (header := self._header(line)) is not None:
+            return answer_of_columns(text, (first, last), end, header)
+        return self._row(line, first, last, start).marks.get((start, end))
+
+    def _row(self, line: int, first: int, last: int, start: int) -> Row:
+        spans = self._spans
+        begin, finish = bisect_left(spans, (first, 0)), bisect_right(spans, (last, 0))
+        part = (bisect_left(spans, (start, 0)) - begin) // _ROW_SPANS
+        row = self._rows.get((line, part))
+        if row is None:
+            begin += part * _ROW_SPANS
+            row = Row(self._reduced.masked, (first, last), spans[begin : min(finish, begin + _ROW_SPANS)])
+            self._rows[line, part] = row
+        return row
+
+    def _header(self, line: int) -> Span | None:
+        """Where the column names of the table stand in which a line is a row."""
+        for above in range(line - 1, max(-1, line - _TABLE_LINES), -1):
+            first, last = self._lines.bounds(above)
+            if last - first > 300 or not self._reduced.masked[first:last].strip():
+                return None
+            if names_columns(self._reduced.masked, first, last):
+                return first, last
+        return None
 
     def _ends_cue(self, place: int) -> bool:
         return self._finder.ends_at(self._reduced, place)
 
-    def _add_section(self, context: set[str], reach: Reach, number: int) -> None:
-        if number >= 0:
-            asserted = self._assertions.get(self._sections[number].kind)
-            if asserted is not None and asserted not in reach.left:
-                context.add(asserted)
+    def _opens_list(self, place: int) -> bool:
+        return self._finder.opens_at(self._reduced, place)
 
-    def _sentence_of(self, start: int, end: int, number: int) -> tuple[int, int]:
-        first, last = self._sentence
-        if not (first <= start and end <= last):
-            first, last = self._sentence = self._sentences.around(start, end)
+    def _add_lead(self, context: dict[str, Reason], reach: Reach, bounds: Span, start: int) -> None:
+        """Add what the line above a list says of its items, unless the item says otherwise."""
+        line = self._lines.lead(start)
+        if line is None:
+            return
+        first, _ = self._lines.bounds(self._lines.number(start))
+        own = self._lines.line(self._lines.number(start))
+        if bounds[0] > (own.start if own else first):
+            return  # a second sentence on its line
+        for assertion, placed in self._said_by(line).items():
+            if assertion not in reach.stopped:
+                context.setdefault(assertion, self._by_cue(placed))
+
+    def _said_by(self, line: Line) -> dict[str, Placed]:
+        """What the cues of a line say of what follows it."""
+        if line.end not in self._leads:
+            end = line.end
+            first = max(line.start, self._sentences.around(end - 1, end)[0])
+            found, what = self._finder.find(self._reduced, first, end)
+            spans = [*self._spans_within(first, end), (end, end)]
+            self._leads[end] = (
+                Statement(self._reduced.folded, (first, end), found, what, spans).reach((end, end)).said
+            )
+        return self._leads[line.end]
+
+    def _add_section(self, context: dict[str, Reason], reach: Reach, number: int) -> None:
+        if number >= 0:
+            section = self._sections[number]
+            asserted = self._assertions.get(section.kind)
+            if asserted is not None and asserted not in reach.left:
+                first, last = section.heading
+                context.setdefault(asserted, Reason("section", self._reduced.folded[first:last], first, last))
+
+    def _sentence_of(self, start: int, end: int, number: int) -> Span:
+        first, last = self._sentences.around(start, end)
         if number >= 0:
             first = max(first, self._sections[number].start)
         if number + 1 < len(self._sections):
@@ -164,10 +272,10 @@ class ContextReader:
         self._sections = sections
         self._headings = PhraseIndex({"heading": sections.headings})
 
-    def read(self, text: str) -> NoteContext:
-        """Return the context of `text`."""
+    def read(self, text: str, spans: Sequence[Span]) -> NoteContext:
+        """Return the context of `text`, ready to be asked for `spans`, which are by start."""
         reduced = reduce_text(text)
-        return NoteContext(reduced, self._headings.find(reduced)[0], self._finder, self._sections)
+        return NoteContext(reduced, self._headings.find(reduced)[0], self._finder, self._sections, spans)
 
 
 @cache

@@ -1,121 +1,304 @@
-"""Which cues of a sentence reach a mention."""
+"""Which cues of a statement reach a mention: one walk forward, one back, whatever the statement's length."""
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sympress.labels.assertion.cues import Cue
 from sympress.labels.automaton import Found
 
+Span = tuple[int, int]
+
 _DASHES = frozenset({"-", "\u2010", "\u2011", "\u2013", "--"})
+#: So many open cues of one assertion are remembered; a cue farther away is not the one that is meant.
+_REMEMBERED = 6
+#: A word and its space are at most so long when words are counted.
+_LONG_WORD = 40
+_LIST_ENDS = re.compile(r"\b(?:n?or)\b(?! (?:so|more|less|two|three)\b)")
+_COMMA, _NUMBER, _BRACKET = re.compile(","), re.compile(r"(?<![\d.,/])\d"), re.compile(r"[()]")
+_RATIO = re.compile(r"\s*\d+/\d")
+_WITH = re.compile(r"\b(?:with\b|w/)")
+_NOT_BETWEEN = re.compile(r"[ \t]*(?:[:=]|[-–][ \t]|\.?[ \t]*\d|(?:t|p|bp|hr|rr)[ :]?\d)")
+_CLAUSE_OPENERS = frozenset(",;:.(/|\n\t[{?!•–—")
 
 
-class Reach(NamedTuple):
-    """What the cues say of a mention, and which assertions of its section they end."""
+class Placed(NamedTuple):
+    """A cue where it stands."""
 
-    said: set[str]
-    left: set[str]
+    start: int
+    end: int
+    cue: Cue
 
 
-def cues_around(
-    found: Sequence[Found], start: int, end: int, cues: Sequence[tuple[Cue, ...]]
-) -> list[tuple[int, int, Cue]]:
-    """Return the cues that are not hidden by a longer phrase, by start.
+@dataclass
+class Reach:
+    """What the cues of a statement say of a mention.
 
-    A phrase that overlaps the mention itself is none: in `no change in vision`, asked of `change in
-    vision`, the cue is `no`.
+    Attributes:
+        said: the assertions that hold, and the cue that says each.
+        left: assertions of its section, or of the line that leads it, that the statement has ended.
     """
-    outside = [match for match in found if match[1] <= start or match[0] >= end]
-    # Longest first, not leftmost first: `were not consistent with` is `not consistent with`, not `were not`.
-    outside.sort(key=_longest_first)
-    kept: list[Found] = []
-    for match in outside:
-        for other in kept:
-            if match[0] < other[1] and other[0] < match[1]:
-                break
-        else:
-            kept.append(match)
-    kept.sort()
-    return [(begin, finish, cue) for begin, finish, number in kept for cue in cues[number]]
+
+    said: dict[str, Placed] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
+    stopped: set[str] = field(default_factory=set)
 
 
-def reach_mention(text: str, start: int, end: int, cues: Sequence[tuple[int, int, Cue]]) -> Reach:
-    """Return what the cues of a sentence say of the span `start` to `end`.
+class Statement:
+    """A sentence, or an item of a list, with its cues; mentions in it may be asked for in any order."""
 
-    Args:
-        text: of the note.
-        start: of the mention.
-        end: of the mention.
-        cues: of the sentence, by start, none of them overlapping the mention.
-    """
-    said: set[str] = set()
-    left = _look_back(text, start, cues, said)
-    _look_ahead(text, end, cues, said)
-    return Reach(said, left)
+    def __init__(
+        self,
+        folded: str,
+        bounds: Span,
+        found: Sequence[Found],
+        what: Sequence[tuple[Cue, ...]],
+        mentions: Sequence[Span],
+        taken: Sequence[Span] = (),
+    ) -> None:
+        """Read the statement.
+
+        Args:
+            folded: the note in lower case.
+            bounds: where the statement begins and ends.
+            found: phrases of cues in it, each with its number.
+            what: what the phrase of each number does.
+            mentions: all that are in it: a phrase that touches one is no cue.
+            taken: other places where no cue can stand, such as the answer in `Fever: no`.
+        """
+        self._text, self._bounds = folded, bounds
+        self._cues = self._standing(found, what, [*mentions, *taken])
+        self._mentions = sorted(set(mentions))
+        self._brackets = _Brackets(folded, *bounds)
+        self._told: tuple[list[int], list[int]] | None = None
+        self._reaches: dict[Span, Reach] = {}
+        self._walk_on(self._mentions)
+        self._walk_back(self._mentions)
+
+    def reach(self, span: Span) -> Reach:
+        """What the cues say of one of the mentions."""
+        return self._reaches[span]
+
+    def _standing(
+        self, found: Sequence[Found], what: Sequence[tuple[Cue, ...]], taken: Sequence[Span]
+    ) -> list[Placed]:
+        """The cues that nothing hides, by start.
+
+        Longest first, not leftmost first: `were not consistent with` is `not consistent with`, not `were
+        not`. Stops do not hide one another: `now with` and `came in with` end what `now` and `came in` end.
+        """
+        first, last = self._bounds
+        hidden, stopped = bytearray(last - first), bytearray(last - first)
+        for start, end in taken:
+            start, end = max(start, first), min(end, last)  # noqa: PLW2901
+            hidden[start - first : end - first] = b"\1" * max(0, end - start)
+        kept: list[Placed] = []
+        for start, end, number in sorted(found, key=_longest_first):
+            if start < first or end > last:
+                continue
+            place = slice(start - first, end - first)
+            only_stops = all(cue.role in ("stop", "statement") for cue in what[number])
+            if 1 in hidden[place] or (not only_stops and 1 in stopped[place]):
+                continue
+            if not all(self._may_stand(cue, start, end) for cue in what[number]):
+                continue
+            (stopped if only_stops else hidden)[place] = b"\1" * (end - start)
+            kept += [Placed(start, end, cue) for cue in what[number] if cue.role != "pseudo"]
+        return sorted(kept, key=_by_start)
+
+    def _may_stand(self, cue: Cue, start: int, end: int) -> bool:
+        """Whether a phrase is a cue where it stands."""
+        text = self._text
+        if cue.clause_start and not self._opens_clause(start):
+            return False
+        if cue.between and (self._opens_clause(start) or _NOT_BETWEEN.match(text, end)):
+            return False
+        if cue.directly_behind:
+            before = text[max(0, start - 24) : start].rstrip()
+            return before[-1:] in cue.directly_behind and bool(before)
+        return not cue.unless_behind or cue.unless_behind.isdisjoint(self._clause_before(start))
+
+    def _clause_before(self, place: int) -> list[str]:
+        """The words that stand before a place in its clause."""
+        return re.split(r"[;:.]\s|\n", self._text[max(self._bounds[0], place - 100) : place])[-1].split()
+
+    def _opens_clause(self, place: int) -> bool:
+        before = self._text[max(self._bounds[0], place - 30) : place].rstrip(" ")
+        return not before or before[-1] in _CLAUSE_OPENERS or before.endswith((" -", "\n-"))
+
+    def _walk_on(self, queries: Sequence[Span]) -> None:
+        """From left to right: forward cues reach what is behind them, stops end them."""
+        active: dict[str, deque[Placed]] = {}
+        left: set[str] = set()
+        stopped: set[str] = set()
+        at, cues = 0, self._cues
+        for span in queries:
+            while at < len(cues) and cues[at].end <= span[0]:
+                placed, at = cues[at], at + 1
+                cue = placed.cue
+                if cue.role == "cue" and cue.forward:
+                    active.setdefault(cue.assertion, deque(maxlen=_REMEMBERED)).append(placed)
+                elif cue.role == "stop" and self._stops(cue, placed.start):
+                    for assertion in cue.ends:
+                        if not cue.behind_mention or self._mention_between(active.get(assertion), placed.start):
+                            active.pop(assertion, None)
+                    stopped |= cue.ends
+                    if cue.leaves_section:
+                        left |= cue.ends
+            reach = self._reaches.setdefault(span, Reach())
+            reach.left, reach.stopped = set(left), set(stopped)
+            for assertion, open_cues in active.items():
+                reaching = next((one for one in reversed(open_cues) if self._reaches_on(one, span)), None)
+                if reaching is not None:
+                    reach.said[assertion] = reaching
+
+    def _walk_back(self, queries: Sequence[Span]) -> None:
+        """From right to left: backward cues reach what is before them; a denial between the two ends denial."""
+        active: dict[str, deque[Placed]] = {}
+        at, cues = len(self._cues) - 1, self._cues
+        for span in reversed(queries):
+            while at >= 0 and cues[at].start >= span[1]:
+                placed, at = cues[at], at - 1
+                cue = placed.cue
+                if cue.role == "cue" and not cue.forward:
+                    active.setdefault(cue.assertion, deque(maxlen=_REMEMBERED)).append(placed)
+                elif cue.role == "cue":
+                    active.pop("absent", None)
+                elif cue.role == "stop" and self._stops(cue, placed.start):
+                    for assertion in cue.ends:
+                        active.pop(assertion, None)
+            reach = self._reaches[span]
+            for assertion, open_cues in active.items():
+                reaching = next((one for one in reversed(open_cues) if self._reaches_back(one, span)), None)
+                if reaching is not None:
+                    reach.said.setdefault(assertion, reaching)
+
+    def _mention_between(self, open_cues: deque[Placed] | None, place: int) -> bool:
+        if not open_cues:
+            return False
+        at = bisect_left(self._mentions, (open_cues[-1].end, 0))
+        return at < len(self._mentions) and self._mentions[at][1] <= place
+
+    def _stops(self, cue: Cue, start: int) -> bool:
+        return not cue.after_comma or self._text[max(0, start - 8) : start].rstrip().endswith(",")
+
+    def _reaches_on(self, placed: Placed, span: Span) -> bool:
+        cue, start, end = placed.cue, placed.end, span[0]
+        if not _words_between(self._text, start, end, cue.max_words):
+            return False
+        closes = self._brackets.closes(placed.start)
+        if closes is not None and closes < end:
+            return False  # `chills (no fever), cough`
+        if cue.within_item:
+            gap = self._text[start:end]
+            return ("," not in gap and _WITH.search(gap) is None) or (cue.assertion == "absent" and self._list_closes(end))
+        return cue.assertion != "absent" or not self._own_statement(start, span)
+
+    def _list_closes(self, place: int) -> bool:
+        """Whether the list in which `place` stands ends in `or`."""
+        commas, _ = self._items()
+        return self._list_goes_on(place, commas)
+
+    def _reaches_back(self, placed: Placed, span: Span) -> bool:
+        cue, start, end = placed.cue, span[1], placed.start
+        if not _words_between(self._text, start, end, cue.max_words):
+            return False
+        return cue.across_commas or "," not in self._text[start:end]
+
+    def _own_statement(self, cue_end: int, span: Span) -> bool:
+        """Whether a symptom behind a comma is told by itself: `no fever, cough for 3 days`.
+
+        What tells is a duration, a number, a verb or the like in its item or in an item between it and the
+        denial. In a list that ends in `or` it tells nothing: `no fever, pain at rest for weeks, or cough`.
+        """
+        commas, telling = self._items()
+        first = bisect_left(commas, cue_end)
+        if first == len(commas) or commas[first] > span[0]:
+            return False
+        behind = bisect_left(commas, span[1])
+        item_end = commas[behind] if behind < len(commas) else self._bounds[1]
+        tells = bisect_right(telling, commas[first])
+        if tells == len(telling) or telling[tells] >= item_end:
+            return False
+        return not self._list_goes_on(telling[tells], commas)
+
+    def _list_goes_on(self, place: int, commas: Sequence[int]) -> bool:
+        """Whether `or` stands before `place` in its item, or closes the list in a later, short one."""
+        number = bisect_left(commas, place)
+        start = commas[number - 1] if number else self._bounds[0]
+        if _LIST_ENDS.search(self._text, start, place):
+            return True
+        for at in range(number, min(number + 12, len(commas))):
+            end = commas[at + 1] if at + 1 < len(commas) else self._bounds[1]
+            if _LIST_ENDS.search(self._text, commas[at], min(end, commas[at] + 40)):
+                return True
+        return False
+
+    def _items(self) -> tuple[list[int], list[int]]:
+        """Places of the commas outside brackets, and of what makes an item a statement of its own."""
+        if self._told is None:
+            (first, last), text = self._bounds, self._text
+            commas = [at.start() for at in _COMMA.finditer(text, first, last)]
+            commas = [at for at in commas if self._brackets.closes(at) is None]
+            telling = [placed.start for placed in self._cues if placed.cue.role == "statement"]
+            telling += [at + 1 for at in commas if _RATIO.match(text, at + 1, last)]
+            telling += [
+                at.start() for at in _NUMBER.finditer(text, first, last) if self._measures(at.start(), commas)
+            ]
+            self._told = commas, sorted(telling)
+        return self._told
+
+    def _measures(self, place: int, commas: Sequence[int]) -> bool:
+        """Whether the number at `place` stands behind a symptom of its item: `tachycardia 120`."""
+        before = bisect_right(commas, place)
+        opens = commas[before - 1] if before else self._bounds[0]
+        at = bisect_right(self._mentions, (place, 0)) - 1
+        return at >= 0 and opens < self._mentions[at][1] <= place and self._brackets.closes(place) is None
+
+
+class _Brackets:
+    """The pairs of round brackets between two places, and which of them holds a place."""
+
+    def __init__(self, text: str, first: int, last: int) -> None:
+        self._opens: list[int] = []
+        self._closes: list[int] = []
+        self._outer: list[int] = []
+        unclosed: list[int] = []
+        for found in _BRACKET.finditer(text, first, last):
+            if found.group() == "(":
+                unclosed.append(len(self._opens))
+                self._opens.append(found.start())
+                self._closes.append(-1)
+                self._outer.append(unclosed[-2] if len(unclosed) > 1 else -1)
+            elif unclosed:
+                self._closes[unclosed.pop()] = found.start()
+
+    def closes(self, place: int) -> int | None:
+        """Where the innermost pair around `place` closes; None where none stands around it."""
+        at = bisect_right(self._opens, place) - 1
+        while at >= 0 and self._closes[at] <= place:  # closed before, or never
+            at = self._outer[at]
+        return self._closes[at] if at >= 0 else None
 
 
 def _longest_first(match: Found) -> tuple[int, int, int]:
     return match[0] - match[1], match[0], match[2]
 
 
-def _look_back(text: str, start: int, cues: Sequence[tuple[int, int, Cue]], said: set[str]) -> set[str]:
-    """Add what forward cues before `start` say; return the section's assertions that stops end."""
-    stopped: set[str] = set()
-    left: set[str] = set()
-    for begin, finish, cue in reversed(cues):
-        if finish > start:
-            continue
-        if cue.role == "stop":
-            if not cue.after_comma or text[:begin].rstrip().endswith(","):
-                stopped |= cue.ends
-                if cue.leaves_section:
-                    left |= cue.ends
-        elif (
-            cue.role == "cue"
-            and cue.forward
-            and cue.assertion not in stopped
-            and _words_between(text, finish, start, cue.max_words)
-            and not _leaves_bracket(text, finish, start)
-        ):
-            said.add(cue.assertion)
-    return left
-
-
-def _look_ahead(text: str, end: int, cues: Sequence[tuple[int, int, Cue]], said: set[str]) -> None:
-    """Add what backward cues behind `end` say."""
-    stopped: set[str] = set()
-    for begin, _, cue in cues:
-        if begin < end:
-            continue
-        if cue.role == "stop":
-            if not cue.after_comma or text[:begin].rstrip().endswith(","):
-                stopped |= cue.ends
-        elif cue.role == "cue" and cue.forward:
-            stopped.add("absent")
-        elif (
-            cue.role == "cue"
-            and cue.assertion not in stopped
-            and (cue.across_commas or "," not in text[end:begin])
-            and _words_between(text, end, begin, cue.max_words)
-        ):
-            said.add(cue.assertion)
-
-
-def _leaves_bracket(text: str, start: int, end: int) -> bool:
-    """Whether a bracket that is open at `start` closes before `end`: `chills (no fever), cough`."""
-    gap = text[start:end]
-    if ")" not in gap:
-        return False
-    depth = 0
-    for character in gap:
-        depth += (character == "(") - (character == ")")
-        if depth < 0:
-            return True
-    return False
+def _by_start(placed: Placed) -> tuple[int, int]:
+    return placed.start, placed.end
 
 
 def _words_between(text: str, start: int, end: int, limit: int) -> bool:
     """Whether at most `limit` words stand between two places."""
     # A word has at least one character: most gaps need no count. A dash that stands alone is no word.
-    return end - start <= limit or sum(word not in _DASHES for word in text[start:end].split()) <= limit
+    if end - start <= limit:
+        return True
+    if end - start > (limit + 1) * _LONG_WORD:
+        return False
+    return sum(word not in _DASHES for word in text[start:end].split()) <= limit
