@@ -11,7 +11,6 @@ from sympress.labels.automaton import Found, PhraseIndex, Reduced, keep_longest,
 from sympress.labels.lexicon import AmbiguousForm, Lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.labels.sections import SectionBook, load_sections
-from sympress.labels.sentences import ends_between
 
 
 class Annotator:
@@ -50,9 +49,10 @@ class Annotator:
         forms, headings = self._index.find(reduced)
         if not forms:
             return ()
-        kept = keep_longest([match for match in forms if self._counts(match, reduced)])
+        kept = keep_longest(_on_one_line([match for match in forms if self._counts(match, reduced)], text))
         spans = [(start, end) for start, end, number in kept if self._named[number]]
-        note = NoteContext(reduced, headings, self._finder, self._sections, spans)
+        joined = {at for start, end in spans if (at := text.find("\n", start, end)) >= 0}
+        note = NoteContext(reduced, headings, self._finder, self._sections, spans, joined)
         found: list[Mention] = []
         for start, end, number in kept:
             named = self._named[number]
@@ -62,11 +62,34 @@ class Annotator:
         return tuple(found)
 
     def _counts(self, match: Found, reduced: Reduced) -> bool:
-        """Whether a form stands in one statement, and the conditions hold if it is an ambiguous one."""
-        if ends_between(reduced.masked, match[0], match[1]):
-            return False
+        """Whether the conditions of an ambiguous form hold; those of any other form do."""
         condition = self._conditions.get(match[2])
         return condition is None or _holds(condition, reduced, match[0], match[1])
+
+
+def _on_one_line(forms: list[Found], text: str) -> list[Found]:
+    """`forms` without those that go on in the next line though their first words are a form of their own.
+
+    `migraine` above `headache` is two statements; `shortness of` above `breath` is one form.
+    """
+    crossing = {match: at for match in forms if (at := text.find("\n", match[0], match[1])) >= 0}
+    if not crossing:
+        return forms
+    ends: dict[int, int] = {}
+    for start, end, _ in forms:
+        ends[start] = min(end, ends.get(start, end))
+    return [
+        match
+        for match in forms
+        if match not in crossing
+        or (ends[match[0]] > crossing[match] and not _begins_anew(text, crossing[match]))
+    ]
+
+
+def _begins_anew(text: str, place: int) -> bool:
+    """Whether the line behind a line break begins with a capital where the one before ends in a small letter."""
+    following = text[place + 1 : place + 20].lstrip()[:1]
+    return following.isupper() and text[max(0, place - 4) : place].rstrip()[-1:].islower()
 
 
 def _forms_of(

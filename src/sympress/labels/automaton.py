@@ -31,6 +31,7 @@ _JOINT = re.compile(r"[\W_]+")
 # White space with at most one line break, or a hyphen that may end a line.
 _GAP = re.compile(r"[^\S\r\n]*(?:\r?\n)?[^\S\r\n]*|[-\u2010\u2011](?:\r?\n[^\S\r\n]*)?")
 _BLANK = re.compile(r"\s+")
+_PUNCTUATION = "-+()/:.,;=?!#'\" "
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,11 @@ def _is_written(written: str, folded: str, start: int, end: int) -> bool:
         if folded[max(0, start - lead) : start] != written[:lead]:
             return False
         written = written[lead:]
+    if not written[-1].isalnum():
+        words = written.rstrip(_PUNCTUATION)
+        if not folded.startswith(written[len(words) :], end):
+            return False
+        written = words
     joints, wanted = _JOINT.findall(folded[start:end]), _JOINT.findall(written)
     return len(joints) == len(wanted) and all(map(_joint_agrees, wanted, joints))
 

@@ -50,11 +50,19 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class SectionBook:
-    """Known headings, lower-cased: `kinds[k]` belongs to `headings[k]`; what a kind asserts, if anything."""
+    """Known headings and what they say.
+
+    Attributes:
+        headings: lower-cased.
+        kinds: `kinds[k]` belongs to `headings[k]`.
+        assertions: what a kind asserts, if anything.
+        lines: kinds that say it of the rest of the heading's line only, where it has one.
+    """
 
     headings: tuple[str, ...]
     kinds: tuple[str, ...]
     assertions: dict[str, str]
+    lines: frozenset[str] = frozenset()
 
 
 @cache
@@ -64,7 +72,8 @@ def load_sections() -> SectionBook:
     tables = tomllib.loads(text)["section"]
     pairs = {heading: table["kind"] for table in tables for heading in table["headings"]}
     asserted = {table["kind"]: table["assertion"] for table in tables if "assertion" in table}
-    return SectionBook(tuple(pairs), tuple(pairs.values()), asserted)
+    lines = frozenset(table["kind"] for table in tables if table.get("line"))
+    return SectionBook(tuple(pairs), tuple(pairs.values()), asserted, lines)
 
 
 def find_sections(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Container
 
 #: A sentence reaches at most this many characters to either side of a mention, and somewhat more.
 REACH = 1_000
@@ -33,7 +34,7 @@ _GOES_ON = re.compile(
 )
 _GOES_ON_WITH = re.compile(
     r"(?:and|or|nor|but|with|without|of|in|on|for|to|from|which|that|who|due|secondary|is|are|was|were|when|while|"
-    r"because|since|at|by|as|than|lasting|radiating)\b"
+    r"because|since|at|by|as|than|all|lasting|radiating)\b"
 )
 #: Behind a semicolon an item of a list has at most so many words, none of which is one of these.
 _ITEM_WORDS = 5
@@ -49,10 +50,10 @@ _SEMICOLONS = 20
 class Sentences:
     """The sentences of one text, found around the spans that are asked for."""
 
-    def __init__(self, text: str) -> None:
-        """Remember `text`, in its original case, placeholders blanked."""
+    def __init__(self, text: str, joined: Container[int] = ()) -> None:
+        """Remember `text`, in its original case, placeholders blanked; no sentence ends at places `joined`."""
         self._text = text
-        self._places = [found.start() for found in _CANDIDATE.finditer(text)]
+        self._places = [found.start() for found in _CANDIDATE.finditer(text) if found.start() not in joined]
         gaps = [found.start() for found in _GAP.finditer(text)]
         if gaps:
             self._places = sorted(self._places + gaps)
@@ -78,16 +79,6 @@ class Sentences:
                 break
             at += 1
         return first, last
-
-
-def ends_between(text: str, start: int, end: int) -> bool:
-    """Whether a sentence ends at a line break between two places."""
-    at = text.find("\n", start, end)
-    while at >= 0:
-        if is_break(text, at):
-            return True
-        at = text.find("\n", at + 1, end)
-    return False
 
 
 def is_break(text: str, place: int) -> bool:

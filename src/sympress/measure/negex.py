@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--peer-python", type=Path, help="Python of an environment with medspacy")
     chosen = parser.parse_args(arguments)
     rows = read_marked(chosen.data)
-    contexts = [context_of(row.sentence, *row.span) if row.span else frozenset[str]() for row in rows]
+    contexts = [frozenset(context_of(row.sentence, *row.span) if row.span else ()) for row in rows]
     result: dict[str, Any] = {
         "format": 1,
         "command": "python -m sympress.measure.negex negex/dev.tsv --peer-python PEER/bin/python",

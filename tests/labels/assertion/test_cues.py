@@ -55,7 +55,7 @@ def test_the_first_searches_read_few_templates_and_find_the_same(monkeypatch: py
         there, what = first.find(reduced, 0, len(line))
         wanted, every = whole.find(reduced, 0, len(line))
         assert [(start, end, what[k]) for start, end, k in there] == [(a, b, every[k]) for a, b, k in wanted]
-        assert first.ends_at(reduced, len(line)) == whole.ends_at(reduced, len(line))
+        assert first.opens_at(reduced, len(line)) == whole.opens_at(reduced, len(line))
         counted += len(wanted)
         assert len(what) < len(every) / 20
     assert counted > 500
@@ -76,9 +76,10 @@ def test_after_the_first_searches_all_cues_are_read(monkeypatch: pytest.MonkeyPa
     ("text", "message"),
     [
         ("[[cue]\n", "own.toml: not valid TOML: "),
-        ("[[cues]]\nphrases = []\n", "own.toml: unknown table 'cues'; use cue, pseudo, stop or words"),
+        ("[[cues]]\nphrases = []\n", "own.toml: unknown table 'cues'; use cue, pseudo, stop, statement or words"),
         ('[[cue]]\nassertion = "absent"\n',
-         "own.toml, cue 1: no phrases; the keys are across_commas, assertion, direction, max_words, phrases"),
+         "own.toml, cue 1: no phrases; the keys are across_commas, assertion, between, clause_start, direction, "
+         "directly_behind, max_words, not_before_number, phrases, unless_behind, within_item"),
         ('[[pseudo]]\nphrases = ["x"]\nends = []\n',
          "own.toml, pseudo 1: unknown key 'ends'; the keys are phrases"),
         ('[[cue]]\nassertion = "gone"\nphrases = ["x"]\n',

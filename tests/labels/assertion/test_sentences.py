@@ -56,8 +56,8 @@ def test_malformed_examples_are_rejected(line: str) -> None:
 
 
 def test_everything_that_holds_is_told_not_only_what_takes_precedence() -> None:
-    assert context_of("No history of fever", 14, 19) == {"absent", "historical"}
-    assert context_of("PAST MEDICAL HISTORY: No fever", 25, 30) == {"absent", "historical"}
+    assert context_of("No history of fever", 14, 19).keys() == {"absent", "historical"}
+    assert context_of("PAST MEDICAL HISTORY: No fever", 25, 30).keys() == {"absent", "historical"}
 
 
 @pytest.mark.parametrize(("start", "end"), [(3, 3), (-1, 2), (0, 99)])

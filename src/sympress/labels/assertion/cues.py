@@ -43,6 +43,7 @@ class Cue:
         between: a cue counts only between two things: `PNA vs CHF`, not `VS 98.2`.
         within_item: a forward cue reaches neither over a comma nor over `with`: `s/p fall with pain`.
         directly_behind: characters one of which must stand before a cue: `Migraine: mother`.
+        not_before_number: a cue does not count before a point and a number: `No. 3`.
         unless_behind: words of which none may stand before a cue in its clause: `took 500 mg for fever`.
         ends: the assertions whose scopes a stop ends.
         after_comma: a stop counts only directly behind a comma.
@@ -58,6 +59,7 @@ class Cue:
     clause_start: bool = False
     between: bool = False
     within_item: bool = False
+    not_before_number: bool = False
     directly_behind: str = ""
     unless_behind: frozenset[str] = frozenset()
     ends: frozenset[str] = frozenset()
@@ -190,6 +192,7 @@ def _read(reader: _Reader, table: Mapping[str, Any], where: str) -> Cue:
         clause_start=table.get("clause_start", False),
         between=table.get("between", False),
         within_item=table.get("within_item", False),
+        not_before_number=table.get("not_before_number", False),
         directly_behind=table.get("directly_behind", ""),
         unless_behind=frozenset(table.get("unless_behind", ())),
         ends=frozenset(table.get("ends", ())),
@@ -218,12 +221,15 @@ _READERS: dict[str, _Reader] = {
                 "clause_start",
                 "between",
                 "within_item",
+                "not_before_number",
                 "directly_behind",
                 "unless_behind",
             }
         ),
     ),
     "pseudo": _Reader("pseudo", frozenset({"phrases"})),
-    "stop": _Reader("stop", frozenset({"phrases", "ends", "after_comma", "leaves_section", "behind_mention"})),
+    "stop": _Reader(
+        "stop", frozenset({"phrases", "ends", "after_comma", "leaves_section", "behind_mention"})
+    ),
     "statement": _Reader("statement", frozenset({"phrases"})),
 }

@@ -8,7 +8,7 @@ nor absent; what is absent was neither there before nor is it possible.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cache
 
 from sympress.labels.assertion.cues import Cue, CueBook, load_cues
@@ -101,13 +101,6 @@ class CueFinder:
             self._index = self._build()
         return self._index.find(reduced, first, last)[0], self._book.every.cues
 
-    def ends_at(self, reduced: Reduced, place: int) -> bool:
-        """Whether a cue ends at `place`; most words are the last of no cue, and are not searched."""
-        first = max(0, place - _LONGEST_CUE)
-        if self._index is not None and last_word(reduced.folded[first:place]) not in self._index.last_words:
-            return False
-        return any(end == place for _, end, _ in self.find(reduced, first, place)[0])
-
     def opens_at(self, reduced: Reduced, place: int) -> bool:
         """Whether a cue ends at `place` that says something of what follows."""
         first = max(0, place - _LONGEST_CUE)
@@ -132,13 +125,23 @@ class NoteContext:
         finder: CueFinder,
         sections: SectionBook,
         spans: Sequence[Span],
+        joined: Container[int] = (),
     ) -> None:
-        """Take a note, the headings found in it, and every span that will be asked for, by start."""
+        """Take a note and what was found in it.
+
+        Args:
+            reduced: the note.
+            headings: found in it.
+            finder: of cues.
+            sections: what headings say.
+            spans: every span that will be asked for, by start.
+            joined: line breaks over which the name of a symptom goes on.
+        """
         self._reduced = reduced
         self._finder = finder
-        self._assertions = sections.assertions
-        self._sections = find_sections(reduced.masked, headings, sections.kinds, self._ends_cue)
-        self._sentences = Sentences(reduced.masked)
+        self._book = sections
+        self._sections = find_sections(reduced.masked, headings, sections.kinds, self._opens_list)
+        self._sentences = Sentences(reduced.masked, joined)
         self._lines = Lines(reduced.masked, self._opens_list)
         self._spans = spans
         self._statement: tuple[Span, Statement] | None = None
@@ -153,7 +156,7 @@ class NoteContext:
         reach = self._statement_of(bounds).reach((start, end))
         context = {assertion: self._by_cue(placed) for assertion, placed in reach.said.items()}
         self._add_lead(context, reach, bounds, start)
-        self._add_section(context, reach, number)
+        self._add_section(context, reach, number, start)
         if mark is not None and mark.said == "present":
             context.pop("absent", None)
             context.pop("possible", None)
@@ -216,9 +219,6 @@ class NoteContext:
                 return first, last
         return None
 
-    def _ends_cue(self, place: int) -> bool:
-        return self._finder.ends_at(self._reduced, place)
-
     def _opens_list(self, place: int) -> bool:
         return self._finder.opens_at(self._reduced, place)
 
@@ -247,13 +247,21 @@ class NoteContext:
             )
         return self._leads[line.end]
 
-    def _add_section(self, context: dict[str, Reason], reach: Reach, number: int) -> None:
+    def _add_section(self, context: dict[str, Reason], reach: Reach, number: int, start: int) -> None:
         if number >= 0:
             section = self._sections[number]
-            asserted = self._assertions.get(section.kind)
+            asserted = self._book.assertions.get(section.kind)
+            if section.kind in self._book.lines and not self._on_line_of(section.heading[1], start):
+                return
             if asserted is not None and asserted not in reach.left:
                 first, last = section.heading
                 context.setdefault(asserted, Reason("section", self._reduced.folded[first:last], first, last))
+
+    def _on_line_of(self, heading_end: int, place: int) -> bool:
+        """Whether `place` is on the line of a heading, or the heading has a line to itself."""
+        number = self._lines.number(heading_end)
+        alone = not self._reduced.masked[heading_end : self._lines.bounds(number)[1]].strip(" \t:")
+        return alone or number == self._lines.number(place)
 
     def _sentence_of(self, start: int, end: int, number: int) -> Span:
         first, last = self._sentences.around(start, end)

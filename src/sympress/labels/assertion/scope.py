@@ -22,6 +22,8 @@ _LONG_WORD = 40
 _LIST_ENDS = re.compile(r"\b(?:n?or)\b(?! (?:so|more|less|two|three)\b)")
 _COMMA, _NUMBER, _BRACKET = re.compile(","), re.compile(r"(?<![\d.,/])\d"), re.compile(r"[()]")
 _RATIO = re.compile(r"\s*\d+/\d")
+_NUMBERED = re.compile(r"(?:\.[ \t]?#?|#)\d")
+_YEAR = re.compile(r"(?:19|20)\d\d\b")
 _WITH = re.compile(r"\b(?:with\b|w/)")
 _NOT_BETWEEN = re.compile(r"[ \t]*(?:[:=]|[-–][ \t]|\.?[ \t]*\d|(?:t|p|bp|hr|rr)[ :]?\d)")
 _CLAUSE_OPENERS = frozenset(",;:.(/|\n\t[{?!•–—")
@@ -105,10 +107,10 @@ class Statement:
             only_stops = all(cue.role in ("stop", "statement") for cue in what[number])
             if 1 in hidden[place] or (not only_stops and 1 in stopped[place]):
                 continue
-            if not all(self._may_stand(cue, start, end) for cue in what[number]):
-                continue
-            (stopped if only_stops else hidden)[place] = b"\1" * (end - start)
-            kept += [Placed(start, end, cue) for cue in what[number] if cue.role != "pseudo"]
+            standing = [cue for cue in what[number] if self._may_stand(cue, start, end)]
+            if standing:
+                (stopped if only_stops else hidden)[place] = b"\1" * (end - start)
+                kept += [Placed(start, end, cue) for cue in standing if cue.role != "pseudo"]
         return sorted(kept, key=_by_start)
 
     def _may_stand(self, cue: Cue, start: int, end: int) -> bool:
@@ -117,6 +119,8 @@ class Statement:
         if cue.clause_start and not self._opens_clause(start):
             return False
         if cue.between and (self._opens_clause(start) or _NOT_BETWEEN.match(text, end)):
+            return False
+        if cue.not_before_number and _NUMBERED.match(text, end):
             return False
         if cue.directly_behind:
             before = text[max(0, start - 24) : start].rstrip()
@@ -145,7 +149,9 @@ class Statement:
                     active.setdefault(cue.assertion, deque(maxlen=_REMEMBERED)).append(placed)
                 elif cue.role == "stop" and self._stops(cue, placed.start):
                     for assertion in cue.ends:
-                        if not cue.behind_mention or self._mention_between(active.get(assertion), placed.start):
+                        if not cue.behind_mention or self._mention_between(
+                            active.get(assertion), placed.start
+                        ):
                             active.pop(assertion, None)
                     stopped |= cue.ends
                     if cue.leaves_section:
@@ -196,8 +202,10 @@ class Statement:
             return False  # `chills (no fever), cough`
         if cue.within_item:
             gap = self._text[start:end]
-            return ("," not in gap and _WITH.search(gap) is None) or (cue.assertion == "absent" and self._list_closes(end))
-        return cue.assertion != "absent" or not self._own_statement(start, span)
+            return ("," not in gap and _WITH.search(gap) is None) or (
+                cue.assertion == "absent" and self._list_closes(end)
+            )
+        return cue.assertion not in ("absent", "historical") or not self._own_statement(start, span)
 
     def _list_closes(self, place: int) -> bool:
         """Whether the list in which `place` stands ends in `or`."""

@@ -36,16 +36,24 @@ _YES_BOX = r"[\[({]\s*[x✓✔✗*]\s*[\])}]|[☑☒✓✔✅■▣◼⬛]"
 _NO_SIGN = rf"[\[({{]\s*(?:{_MINUS}|neg(?:ative)?|no|none|n|absent|denie[sd])\s*[\])}}]|[✗✘❌]|[Ø∅⊘]"
 _YES_SIGN = r"[\[({]\s*(?:\+{1,3}|pos(?:itive)?|yes|y|present|endorsed)\s*[\])}]"
 _SPACE = r"[ \t]*"
-_END = r"(?=[ \t]*(?:[.,;)|/\r\n\t]|$)|[ \t]{2,})"
+_END = r"(?=[ \t\"'*]*(?:[.,;)|/}\]\r\n\t]|$)|[ \t]{2,})"
 
 _BEFORE: tuple[tuple[re.Pattern[str], Said], ...] = (
+    (
+        re.compile(rf"\b(?:yes|y){_SPACE}(?:{_NO_BOX})[ \t,/]*(?:no|n){_SPACE}(?:{_YES_BOX})[ \t:]*$", re.I),
+        "absent",
+    ),
+    (
+        re.compile(rf"\b(?:yes|y){_SPACE}(?:{_YES_BOX})[ \t,/]*(?:no|n){_SPACE}(?:{_NO_BOX})[ \t:]*$", re.I),
+        "present",
+    ),
     (re.compile(rf"(?:{_NO_BOX}|{_NO_SIGN}){_SPACE}$", re.I), "absent"),
     (re.compile(rf"(?:{_YES_BOX}|{_YES_SIGN}){_SPACE}$", re.I), "present"),
     (re.compile(r"(?<![\w+])\+{1,3}[ \t]?$"), "present"),
     (re.compile(rf"[,:;][ \t]*{_MINUS}$"), "absent"),
     (re.compile(r"(?:^|(?<=[\s(,]))\?{1,3}[ \t]?$"), "possible"),
 )
-_BOX_SAYS = (
+_BOX_SAYS: tuple[tuple[str, Said], ...] = (
     (rf"[ \t:?]*(?:{_NO_BOX}){_SPACE}(?:yes|y|present)\b[ \t,/]*(?:{_YES_BOX}){_SPACE}(?:no|n|absent|denies)\b", "absent"),
     (rf"[ \t:?]*(?:{_YES_BOX}){_SPACE}(?:no|n|absent|denies)\b", "absent"),
     (rf"[ \t:?]*(?:yes|y){_SPACE}(?:{_NO_BOX})[ \t,/]*(?:no|n){_SPACE}(?:{_YES_BOX})", "absent"),
@@ -54,11 +62,11 @@ _BOX_SAYS = (
     (rf"[ \t:?]*(?:{_NO_BOX}){_SPACE}(?:no|n|absent|denies)\b[ \t,/]*(?:{_YES_BOX}){_SPACE}(?:yes|y|present)\b", "present"),
     (rf"[ \t:?]*(?:yes|y){_SPACE}(?:{_YES_BOX})", "present"),
 )  # fmt: skip
-_ASIDE = r"[ \t]*(?:\([^()\n]{0,30}\)[ \t]*)?"
-_COLON = r"(?:[:=]|[-–—]{1,2}>|→|=>)"
+_ASIDE = r"[\"'*_]{0,2}[ \t]*(?:\([^()\n]{0,30}\)[ \t]*)?"
+_COLON = r"(?:[:=][*_\"']{0,2}|[-–—]{1,2}>|→|=>)"
 _LEADER = r"(?:[?]|[-–—]{1,2}(?=[ \t])|\.{2,}|_{2,}|\||\t+|[ \t]{2,})"
 _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
-    *((re.compile(pattern, re.I), said) for pattern, said in _BOX_SAYS),  # type: ignore[misc]
+    *((re.compile(pattern, re.I), said) for pattern, said in _BOX_SAYS),
     (re.compile(rf"{_SPACE}:?{_SPACE}(?:{_NO_BOX}|{_NO_SIGN})", re.I), "absent"),
     (re.compile(rf"{_SPACE}:?{_SPACE}(?:{_YES_BOX}|{_YES_SIGN})", re.I), "present"),
     (re.compile(rf"{_SPACE}{_MINUS}ve\b|{_SPACE}neg(?:ative)?{_END}", re.I), "absent"),
@@ -67,6 +75,8 @@ _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(r"[ \t]?\+{1,4}(?=[ \t]*(?:[,;.)|\r\n]|$))"), "present"),
     (re.compile(rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?(?:{_NO}){_END}", re.I), "absent"),
     (re.compile(rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?(?:{_YES}|1){_END}", re.I), "present"),
+    (re.compile(rf"[-–—](?:no|neg){_END}", re.I), "absent"),
+    (re.compile(rf"[-–—](?:yes|pos){_END}", re.I), "present"),
     (re.compile(rf"_(?:{_NO})\b", re.I), "absent"),
     (re.compile(rf"_(?:{_YES})\b", re.I), "present"),
     (re.compile(rf"[ \t](?:[Nn]o|NO|N){_END}"), "absent"),
@@ -93,6 +103,9 @@ _QUESTION = re.compile(
     rf"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b(?=[ \t]*(?:[.,;|\r\n]|$))",
     re.I,
 )
+_PLUS_LINE = re.compile(r"(?:^|\n)[ \t]*\+[ \t]?\w")
+_TOGETHER = re.compile(r"[ \t]*(?:,|/|&|\b(?:or|and|and/or)\b)[ \t]*(?:\b(?:or|and)\b[ \t]*)?")
+_HEADED = re.compile(r"(?:^|[;.\n]|\s)[(\[]\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))\s*[)\]]\s*:")
 _SIGNED = re.compile(r"(?:^|[\s,(])(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
 _HEADER_NO = re.compile(r"\b(?:no|absent|neg(?:ative)?|denies)\b", re.I)
 _HEADER_YES = re.compile(r"\b(?:yes|present|pos(?:itive)?|endorses)\b", re.I)
@@ -119,6 +132,31 @@ class Row:
         leading = [self._ahead(at) for at in range(len(spans))]
         if any(trailing) or any(leading):
             self._share(leading, trailing)
+            self._spread(trailing)
+        if "):" in text[line[0] : line[1]] or "]:" in text[line[0] : line[1]]:
+            self._head()
+
+    def _spread(self, trailing: Sequence[Mark | None]) -> None:
+        """Give an answer to all that it answers: `Fever or chills: no`."""
+        for at in range(len(self._spans) - 2, -1, -1):
+            one, other = self._spans[at], self._spans[at + 1]
+            mark = self.marks.get(other)
+            if one in self.marks or mark is None or mark is not trailing[at + 1] or mark.said == "possible":
+                continue
+            alone = not self._text[self._line[0] : self._spans[0][0]].strip(" \t-*•|")
+            if alone and _TOGETHER.fullmatch(self._text, one[1], other[0]):
+                self.marks[one] = mark
+
+    def _head(self) -> None:
+        """Read signs that head a list: `(-): fever, chills; (+): cough`."""
+        heads = list(
+            _HEADED.finditer(self._text, self._line[0], min(self._line[1], self._line[0] + 4 * _ROW))
+        )
+        for span in self._spans:
+            before = [head for head in heads if head.end() <= span[0]]
+            if before and span not in self.marks and ";" not in self._text[before[-1].end() : span[0]]:
+                said: Said = "absent" if before[-1]["absent"] else "present"
+                self.marks[span] = Mark(said, before[-1].start(said), before[-1].end(said))
 
     def _share(self, leading: list[Mark | None], trailing: list[Mark | None]) -> None:
         """Give each mark to one symptom."""
@@ -209,7 +247,7 @@ class Row:
     def _ahead(self, at: int) -> Mark | None:
         """The mark before a symptom, back to the one before."""
         text, start = self._text, self._spans[at][0]
-        first = max(self._line[0], start - 14, self._spans[at - 1][1] if at else 0)
+        first = max(self._line[0], start - 30, self._spans[at - 1][1] if at else 0)
         before = text[first:start]
         bare = before.rstrip(" \t")
         if not bare:
@@ -222,6 +260,8 @@ class Row:
             found = pattern.search(before)
             if found:
                 return Mark(said, first + found.start(), first + len(found.group().rstrip()) + found.start())
+        if before.strip() in ("-", "–", "−") and before[-1].isspace() and self._among_pluses(start):
+            return Mark("absent", first + before.index(bare[-1]), start - 1)
         if before[-1] in "-–−" and (len(before) == 1 or before[-2] in " \t(,") and self._signed(start):
             return Mark("absent", start - 1, start)
         return None
@@ -238,9 +278,12 @@ class Row:
         first, last = max(self._line[0], start - _ROW), min(self._line[1], start + _ROW)
         if len(_SIGNED.findall(self._text[first:last])) > 1:
             return True
-        alone = not self._text[self._line[0] : start - 1].strip()
-        near = self._text[max(0, self._line[0] - _ROW) : self._line[1] + _ROW]
-        return alone and re.search(r"(?:^|\n)[ \t]*\+[ \t]?\w", near) is not None
+        return not self._text[self._line[0] : start - 1].strip() and self._among_pluses(start)
+
+    def _among_pluses(self, start: int) -> bool:
+        """Whether another line near by begins with a plus."""
+        near = self._text[max(0, self._line[0] - _ROW) : min(self._line[1], start + _ROW) + _ROW]
+        return _PLUS_LINE.search(near) is not None
 
 
 def ticked(text: str, line: tuple[int, int], end: int) -> bool:
