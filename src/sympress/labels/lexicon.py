@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sympress.errors import InputError, nearest
 from sympress.labels.lexicon_file import AmbiguousForm, Row, parse_toml, tsv_rows
+from sympress.labels.lexicon_forms import misspellings
 from sympress.labels.lexicon_layers import Draft, lay_over
 from sympress.labels.matching import fold
 
@@ -201,6 +202,7 @@ def _build(name: str, draft: Draft, source: str) -> Lexicon:
             owner, place = owners[form]
             raise InputError(f"{source}: {form!r} is a form of {owner!r} ({place}); remove it there or here")
     denials = _denials(draft, forms, owners)
+    _add_misspellings(draft, forms, {*owners, *draft.combined, *draft.ignored, *draft.denials})
     symptoms = tuple(
         Symptom(
             key, tuple(value), heads[key].id, tuple(codes[key]), tuple(ambiguous.get(key, ())), denials[key]
@@ -227,6 +229,15 @@ def _denials(
             made = (f"{before}{form}{behind}" for form in own if form.isalpha())
             found[key].update(dict.fromkeys(one for one in made if one not in taken))
     return {key: tuple(own) for key, own in found.items()}
+
+
+def _add_misspellings(draft: Draft, forms: dict[str, dict[str, None]], taken: set[str]) -> None:
+    """Add to `forms` the slips of words that are often misspelled, where they are no other form."""
+    for row in draft.rows:
+        for word in map(fold, row.misspelled):
+            made = [one for one in misspellings(word) if one not in taken]
+            forms[row.symptom].update(dict.fromkeys(made))
+            taken.update(made)
 
 
 def _check_head(row: Row, first: Row) -> None:

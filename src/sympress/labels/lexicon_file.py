@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from sympress.errors import InputError, nearest
-from sympress.labels.lexicon_forms import Words, check_pattern, expand_all
+from sympress.labels.lexicon_forms import Words, check_pattern, expand_all, expand_forms
 from sympress.labels.matching import fold
 
 Case = Literal["any", "upper", "plural"]
 
 _HEADERS = (["symptom", "form"], ["symptom", "form", "codes"])
 _SYMPTOM_KEYS = ("name", "id", "codes", "forms")
-_ENTRY_KEYS = (*_SYMPTOM_KEYS, "patterns", "sites", "ambiguous", "denials", "add_forms", "remove_forms")
+_MORE_KEYS = ("patterns", "sites", "ambiguous", "misspelled", "denials", "add_forms", "remove_forms")
+_ENTRY_KEYS = (*_SYMPTOM_KEYS, *_MORE_KEYS)
 _CONDITIONS = ("not_before", "not_after", "only_before", "only_after")
 _AMBIGUOUS_KEYS = ("form", "case", *_CONDITIONS, "also")
 _LIST_KEYS = ("remove", "ignored", "denials", "denial_patterns")
@@ -50,7 +51,8 @@ class AmbiguousForm:
 class Row:
     """What a file says about a symptom, and the place to name when it is wrong; forms are as written.
 
-    `denials` are forms that say the symptom is absent (`afebrile`).
+    `denials` are forms that say the symptom is absent (`afebrile`); of `misspelled` words, slips of the pen
+    are forms, too.
     """
 
     symptom: str
@@ -62,6 +64,7 @@ class Row:
     edits: bool = False
     remove_forms: tuple[str, ...] = ()
     denials: tuple[str, ...] = ()
+    misspelled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,14 +179,15 @@ def toml_row(entry: Any, where: str, words: Words, patterns: Words) -> Row:
         raise InputError(f"{where}: add_forms and remove_forms need the id of the symptom that they edit")
     listed = _texts(entry, "add_forms" if edits else "forms", where)
     forms = (*expand_all(listed, words, where), *_site_forms(entry, where, words, patterns))
-    ambiguous = _ambiguous(entry, where)
+    ambiguous = _ambiguous(entry, where, words)
+    misspelled = expand_all(_texts(entry, "misspelled", where), words, where)
     denials = expand_all(_texts(entry, "denials", where), words, where)
     if not (forms or ambiguous or edits):
         forms = ("",)
     removed = expand_all(_texts(entry, "remove_forms", where), words, where)
     codes = _texts(entry, "codes", where)
     gone = tuple(map(fold, removed))
-    return Row(name.strip(), forms, where, identifier, codes, ambiguous, edits, gone, denials)
+    return Row(name.strip(), forms, where, identifier, codes, ambiguous, edits, gone, denials, misspelled)
 
 
 def _site_forms(entry: dict[str, Any], where: str, words: Words, patterns: Words) -> tuple[str, ...]:
@@ -207,7 +211,7 @@ def _site_forms(entry: dict[str, Any], where: str, words: Words, patterns: Words
     return expand_all(tuple(templates), {**words, "site": sites}, where)
 
 
-def _ambiguous(entry: dict[str, Any], where: str) -> tuple[AmbiguousForm, ...]:
+def _ambiguous(entry: dict[str, Any], where: str, words: Words) -> tuple[AmbiguousForm, ...]:
     tables = entry.get("ambiguous", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError(f'{where}: ambiguous must be a list of tables, e.g. ambiguous = [{{ form = "CP" }}]')
@@ -226,8 +230,13 @@ def _ambiguous(entry: dict[str, Any], where: str) -> tuple[AmbiguousForm, ...]:
             raise InputError(
                 f"{where}: case {case!r} of {form!r} is unknown; use {' or '.join(get_args(Case))}"
             )
-        conditions = {key: tuple(map(fold, _texts(table, key, where))) for key in _CONDITIONS}
-        found.append(AmbiguousForm(fold(form.strip()), case, also=also, **conditions))
+        conditions = {
+            key: tuple(map(fold, expand_all(_texts(table, key, where), words, where))) for key in _CONDITIONS
+        }
+        found += [
+            AmbiguousForm(fold(one), case, also=also, **conditions)
+            for one in expand_forms(form.strip(), words, where)
+        ]
     return tuple(found)
 
 

@@ -124,6 +124,7 @@ def _edited(row: Row, change: Row) -> Row:
         ambiguous=(*(entry for entry in row.ambiguous if entry.form not in gone), *change.ambiguous),
         where=change.where,
         denials=(*(form for form in row.denials if fold(form) not in gone), *change.denials),
+        misspelled=(*row.misspelled, *change.misspelled),
     )
 
 

@@ -33,7 +33,7 @@ class Temperature(NamedTuple):
     named: bool = False
 
 
-_LABELS = frozenset("t temp temps temperature temperatures tmax tm tc tcur tcurr tcurrent tnow tmin".split())
+_LABELS = frozenset("t temp temps temperature temperatures tmax tm tc bt tcur tcurr tcurrent tnow tmin".split())
 _NAMES = frozenset("fever fevers febrile pyrexia pyrexial pyrexic hyperthermia hyperpyrexia".split())
 _SPIKES = frozenset("spike spikes spiked spiking".split())
 #: With a number that has a decimal, or a unit, these introduce a temperature, too.
@@ -48,7 +48,7 @@ _BETWEEN = frozenset(
     "a an of to at up as high higher low mid in the was is were are be been being being has had have and or f c fahrenheit "
     "celsius centigrade deg degree degrees oral orally rectal rectally axillary ax tympanic temporal core skin po pr "
     "forehead ear src source max maximum peak peaked peaking current currently now today tonight yesterday overnight "
-    "last night this morning evening afternoon day past 24 hr hrs hour hours h home ed er triage arrival admission "
+    "last night this am pm morning evening afternoon day past 24 hr hrs hour hours h home ed er triage arrival admission "
     "clinic around about approximately approx approximate near nearly almost over above below under greater less more "
     "than exceeding exceeds exceeded equal equals reached reaching reaches rose risen rising went go goes going gone got gets climbed "
     "spike spikes spiked spiking between from range ranging ranged ranges reading readings reads read measured measuring "
@@ -63,8 +63,8 @@ _OF_BOUND = frozenset("than or equal to = a an".split()) | _OVER | _UNDER
 #: What a number is of, when one of these stands behind it.
 _OTHER_UNIT = re.compile(
     r"\s*-?\s*(?:%|percent|mg|mcg|kg|kgs|lbs?|pounds|grams?|g\b|ml|cc|cm|mm|bpm|beats|/\s?min|years?|yrs?|y/?o|yo\b|y\.o|"
-    r"months?|mos?\b|days?\b|weeks?|wks?|hours?|hrs?|h\b|minutes?|mins?\b|units?|ng|pg|u/l|meq|mmol|breaths|resp|inch|"
-    r"feet|ft|m\b|k\b|x\d|th\b|st\b|nd\b|rd\b|french|fr\b|gauge|pack|patients?|tablets?|times?\b)",
+    r"months?|mos?\b|days?\b|weeks?|wks?|hours?|minutes?|mins?\b|units?|ng|pg|u/l|meq|mmol|inch|feet|ft\b|"
+    r"k\b|th\b|st\b|nd\b|rd\b|french|fr\b|gauge|pack|patients?|tablets?)",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"(?:10\d|110|9[3-9]|3[4-9]|4[0-3])(?:[.,]\d{1,2})?")
@@ -75,7 +75,7 @@ _UNIT = re.compile(
 )
 _SECOND = re.compile(r"\s*(?:-{1,2}|–|—|to|/|and|then|->|→|,|;)\s*(?=\d)|\s*[(/=\[]\s*(?=\d)", re.IGNORECASE)
 _LABEL_BEHIND = re.compile(
-    r"\s*(?:oral|rectal|axillary|tympanic|body)?\s*-?\s*(temp(?:erature)?s?\b|fevers?\b)", re.IGNORECASE
+    r"\s*(?:oral|rectal|axillary|tympanic|body)?\s*-?\s*(temp(?:erature)?s?\b|fevers?\b)(?![\s:=(\[|-]*(?:of|is|was)?[\s:=]*\d)", re.IGNORECASE
 )
 _OR_MORE = re.compile(r"\s*(?:or|and|&)\s+(?:higher|greater|above|more|over|up)\b|\s*\+", re.IGNORECASE)
 _BLOOD_PRESSURE = re.compile(r"[\s,;]*(?:bp:?\s*)?\d{2,3}/\d{2,3}\b[^\d\n]{0,12}(\d{1,3})?(?:[^\d\n]{1,12}(\d{1,3}))?")
@@ -142,6 +142,8 @@ def _read(text: str, start: int, end: int, previous: Temperature | None) -> Temp
         return None
     label = _label_before(text, start, previous)
     behind = _LABEL_BEHIND.match(text, end_of_unit) if label is None else None
+    if behind is not None and _OF_VITAL.search(fold(text[max(0, start - 20) : start])):
+        return None
     decimal = end - start > 3 or any(mark in text[start:end] for mark in ".,")
     if label is None and behind is not None:
         kind = "name" if behind[1][0] in "fF" else "label"
@@ -225,6 +227,7 @@ def _is_label(text: str, at: int, token: str) -> bool:
 
 
 _OF_OTHER = re.compile(r"\b(?:bp|pressure|sugars?|glucose|hr|rate|pulse|wbc|level|inr|creatinine|weight|potassium)\W*(?:\w+\W+)?$")
+_OF_VITAL = re.compile(r"\b(?:bp|hr|pulse|p|rr?|rate|resp\w*|sats?|spo2|o2|wt|weight|age|room|bed|#)\W*(?:is|was|of)?\W*$")
 
 
 def _is_of_other(before: str, token: str) -> bool:
