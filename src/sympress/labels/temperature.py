@@ -33,7 +33,9 @@ class Temperature(NamedTuple):
     named: bool = False
 
 
-_LABELS = frozenset("t temp temps temperature temperatures tmax tm tc bt tcur tcurr tcurrent tnow tmin".split())
+_LABELS = frozenset(
+    "t temp temps temperature temperatures tmax tm tc bt tcur tcurr tcurrent tnow tmin".split()
+)
 _NAMES = frozenset("fever fevers febrile pyrexia pyrexial pyrexic hyperthermia hyperpyrexia".split())
 _SPIKES = frozenset("spike spikes spiked spiking".split())
 #: With a number that has a decimal, or a unit, these introduce a temperature, too.
@@ -75,10 +77,13 @@ _UNIT = re.compile(
 )
 _SECOND = re.compile(r"\s*(?:-{1,2}|–|—|to|/|and|then|->|→|,|;)\s*(?=\d)|\s*[(/=\[]\s*(?=\d)", re.IGNORECASE)
 _LABEL_BEHIND = re.compile(
-    r"\s*(?:oral|rectal|axillary|tympanic|body)?\s*-?\s*(temp(?:erature)?s?\b|fevers?\b)(?![\s:=(\[|-]*(?:of|is|was)?[\s:=]*\d)", re.IGNORECASE
+    r"\s*(?:oral|rectal|axillary|tympanic|body)?\s*-?\s*(temp(?:erature)?s?\b|fevers?\b)(?![\s:=(\[|-]*(?:of|is|was)?[\s:=]*\d)",
+    re.IGNORECASE,
 )
 _OR_MORE = re.compile(r"\s*(?:or|and|&)\s+(?:higher|greater|above|more|over|up)\b|\s*\+", re.IGNORECASE)
-_BLOOD_PRESSURE = re.compile(r"[\s,;]*(?:bp:?\s*)?\d{2,3}/\d{2,3}\b[^\d\n]{0,12}(\d{1,3})?(?:[^\d\n]{1,12}(\d{1,3}))?")
+_BLOOD_PRESSURE = re.compile(
+    r"[\s,;]*(?:bp:?\s*)?\d{2,3}/\d{2,3}\b[^\d\n]{0,12}(\d{1,3})?(?:[^\d\n]{1,12}(\d{1,3}))?"
+)
 _TOKEN = re.compile(r"[a-z]+/[a-z]+|[a-z]+/?|\d+|\S")
 _LOOK_BACK = 90
 _TOKENS_BACK = 14
@@ -86,6 +91,9 @@ _TOKENS_BACK = 14
 _ELSEWHERE = re.compile(
     r"\b(?:water|bath|room|ambient|saline|fluids?|heated|warmed|incubat\w*|stored|storage|freezer|refrigerat\w*|"
     r"weather|outside|oven|cooled|blanket|solution|bra|size|laser|cautery|ablation|autoclave\w*|oil|food)\b"
+)
+_ELSEWHERE_BEFORE = re.compile(
+    r"\b(?:room|water|bath|ambient|saline|fluid|oven|food|storage|freezer|incubator|outside|air|oil|blanket)\s*$"
 )
 _ANGLE = re.compile(
     r"\b(?:flex\w*|exten\w*|abduct\w*|adduct\w*|rotat\w*|motion|rom|arc|angle\w*|angulat\w*|bend\w*|cobb|varus|valgus|"
@@ -209,7 +217,7 @@ def _label_before(text: str, start: int, previous: Temperature | None) -> _Label
             return _Label(at, "name", over, under)
         if token in _LABELS and _is_label(text, at, token):
             before = window[: tokens[place].start()]
-            if _ELSEWHERE.search(before[-20:]):
+            if _ELSEWHERE_BEFORE.search(before):
                 return None
             return _Label(at, "label", over, under)
         if token in _WEAK and weak is None and not _is_of_other(window[: tokens[place].start()], token):
@@ -226,8 +234,12 @@ def _is_label(text: str, at: int, token: str) -> bool:
     return not (before.isalnum() or (len(token) < 3 and before in "'’-_/&+"))
 
 
-_OF_OTHER = re.compile(r"\b(?:bp|pressure|sugars?|glucose|hr|rate|pulse|wbc|level|inr|creatinine|weight|potassium)\W*(?:\w+\W+)?$")
-_OF_VITAL = re.compile(r"\b(?:bp|hr|pulse|p|rr?|rate|resp\w*|sats?|spo2|o2|wt|weight|age|room|bed|#)\W*(?:is|was|of)?\W*$")
+_OF_OTHER = re.compile(
+    r"\b(?:bp|pressure|sugars?|glucose|hr|rate|pulse|wbc|level|inr|creatinine|weight|potassium)\W*(?:\w+\W+)?$"
+)
+_OF_VITAL = re.compile(
+    r"\b(?:bp|hr|pulse|p|rr?|rate|resp\w*|sats?|spo2|o2|wt|weight|age|room|bed|#)\W*(?:is|was|of)?\W*$"
+)
 
 
 def _is_of_other(before: str, token: str) -> bool:
@@ -255,7 +267,9 @@ def _stands_alone(text: str, start: int, end: int, unit: str, decimal: bool) -> 
     if _ELSEWHERE.search(around) or _ANGLE.search(around):
         return False
     if unit == "°":
-        return (decimal or value >= 100) and not re.search(r"\d\s*(?:-|–|to)\s*$", text[max(0, start - 8) : start])
+        return (decimal or value >= 100) and not re.search(
+            r"\d\s*(?:-|–|to)\s*$", text[max(0, start - 8) : start]
+        )
     return unit == "f" or decimal or text[start - 1 : start] != "-"
 
 
