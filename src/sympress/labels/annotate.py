@@ -104,7 +104,7 @@ class Annotator:
         ]
 
     def _with_temperatures(self, matches: list[Found], temperatures: Sequence[Temperature]) -> list[Found]:
-        """Return forms and fevers by start: a normal temperature takes its `temp`, a fever's word its number."""
+        """Return forms and fevers by start: a normal temperature takes its `temp` away."""
         kept: list[Found] = []
         place = 0
         for one in temperatures:
@@ -222,6 +222,6 @@ def _padded(phrases: tuple[str, ...], before: str, behind: str) -> tuple[str, ..
 _NO_WORD = re.compile(r"[\W_]+")
 #: Directly before a denial these take it back.
 _UNDOES = (
-    "not", "no longer", "never", "isn t", "wasn t", "not been", "not yet", "not completely", "not entirely", "not fully",
-    "never been", "hasn t been", "aren t",
-)  # fmt: skip
+    *("not", "no longer", "never", "isn t", "wasn t", "aren t", "hasn t been", "not been", "never been"),
+    *("not yet", "not completely", "not entirely", "not fully"),
+)

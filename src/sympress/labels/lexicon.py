@@ -43,9 +43,9 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class Symptom:
     """One entry of a lexicon; `forms` are lower-cased, in the order they are tried.
 
-    `ambiguous` holds further forms, which count only where their conditions hold; `denials` those that say the
-    symptom is absent (`afebrile`), `misspellings` slips of words that are often misspelled. None of them is in
-    `forms`.
+    `ambiguous` holds further forms, which count only where their conditions hold; `denials` those that say
+    that the symptom is absent (`afebrile`), `misspellings` slips of words that are often misspelled. None of
+    them is in `forms`.
     """
 
     name: str
@@ -194,11 +194,7 @@ def _build(name: str, draft: Draft, source: str) -> Lexicon:
             ambiguous.setdefault(row.symptom, []).append(entry)
     if not forms:
         raise InputError(f"{source}: no entries; a lexicon needs at least one symptom with a form")
-    for row in draft.rows:
-        for form in map(fold, row.denials):
-            _claim(form, row, owners)
-            if form in forms[row.symptom]:
-                raise InputError(f"{row.where}: {form!r} is a form already; keep it under one of the two")
+    _claim_denials(draft, forms, owners)
     for form in (*draft.combined, *draft.ignored, *draft.denials):
         if form in owners:
             owner, place = owners[form]
@@ -221,6 +217,16 @@ def _build(name: str, draft: Draft, source: str) -> Lexicon:
     combined = {form: tuple(places[each] for each in ids) for form, ids in draft.combined.items()}
     ignored, general = tuple(dict.fromkeys(draft.ignored)), tuple(dict.fromkeys(draft.denials))
     return Lexicon(name, symptoms, combined, ignored, dict(draft.ontologies), general)
+
+
+def _claim_denials(
+    draft: Draft, forms: Mapping[str, Mapping[str, None]], owners: dict[str, tuple[str, str]]
+) -> None:
+    for row in draft.rows:
+        for form in map(fold, row.denials):
+            _claim(form, row, owners)
+            if form in forms[row.symptom]:
+                raise InputError(f"{row.where}: {form!r} is a form already; keep it under one of the two")
 
 
 def _denials(

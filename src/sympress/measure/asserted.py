@@ -217,6 +217,7 @@ def _lexicon_of(stored: Mapping[str, Any]) -> Lexicon:
 
 
 def _ambiguous_of(stored: Mapping[str, Any]) -> AmbiguousForm:
-    return AmbiguousForm(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-    )
+    given: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
+    }
+    return AmbiguousForm(**given)
