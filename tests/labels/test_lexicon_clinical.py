@@ -95,7 +95,8 @@ def test_a_form_may_name_several_symptoms_or_none() -> None:
 @pytest.mark.parametrize(
     ("form", "symptom"),
     [("afebrile", "fever"), ("nontender", "tenderness"), ("non-tender", "tenderness"),
-     ("anicteric", "jaundice"), ("acyanotic", "cyanosis"), ("painless", "pain"), ("itch free", "itching"), ("seizure free", "seizure")],
+     ("anicteric", "jaundice"), ("acyanotic", "cyanosis"), ("painless", "pain"),
+     ("itch free", "itching"), ("seizure free", "seizure")],
 )  # fmt: skip
 def test_a_word_may_deny_its_symptom(form: str, symptom: str) -> None:
     assert form in BY_ID[symptom].denials

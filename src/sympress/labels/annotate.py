@@ -19,7 +19,7 @@ from sympress.labels.temperature import Temperature, find_temperatures
 
 #: The symptom that a high temperature is a mention of, in a lexicon that has it.
 FEVER = "fever"
-#: The number of a temperature among the forms.
+#: The number of a temperature among the forms: behind them all.
 _TEMPERATURE = -1
 
 
@@ -37,6 +37,11 @@ class Annotator:
         self._ids = tuple(symptom.id or symptom.name for symptom in lexicon.symptoms)
         self._forms = _forms_of(lexicon)
         self._fever = self._ids.index(FEVER) if FEVER in self._ids else None
+        self._told: list[tuple[str | None, ...]] = [
+            (None,) if number in self._forms.unnamed else tuple(self._ids[place] for place in places)
+            for number, places in enumerate(self._forms.named)
+        ]
+        self._told.append((FEVER,))  # of a temperature: the last
         groups = {"form": self._forms.written, "heading": self._sections.headings}
         self._index = PhraseIndex(groups, at_once=at_once)
 
@@ -63,7 +68,7 @@ class Annotator:
         note = NoteContext(reduced, headings, self._finder, self._sections)
         found: list[Mention] = []
         for start, end, number in kept:
-            named = self._named(number)
+            named = self._told[number]
             if named:
                 assertion = decide(note.context(start, end))
                 assertion, reason = self._by_word(assertion, number, reduced, start, end)
@@ -74,14 +79,6 @@ class Annotator:
     def _counts(self, match: Found, reduced: Reduced) -> bool:
         """Whether the conditions of an ambiguous form hold."""
         return _holds(self._forms.conditions[match[2]], reduced, match[0], match[1])
-
-    def _named(self, number: int) -> tuple[str | None, ...]:
-        """The ids of what a form names; none for an ignored one, an unknown one for `asymptomatic`."""
-        if number == _TEMPERATURE:
-            return (FEVER,)
-        if number in self._forms.unnamed:
-            return (None,)
-        return tuple(self._ids[place] for place in self._forms.named[number])
 
     def _without_defined(self, matches: list[Found], text: str) -> list[Found]:
         """Leave out abbreviations to which the note itself gives another meaning: `cerebral palsy (CP)`."""
