@@ -7,7 +7,7 @@ describes the files.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sympress.errors import InputError, nearest
 from sympress.labels.lexicon_file import AmbiguousForm, Row, parse_toml, tsv_rows
+from sympress.labels.lexicon_forms import misspellings
 from sympress.labels.lexicon_layers import Draft, lay_over
 from sympress.labels.matching import fold
 
@@ -42,7 +43,9 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class Symptom:
     """One entry of a lexicon; `forms` are lower-cased, in the order they are tried.
 
-    `ambiguous` holds further forms, which count only where their conditions hold; none of them is in `forms`.
+    `ambiguous` holds further forms, which count only where their conditions hold; `denials` those that say
+    that the symptom is absent (`afebrile`), `misspellings` slips of words that are often misspelled. None of
+    them is in `forms`.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Symptom:
     id: str | None = None
     codes: tuple[str, ...] = ()
     ambiguous: tuple[AmbiguousForm, ...] = ()
+    denials: tuple[str, ...] = ()
+    misspellings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Lexicon:
         ignored: forms, lower-cased, that look like a symptom and are none (`hay fever`, `pain clinic`): a
             matcher that takes the longest form finds them, and nothing in them.
         ontologies: version of each ontology that the codes come from, by prefix (`HP`).
+        denials: forms, lower-cased, that deny symptoms in general and name none (`asymptomatic`).
     """
 
     name: str
@@ -71,6 +77,7 @@ class Lexicon:
     combined: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     ignored: tuple[str, ...] = ()
     ontologies: Mapping[str, str] = field(default_factory=dict, hash=False)
+    denials: tuple[str, ...] = ()
 
 
 def load_lexicon(source: str | Path) -> Lexicon:
@@ -187,17 +194,66 @@ def _build(name: str, draft: Draft, source: str) -> Lexicon:
             ambiguous.setdefault(row.symptom, []).append(entry)
     if not forms:
         raise InputError(f"{source}: no entries; a lexicon needs at least one symptom with a form")
-    for form in (*draft.combined, *draft.ignored):
+    _claim_denials(draft, forms, owners)
+    for form in (*draft.combined, *draft.ignored, *draft.denials):
         if form in owners:
             owner, place = owners[form]
             raise InputError(f"{source}: {form!r} is a form of {owner!r} ({place}); remove it there or here")
+    taken = {*owners, *draft.combined, *draft.ignored, *draft.denials}
+    denials, slips = _denials(draft, forms, taken), _misspellings(draft, forms, taken)
     symptoms = tuple(
-        Symptom(key, tuple(value), heads[key].id, tuple(codes[key]), tuple(ambiguous.get(key, ())))
+        Symptom(
+            key,
+            tuple(value),
+            heads[key].id,
+            tuple(codes[key]),
+            tuple(ambiguous.get(key, ())),
+            denials[key],
+            slips[key],
+        )
         for key, value in forms.items()
     )
     places = {symptom.id: place for place, symptom in enumerate(symptoms)}
     combined = {form: tuple(places[each] for each in ids) for form, ids in draft.combined.items()}
-    return Lexicon(name, symptoms, combined, tuple(dict.fromkeys(draft.ignored)), dict(draft.ontologies))
+    ignored, general = tuple(dict.fromkeys(draft.ignored)), tuple(dict.fromkeys(draft.denials))
+    return Lexicon(name, symptoms, combined, ignored, dict(draft.ontologies), general)
+
+
+def _claim_denials(
+    draft: Draft, forms: Mapping[str, Mapping[str, None]], owners: dict[str, tuple[str, str]]
+) -> None:
+    for row in draft.rows:
+        for form in map(fold, row.denials):
+            _claim(form, row, owners)
+            if form in forms[row.symptom]:
+                raise InputError(f"{row.where}: {form!r} is a form already; keep it under one of the two")
+
+
+def _denials(
+    draft: Draft, forms: Mapping[str, Mapping[str, None]], taken: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the denials of each symptom: its own, and those that the patterns make of its one-word forms."""
+    found: dict[str, dict[str, None]] = {key: {} for key in forms}
+    for row in draft.rows:
+        found[row.symptom].update(dict.fromkeys(map(fold, row.denials)))
+    for pattern in draft.denial_patterns:
+        before, behind = fold(pattern).split("{form}", 1)
+        for key, own in forms.items():
+            made = (f"{before}{form}{behind}" for form in own if form.isalpha())
+            found[key].update(dict.fromkeys(one for one in made if one not in taken))
+    return {key: tuple(own) for key, own in found.items()}
+
+
+def _misspellings(draft: Draft, forms: Collection[str], taken: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the slips of each symptom's words that are often misspelled, where they are no other form."""
+    found: dict[str, list[str]] = {key: [] for key in forms}
+    known = set(taken)
+    for row in draft.rows:
+        for word in map(fold, row.misspelled):
+            made = [one for one in misspellings(word) if one not in known]
+            found[row.symptom] += made
+            known.update(made)
+    return {key: tuple(own) for key, own in found.items()}
 
 
 def _check_head(row: Row, first: Row) -> None:

@@ -21,6 +21,8 @@ class Draft:
         patterns: groups of patterns, by name.
         combined: form to the ids it names together.
         ignored: forms that name no symptom.
+        denials: forms that deny symptoms in general (`asymptomatic`).
+        denial_patterns: with each one-word form in place of `{form}`, what denies it (`{form} free`).
         ontologies: version of each ontology that codes come from, by prefix.
     """
 
@@ -30,6 +32,8 @@ class Draft:
     combined: Words = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     ontologies: Mapping[str, str] = field(default_factory=dict)
+    denials: tuple[str, ...] = ()
+    denial_patterns: tuple[str, ...] = ()
 
 
 def lay_over(base: Draft, file: LexiconFile) -> Draft:
@@ -58,8 +62,10 @@ def lay_over(base: Draft, file: LexiconFile) -> Draft:
         words,
         patterns,
         {form: ids for form, ids in kept.items() if ids},
-        (*base.ignored, *_ignored(file, words)),
+        (*base.ignored, *_listed(file.ignored, "ignored", file, words)),
         {**base.ontologies, **file.ontologies},
+        (*base.denials, *_listed(file.denials, "denials", file, words)),
+        (*base.denial_patterns, *file.denial_patterns),
     )
 
 
@@ -102,7 +108,7 @@ def _override(rows: list[Row], changes: list[Row]) -> list[Row]:
 
 def _edited(row: Row, change: Row) -> Row:
     """Return `row` with the forms of `change` added and those it names removed."""
-    have = {fold(form) for form in row.forms} | {entry.form for entry in row.ambiguous}
+    have = {fold(form) for form in (*row.forms, *row.denials)} | {entry.form for entry in row.ambiguous}
     for form in change.remove_forms:
         if form not in have:
             raise InputError(
@@ -117,6 +123,8 @@ def _edited(row: Row, change: Row) -> Row:
         codes=(*row.codes, *change.codes),
         ambiguous=(*(entry for entry in row.ambiguous if entry.form not in gone), *change.ambiguous),
         where=change.where,
+        denials=(*(form for form in row.denials if fold(form) not in gone), *change.denials),
+        misspelled=(*row.misspelled, *change.misspelled),
     )
 
 
@@ -139,8 +147,9 @@ def _combined(file: LexiconFile, words: Words, known: set[str]) -> dict[str, tup
     return found
 
 
-def _ignored(file: LexiconFile, words: Words) -> list[str]:
-    forms = [fold(form) for form in expand_all(file.ignored, words, f"{file.source}, ignored")]
+def _listed(templates: tuple[str, ...], key: str, file: LexiconFile, words: Words) -> list[str]:
+    """Return the forms of a list of the file that belongs to no symptom."""
+    forms = [fold(form) for form in expand_all(templates, words, f"{file.source}, {key}")]
     if "" in forms:
-        raise InputError(f"{file.source}: empty form under ignored; write one or remove it")
+        raise InputError(f"{file.source}: empty form under {key}; write one or remove it")
     return forms
