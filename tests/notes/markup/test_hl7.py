@@ -40,6 +40,7 @@ def test_observations_and_comments_are_read_in_lines(source: str, text: str) -> 
         ("OBX|1|CE|1^Symptom^LN||1^Fever^SCT~2^Cough^SCT", "Symptom: Fever, Cough"),
         ("OBX|1|NM|8310-5^Body temperature^LN||38.5|Cel^Celsius^UCUM", "Body temperature: 38.5 C"),
         ("OBX|1|ID|Rash||Y", "Rash: Y"),
+        ("OBX|1|TX|1^Note||CC: fever\rOBX|2|TX|1^Note||No rash", "Note:\nCC: fever\nNo rash"),
         ("OBX|1|SN|1^Days of fever||>^3", "Days of fever: >3"),
         (
             "OBX|1|FT|1^Family history||Migraine in mother.\\.br\\None else.",

@@ -109,7 +109,8 @@ class Hl7Page(Page):
         self.end_line()
         name = self._name_of(fields[2])
         short = value[1] - value[0] <= _ANSWER and not self._has_lines(value)
-        if kind in _TEXTS and not short:
+        # `CC: fever` is a line of a text, not the answer to the name.
+        if kind in _TEXTS and not (short and ":" not in self._at(value)):
             self._head(name)
             self._value(*value)
         else:
