@@ -7,14 +7,14 @@ from sympress.labels.gold.conll import read_conll
 from sympress.labels.gold.conll_write import write_conll
 from sympress.labels.gold.documents import Extra, GoldDocument, GoldSet, GoldSpan
 from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
-from sympress.labels.gold.mentions import ASSERTION_OF, to_annotated
+from sympress.labels.gold.mentions import to_annotated
 from sympress.labels.gold.negex import read_negex, write_negex
 from sympress.labels.gold.present import gold_labels
 from sympress.labels.gold.pubtator import read_pubtator, write_pubtator
 from sympress.labels.gold.read import read_gold
+from sympress.labels.gold.symptoms import symptom_labels
 
 __all__ = [
-    "ASSERTION_OF",
     "Extra",
     "GoldDocument",
     "GoldSet",
@@ -28,6 +28,7 @@ __all__ = [
     "read_negex",
     "read_pubtator",
     "read_vaers",
+    "symptom_labels",
     "to_annotated",
     "write_brat",
     "write_conll",

@@ -114,7 +114,7 @@ def _span(row: Any, length: int, where: str) -> GoldSpan:
         raise InputError(f"{where}: 'id' is no text")
     fragments = _fragments(row, where)
     check_fragments(fragments, length, where)
-    return GoldSpan(fragments, label, _attributes(row.get("attributes", {}), where), name)
+    return GoldSpan(fragments, label, _attributes(row.get("attributes", {}), where), name, (where,))
 
 
 def _fragments(row: dict[str, Any], where: str) -> tuple[tuple[int, int], ...]:
