@@ -13,7 +13,7 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.labels.annotate import Annotator
 from sympress.labels.coded import check_labelling, label_coded_topic
-from sympress.labels.gold import read_gold, symptom_labels, to_annotated
+from sympress.labels.gold import UNSAID, read_gold, symptom_labels, to_annotated
 from sympress.labels.labelset import LabelSet
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote
@@ -150,7 +150,10 @@ def read_sources(
         read.documents, labels=labels, ignore=config.ignore_attributes, symptom_of=symptom_of
     )
     mentions = counts["mentions"]
-    reporter.say(f"read {len(gold):,} annotated notes with {mentions:,} mentions ({', '.join(labels)})")
+    reporter.say(
+        f"read {len(gold):,} annotated notes with {mentions:,} mentions ({', '.join(labels)}); "
+        f"{counts[UNSAID]:,} without a marked assertion count as present"
+    )
     if config.notes is not None:
         return gold, _notes(config, reporter)
     return gold, annotated_notes(config.gold.name, gold)

@@ -23,6 +23,7 @@ from sympress.labels.gold.documents import (
     check_fragments,
     gold_set,
 )
+from sympress.labels.gold.formats import GoldFormat, holds_file
 from sympress.labels.gold.lines import read_exactly, read_lines
 from sympress.notes.streams import file_errors
 
@@ -244,3 +245,12 @@ def text_bound_line(span: GoldSpan, text: str) -> str:
 def attribute_line(number: int, name: str, target: str, value: str) -> str:
     """Return the `A` line of an attribute; a flag has no value."""
     return f"A{number}\t{name} {target}" + (f" {value}" if value else "")
+
+
+FORMAT = GoldFormat(
+    "brat",
+    "brat (a folder of .txt and .ann)",
+    read_brat,
+    is_folder=lambda folder: holds_file(folder, ".ann"),
+    is_file=lambda path, _: path.suffix.lower() == ".ann",
+)

@@ -16,6 +16,8 @@ from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, OtherSpa
 PRECEDENCE: tuple[Assertion, ...] = (
     "family", "absent", "hypothetical", "possible", "historical", "present",
 )  # fmt: skip
+#: Counted for each mention of which nothing is said: nobody marked what its words assert.
+UNSAID = "no assertion marked: read as present"
 _MARKED_BESIDE = "spans that say what the symptoms in them assert"
 _Place = tuple[int, int]
 
@@ -74,6 +76,8 @@ def to_annotated(
                 symptom_of(flat.span.surface(document.text)) if symptom_of else None
             )
             said = stated[_place(flat.span, document.text)]
+            if not said:
+                counts[UNSAID] += 1
             mentions.append(_mention(flat, symptom, _first(said), counts))
         others = tuple(
             OtherSpan(flat.start, flat.end, flat.span.label)
