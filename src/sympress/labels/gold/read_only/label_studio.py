@@ -43,14 +43,14 @@ _MINIMAL_KEYS = ("id", "annotator", "annotation_id", "created_at", "updated_at",
 
 @dataclass
 class _Region:
-    """A marked place: its labels, and the answers that were given of it."""
+    """A marked place: its labels, and the answers given of it, each with its question and its place."""
 
     start: int
     end: int
     words: str | None
     where: str
     labels: list[str] = field(default_factory=list)
-    answers: list[tuple[str, str]] = field(default_factory=list)
+    answers: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 def read_label_studio(path: Path | str) -> GoldSet:
@@ -178,10 +178,10 @@ def _document(task: Row, number: int, items: list[Row], where: str, happened: Co
                 f"{region.where}: the text at {region.start} {region.end} is not the words of the region; "
                 "the text is not the one that was annotated, or the offsets are wrong"
             )
+        attributes = tuple((name, said) for name, said, _ in region.answers)
+        sources = (region.where, *(at for _, _, at in region.answers))
         place = ((region.start, region.end),)
-        spans += [
-            GoldSpan(place, label, tuple(region.answers), "", (region.where,)) for label in region.labels
-        ]
+        spans += [GoldSpan(place, label, attributes, "", sources) for label in region.labels]
     data = task.get("data")
     given = data.get("note_id") if isinstance(data, dict) else task.get("note_id")
     name = next((each for each in (given, task.get("id")) if each not in (None, "")), number)
@@ -224,7 +224,7 @@ def _answer_region(item: Row, regions: Mapping[Any, _Region], where: str) -> boo
     """Add an answer to the region that it is about; False where it is about the whole note."""
     name = str(item.get("from_name", ""))
     if _key(item) in regions:
-        regions[_key(item)].answers.extend((name, text) for text in _answer(item))
+        regions[_key(item)].answers.extend((name, text, where) for text in _answer(item))
         return True
     if _place(item) is not None:
         raise InputError(f"{where}: an answer about a region without a label; label the region")
