@@ -144,7 +144,7 @@ def read_sources(
     read = read_gold(config.gold)
     symptom_of = symptom_of_forms(lexicon)
     labels = dict.fromkeys(config.gold_labels) or symptom_labels(
-        read.documents, symptom_of, source=str(config.gold)
+        read.documents, lexicon, source=str(config.gold)
     )
     gold, counts = to_annotated(
         read.documents, labels=labels, ignore=config.ignore_attributes, symptom_of=symptom_of

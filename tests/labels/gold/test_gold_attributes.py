@@ -9,6 +9,7 @@ import pytest
 from sympress.errors import InputError
 from sympress.labels.gold import GoldDocument, GoldSpan, read_brat, symptom_labels, to_annotated
 from sympress.labels.gold.attributes import load_attributes, parse_attributes
+from sympress.labels.lexicon import Lexicon, Symptom
 
 MAPPED = {
     "absent": [
@@ -227,6 +228,10 @@ def test_a_label_that_asserts_of_nothing_is_refused(spans, expected: str | None)
         (["Sign_symptom", "Drug", "fever"], {"Sign_symptom": None}),
         (["SYMPTOM_ABSENT", "problem", "test"], {"SYMPTOM_ABSENT": None, "problem": None}),
         (["fever|absent", "chest_pain", "drug"], {"fever|absent": "fever", "chest_pain": "chest-pain"}),
+        (
+            ["pyrexia", "PainInTheChest", "chest pain clinic"],
+            {"pyrexia": "fever", "PainInTheChest": "chest-pain"},
+        ),
         (["Negated", "Affirmed"], {"Negated": None, "Affirmed": None}),
         (["Conditional", "Assignment", "Drug"], None),
         (["Negated", "Drug"], None),
@@ -234,14 +239,15 @@ def test_a_label_that_asserts_of_nothing_is_refused(spans, expected: str | None)
 )
 def test_labels_that_name_symptoms_are_found(labels: list[str], expected: object) -> None:
     documents = marked(*((3, 8, label) for label in labels))
-    forms = {"fever": "fever", "chest pain": "chest-pain"}
+    entries = (Symptom("fever", ("pyrexia",)), Symptom("Chest pain", ("pain in the chest",), "chest-pain"))
+    lexicon = Lexicon("x", entries)
     if expected is None:
         with pytest.raises(
             InputError, match="x: no label is called a symptom; say which are with --gold-labels"
         ):
-            symptom_labels(documents, forms.get, source="x")
+            symptom_labels(documents, lexicon, source="x")
     else:
-        assert symptom_labels(documents, forms.get, source="x") == expected
+        assert symptom_labels(documents, lexicon, source="x") == expected
 
 
 def test_the_table_names_each_attribute_once() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sympress.errors import InputError
 from sympress.labels.gold import GoldSpan, read_gold, read_i2b2, symptom_labels, to_annotated
+from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import OtherSpan
 
 TEXT = "No fever .\nGiven aspirin for chest pain .\n"
@@ -54,7 +55,7 @@ def test_the_files_of_a_note_are_found(text: str, con: str, ast: str, note_id: s
         GoldSpan(((17, 24),), "treatment"),
         GoldSpan(((29, 39),), "problem", (("assertion", "present"),)),
     )
-    labels = symptom_labels(held.documents, {}.get, source="x")
+    labels = symptom_labels(held.documents, load_lexicon("paper"), source="x")
     ((note,), _) = to_annotated(held.documents, labels=labels)
     assert [mention.assertion for mention in note.mentions] == ["absent", "present"]
     assert note.others == (OtherSpan(17, 24, "treatment"),)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from sympress.errors import InputError
 from sympress.labels.gold.attributes import load_attributes, words_of_label
 from sympress.labels.gold.documents import GoldDocument
+from sympress.labels.lexicon import Lexicon
 
 #: What a label that marks symptoms is called, or ends with.
 _WORDS = ("symptom", "sign", "condition", "finding", "problem", "complaint")
 
 
 def symptom_labels(
-    documents: Iterable[GoldDocument], symptom_of: Callable[[str], str | None], *, source: str
+    documents: Iterable[GoldDocument], lexicon: Lexicon, *, source: str
 ) -> dict[str, str | None]:
     """Return the labels that name symptoms, each with the symptom that it names, or None.
 
@@ -23,27 +24,45 @@ def symptom_labels(
 
     Args:
         documents: annotated notes.
-        symptom_of: gives the symptom of a form, or None.
+        lexicon: whose forms, names and ids a label may be.
         source: what a message begins with, e.g. the path of the file.
 
     Raises:
         InputError: no label does.
     """
     labels = sorted({span.label for document in documents for span in document.spans})
+    if not labels:
+        raise InputError(f"{source}: no span is marked; give notes that people annotated")
     called = [label for label in labels if names_symptom(label)]
-    if called or not labels:
+    if called:
         return dict.fromkeys(called)
     kinds = {label: load_attributes().label_parts(label).kind for label in labels}
-    named = {label: symptom_of(kind.replace("_", " ")) for label, kind in kinds.items() if kind}
-    found = {label: symptom for label, symptom in named.items() if symptom is not None}
+    ids = _ids_by_form(lexicon)
+    found: dict[str, str | None] = {
+        label: ids[words] for label, kind in kinds.items() if (words := _words(kind)) in ids
+    }
     if found:
-        return dict(found)
+        return found
     if not any(kinds.values()):
         return dict.fromkeys(labels)
     raise InputError(
         f"{source}: no label is called a symptom; say which are with --gold-labels "
         f"(there is {', '.join(labels[:20])})"
     )
+
+
+def _ids_by_form(lexicon: Lexicon) -> dict[str, str]:
+    """Return the id of the symptom that each form, name and id names by itself, wherever it stands."""
+    found: dict[str, str] = {}
+    for symptom in lexicon.symptoms:
+        name = symptom.id or symptom.name
+        for form in (name, symptom.name, *symptom.forms):
+            found.setdefault(_words(form), name)
+    return found
+
+
+def _words(form: str) -> str:
+    return " ".join(words_of_label(form))
 
 
 def names_symptom(label: str) -> bool:
