@@ -86,6 +86,7 @@ class StudyConfig(BaseModel):
         gold: spans that people marked, in any format that `labels.gold.read_gold` reads; without `notes` its
             documents are the notes.
         gold_labels: labels of spans that are symptoms; empty for those whose name says so.
+        ignore_attributes: attributes of spans in `gold` that do not change what their words assert.
         mix: weights of the sources of a mix, `coded=1,silver=0.3`.
         lexicon: `paper`, `clinical`, or a TSV or TOML file.
         rule: which lexicon match decides a topic: `first` of the lexicon, `earliest`, `most` mentioned.
@@ -138,6 +139,7 @@ class StudyConfig(BaseModel):
     labels: Literal["auto", "lexicon", "coded", "silver", "gold", "mix"] = "auto"
     gold: Path | None = None
     gold_labels: tuple[str, ...] = ()
+    ignore_attributes: tuple[str, ...] = ()
     mix: str | None = None
     lexicon: str | None = None
     rule: Literal["first", "earliest", "most"] | None = None

@@ -52,14 +52,21 @@ def study(  # noqa: PLR0917  one option a setting; typer passes them by name
     gold: Annotated[
         Path | None,
         typer.Option(
-            help="Annotated notes: brat folder, JSONL, CoNLL, PubTator or NegEx; without --notes they are "
-            "the notes.",
+            help="Annotated notes: brat or i2b2 folder, JSONL, doccano, Label Studio, CoNLL, PubTator or "
+            "NegEx; without --notes they are the notes.",
             rich_help_panel=_DATA,
         ),
     ] = None,
     gold_labels: Annotated[
         str | None,
         typer.Option(help="Labels of --gold that are symptoms, with commas.", rich_help_panel=_DATA),
+    ] = None,
+    ignore_attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An attribute of --gold that does not change what the words assert; repeatable.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     mix: Annotated[
         str | None,
@@ -193,7 +200,7 @@ def study(  # noqa: PLR0917  one option a setting; typer passes them by name
         alpha,
         rank,
     )
-    del gold, gold_labels, mix, masked_share, keep_heads, keep_neurons, threads, resamples
+    del gold, gold_labels, ignore_attribute, mix, masked_share, keep_heads, keep_neurons, threads, resamples
     settings = study_config(context.params, config)
     if dry_run:
         describe(settings)
@@ -207,6 +214,8 @@ def study_config(flags: dict[str, Any], file: Path | None) -> StudyConfig:
     given = {
         name: value for name, value in flags.items() if value is not None and name in StudyConfig.model_fields
     }
+    if flags.get("ignore_attribute"):
+        given["ignore_attributes"] = tuple(flags["ignore_attribute"])
     if flags.get("recipe"):
         given["recipes"] = tuple(flags["recipe"])
     for name in ("strategies", "gold_labels"):

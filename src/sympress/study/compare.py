@@ -26,7 +26,7 @@ from sympress.study.wider import answers_of, widen
 _DATA_SETTINGS = (
     "fraction", "synthetic_notes", "task", "labels", "lexicon", "rule", "text_window", "lower", "balance",
     "mask_placeholders", "top_k", "split", "validation_from", "test_from", "text_column", "gold",
-    "gold_labels", "mix",
+    "gold_labels", "ignore_attributes", "mix",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.labels.annotate import Annotator
 from sympress.labels.coded import check_labelling, label_coded_topic
-from sympress.labels.gold import read_gold, to_annotated
+from sympress.labels.gold import UNSAID, read_gold, symptom_labels, to_annotated
 from sympress.labels.labelset import LabelSet
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote
@@ -142,30 +142,21 @@ def read_sources(
     if config.gold is None:
         return None, _notes(config, reporter)
     read = read_gold(config.gold)
-    labels = config.gold_labels or tuple(
-        sorted(
-            {
-                span.label
-                for document in read.documents
-                for span in document.spans
-                if names_symptom(span.label)
-            }
-        )
+    symptom_of = symptom_of_forms(lexicon)
+    labels = dict.fromkeys(config.gold_labels) or symptom_labels(
+        read.documents, lexicon, source=str(config.gold)
     )
-    if not labels:
-        raise InputError(f"{config.gold}: no label is called a symptom; say which are with --gold-labels")
-    gold, counts = to_annotated(read.documents, labels=labels, symptom_of=symptom_of_forms(lexicon))
+    gold, counts = to_annotated(
+        read.documents, labels=labels, ignore=config.ignore_attributes, symptom_of=symptom_of
+    )
     mentions = counts["mentions"]
-    reporter.say(f"read {len(gold):,} annotated notes with {mentions:,} mentions ({', '.join(labels)})")
+    reporter.say(
+        f"read {len(gold):,} annotated notes with {mentions:,} mentions ({', '.join(labels)}); "
+        f"{counts[UNSAID]:,} without a marked assertion count as present"
+    )
     if config.notes is not None:
         return gold, _notes(config, reporter)
     return gold, annotated_notes(config.gold.name, gold)
-
-
-def names_symptom(label: str) -> bool:
-    """Whether a label of a gold standard says that its spans are symptoms."""
-    folded = label.lower()
-    return any(word in folded for word in ("symptom", "sign", "condition", "finding"))
 
 
 def _notes(config: StudyConfig, reporter: Reporter) -> NoteSet:

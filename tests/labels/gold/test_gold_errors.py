@@ -249,7 +249,10 @@ def test_negex_with_another_header(tmp_path: Path) -> None:
 
 
 def test_a_path_that_holds_no_annotations(tmp_path: Path) -> None:
-    formats = "brat (a folder of .txt and .ann), JSON lines, CoNLL, PubTator, NegEx (.tsv) or VAERS"
+    formats = (
+        "brat (a folder of .txt and .ann), i2b2 2010 (a folder of .txt, .con and .ast), VAERS, "
+        "Label Studio (.json), doccano (.jsonl), JSON lines, NegEx (.tsv), PubTator or CoNLL"
+    )
     with pytest.raises(InputError) as caught:
         read_gold(tmp_path / "gone")
     assert str(caught.value) == f"{tmp_path}/gone: no such file or folder; give {formats}"
@@ -262,7 +265,8 @@ def test_a_path_that_holds_no_annotations(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_gold(tmp_path, "bart")
     assert str(caught.value) == (
-        "unknown format 'bart' (did you mean 'brat'?): use auto, brat, jsonl, conll, pubtator, negex, vaers"
+        "unknown format 'bart' (did you mean 'brat'?): use auto, brat, i2b2, vaers, label-studio, doccano, "
+        "jsonl, negex, pubtator, conll"
     )
 
 

@@ -102,8 +102,8 @@ def test_labels_and_values_that_do_not_fit() -> None:
     with pytest.raises(InputError) as caught:
         to_annotated([marked], labels={"Sign_symptom"})
     assert str(caught.value) == (
-        "note 'n1': POLARITY is 'NEGG' (did you mean 'NEG'?); say what it asserts "
-        "(known: NEG, POS, UNCERTAIN, MAYBE_NEG, MAYBE_POS)"
+        "note 'n1': POLARITY is 'NEGG' (did you mean 'neg'?); write what it asserts (for example present, "
+        "absent, possible, hypothetical, historical, family), or say  --ignore-attribute POLARITY"
     )
 
 

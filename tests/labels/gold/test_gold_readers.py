@@ -244,9 +244,10 @@ def test_the_examples_of_the_page_are_read(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "gold.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(?:text|json)\n(.*?)```", page, re.DOTALL)
     (tmp_path / "n1.txt").write_text("No fever. Pain in arms or legs.")
+    (tmp_path / "n7.txt").write_text("No fever .")
     read = []
     for number, block in enumerate(blocks):
-        path = tmp_path / ("n1.ann" if number == 0 else f"example{number}")
+        path = tmp_path / {0: "n1.ann", 7: "n7.ast"}.get(number, f"example{number}")
         path.write_text(block)
         held = read_gold(path)
         read.append((held.format, [span.surface(d.text) for d in held.documents for span in d.spans]))
@@ -256,6 +257,9 @@ def test_the_examples_of_the_page_are_read(tmp_path: Path) -> None:
         ("conll", ["fever"]),
         ("pubtator", ["chills"]),
         ("negex", ["FEVER"]),
+        ("doccano", ["fever"]),
+        ("label-studio", ["fever"]),
+        ("i2b2", ["fever"]),
     ]
 
 

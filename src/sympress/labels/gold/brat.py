@@ -1,18 +1,20 @@
 """Reading brat: a folder of `.txt` notes with stand-off annotations in `.ann` files beside them.
 
 Interpreted are text-bound lines (`T`, also discontinuous), the trigger of events (`E`) and attributes (`A`
-and the older `M`) on either; relations, equivalences, notes, normalisations and the arguments of events
-are kept as they are. Source: https://brat.nlplab.org/standoff.html
+and the older `M`) on either, and arguments of events that say what it asserts; relations, equivalences,
+notes, normalisations and the other arguments are kept as they are. Source:
+https://brat.nlplab.org/standoff.html
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sympress.errors import InputError
+from sympress.labels.gold.attributes import load_attributes
 from sympress.labels.gold.documents import (
     Extra,
     GoldDocument,
@@ -21,11 +23,14 @@ from sympress.labels.gold.documents import (
     check_fragments,
     gold_set,
 )
+from sympress.labels.gold.formats import GoldFormat, holds_file
 from sympress.labels.gold.lines import read_exactly, read_lines
 from sympress.notes.streams import file_errors
 
 _TEXT_BOUND = re.compile(r"(T[0-9]+)\t(\S+) (-?[0-9]+ -?[0-9]+(?:;-?[0-9]+ -?[0-9]+)*)\t(.*)", re.DOTALL)
-_EVENT = re.compile(r"(E[0-9]+)\t[^\s:]+:(\S+)(?: .*)?")
+_EVENT = re.compile(r"(E[0-9]+)\t[^\s:]+:(\S+)((?: .*)?)")
+_ARGUMENT = re.compile(r"([^\s:]+?)[0-9]*:(\S+)")
+_RELATION = re.compile(r"R[0-9]+\t(\S+) .*")
 _ATTRIBUTE = re.compile(r"([AM][0-9]+)\t(\S+) (\S+)(?: (.*))?")
 _KEPT = re.compile(r"(?:([RN#][0-9]+)|\*)\t\S.*", re.DOTALL)
 
@@ -39,6 +44,7 @@ class Parsed:
 
     spans: dict[str, GoldSpan] = field(default_factory=dict)
     triggers: dict[str, tuple[str, int]] = field(default_factory=dict)
+    arguments: list[tuple[str, str, str, int]] = field(default_factory=list)
     attributes: list[tuple[str, str, str, int]] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
@@ -113,16 +119,21 @@ def _parse_line(line: str, text: str, parsed: Parsed, source: str, number: int) 
     kept = line
     if match := _TEXT_BOUND.fullmatch(line):
         name = match.group(1)
-        parsed.spans[name], tail = _text_bound(match, text, where)
+        span, tail = _text_bound(match, text, where)
+        parsed.spans[name] = replace(span, sources=(where,))
         kept = name + tail
     elif match := _EVENT.fullmatch(line):
         name = match.group(1)
         parsed.triggers[name] = (match.group(2), number)
+        for role, target in _ARGUMENT.findall(match.group(3)):
+            if load_attributes().names_assertion(role):
+                parsed.arguments.append((role, target, name, number))
     elif match := _ATTRIBUTE.fullmatch(line):
         name = match.group(1)
         parsed.attributes.append((match.group(2), match.group(4) or "", match.group(3), number))
     elif match := _KEPT.fullmatch(line):
         name = match.group(1) or ""
+        _check_relation(line, where)
     elif not line:
         name = ""
     else:
@@ -167,7 +178,7 @@ def _with_attributes(parsed: Parsed, source: str) -> tuple[GoldSpan, ...]:
             raise InputError(
                 f"{source}, line {number}: {event} is triggered by {trigger}, which is not there"
             )
-    found: dict[str, list[tuple[str, str]]] = {name: [] for name in parsed.spans}
+    found: dict[str, list[tuple[str, str, int]]] = {name: [] for name in parsed.spans}
     for attribute, value, target, number in parsed.attributes:
         if target not in parsed.places:
             raise InputError(
@@ -175,10 +186,42 @@ def _with_attributes(parsed: Parsed, source: str) -> tuple[GoldSpan, ...]:
             )
         about = parsed.triggers[target][0] if target in parsed.triggers else target
         if about in found:  # one of a relation stays in its line
-            found[about].append((attribute, value))
+            found[about].append((attribute, value, number))
+    _add_arguments(parsed, found, source)
     return tuple(
-        GoldSpan(span.fragments, span.label, tuple(found[name]), name) for name, span in parsed.spans.items()
+        replace(
+            span,
+            attributes=tuple((attribute, value) for attribute, value, _ in found[name]),
+            sources=(*span.sources, *(f"{source}, line {number}" for _, _, number in found[name])),
+        )
+        for name, span in parsed.spans.items()
     )
+
+
+def _add_arguments(parsed: Parsed, found: dict[str, list[tuple[str, str, int]]], source: str) -> None:
+    """Add to the trigger of an event what its arguments assert of it.
+
+    The attributes of the argument say it (`E1 SSx:T1 Assertion:T2` with `A1 AssertionVal T2 absent`), or,
+    where it has none, its role (`E1 SSx:T1 Negation:T2`).
+    """
+    for role, target, event, number in parsed.arguments:
+        if target not in parsed.places:
+            raise InputError(
+                f"{source}, line {number}: {event} has the argument {target}, which is not there"
+            )
+        about = parsed.triggers[target][0] if target in parsed.triggers else target
+        said = list(found.get(about, ())) or [(role, "", number)]
+        found[parsed.triggers[event][0]] += said
+
+
+def _check_relation(line: str, where: str) -> None:
+    """Refuse a relation that denies or hedges one of its ends: which one, no standard says."""
+    match = _RELATION.fullmatch(line)
+    if match and load_attributes().names_assertion(match.group(1)):
+        raise InputError(
+            f"{where}: the relation {match.group(1)} says what one of its ends asserts, which is "
+            "not read; make it an attribute of that span, or remove the line"
+        )
 
 
 def canonical_lines(spans: tuple[GoldSpan, ...], text: str) -> list[str]:
@@ -202,3 +245,12 @@ def text_bound_line(span: GoldSpan, text: str) -> str:
 def attribute_line(number: int, name: str, target: str, value: str) -> str:
     """Return the `A` line of an attribute; a flag has no value."""
     return f"A{number}\t{name} {target}" + (f" {value}" if value else "")
+
+
+FORMAT = GoldFormat(
+    "brat",
+    "brat (a folder of .txt and .ann)",
+    read_brat,
+    is_folder=lambda folder: holds_file(folder, ".ann"),
+    is_file=lambda path, _: path.suffix.lower() == ".ann",
+)

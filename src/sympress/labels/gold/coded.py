@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
 from sympress.errors import InputError
 from sympress.labels.gold.documents import GoldDocument, GoldSet, GoldSpan, gold_set
+from sympress.labels.gold.formats import GoldFormat
 from sympress.notes.read import read_notes
 from sympress.notes.schema import NoteSet
+from sympress.notes.vaers import years_in_folder
 
 
 def read_vaers(path: Path | str) -> GoldSet:
@@ -37,3 +40,12 @@ def coded_documents(notes: NoteSet) -> GoldSet:
         else:
             documents.append(GoldDocument(note_id, text, tuple(GoldSpan((), code) for code in codes)))
     return gold_set("vaers", documents, happened)
+
+
+FORMAT = GoldFormat(
+    "vaers",
+    "VAERS",
+    read_vaers,
+    is_folder=lambda folder: bool(years_in_folder(folder)),
+    is_file=lambda _, head: bool(re.match(r'PK\x03\x04|"?VAERS_ID"?,', head)),
+)

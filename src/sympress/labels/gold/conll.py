@@ -15,6 +15,7 @@ from pathlib import Path
 from sympress.errors import InputError, nearest
 from sympress.labels.gold.conll_rows import rows_of, token_place
 from sympress.labels.gold.documents import Extra, GoldDocument, GoldSet, GoldSpan, gold_set
+from sympress.labels.gold.formats import GoldFormat, first_line
 from sympress.labels.gold.lines import read_lines
 
 NEW_DOCUMENT = "# newdoc id = "
@@ -173,3 +174,11 @@ def _spans(block: _Block, places: list[tuple[int, int]], happened: Counter[str])
             spans.append((start, end, label))
         open_label = label if position in "BI" else ""
     return tuple(GoldSpan(((start, end),), label) for start, end, label in spans)
+
+
+def _is_conll(_path: Path, head: str) -> bool:
+    line = first_line(head)
+    return line.startswith((NEW_DOCUMENT, "-DOCSTART-")) or bool(re.search(r"[\t ](?:O|[BIES]-\S+)$", line))
+
+
+FORMAT = GoldFormat("conll", "CoNLL", read_conll, is_file=_is_conll)

@@ -21,12 +21,15 @@ class GoldSpan:
         attributes: `(name, value)` pairs in the order of the file, e.g. `("POLARITY", "NEG")`; the value
             of a flag is empty.
         id: its name in the file, e.g. `T3`; empty where the format has none.
+        sources: where the span, then each attribute was read, e.g. `n1.ann, line 3`, for messages; fewer
+            where the format does not tell. Spans that differ in nothing else are equal.
     """
 
     fragments: tuple[tuple[int, int], ...]
     label: str
     attributes: tuple[tuple[str, str], ...] = ()
     id: str = ""
+    sources: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def surface(self, text: str) -> str:
         """Return the marked characters of `text`, fragments joined by one space."""

@@ -26,6 +26,7 @@ from sympress.labels.gold.documents import (
     check_fragments,
     gold_set,
 )
+from sympress.labels.gold.formats import GoldFormat, first_line
 from sympress.labels.gold.lines import read_lines, write_lines
 
 _NOTE_KEYS = ("note_id", "text", "spans")
@@ -114,7 +115,7 @@ def _span(row: Any, length: int, where: str) -> GoldSpan:
         raise InputError(f"{where}: 'id' is no text")
     fragments = _fragments(row, where)
     check_fragments(fragments, length, where)
-    return GoldSpan(fragments, label, _attributes(row.get("attributes", {}), where), name)
+    return GoldSpan(fragments, label, _attributes(row.get("attributes", {}), where), name, (where,))
 
 
 def _fragments(row: dict[str, Any], where: str) -> tuple[tuple[int, int], ...]:
@@ -175,3 +176,13 @@ def _span_row(span: GoldSpan) -> dict[str, Any]:
     if span.id:
         row["id"] = span.id
     return row
+
+
+FORMAT = GoldFormat(
+    "jsonl",
+    "JSON lines",
+    read_jsonl,
+    is_file=lambda path, head: (
+        first_line(head).startswith("{") or path.suffix.lower() in {".jsonl", ".ndjson"}
+    ),
+)

@@ -18,6 +18,7 @@ from sympress.labels.gold.documents import (
     check_documents,
     gold_set,
 )
+from sympress.labels.gold.formats import GoldFormat, first_line
 from sympress.labels.gold.lines import read_lines, write_lines
 
 #: The header as distributed; only the first word of each column is compared.
@@ -136,3 +137,11 @@ def _row(document: GoldDocument) -> tuple[str, ...]:
     if _document(list(row), where, Counter()) != document:
         raise InputError(f"{where}: NegEx cannot hold it; it has no offsets, ids, labels or other attributes")
     return row
+
+
+FORMAT = GoldFormat(
+    "negex",
+    "NegEx (.tsv)",
+    read_negex,
+    is_file=lambda _, head: is_header(first_line(head).split("\t")),
+)

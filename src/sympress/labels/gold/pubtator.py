@@ -23,6 +23,7 @@ from sympress.labels.gold.documents import (
     gold_set,
 )
 from sympress.labels.gold.flatten import Flat, contiguous_place
+from sympress.labels.gold.formats import GoldFormat, first_line
 from sympress.labels.gold.lines import read_lines, write_lines
 
 _PASSAGE = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
@@ -193,3 +194,11 @@ def _fields(flat: Flat, text: str, note_id: str, counts: Counter[str]) -> list[s
     if any(re.search(r"[\t\n\r]", value) for value in (span.label, *columns)):
         raise InputError(f"note {note_id!r}: a label or an identifier holds a tab or a line break")
     return [str(flat.start), str(flat.end), text[flat.start : flat.end], span.label, *columns]
+
+
+FORMAT = GoldFormat(
+    "pubtator",
+    "PubTator",
+    read_pubtator,
+    is_file=lambda _, head: bool(re.match(r"[^|\t]+\|t\|", first_line(head))),
+)
