@@ -223,6 +223,8 @@ def test_an_option_that_has_no_meaning_is_refused(tmp_path: Path):
     told = "which has no columns; leave out --time-column, or give JSON objects"
     assert told in refused("-", *RULES, "--time-column", "x", stdin=b"fever")
     assert told in refused("-", "--whole", *RULES, "--time-column", "x", stdin=b"fever")
+    pl.DataFrame({"text": ["fever"]}).write_parquet(tmp_path / "n.parquet")
+    assert "leave out --encoding" in refused(tmp_path / "n.parquet", *RULES, "--encoding", "cp1252")
     vaers = write(tmp_path / "v.csv", "VAERS_ID,RECVDATE,AGE_YRS,SEX,SYMPTOM_TEXT\n1,01/31/2024,9,F,fever\n")
     assert "VAERS tables have fixed columns" in refused(vaers, *RULES, "--date-format", "mdy")
 

@@ -21,7 +21,7 @@ _DELIMITERS = ",\t;|"
 #: With which DOS ends a file.
 _END_OF_FILE = "\x1a"
 #: The line with which Excel names the delimiter, before the header.
-_NAMES_DELIMITER = re.compile(r"\"?sep=(.)\"?(?:\r?\n|\r|$)", re.IGNORECASE)
+_NAMES_DELIMITER = re.compile(r"\"?sep=(.?)\"?(?:\r?\n|\r|$)", re.IGNORECASE)
 
 
 def delimited_notes(
@@ -112,7 +112,7 @@ def header_of(rows: Iterator[list[str]], path: Path | str) -> list[str]:
         InputError: there is none.
     """
     header = next(rows, None)
-    if header and header[0].lower() == "sep=" and not any(header[1:]):
+    if header and _NAMES_DELIMITER.fullmatch(header[0]) and not any(header[1:]):
         header = next(rows, None)  # a line of Excel, see `delimiter_of`
     if header is None:
         raise InputError(f"{path}: holds blank lines only; give a table with a header and one row a note")
@@ -125,7 +125,7 @@ def delimiter_of(head: str) -> str:
     A first line `sep=;`, which Excel understands, names it.
     """
     named = _NAMES_DELIMITER.match(head)
-    if named is not None:
+    if named is not None and named[1]:
         return named[1]
     first = next((line for line in head.splitlines() if line.strip()), "")
     return max(_DELIMITERS, key=lambda delimiter: (_width(first, delimiter), delimiter == ","))

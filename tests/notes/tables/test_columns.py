@@ -1,10 +1,12 @@
 """The columns of other people's tables: found by their names, or named by the user."""
 
+import json
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from sympress.cli.main import run as command
 from sympress.errors import InputError
 from sympress.notes.layout import layout_of
 from sympress.notes.read import read_notes
@@ -127,9 +129,10 @@ def test_ids_that_are_floats_lose_their_fraction(tmp_path: Path) -> None:
     assert read_notes(tmp_path / "n.parquet").frame["note_id"].to_list() == [str(10**17), "2", "row-3"]
 
 
-def test_what_excel_and_dos_add_is_no_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [b"sep=;", b'"sep=;"', b"\xef\xbb\xbfSEP=;"])
+def test_what_excel_and_dos_add_is_no_row(tmp_path: Path, named: bytes) -> None:
     path = tmp_path / "n.csv"
-    path.write_bytes(b"sep=;\r\nnote_id;text\r\n1;No fever, cough\r\n2;nul \x00 inside\r\n\x1a")
+    path.write_bytes(named + b"\r\nnote_id;text\r\n1;No fever, cough\r\n2;nul \x00 inside\r\n\x1a")
     notes = read_notes(path)
     assert notes.frame.select("note_id", "text").rows() == [
         ("1", "No fever, cough"),
@@ -172,3 +175,19 @@ def test_a_key_that_only_later_objects_have_can_be_named(tmp_path: Path) -> None
     assert frame.select("note_id", "patient_id").rows() == [("1", None), ("2", "p"), ("row-3", "q")]
     with pytest.raises(InputError, match=r"no column 'whom' \(did you mean 'who'\?\)"):
         read_notes(path, table=TableOptions(patient_id="whom"))
+
+
+def test_label_takes_the_columns_and_says_how_it_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, output = tmp_path / "n.csv", tmp_path / "out.jsonl"
+    path.write_bytes(b"key,label,text\nk1,a,fi\xe8vre fever\nk2,b,No cough\n")
+    call = ["label", str(path), "-o", str(output), "--task", "mentions", "--lexicon", "clinical"]
+    for more, ids in (([], {"row-1", "row-2"}), (["--id-column", "KEY"], {"k1", "k2"})):
+        with pytest.raises(SystemExit) as done:
+            command([*call, "--force", *more])
+        assert done.value.code == 0
+        assert {json.loads(line)["note_id"] for line in output.read_text().splitlines()} == ids
+        said = capsys.readouterr().err
+        assert "not UTF-8, so it is read as cp1252" in said
+        assert ("so rows are numbered" in said) is (not more)

@@ -93,6 +93,8 @@ def find_notes(
         raise InputError(
             f"{given[0]}: text files have no columns; leave out {table.given(encoding=False)[0]}"
         )
+    if table.encoding is not None and all(source.kind == "parquet" for source in sources):
+        raise InputError(f"{given[0]}: the text of Parquet is UTF-8; leave out --encoding")
     return Notes(sources, table=table)
 
 

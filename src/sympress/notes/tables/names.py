@@ -59,8 +59,9 @@ KNOWN_NAMES = {
         service_datetime service_date_time service_instant date_of_service date_of_servic_dttm
         date_of_service_dttm service_dttm service_date dos serv_date note_service_date
         note_date_of_service spec_note_time_dttm note_written_date note_created_date note_created_datetime
-        note_creation_date note_entry_date create_instant_dttm creation_instant created_datetime
-        created_date_time creation_datetime creation_date_time created_date create_date creation_date
+        date_of_note date_created datetime_created date_written date_entered date_recorded date_signed
+        date_performed note_creation_date note_entry_date create_instant_dttm creation_instant
+        created_datetime created_date_time creation_datetime creation_date_time created_date create_date creation_date
         created_at created_on create_dttm created entry_date_time entry_datetime entry_date entry_dttm
         enter_dttm ent_instant_local_dttm authored_on authored_date authored_datetime author_date
         effective_date_time effective_datetime effective_date issued event_datetime event_date_time
@@ -73,7 +74,7 @@ KNOWN_NAMES = {
         visit_datetime visit_date encounter_datetime encounter_date contact_dttm contact_date
         start_datetime start_date_time start_date start_dttm date_time date_and_time signature_date_time
         signature_datetime signed_datetime signed_date sign_date note_file_time_dttm file_time store_time
-        store_date recv_date received_date rept_date dttm date
+        store_date recv_date received_date date_received rept_date dttm ts date
     """,
     "category": """
         category note_type medical_specialty specialties note_type_name note_type_desc note_type_description
