@@ -61,7 +61,8 @@ KNOWN_NAMES = {
         note_date_of_service spec_note_time_dttm note_written_date note_created_date note_created_datetime
         date_of_note date_created datetime_created date_written date_entered date_recorded date_signed
         date_performed note_creation_date note_entry_date create_instant_dttm creation_instant
-        created_datetime created_date_time creation_datetime creation_date_time created_date create_date creation_date
+        created_datetime created_date_time creation_datetime creation_date_time created_date
+        create_date creation_date
         created_at created_on create_dttm created entry_date_time entry_datetime entry_date entry_dttm
         enter_dttm ent_instant_local_dttm authored_on authored_date authored_datetime author_date
         effective_date_time effective_datetime effective_date issued event_datetime event_date_time
