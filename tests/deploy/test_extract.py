@@ -120,7 +120,7 @@ def test_failures_go_to_a_file_without_text_and_the_job_goes_on(tiny_artifact: P
     failures = (tmp_path / "out.jsonl.errors.jsonl").read_text()
     assert [tuple(json.loads(line).values()) for line in failures.splitlines()] == [
         ("row-2", "malformed row"),
-        ("row-3", "not UTF-8"),
+        ("3", "not UTF-8"),
         ("4", "without text"),
     ]
     assert CANARY not in failures + err + output.read_text()
@@ -129,17 +129,18 @@ def test_failures_go_to_a_file_without_text_and_the_job_goes_on(tiny_artifact: P
 
 def test_a_row_of_csv_that_is_not_utf8_fails_alone(tiny_artifact: Path, tmp_path: Path):
     source = tmp_path / "in.csv"
-    source.write_bytes(b"note_id,text\na,fever\nb,caf\xe9\nc,cough\n")
+    source.write_bytes("note_id,text\na,fever\nb,caf\udce9\nc,toux légère\n".encode(errors="surrogateescape"))
     out, err = run(source, "-m", tiny_artifact)
     assert ids(out) == ["a", "c"]
     assert "note b: no answer, not UTF-8" in err
+    assert f"{source}: some rows are not UTF-8 and are refused; name the encoding" in err
 
 
 def test_folders_give_one_note_a_file_and_several_tables_name_their_rows(tiny_artifact: Path, tmp_path: Path):
     folder = tmp_path / "texts"
     folder.mkdir()
     (folder / "a.txt").write_text("fever")
-    (folder / "b.txt").write_bytes(b"\xff")
+    (folder / "b.txt").write_bytes(b"\x81")
     out, err = run(folder, "-m", tiny_artifact)
     assert ids(out) == ["a"]
     assert "note b: no answer, not UTF-8" in err

@@ -27,6 +27,13 @@ def failures(output: Path) -> list[tuple[str, str]]:
     return [tuple(json.loads(line).values()) for line in lines]
 
 
+def ended(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and all output of a command."""
+    with pytest.raises(SystemExit) as done:
+        command([str(one) for one in arguments])
+    return int(str(done.value.code)), "".join(capsys.readouterr())
+
+
 def as_jsonl(folder: Path, texts: list[str]) -> Path:
     rows = [json.dumps({"note_id": f"n{at}", "text": text}) for at, text in enumerate(texts)]
     (folder / "in.jsonl").write_text("\n".join(rows), encoding="utf-8")
@@ -146,18 +153,24 @@ def test_a_damaged_artifact_is_one_line_and_exit_code_2(
 
 
 def test_what_a_model_says_of_a_note_is_in_no_error(
-    tiny_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_artifact: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     def explode(_: Extractor, text: str) -> None:
         raise ValueError(f"cannot read {text!r}")
 
     monkeypatch.setattr(Extractor, "note_logits", explode)
     source, output = as_jsonl(tmp_path, [f"fever {CANARY}"]), tmp_path / "out.jsonl"
-    out, err = run(source, "-m", tiny_artifact, "-o", output)
+    code, printed = ended("extract", source, "-m", tiny_artifact, "-o", output, capsys=capsys)
+    assert code == 1
     assert failures(output) == [("n0", "the model failed (ValueError)")]
-    printed = "".join(run(source, "-m", tiny_artifact))
-    assert "note n0: no answer, the model failed (ValueError)" in printed
-    assert CANARY not in out + err + printed + Path(f"{output}.errors.jsonl").read_text()
+    code, again = ended("extract", source, "-m", tiny_artifact, capsys=capsys)
+    assert code == 1
+    assert "note n0: no answer, the model failed (ValueError)" in again
+    assert again.endswith("sympress: not one note of 1 rows was answered: 1 failed\n")
+    assert CANARY not in printed + again + Path(f"{output}.errors.jsonl").read_text()
 
 
 def test_what_a_database_says_of_a_note_is_in_no_error(tiny_artifact: Path, tmp_path: Path):

@@ -198,7 +198,7 @@ def test_an_unclosed_quote_cannot_fill_the_memory(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_bytes_that_are_not_utf8_are_found(tmp_path: Path, filler: int, mark: bytes) -> None:
     path = tmp_path / "n.csv"
-    start = mark + b"ROW_ID,TEXT\n" + b"".join(b"%d,fever\n" % n for n in range(filler)) + b"x,caf"
+    start = mark + b"ROW_ID,TEXT\n" + b"".join(b"%d,fever\n" % n for n in range(filler)) + "x,é caf".encode()
     path.write_bytes(start + b"\xe9 secret\ny,z\n")
     with pytest.raises(InputError) as caught:
         read_notes(path)
@@ -214,7 +214,7 @@ def test_a_repeated_id_is_never_merged(tmp_path: Path) -> None:
         read_notes(path)
     assert str(caught.value) == (
         f"{path}: row 3 has note_id '7', as an earlier row has; "
-        "remove the repeated rows, or rename the id column (rows are then numbered)"
+        "remove the repeated rows, or name another column with --id-column"
     )
 
 

@@ -30,8 +30,12 @@ def test_csv_without_ids_is_numbered_by_row(tmp_path: Path) -> None:
     path = write(tmp_path / "n.csv", "\ufeffTranscription,gender,age\nfever,Male,61\n,F,1\ncough,u,old\n")
     notes = read_notes(path)
     assert notes.frame.select("note_id", "sex", "age", "text").rows() == [
-        ("1", "M", 61.0, "fever"),
-        ("3", None, None, "cough"),
+        ("row-1", "M", 61.0, "fever"),
+        ("row-3", None, None, "cough"),
+    ]
+    assert notes.counts.remarks == [
+        f"{path}: no column holds the ids of the notes, so rows are numbered: row-1, row-2, …; "
+        "name it with --id-column NAME (columns: Transcription, gender, age)"
     ]
     assert notes.counts == ReadingCounts(3, 2, 0, {"without text": 1})
 
@@ -83,7 +87,7 @@ def test_a_table_without_header_does_not_show_its_first_note(tmp_path: Path, fir
         ("n.jsonl", b"\n", "a header without rows"),
         ("n.csv", b"\x00\x01\x02", "a binary file"),
         ("n.csv", bytes(range(1, 32)) * 40, "a binary file"),
-        ("n.csv", "text\nfieber\n".encode("utf-16"), "UTF-16; convert the file"),
+        ("n.csv", "text\nfieber\n".encode("utf-16-le"), "UTF-16 without its mark; add --encoding"),
         ("n.parquet", b"PAR1 and nothing", "not a readable Parquet file"),
         ("n.json", b'[{"text": "a"}]', "one JSON array"),
         ("n.csv", b"id,text\n1\n2\n", "all of its 2 rows are malformed"),
@@ -220,6 +224,6 @@ def test_a_folder_of_text_keeps_every_character(tmp_path: Path) -> None:
 def test_a_note_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", b"fine")
     path = write(tmp_path / "b.txt", b"\xef\xbb\xbfcaf\xe9")
-    assert message_of(tmp_path).startswith(f"{path}: byte 6 is not UTF-8; convert the file")
+    assert message_of(tmp_path).startswith(f"{path}: byte 6 is not UTF-8; name the encoding with --encoding")
     write(path, b"a\0b")
     assert message_of(tmp_path).startswith(f"{path}: a binary file")

@@ -69,6 +69,8 @@ def adapt(
     )
     with Reporter() as reporter, full_disk_explained(output):
         read = read_notes(notes, text_column=text_column, fraction=fraction)
+        for line in read.counts.remarks:
+            reporter.say(line)
         frame, groups = training_side(read.frame, split, validation_from)
         left_out = read.frame.height - frame.height
         reporter.say(

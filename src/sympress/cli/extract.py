@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sympress.errors import InputError, nearest
+from sympress.cli.table_options import (
+    CategoryColumn,
+    DateFormat,
+    EncodingName,
+    EncounterColumn,
+    IdColumn,
+    PatientColumn,
+    TextColumn,
+    TimeColumn,
+)
+from sympress.errors import InputError, SympressError, nearest
+from sympress.notes.tables.options import TableOptions
 
 if TYPE_CHECKING:
     from sympress.deploy.extract.chunks import Answered, Chunk
@@ -42,7 +53,14 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
             "read on a terminal. Default: notes, or table on a terminal.",
         ),
     ] = None,
-    text_column: Annotated[str | None, typer.Option(help="Name of the text column.")] = None,
+    text_column: TextColumn = None,
+    id_column: IdColumn = None,
+    patient_column: PatientColumn = None,
+    encounter_column: EncounterColumn = None,
+    time_column: TimeColumn = None,
+    category_column: CategoryColumn = None,
+    date_format: DateFormat = None,
+    encoding: EncodingName = None,
     columns: Annotated[
         str | None,
         typer.Option(help="Columns to carry to the output, of patient_id,encounter_id,time,category."),
@@ -81,13 +99,17 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     from sympress.deploy.extract.sources import find_notes
     from sympress.deploy.extract.workers import usable_cores
 
-    shape, encoding = _choose_format(output, output_format)
+    shape, written = _choose_format(output, output_format)
+    table = TableOptions(
+        text_column, id_column, patient_column, encounter_column, time_column, category_column,
+        date_format, encoding,
+    )  # fmt: skip
     job = Job(
-        notes=find_notes(notes or [], sql=sql, url=url, text_column=text_column, whole=whole),
+        notes=find_notes(notes or [], sql=sql, url=url, table=table, whole=whole),
         wanted=read_wanted(category or [], since, until),
         artifact=artifact_folder(model),
         shape=shape,
-        encoding=encoding,
+        encoding=written,
         columns=read_columns(columns),
         workers=workers or usable_cores(),
         ray=ray,
@@ -142,6 +164,7 @@ def _to_file(job: Job, output: Path, *, force: bool, quiet: bool) -> None:
     if not quiet:
         _report(summary)
         _say(f"{summary.findings:,} findings -> {output}")
+    _check_answered(summary)
 
 
 def _to_stream(job: Job, *, table: bool, quiet: bool) -> None:
@@ -158,19 +181,44 @@ def _to_stream(job: Job, *, table: bool, quiet: bool) -> None:
     pace.end()
     if not quiet:
         _report(summary)
+    _check_answered(summary)
 
 
-def _report(summary: Summary) -> None:
-    """Say what became of every row."""
+def _fates(summary: Summary) -> str:
+    """What became of the rows without an answer."""
     fates = {
         "failed": summary.failed,
         "marked as errors by the source": summary.retracted,
         "left out by the filters": summary.filtered,
-        "read in part, being longer than the model reads": summary.truncated,
+        "left out because their date is missing or unreadable": summary.undated,
     }
+    return "; ".join(f"{count:,} {fate}" for fate, count in fates.items() if count)
+
+
+def _report(summary: Summary) -> None:
+    """Say what became of every row."""
     done = summary.notes + summary.failed - summary.resumed
     rate = f", {done / summary.seconds:,.0f} a second" if summary.seconds > 0 and not summary.resumed else ""
-    shown = "".join(f"; {count:,} {fate}" for fate, count in fates.items() if count)
+    shown = _fates(summary)
+    if summary.truncated:
+        shown += f"; {summary.truncated:,} read in part, being longer than the model reads"
+    shown = f"; {shown.removeprefix('; ')}" if shown else ""
     _say(f"{summary.rows:,} rows, {summary.notes:,} notes answered in {summary.seconds:.1f} s{rate}{shown}")
+    if summary.unnamed:
+        _say(f"{summary.unnamed:,} rows without an id are called after their number")
+    if summary.unread_dates:
+        either = summary.ambiguous_dates
+        which = f", {either:,} of them because day or month may come first" if either else ""
+        _say(f"{summary.unread_dates:,} notes have a date that was not read{which}; see --date-format")
     if summary.errors is not None:
         _say(f"why notes failed -> {summary.errors}")
+
+
+def _check_answered(summary: Summary) -> None:
+    """End with exit code 1 where there were rows and not one note was answered.
+
+    Raises:
+        SympressError: with what became of the rows.
+    """
+    if summary.rows and not summary.notes:
+        raise SympressError(f"not one note of {summary.rows:,} rows was answered: {_fates(summary)}")

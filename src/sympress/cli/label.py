@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import polars as pl
 import typer
 from rich.console import Console
 
+from sympress.cli.table_options import EncodingName, IdColumn, PatientColumn, TextColumn
 from sympress.errors import InputError
 from sympress.files import atomic_path
 from sympress.labels.coded import check_labelling, label_coded_present, label_coded_topic
@@ -20,6 +22,7 @@ from sympress.labels.silver import write_mentions
 from sympress.labels.topic import Rule, check_rule
 from sympress.notes.read import read_notes
 from sympress.notes.schema import ReadingCounts
+from sympress.notes.tables.options import TableOptions
 
 _SUFFIXES = (".jsonl", ".parquet", ".csv")
 
@@ -37,7 +40,10 @@ def label(
     balance: Annotated[bool, typer.Option(help="Cut every topic to the rarest.")] = True,
     seed: Annotated[int, typer.Option(help="Of the balancing.")] = 42,
     fraction: Annotated[float, typer.Option(help="Share of patients to read.")] = 1.0,
-    text_column: Annotated[str | None, typer.Option(help="Name of the text column.")] = None,
+    text_column: TextColumn = None,
+    id_column: IdColumn = None,
+    patient_column: PatientColumn = None,
+    encoding: EncodingName = None,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -55,13 +61,14 @@ def label(
         raise InputError(f"{output}: the name must end in {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}")
     if output.exists() and not force:
         raise InputError(f"{output}: exists already; name another file, or add --force to overwrite it")
-    source = Source(notes, text_column, fraction, ray)
+    table = TableOptions(text_column, id_column, patient_column, encoding=encoding)
+    source = Source(notes, table, fraction, ray)
     words = load_lexicon(lexicon)
     if task == "mentions":
         _write_mentions(source, words, output)
         return
     if labels == "coded":
-        read = read_notes(notes, text_column=text_column, fraction=fraction)
+        read = read_notes(notes, table=table, fraction=fraction)
         counts = read.counts
         made = (
             label_coded_topic(read.frame, top_k=top_k, balance=balance, seed=seed)
@@ -94,6 +101,7 @@ def _write_mentions(source: Source, lexicon: Lexicon, output: Path) -> None:
     """Stream the notes through the rules and say what was found."""
     with find_each(source, MentionFinder(lexicon)) as (notes, counts):
         found = write_mentions(notes, output)
+    _remark(counts)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     left_out = {"outside the sample": counts.sampled_out} if counts.sampled_out else {}
     for step, count in ({"rows read": counts.rows} | left_out | counts.dropped | found).items():
@@ -123,8 +131,15 @@ def write_labels(labels: LabelSet, path: Path) -> None:
             table.write_ndjson(temporary)
 
 
+def _remark(counts: ReadingCounts) -> None:
+    """Say on standard error what is to be known of how the notes were read."""
+    for line in counts.remarks:
+        sys.stderr.write(line + "\n")
+
+
 def _say(counts: ReadingCounts, labels: LabelSet, notes: Path, output: Path) -> None:
     """Print the notes at every step, the file, and what to do with the notes next."""
+    _remark(counts)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     left_out = {"outside the sample": counts.sampled_out} if counts.sampled_out else {}
     steps = {"rows read": counts.rows} | left_out | counts.dropped | labels.counts

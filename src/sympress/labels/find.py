@@ -24,6 +24,7 @@ from sympress.labels.silver import affirmed_symptoms, present_labels
 from sympress.labels.topic import Rule, check_top_k, describe_rule, labels_of_found, rule_symptom
 from sympress.notes.read import no_note_left, stream_notes
 from sympress.notes.schema import ReadingCounts
+from sympress.notes.tables.options import TableOptions
 from sympress.progress import Reporter
 
 Found = TypeVar("Found")
@@ -66,11 +67,12 @@ class Source:
     """The notes, and where they are labelled.
 
     Attributes:
+        table: what the user says of their columns and encoding.
         ray: address of a Ray cluster; None is this process.
     """
 
     notes: Path
-    text_column: str | None
+    table: TableOptions
     fraction: float
     ray: str | None
 
@@ -134,7 +136,7 @@ def find_each(
     with Reporter() as reporter:
         frames = stream_notes(
             source.notes,
-            text_column=source.text_column,
+            table=source.table,
             fraction=source.fraction,
             counts=counts,
             batch_rows=BATCH_NOTES,

@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from sympress.errors import InputError, nearest
-from sympress.notes.intake import MALFORMED, RETRACTED, WITHOUT_TEXT, Intake, Note
+from sympress.notes.intake import MALFORMED, NOT_UTF8, RETRACTED, WITHOUT_TEXT, Intake, Note
+from sympress.notes.tables.dates import Unread, common_order, read_time
+from sympress.notes.tables.names import KNOWN, MORE_TEXT, TEXT, plain
+from sympress.notes.tables.options import COLUMN_OPTIONS, TableOptions
 
-#: Column names, lower-cased, under which a note's text is commonly found.
-TEXT_NAMES = frozenset(
-    [
-        "text",
-        "note_text",
-        "transcription",
-        "note",
-        "notes",
-        "report",
-        "report_text",
-        "clinical_note",
-        "narrative",
-        "document",
-        "content",
-        "symptom_text",
-    ]
-)
-
-#: Column names, lower-cased, for the rest of a note, the surest first. Of `time`, each is tried in turn.
-KNOWN_NAMES: dict[str, tuple[str, ...]] = {
-    "note_id": ("note_id", "row_id", "document_id", "doc_id", "report_id", "sample_id", "id"),
-    "patient_id": ("patient_id", "subject_id", "person_id"),
-    "encounter_id": ("encounter_id", "hadm_id", "visit_id", "visit_occurrence_id"),
-    "time": ("time", "charttime", "chartdate", "note_datetime", "note_date", "timestamp", "datetime", "date"),
-    "category": ("category", "note_type", "medical_specialty", "specialties"),
-    "sex": ("sex", "gender"),
-    "age": ("age", "age_yrs", "age_years"),
-    "codes": ("codes",),
-    "retracted": ("iserror",),
-}
+#: Rows at the start of a table that may tell the order of day and month in its dates.
+EVIDENCE_ROWS = 10_000
 
 _NAME_CHARACTERS = 40
-_FLOAT_ID = re.compile(r"\d+\.0")
+_LAYOUTS = 1_000  # kept of a table whose columns change
+_FLOAT_ID = re.compile(r"(\d+)\.0+")
+#: How exports write that a cell holds nothing.
+_NULLS = {"", "NULL", "null", "None", "NaN", "nan", "NaT", "<NA>", "\\N"}
 
 
 @dataclass(frozen=True)
@@ -62,19 +43,43 @@ class Layout:
     codes: int
     retracted: int
 
+    @property
+    def positions(self) -> set[int]:
+        """All of them."""
+        single = (self.text, self.note_id, self.patient_id, self.encounter_id, self.category)
+        return {*single, *self.times, self.sex, self.age, self.codes, self.retracted} - {-1}
 
-def layout_of(names: Sequence[str], text_column: str | None, path: Path) -> Layout:
+
+def layout_of(
+    names: Sequence[str], options: TableOptions, path: Path, optional: Sequence[str] = ()
+) -> Layout:
     """Find the fields of a note among the column `names` of the table `path`.
 
+    A column that the user names is that field and no other; the others are found by their usual names.
+    `optional` are columns that rows may lack, as the objects of JSON lines do.
+
     Raises:
-        InputError: the text column is missing or ambiguous; the message names the columns there are.
+        InputError: a named column or the text is missing or ambiguous; the message names the columns there
+            are.
     """
-    text = _text_position(names, text_column, path)
-    lowered = [name.strip().lower() for name in names]
-    lowered[text] = ""  # the text of a note is nothing else, whatever its name
+    spelled = [plain(name) for name in names]
+    named = {
+        field: _named_position(names, spelled, field, name, path, optional)
+        for field in COLUMN_OPTIONS
+        if (name := options.column(field)) is not None
+    }
+    taken = set(named.values())
+    text = named["text"] if "text" in named else _text_position(names, taken, path)
+    taken.add(text)  # the text of a note is nothing else, whatever its name
+
+    def known(field: str) -> list[int]:
+        if field in named:
+            return [named[field]] if named[field] >= 0 else []
+        found = _places(KNOWN[field], names)
+        return [at for at in found if at not in taken]
 
     def first(field: str) -> int:
-        return next((lowered.index(name) for name in KNOWN_NAMES[field] if name in lowered), -1)
+        return next(iter(known(field)), -1)
 
     return Layout(
         width=len(names),
@@ -82,7 +87,7 @@ def layout_of(names: Sequence[str], text_column: str | None, path: Path) -> Layo
         note_id=first("note_id"),
         patient_id=first("patient_id"),
         encounter_id=first("encounter_id"),
-        times=tuple(lowered.index(name) for name in KNOWN_NAMES["time"] if name in lowered),
+        times=tuple(known("time")),
         category=first("category"),
         sex=first("sex"),
         age=first("age"),
@@ -91,28 +96,51 @@ def layout_of(names: Sequence[str], text_column: str | None, path: Path) -> Layo
     )
 
 
-def _text_position(names: Sequence[str], text_column: str | None, path: Path) -> int:
-    lowered = [name.strip().lower() for name in names]
-    if text_column is None:
-        found = [position for position, name in enumerate(lowered) if name in TEXT_NAMES]
-        if len(found) == 1:
-            return found[0]
-        problem = (
-            "several columns may hold the text" if found else "no column with a well-known name for the text"
-        )
-        raise InputError(f"{path}: {problem}; choose it with --text-column NAME ({_columns(names)})")
-    exact = [position for position, name in enumerate(names) if name == text_column]
-    alike = [position for position, name in enumerate(lowered) if name == text_column.strip().lower()]
+def _named_position(  # noqa: PLR0917  all of it is needed for the message
+    names: Sequence[str], spelled: list[str], field: str, name: str, path: Path, optional: Sequence[str]
+) -> int:
+    """Where the column `name` is, which the user named for `field`; -1 if rows may lack it."""
+    exact = [position for position, one in enumerate(names) if one == name]
+    alike = [position for position, one in enumerate(spelled) if one == plain(name)]
     found = exact or alike
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"{path}: {len(found)} columns are called {text_column!r}; rename all but one")
-    shown = names if _is_header(names) else ()
+        raise InputError(f"{path}: {len(found)} columns are called {name!r}; rename all but one")
+    if plain(name) in {plain(one) for one in optional}:
+        return -1
+    shown = [*dict.fromkeys((*names, *optional))]
+    close = nearest(name, shown) if _is_header(shown) else ""
+    what = {"text": "text", "note_id": "ids"}.get(field, field.replace("_id", ""))
     raise InputError(
-        f"{path}: no column {text_column!r}{nearest(text_column, shown)}; "
-        f"choose the text with --text-column NAME ({_columns(names)})"
+        f"{path}: no column {name!r}{close}; "
+        f"choose the {what} with {COLUMN_OPTIONS[field]} NAME ({_columns(shown)})"
     )
+
+
+def _places(known: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Where columns with the `known` names are, the surest name first.
+
+    Where no name is known whole, what stands behind the dot is: a query may write `note.text`.
+    """
+    for part in (names, [name.rpartition(".")[2] for name in names]):
+        spelled = [plain(name) for name in part]
+        found = [at for one in known for at, name in enumerate(spelled) if name == one]
+        if found:
+            return found
+    return []
+
+
+def _text_position(names: Sequence[str], taken: set[int], path: Path) -> int:
+    found: list[int] = []
+    for known in (TEXT, MORE_TEXT):
+        found = found or [at for at in _places(known, names) if at not in taken]
+    if len(found) == 1:
+        return found[0]
+    problem = (
+        "several columns may hold the text" if found else "no column with a well-known name for the text"
+    )
+    raise InputError(f"{path}: {problem}; choose it with --text-column NAME ({_columns(names)})")
 
 
 def _columns(names: Sequence[str]) -> str:
@@ -135,51 +163,133 @@ def _looks_like_a_name(name: str, columns: int) -> bool:
     return few and (name.strip()[0].isalpha() or name.strip()[0] in "_#")
 
 
-def note_of(values: Sequence[object], layout: Layout, intake: Intake, path: Path) -> Note | None:
-    """Return the note in one row of `layout.width` values, or None with the reason counted.
+class Rows:
+    """Makes notes of the rows of one table; its columns are taken first, and may change on the way.
 
-    Dates that are not ISO 8601 and ages that are no number become null. A row without an id is called
-    after its number.
+    Args:
+        options: what the user says of the table.
+        intake: decides which rows become notes, and counts them.
+        path: of the table, for messages.
+        evidence: the first values of a column, by its name, to tell the order of day and month; asked for
+            once, when a date does not tell it by itself.
     """
-    if layout.retracted >= 0 and _is_set(values[layout.retracted]):
-        intake.counts.drop(RETRACTED)
-        return None
-    text = values[layout.text]
-    if text is None:
-        intake.counts.drop(WITHOUT_TEXT)
-        return None
-    if not isinstance(text, str):
-        intake.counts.drop(MALFORMED)
-        return None
-    note_id = _id(values, layout.note_id)
-    if note_id is None:
-        note_id = str(intake.counts.rows) if layout.note_id < 0 else f"row-{intake.counts.rows}"
-    patient_id = _id(values, layout.patient_id)
-    if not intake.admits(note_id, patient_id, text, path):
-        return None
-    return Note(
-        note_id=note_id,
-        patient_id=patient_id,
-        encounter_id=_id(values, layout.encounter_id),
-        time=next((time for at in layout.times if (time := time_of(values[at])) is not None), None),
-        category=_category(values, layout.category),
-        sex=sex_of(values[layout.sex]) if layout.sex >= 0 else None,
-        age=age_of(values[layout.age]) if layout.age >= 0 else None,
-        text=text,
-        codes=_codes(values, layout.codes),
-    )
 
+    def __init__(
+        self,
+        options: TableOptions,
+        intake: Intake,
+        path: Path,
+        evidence: Callable[[str], Iterable[object]] = lambda _: (),
+    ) -> None:
+        self.options = options
+        self._intake, self._path, self._evidence = intake, path, evidence
+        self._names: list[str] = []
+        self._layout: Layout | None = None
+        self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._orders: dict[str, str | None] = {}
+        self._named = False  # whether any row so far had a column for its id
 
-def time_of(value: object) -> datetime | None:
-    """Return an ISO 8601 date or time (without zone, UTC if it has one), or None if it is not one."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
+    def columns(self, names: Sequence[str], optional: Sequence[str] = ()) -> Layout:
+        """Take `names` as the columns of the rows that follow; says so where none of them holds ids.
+
+        Raises:
+            InputError: as `layout_of`.
+        """
+        self._names = list(names)
+        self._layout = self._layouts.get(tuple(names))
+        if self._layout is None:
+            self._layout = layout_of(names, self.options, self._path, optional)
+            if len(self._layouts) < _LAYOUTS:
+                self._layouts[tuple(names)] = self._layout
+        if self._layout.note_id >= 0:
+            self._named = True
+        elif not self._named:
+            self._intake.counts.remark(
+                f"{self._path}: no column holds the ids of the notes, so rows are numbered: row-1, row-2, …; "
+                f"name it with --id-column NAME ({_columns(names)})"
+            )
+            self._named = True
+        return self._layout
+
+    def note(self, values: Sequence[object]) -> Note | None:
+        """Return the note in one row, or None with the reason counted.
+
+        Dates that cannot be read and ages that are no number become null. A row without an id is called
+        after its number.
+        """
+        layout, counts = self._layout, self._intake.counts
+        if layout is None:
+            raise ValueError("columns() comes first")
+        if layout.retracted >= 0 and _is_set(values[layout.retracted]):
+            counts.drop(RETRACTED)
             return None
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-    return datetime(value.year, value.month, value.day) if isinstance(value, date) else None
+        own_id = _id(values, layout.note_id)
+        text = values[layout.text]
+        if isinstance(text, bytes):  # of a database
+            try:
+                text = text.decode(self.options.encoding or "utf-8")
+            except UnicodeDecodeError:
+                counts.drop(NOT_UTF8, own_id)
+                return None
+        if not isinstance(text, str):
+            counts.drop(WITHOUT_TEXT if text is None else MALFORMED, own_id)
+            return None
+        note_id = own_id or row_name(counts.rows)
+        patient_id = _id(values, layout.patient_id)
+        if not self._intake.admits(note_id, patient_id, text, self._path):
+            return None
+        counts.unnamed += own_id is None and layout.note_id >= 0
+        return Note(
+            note_id=note_id,
+            patient_id=patient_id,
+            encounter_id=_id(values, layout.encounter_id),
+            time=self._time(values, layout),
+            category=_category(values, layout.category),
+            sex=sex_of(values[layout.sex]) if layout.sex >= 0 else None,
+            age=age_of(values[layout.age]) if layout.age >= 0 else None,
+            text=text,
+            codes=_codes(values, layout.codes),
+        )
+
+    def id_of(self, values: Sequence[object]) -> str | None:
+        """The id in one row, or None."""
+        return None if self._layout is None else _id(values, self._layout.note_id)
+
+    def _time(self, values: Sequence[object], layout: Layout) -> datetime | None:
+        """The first time that can be read; one that cannot is counted, and said once."""
+        problems: dict[Unread, str] = {}
+        for at in layout.times:
+            time = read_time(values[at], self.options.date_format, partial(self._order, at))
+            if isinstance(time, datetime):
+                return time
+            problems.setdefault(time, self._names[at])
+        counts = self._intake.counts
+        if Unread.AMBIGUOUS in problems:
+            counts.unread_dates += 1
+            counts.ambiguous_dates += 1
+            counts.remark(
+                f"{self._path}: dates in column {problems[Unread.AMBIGUOUS]!r} may have the day or the month "
+                "first, so these notes have no time; say which with --date-format mdy or dmy"
+            )
+        elif Unread.UNREADABLE in problems:
+            counts.unread_dates += 1
+            counts.remark(
+                f"{self._path}: column {problems[Unread.UNREADABLE]!r} holds dates that cannot be read, so "
+                "these notes have no time; name their form with --date-format, for example %d/%m/%Y"
+            )
+        return None
+
+    def _order(self, at: int) -> str | None:
+        """The order of day, month and year that the first rows of a column agree on."""
+        name = self._names[at]
+        if name not in self._orders:
+            self._orders[name] = common_order(self._evidence(name))
+        return self._orders[name]
+
+
+def row_name(row: int) -> str:
+    """What a row without an id is called, so that nobody takes its number for an id."""
+    return f"row-{row}"
 
 
 def sex_of(value: object) -> str | None:
@@ -191,18 +301,40 @@ def age_of(value: object) -> float | None:
     """Return a finite age in years, or None if `value` is not one."""
     try:
         age = float(value) if isinstance(value, (str, int, float)) else float("nan")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return age if 0.0 <= age < float("inf") else None
 
 
 def _id(values: Sequence[object], position: int) -> str | None:
-    """Return an id as text; a whole number that pandas wrote as 167853.0 loses its fraction."""
+    """Return an id as text, or None for an empty one.
+
+    A whole number that pandas wrote as 167853.0 loses its fraction; 16 bytes are a UUID unless they are
+    text, and other bytes that are none are written in hexadecimal.
+    """
     value = values[position] if position >= 0 else None
-    if value is None:
-        return None
-    text = str(value).strip()
-    return (text[:-2] if _FLOAT_ID.fullmatch(text) else text) or None
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        value = int(value) if value.is_integer() else value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        value = _id_in_bytes(bytes(value))
+    if isinstance(value, dict) and len(value) == 1:
+        value = next(iter(value.values()))  # {"$oid": …} of MongoDB, {"reference": …} of FHIR
+    text = str(value).strip() if value is not None else ""
+    whole = _FLOAT_ID.fullmatch(text)
+    text = whole[1] if whole else text
+    return None if text in _NULLS else text
+
+
+def _id_in_bytes(raw: bytes) -> str:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    if text.isprintable() and text:
+        return text
+    return str(uuid.UUID(bytes=raw)) if len(raw) == 16 else raw.hex()
 
 
 def _category(values: Sequence[object], position: int) -> str | None:

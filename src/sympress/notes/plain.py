@@ -10,13 +10,16 @@ import polars as pl
 
 from sympress.errors import InputError
 from sympress.notes.intake import MALFORMED, NOTE_LIMIT, Intake, Note
-from sympress.notes.layout import Layout, layout_of, note_of
-from sympress.notes.streams import file_errors, open_text, stream_errors
+from sympress.notes.layout import EVIDENCE_ROWS, Rows
+from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
+from sympress.notes.tables.encoding import decode_file, encoding_by_mark, read_as_cp1252
+from sympress.notes.tables.objects import ObjectRows
+from sympress.notes.tables.options import TableOptions
 
 _SLICE_ROWS = 10_000
 
 
-def jsonl_notes(path: Path, text_column: str | None, intake: Intake) -> Iterator[Note]:
+def jsonl_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator[Note]:
     """Yield the notes of a file (possibly gzip) with one JSON object a line; blank lines are no rows.
 
     The first object decides which column is the text; the objects may differ in all other ways. Lines that
@@ -25,9 +28,11 @@ def jsonl_notes(path: Path, text_column: str | None, intake: Intake) -> Iterator
     Raises:
         InputError: the text column is missing, or the file is truncated, damaged or not UTF-8.
     """
-    names: list[str] = []  # of the latest object; nearly always those of all objects
-    layout: Layout | None = None
-    with open_text(path, intake.meter) as stream, stream_errors(path, stream, intake.counts):
+    rows = ObjectRows(options, intake, path, lambda: first_lines(path, options.encoding))
+    with (
+        open_text(path, intake.meter, options.encoding) as stream,
+        stream_errors(path, stream, intake.counts),
+    ):
         while line := stream.readline(NOTE_LIMIT):
             if line.isspace():
                 continue
@@ -40,14 +45,7 @@ def jsonl_notes(path: Path, text_column: str | None, intake: Intake) -> Iterator
             fields = _object(line)
             if fields is None:
                 intake.counts.drop(MALFORMED)
-                continue
-            if layout is None or list(fields) != names:
-                if layout is not None:
-                    fields.setdefault(names[layout.text], None)
-                    text_column = names[layout.text]
-                names = list(fields)
-                layout = layout_of(names, text_column, path)
-            if (note := note_of(list(fields.values()), layout, intake, path)) is not None:
+            elif (note := rows.note(fields)) is not None:
                 yield note
 
 
@@ -63,12 +61,12 @@ def _object(line: str) -> dict[str, object] | None:
 
 
 def parquet_notes(
-    path: Path, text_column: str | None, intake: Intake, *, slice_rows: int = _SLICE_ROWS
+    path: Path, options: TableOptions, intake: Intake, *, slice_rows: int = _SLICE_ROWS
 ) -> Iterator[Note]:
     """Yield the notes of a Parquet file, read in slices of only the columns that are needed.
 
     Raises:
-        InputError: the text column is missing or is no text, or the file is damaged.
+        InputError: a column is missing or the text is none, or the file is damaged.
     """
     try:
         table = pl.scan_parquet(path)
@@ -76,15 +74,16 @@ def parquet_notes(
         total = int(table.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path} is damaged: not a readable Parquet file; copy it again") from error
+    reading = Rows(options, intake, path, lambda name: table.select(name).head(EVIDENCE_ROWS).collect()[name])
     names = list(schema)
-    layout = layout_of(names, text_column, path)
+    layout = reading.columns(names)
     text = names[layout.text]
     if schema[text] not in (pl.String, pl.Categorical, pl.Enum):
         raise InputError(
             f"{path}: column {text!r} holds {schema[text]}, not text; choose another --text-column"
         )
-    needed = [name for at, name in enumerate(names) if at in _positions(layout)]
-    layout = layout_of(needed, text, path)
+    needed = [name for at, name in enumerate(names) if at in layout.positions]
+    reading.columns(needed)
     size = path.stat().st_size
     for start in range(0, total, slice_rows):
         try:
@@ -100,18 +99,15 @@ def parquet_notes(
             ) from error
         for values in rows.iter_rows():
             intake.row()
-            if (note := note_of(values, layout, intake, path)) is not None:
+            if (note := reading.note(values)) is not None:
                 yield note
         # Columns of a slice lie all over the file: its share of the rows stands for its bytes.
         intake.meter.close(size * min(start + slice_rows, total) // total - size * start // total)
 
 
-def _positions(layout: Layout) -> set[int]:
-    single = (layout.text, layout.note_id, layout.patient_id, layout.encounter_id, layout.category)
-    return {*single, *layout.times, layout.sex, layout.age, layout.codes, layout.retracted}
-
-
-def folder_notes(folder: Path, files: tuple[Path, ...], intake: Intake) -> Iterator[Note]:
+def folder_notes(
+    folder: Path, files: tuple[Path, ...], options: TableOptions, intake: Intake
+) -> Iterator[Note]:
     """Yield one note a text file; its id is the path within `folder` without the suffix.
 
     Raises:
@@ -120,24 +116,28 @@ def folder_notes(folder: Path, files: tuple[Path, ...], intake: Intake) -> Itera
     for path in files:
         intake.row()
         note_id = path.relative_to(folder).with_suffix("").as_posix()
-        text = _text_of(path)
+        text = _text_of(path, options.encoding, intake)
         intake.meter.close(path.stat().st_size)
         if intake.admits(note_id, None, text, path):
             yield Note(note_id, None, None, None, None, None, None, text, None)
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path, encoding: str | None, intake: Intake) -> str:
     with file_errors(path):
         raw = path.read_bytes() if path.stat().st_size <= NOTE_LIMIT else None
     if raw is None:
         raise InputError(f"{path}: above {NOTE_LIMIT:,} bytes, too large for one note; split it into notes")
-    if b"\0" in raw:
+    if b"\0" in raw and encoding is None and encoding_by_mark(raw) is None:
         raise InputError(f"{path}: a binary file, not a note; move it out of the folder")
     try:
-        return raw.decode("utf-8-sig")
+        text, guessed = decode_file(raw, encoding)
+        if guessed:
+            intake.counts.remark(read_as_cp1252(path.parent))
+        return text
     except UnicodeDecodeError as error:
         offset = len(raw) - len(error.object) + error.start  # the codec may have cut off a byte order mark
     # Outside the handler: a UnicodeDecodeError carries the bytes of the note.
     raise InputError(
-        f"{path}: byte {offset} is not UTF-8; convert the file, for example  iconv -f WINDOWS-1252 -t UTF-8"
+        f"{path}: byte {offset} is not {encoding or 'UTF-8'}; name the encoding with --encoding, or convert "
+        "the file, for example  iconv -f MACINTOSH -t UTF-8"
     )

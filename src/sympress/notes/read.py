@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from sympress.notes.plain import folder_notes, jsonl_notes, parquet_notes
 from sympress.notes.sample import check_fraction
 from sympress.notes.schema import NoteSet, ReadingCounts
 from sympress.notes.sources import Source, recognise
+from sympress.notes.tables.options import RECOGNISED, TableOptions
 from sympress.notes.vaers import vaers_notes
 
 
@@ -22,6 +24,7 @@ def read_notes(
     path: Path,
     *,
     text_column: str | None = None,
+    table: TableOptions = RECOGNISED,
     fraction: float = 1.0,
     progress: Progress | None = None,
 ) -> NoteSet:
@@ -34,6 +37,7 @@ def read_notes(
     Args:
         path: file or folder.
         text_column: the column with the text, where no single column has a well-known name.
+        table: what else cannot be told by itself: other columns, the form of dates, the encoding.
         fraction: share of the patients to keep, in (0, 1], see `sympress.notes.sample`.
         progress: called now and then with the stored bytes read and their total.
 
@@ -41,13 +45,14 @@ def read_notes(
         InputError: nothing readable is there, the source is damaged, or no note is left.
     """
     path = Path(path)
-    source = recognise(path, text_column)
+    options = _options(table, text_column)
+    source = recognise(path, options)
     counts = ReadingCounts()
     digest = hashlib.blake2b(digest_size=16)
     parts = []
     for frame in _stream(
         source,
-        text_column=text_column,
+        options,
         fraction=fraction,
         counts=counts,
         batch_rows=10_000,
@@ -67,6 +72,7 @@ def stream_notes(
     path: Path,
     *,
     text_column: str | None = None,
+    table: TableOptions = RECOGNISED,
     fraction: float = 1.0,
     counts: ReadingCounts,
     batch_rows: int = 10_000,
@@ -84,9 +90,10 @@ def stream_notes(
     if batch_rows < 1:
         raise InputError(f"batch_rows {batch_rows}: give at least 1")
     check_fraction(fraction)
+    options = _options(table, text_column)
     return _stream(
-        recognise(Path(path), text_column),
-        text_column=text_column,
+        recognise(Path(path), options),
+        options,
         fraction=fraction,
         counts=counts,
         batch_rows=batch_rows,
@@ -94,17 +101,21 @@ def stream_notes(
     )
 
 
+def _options(table: TableOptions, text_column: str | None) -> TableOptions:
+    return table if text_column is None else dataclasses.replace(table, text=text_column)
+
+
 def _stream(
     source: Source,
+    options: TableOptions,
     *,
-    text_column: str | None,
     fraction: float,
     counts: ReadingCounts,
     batch_rows: int,
     progress: Progress | None,
 ) -> Iterator[pl.DataFrame]:
     intake = Intake(counts, check_fraction(fraction), Meter(progress, source.size_bytes))
-    yield from frames(_notes(source, text_column, fraction, intake), batch_rows)
+    yield from frames(_notes(source, options, fraction, intake), batch_rows)
     if counts.rows == 0:
         raise InputError(f"{source.root}: a header without rows; give a source with one row a note")
     if counts.dropped.get(MALFORMED) == counts.rows:
@@ -113,18 +124,18 @@ def _stream(
         )
 
 
-def _notes(source: Source, text_column: str | None, fraction: float, intake: Intake) -> Iterator[Note]:
+def _notes(source: Source, options: TableOptions, fraction: float, intake: Intake) -> Iterator[Note]:
     """Dispatch to the reader of the source."""
     if source.kind == "vaers":
-        return vaers_notes(list(source.years), text_column, fraction, intake)
+        return vaers_notes(list(source.years), options, fraction, intake)
     if source.kind == "folder":
-        return folder_notes(source.root, source.files, intake)
+        return folder_notes(source.root, source.files, options, intake)
     (file,) = source.files
     if source.kind == "delimited":
-        return delimited_notes(file, text_column, source.delimiter, intake)
+        return delimited_notes(file, options, source.delimiter, intake)
     if source.kind == "jsonl":
-        return jsonl_notes(file, text_column, intake)
-    return parquet_notes(file, text_column, intake)
+        return jsonl_notes(file, options, intake)
+    return parquet_notes(file, options, intake)
 
 
 def no_note_left(path: Path, counts: ReadingCounts) -> InputError:

@@ -11,6 +11,7 @@ from sympress.notes.counts import ReadingCounts
 __all__ = ["NOTE_SCHEMA", "NoteSet", "ReadingCounts"]
 
 #: One row a note. `text` is the original text: offsets anywhere in sympress count its characters.
+#: `time` is in UTC where the source gives a zone, else as written.
 #: `codes` are symptoms coded by people (VAERS), null where the source has none.
 NOTE_SCHEMA: dict[str, pl.DataType] = {
     "note_id": pl.String(),

@@ -9,6 +9,8 @@ from typing import Literal
 from sympress.errors import InputError
 from sympress.notes.delimited import delimiter_of
 from sympress.notes.streams import file_errors, head_of
+from sympress.notes.tables.encoding import decoded_head, encoding_by_mark
+from sympress.notes.tables.options import RECOGNISED, TableOptions
 from sympress.notes.vaers import Year, year_of_file, years_in_folder, years_in_zip
 
 Kind = Literal["delimited", "jsonl", "parquet", "folder", "vaers"]
@@ -17,6 +19,8 @@ _READABLE = (
     "give CSV or TSV (.gz), JSON lines (.gz), Parquet, VAERS (zip or folder), MTSamples, or a folder of .txt"
 )
 _TABLE_SUFFIXES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz"}
+#: Control characters that a short text may have.
+_FEW = 8
 #: The sectioned copy first: it keeps line breaks and headings, and holds each distinct report once.
 _MTSAMPLES = {
     "mtsamples_sectioned.jsonl": "mtsamples (sectioned)",
@@ -49,8 +53,8 @@ class Source:
         return sum(path.stat().st_size for path in self.files)
 
 
-def recognise(path: Path, text_column: str | None = None) -> Source:
-    """Return what `path` holds; `text_column` tells a table from a note where only a .txt file is given.
+def recognise(path: Path, options: TableOptions = RECOGNISED) -> Source:
+    """Return what `path` holds; a column that is named tells a table from a note in a single .txt file.
 
     Raises:
         InputError: nothing is there, or nothing that can be read as notes.
@@ -66,8 +70,8 @@ def recognise(path: Path, text_column: str | None = None) -> Source:
         return _vaers(path, list(years_in_zip(path).values()))
     if head.startswith(b"PAR1"):
         return Source("parquet", path.name, path, (path,))
-    _check_text(path, head)
-    return _recognise_text(path, head.decode("latin-1").removeprefix("\xef\xbb\xbf"), text_column)
+    _check_text(path, head, options.encoding)
+    return _recognise_text(path, decoded_head(head, options.encoding), options)
 
 
 def _recognise_folder(folder: Path) -> Source:
@@ -100,16 +104,18 @@ def _visible(path: Path, folder: Path) -> bool:
     return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-def _recognise_text(path: Path, head: str, text_column: str | None) -> Source:
+def _recognise_text(path: Path, head: str, options: TableOptions) -> Source:
     """Tell JSON lines, a single note, a VAERS table and any other table apart."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     suffix = suffixes[-1] if suffixes else ""
     start = head.lstrip()[:1]
     if suffix == ".json" and start == "[":
         raise InputError(f"{path}: one JSON array; write one JSON object a line (for example  jq -c '.[]')")
+    if start == "{" and head.split(maxsplit=1)[0] == "{" and head.lstrip()[1:2] in "\r\n":
+        raise InputError(f"{path}: a JSON object over several lines; write one a line (for example  jq -c .)")
     if suffix in {".jsonl", ".ndjson"} or start == "{":
         return Source("jsonl", path.name, path, (path,))
-    if suffix == ".txt" and path.suffix.lower() == ".txt" and text_column is None:
+    if suffix == ".txt" and path.suffix.lower() == ".txt" and not options.given(encoding=False):
         return Source("folder", path.name, path.parent, (path,))
     header = (
         {name.strip().strip('"').upper() for name in head.lstrip().splitlines()[0].split(",")}
@@ -128,14 +134,19 @@ def _vaers(path: Path, years: list[Year]) -> Source:
     return Source("vaers", "vaers", path, files, years=tuple(years))
 
 
-def _check_text(path: Path, head: bytes) -> None:
-    """Refuse UTF-16 and anything that is no text.
+def _check_text(path: Path, head: bytes, encoding: str | None) -> None:
+    """Refuse what is no text in a known encoding.
 
     Raises:
         InputError: with what to do about it.
     """
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{path}: UTF-16; convert the file:  iconv -f UTF-16 -t UTF-8")
-    control = sum(byte < 0x20 and byte not in b"\t\n\v\f\r\x1b" for byte in head)
-    if b"\0" in head or control > len(head) // 50:
+    if encoding is not None or encoding_by_mark(head):
+        return
+    zeros = head.count(0)
+    if zeros * 3 >= len(head) > 3 and (head[1::2].count(0) in (0, zeros)):
+        raise InputError(
+            f"{path}: UTF-16 without its mark; add --encoding utf-16-le (or utf-16-be), or convert the file"
+        )
+    control = sum(byte < 0x20 and byte not in b"\t\n\v\f\r\x1a\x1b" for byte in head)
+    if control > max(len(head) // 50, min(len(head) // 8, _FEW)):
         raise InputError(f"{path}: a binary file; {_READABLE}")

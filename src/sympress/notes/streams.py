@@ -6,14 +6,15 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
 from sympress.errors import InputError
 from sympress.notes.counts import ReadingCounts
-from sympress.notes.intake import Meter
+from sympress.notes.intake import NOTE_LIMIT, Meter
+from sympress.notes.tables.encoding import Utf8Stream, is_cp1252
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -24,6 +25,7 @@ MEMBER_LIMIT_RATIO = 200
 _RATIO_MATTERS_FROM_BYTES = 64 * 2**20
 
 _HEAD_BYTES = 65_536
+_BUFFER_BYTES = 131_072
 
 
 def head_of(path: Path) -> bytes:
@@ -54,18 +56,54 @@ def head_of(path: Path) -> bytes:
 
 
 @contextmanager
-def open_text(path: Path, meter: Meter, encoding: str = "utf-8-sig") -> Iterator[io.TextIOWrapper]:
-    """Open `path` as text, through gzip if its first bytes say so, newlines left as they are."""
+def open_text(
+    path: Path,
+    meter: Meter,
+    encoding: str | None = None,
+    *,
+    guess: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[io.TextIOWrapper]:
+    """Open `path` as text, through gzip if its first bytes say so, newlines left as they are.
+
+    Args:
+        path: the file.
+        meter: follows the bytes that are read.
+        encoding: of the file; None: UTF-8, or UTF-16 if it starts with the mark of that.
+        guess: whether a file that is not UTF-8 may be cp1252; see `Utf8Stream`.
+        say: told if it is.
+    """
+
+    def judge(_: bytes) -> bool:
+        with file_errors(path), path.open("rb") as again:
+            return is_cp1252(_unzipped(again))
+
     with file_errors(path):
         opened = path.open("rb")
     with opened as raw:
-        gzipped = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
         meter.open(raw)
-        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if gzipped else raw
-        with io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
+        stream = Utf8Stream(_unzipped(raw), encoding, guess=judge if guess else None, where=path, say=say)
+        buffered = io.BufferedReader(stream, _BUFFER_BYTES)
+        with io.TextIOWrapper(buffered, encoding="utf-8-sig", newline="") as text:
             yield text
         meter.close(path.stat().st_size)
+
+
+def first_lines(path: Path, encoding: str | None) -> Iterator[str]:
+    """Yield the lines of `path` from its start, as far as it can be read."""
+    try:
+        with open_text(path, Meter(None, None), encoding) as stream:
+            stream.reconfigure(errors="replace")
+            while line := stream.readline(NOTE_LIMIT):
+                yield line
+    except (InputError, OSError, EOFError, zlib.error):
+        return  # the reader meets the same damage and says where
+
+
+def _unzipped(raw: IO[bytes]) -> IO[bytes]:
+    gzipped = raw.read(2) == GZIP_MAGIC
+    raw.seek(0)
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if gzipped else raw
 
 
 @contextmanager
@@ -128,7 +166,7 @@ def stream_errors(path: Path, stream: io.TextIOWrapper, counts: ReadingCounts) -
         # Not chained: a UnicodeDecodeError carries the bytes of the note.
         raise InputError(
             f"{path}: byte {offset} is not UTF-8 (after row {counts.rows}); "
-            "convert the file, for example  iconv -f WINDOWS-1252 -t UTF-8"
+            "name the encoding with --encoding, or convert it, for example  iconv -f MACINTOSH -t UTF-8"
         ) from None
     except EOFError as error:
         kind = "zip member" if zipfile.is_zipfile(path) else "gzip stream"

@@ -22,6 +22,7 @@ from sympress.notes.intake import MALFORMED, Intake, Meter, Note
 from sympress.notes.layout import age_of, sex_of
 from sympress.notes.sample import keep_patient
 from sympress.notes.streams import file_errors, open_member, open_text, stream_errors
+from sympress.notes.tables.options import COLUMN_OPTIONS, TableOptions
 
 _DATA = re.compile(r"(.*)VAERSDATA\.csv(?:\.gz)?", re.IGNORECASE)
 _SYMPTOMS = re.compile(r"(.*)VAERSSYMPTOMS\.csv(?:\.gz)?", re.IGNORECASE)
@@ -135,18 +136,22 @@ def _pair(tables: dict[str, Table], where: str) -> dict[str, Year]:
     return years
 
 
-def vaers_notes(
-    years: list[Year], text_column: str | None, fraction: float, intake: Intake
-) -> Iterator[Note]:
+def vaers_notes(years: list[Year], options: TableOptions, fraction: float, intake: Intake) -> Iterator[Note]:
     """Yield the reports of `years` with their coded symptoms, distinct and in the order of the file.
 
     Raises:
-        InputError: a table lacks a column, is damaged or breaks the rules of quoting.
+        InputError: a table lacks a column, is damaged or breaks the rules of quoting, or `options` name what
+            these tables have fixed.
     """
+    fixed = [option for option in options.given() if option != COLUMN_OPTIONS["text"]]
+    if fixed:
+        raise InputError(
+            f"{years[0].data}: VAERS tables have fixed columns, dates and encoding; leave out {fixed[0]}"
+        )
     for path, together in groupby(years, key=lambda year: year.data.path):
         for year in together:
             codes = _read_codes(year.symptoms, fraction, intake) if year.symptoms else None
-            yield from _reports(year.data, codes, text_column, intake)
+            yield from _reports(year.data, codes, options.text, intake)
         if path.suffix.lower() == ".zip":
             intake.meter.close(path.stat().st_size)
 

@@ -172,6 +172,8 @@ def _notes(config: StudyConfig, reporter: Reporter) -> NoteSet:
         fraction=config.fraction,
         progress=lambda done, total: reporter.step("reading (bytes)", done, total) if total else None,
     )
+    for line in notes.counts.remarks:
+        reporter.say(line)
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in notes.counts.dropped.items())
     reporter.say(
         f"read {notes.frame.height:,} of {notes.counts.rows:,} notes" + (f" ({left_out})" if left_out else "")

@@ -9,17 +9,18 @@ from typing import Any
 
 from sympress.deploy.extract.items import EveryNote, Item
 from sympress.errors import InputError, MissingExtraError
-from sympress.notes.layout import layout_of, note_of
+from sympress.notes.layout import Rows
+from sympress.notes.tables.options import TableOptions
 
 _ROWS = 500
 _DUCKDB = "duckdb://"
 
 
-def query_items(sql: str, url: str, text_column: str | None, intake: EveryNote) -> Iterator[Item]:
+def query_items(sql: str, url: str, table: TableOptions, intake: EveryNote) -> Iterator[Item]:
     """Yield one item a row that `sql` selects, in the order of the database, a few hundred at a time.
 
-    Columns are known by the names that tables use (`note_id`, `text`, ...). For a job that can be resumed
-    the query needs an ORDER BY.
+    Columns are known by the names that tables use (`note_id`, `text`, ...), or as `table` says. For a job
+    that can be resumed the query needs an ORDER BY.
 
     Raises:
         InputError: the database or the query is refused, or no column holds the text. What a database
@@ -29,21 +30,24 @@ def query_items(sql: str, url: str, text_column: str | None, intake: EveryNote) 
     place = Path("query")
     with ExitStack() as stack:
         names, batches = stack.enter_context((_duckdb if url.startswith(_DUCKDB) else _sqlalchemy)(sql, url))
-        layout = layout_of(names, text_column, place)
+        first: list[Sequence[object]] = []
+        rows = Rows(table, intake, place, lambda name: [row[names.index(name)] for row in first])
+        rows.columns(names)
         for batch in batches:
+            first = first or list(batch)
             for values in batch:
                 intake.row()
-                note = note_of(list(values), layout, intake, place)
+                note = rows.note(list(values))
                 yield from intake.counts.drain()
                 if note is not None:
                     yield note
 
 
-Rows = tuple[list[str], Iterator[Sequence[Sequence[object]]]]
+Result = tuple[list[str], Iterator[Sequence[Sequence[object]]]]
 
 
 @contextmanager
-def _duckdb(sql: str, url: str) -> Iterator[Rows]:
+def _duckdb(sql: str, url: str) -> Iterator[Result]:
     try:
         import duckdb
     except ImportError as error:
@@ -63,7 +67,7 @@ def _duckdb(sql: str, url: str) -> Iterator[Rows]:
 
 
 @contextmanager
-def _sqlalchemy(sql: str, url: str) -> Iterator[Rows]:
+def _sqlalchemy(sql: str, url: str) -> Iterator[Result]:
     try:
         import sqlalchemy
         from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time
+from typing import Literal
 
 from sympress.deploy.extract.items import Failure, Item, ItemCounts
 from sympress.errors import InputError
 from sympress.notes.intake import Note
+
+Fate = Literal["wanted", "filtered", "undated"]
 
 
 @dataclass(frozen=True)
@@ -22,16 +25,24 @@ class Wanted:
     since: datetime | None = None
     until: datetime | None = None
 
-    def admits(self, note: Note) -> bool:
-        """Say whether `note` is wanted."""
+    def fate(self, note: Note) -> Fate:
+        """Say whether `note` is wanted, and if not, whether only its missing time is why."""
         if self.categories and (note.category or "").strip().casefold() not in self.categories:
-            return False
+            return "filtered"
         if self.since is None and self.until is None:
-            return True
+            return "wanted"
         if note.time is None:
-            return False
-        late = self.until is not None and note.time > self.until
-        return not late and (self.since is None or note.time >= self.since)
+            return "undated"
+        late = self.until is not None and _after(note.time, self.until)
+        early = self.since is not None and _after(self.since, note.time)
+        return "filtered" if late or early else "wanted"
+
+
+def _after(one: datetime, other: datetime) -> bool:
+    """Say whether `one` is later: by their zones if both have one, else by the clock of each."""
+    if one.tzinfo is None or other.tzinfo is None:
+        return one.replace(tzinfo=None) > other.replace(tzinfo=None)
+    return one > other
 
 
 def read_wanted(categories: Iterable[str], since: str | None, until: str | None) -> Wanted:
@@ -42,8 +53,8 @@ def read_wanted(categories: Iterable[str], since: str | None, until: str | None)
     """
     first, last = _time(since, "--since"), _time(until, "--until")
     if last is not None and until is not None and len(until.strip()) <= len("2026-01-01"):
-        last += timedelta(days=1) - timedelta(microseconds=1)
-    if first and last and first > last:
+        last = datetime.combine(last, time.max)
+    if first and last and _after(first, last):
         raise InputError(f"--since {since} lies after --until {until}; no note can be between them")
     return Wanted(frozenset(name.strip().casefold() for name in categories), first, last)
 
@@ -52,15 +63,18 @@ def _time(value: str | None, option: str) -> datetime | None:
     if value is None:
         return None
     try:
-        return datetime.fromisoformat(value.strip()).replace(tzinfo=None)
+        return datetime.fromisoformat(value.strip())
     except ValueError:
         raise InputError(f"{option} {value}: no date; write it as 2026-01-31") from None
 
 
 def keep_wanted(items: Iterable[Item], wanted: Wanted, counts: ItemCounts) -> Iterator[Item]:
-    """Yield failures and the notes that are wanted; the others are counted as filtered."""
+    """Yield failures and the notes that are wanted; the others are counted as filtered or undated."""
     for item in items:
-        if isinstance(item, Failure) or wanted.admits(item):
+        fate = "wanted" if isinstance(item, Failure) else wanted.fate(item)
+        if fate == "wanted":
             yield item
+        elif fate == "undated":
+            counts.undated += 1
         else:
             counts.filtered += 1

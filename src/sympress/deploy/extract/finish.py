@@ -58,7 +58,11 @@ def write_parquet(lines: Path, output: Path, shape: Shape, columns: tuple[str, .
     schema = _schema(shape, columns)
     frame = register_io_source(partial(_frames, lines, schema), schema=schema)
     if "time" in schema:
-        frame = frame.with_columns(pl.col("time").str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us"))
+        written, form = pl.col("time").str, "%Y-%m-%dT%H:%M:%S"
+        zoned = written.to_datetime(f"{form}%z", time_unit="us", strict=False)
+        plain = written.to_datetime(form, time_unit="us", strict=False)
+        # One column holds times with and without a zone: in UTC where a note has one, else as written.
+        frame = frame.with_columns(pl.coalesce(zoned.dt.replace_time_zone(None), plain).alias("time"))
     with atomic_path(output) as temporary:
         frame.sink_parquet(temporary, row_group_size=_ROWS_A_GROUP, maintain_order=True)
 

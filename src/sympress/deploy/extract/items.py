@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from sympress.notes.counts import ReadingCounts
 from sympress.notes.intake import RETRACTED, WITHOUT_TEXT, Intake, Meter, Note, Progress
-
-NOT_UTF8 = "not UTF-8"
+from sympress.notes.layout import row_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +26,26 @@ class ItemCounts(ReadingCounts):
     """Counts of the rows, and the failures that readers met since they were last asked for.
 
     `rows` = notes and failures yielded + retracted rows + those that a filter left out.
+
+    Attributes:
+        filtered: notes of other categories or times than the wanted ones.
+        undated: notes that a filter by time left out because their time is missing or unreadable.
     """
 
-    note_id: str | None = None
     pending: list[Failure] = field(default_factory=list)
     filtered: int = 0
+    undated: int = 0
 
     @property
     def retracted(self) -> int:
         """Rows that the source itself marks as errors."""
         return self.dropped.get(RETRACTED, 0)
 
-    def drop(self, reason: str, count: int = 1) -> None:
+    def drop(self, reason: str, note_id: str | None = None) -> None:
         """Count a row that becomes no note; unless the source retracted it, it is a failure."""
-        super().drop(reason, count)
+        super().drop(reason, note_id)
         if reason != RETRACTED:
-            self.pending.append(Failure(self.note_id or f"row-{self.rows}", reason))
+            self.pending.append(Failure(note_id or row_name(self.rows), reason))
 
     def drain(self) -> list[Failure]:
         """The failures since the last call."""
@@ -61,9 +64,7 @@ class EveryNote(Intake):
     def admits(self, note_id: str, patient_id: str | None, text: str | None, path: object) -> bool:  # noqa: ARG002
         """Say whether a well-formed row has text, and count what becomes of it."""
         if not text or text.isspace():
-            self.counts.note_id = note_id
-            self.counts.drop(WITHOUT_TEXT)
-            self.counts.note_id = None
+            self.counts.drop(WITHOUT_TEXT, note_id)
             return False
         self.counts.kept += 1
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -69,7 +70,7 @@ class Job:
         parts = [
             *self.notes.names(),
             str(self.notes.whole),
-            str(self.notes.text_column),
+            *map(str, dataclasses.astuple(self.notes.table)),
             ",".join(sorted(self.wanted.categories)),
             str(self.wanted.since),
             str(self.wanted.until),
@@ -83,9 +84,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the rows of a job; `rows` = notes + failed + retracted + filtered.
+    """What became of the rows of a job; `rows` = notes + failed + retracted + filtered + undated.
 
     Attributes:
+        undated: left out by a filter by time because their time is missing or unreadable.
+        unread_dates: notes, wanted or not, with a date that cannot be read.
+        ambiguous_dates: those of them that may have the day or the month first.
+        unnamed: rows of a table with ids that have none, and are called after their number.
         seconds: of work, over all runs of the job.
         resumed: notes and failures that an earlier run had written.
         errors: the file with the failures, or None if there was none.
@@ -96,8 +101,12 @@ class Summary:
     failed: int
     retracted: int
     filtered: int
+    undated: int
     truncated: int
     findings: int
+    unread_dates: int
+    ambiguous_dates: int
+    unnamed: int
     seconds: float
     resumed: int = 0
     errors: Path | None = None
@@ -121,16 +130,13 @@ def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], Non
     anew = force or job.notes.stdin
     with open_checkpoint(output, job.name(), date, anew=anew, header=header) as checkpoint:
         resumed = checkpoint.state.items
-        counts = ItemCounts()
+        counts = ItemCounts(say=say)
         if resumed:
             say(f"going on after {resumed:,} notes of an earlier run")
         if not checkpoint.state.complete:
             _work(job, checkpoint, counts, pace)
-            checkpoint.state.tally |= {
-                "rows": counts.rows,
-                "retracted": counts.retracted,
-                "filtered": counts.filtered,
-            }
+            _check_rows(job, counts)
+            checkpoint.state.tally |= _tally(counts)
             checkpoint.state.complete = True
             checkpoint.save()
         state = checkpoint.state
@@ -140,9 +146,35 @@ def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], Non
 
 
 def _summary(state: State, resumed: int, errors: Path | None) -> Summary:
-    tally = dict.fromkeys(("rows", "notes", "failed", "retracted", "filtered", "truncated", "findings"), 0)
-    tally |= {name: count for name, count in state.tally.items() if name in tally}
+    counted = {field.name for field in dataclasses.fields(Summary)} - {"seconds", "resumed", "errors"}
+    tally = {name: state.tally.get(name, 0) for name in counted}
     return Summary(**tally, seconds=state.seconds, resumed=resumed, errors=errors)
+
+
+def _tally(counts: ItemCounts) -> dict[str, int]:
+    """What the readers counted, for the summary."""
+    return {
+        "rows": counts.rows,
+        "retracted": counts.retracted,
+        "filtered": counts.filtered,
+        "undated": counts.undated,
+        "unread_dates": counts.unread_dates,
+        "ambiguous_dates": counts.ambiguous_dates,
+        "unnamed": counts.unnamed,
+    }
+
+
+def _check_rows(job: Job, counts: ItemCounts) -> None:
+    """Refuse a source without rows: nobody asks for nothing.
+
+    Raises:
+        InputError: with what to do.
+    """
+    if counts.rows == 0:
+        if job.notes.query:
+            raise InputError("--sql: the query selects no row; try it in the database's own shell")
+        names = ", ".join(job.notes.names()[:3])
+        raise InputError(f"{names}: no rows; give a source with one row per note")
 
 
 def _work(job: Job, checkpoint: Checkpoint, counts: ItemCounts, pace: Pace) -> None:
@@ -182,7 +214,7 @@ def run_to_stream(
     job: Job, write: Callable[[Chunk, Answered], None], say: Callable[[str], None], pace: Pace
 ) -> Summary:
     """Run `job` and hand every chunk's output to `write` as soon as it is there; nothing is kept."""
-    counts = ItemCounts()
+    counts = ItemCounts(say=say)
     tally: dict[str, int] = {}
     items = keep_wanted(stream_items(job.notes, counts, pace.read), job.wanted, counts)
     pace.start(0)
@@ -196,7 +228,8 @@ def run_to_stream(
             for name, count in answered.tally.items():
                 tally[name] = tally.get(name, 0) + count
             pace.done(answered.end)
-    tally |= {"rows": counts.rows, "retracted": counts.retracted, "filtered": counts.filtered}
+    _check_rows(job, counts)
+    tally |= _tally(counts)
     return _summary(State(job="", date=date, tally=tally, seconds=pace.seconds), 0, None)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from sympress.deploy.extract.items import NOT_UTF8, EveryNote, Failure, Item
+from sympress.deploy.extract.items import EveryNote, Failure, Item
 from sympress.errors import InputError
-from sympress.notes.intake import MALFORMED, NOTE_LIMIT, Note
-from sympress.notes.layout import layout_of, note_of
+from sympress.notes.intake import MALFORMED, NOT_UTF8, NOTE_LIMIT, Note
+from sympress.notes.layout import row_name
+from sympress.notes.tables.encoding import ESCAPED_BYTE, Utf8Stream, is_cp1252, some_not_utf8
+from sympress.notes.tables.objects import ObjectRows
+from sympress.notes.tables.options import TableOptions
 
 #: UTF-8 takes at most four bytes a character.
 LINE_LIMIT_BYTES = 4 * NOTE_LIMIT
@@ -41,29 +45,58 @@ def standard_input() -> IO[bytes]:
     return sys.stdin.buffer
 
 
-def line_items(stream: IO[bytes], text_column: str | None, intake: EveryNote) -> Iterator[Item]:
-    """Yield one item a line that is not blank, called after its number; JSON objects are seen as such."""
+def line_items(stream: IO[bytes], options: TableOptions, intake: EveryNote) -> Iterator[Item]:
+    """Yield one item a line that is not blank, called after its number; JSON objects are seen as such.
+
+    Raises:
+        InputError: there is no line, or a column is named where the lines are plain text.
+    """
+    plain = True
+
+    def guess(chunk: bytes) -> bool:  # JSON is UTF-8
+        return plain and not chunk.lstrip().startswith(b"{") and is_cp1252(io.BytesIO(chunk))
+
+    recoded = _utf8(stream, options, intake, guess)
     first = b""
     while not first.strip():
-        first = stream.readline(LINE_LIMIT_BYTES + 1)
+        first = recoded.readline(LINE_LIMIT_BYTES + 1)
         if not first:
             raise InputError("standard input is empty; pipe notes into it, one a line")
-    joined = _Chained(first, stream)
+    joined = _Chained(first, recoded)
     if first.removeprefix(_BOM).lstrip().startswith(b"{"):
-        yield from json_items(joined, text_column, intake, _HERE)
+        plain = False
+        yield from json_items(joined, options, intake, _HERE)
         return
+    _check_plain(options, "standard input is plain text, a note a line")
     for raw in _lines(joined):
         intake.row()
         yield from _plain(str(intake.counts.rows), raw, intake)
 
 
-def whole_item(stream: IO[bytes], text_column: str | None, intake: EveryNote) -> Iterator[Item]:
-    """Yield all of `stream` as one note, called `1`; `text_column` has no meaning here."""
-    if text_column is not None:
-        raise InputError("--text-column does not go with --whole, which reads plain text")
+def whole_item(stream: IO[bytes], options: TableOptions, intake: EveryNote) -> Iterator[Item]:
+    """Yield all of `stream` as one note, called `1`.
+
+    Raises:
+        InputError: a column is named; plain text has none.
+    """
+    _check_plain(options, "--whole reads plain text")
     intake.row()
-    raw = stream.read(LINE_LIMIT_BYTES + 1)
+    recoded = _utf8(stream, options, intake, lambda chunk: is_cp1252(io.BytesIO(chunk)))
+    raw = recoded.read(LINE_LIMIT_BYTES + 1)
     yield from _plain("1", raw if len(raw) <= LINE_LIMIT_BYTES else None, intake)
+
+
+def _utf8(
+    stream: IO[bytes], options: TableOptions, intake: EveryNote, guess: Callable[[bytes], bool]
+) -> io.BufferedReader:
+    say = intake.counts.remark
+    return io.BufferedReader(Utf8Stream(stream, options.encoding, guess=guess, where=_HERE, say=say))
+
+
+def _check_plain(options: TableOptions, what: str) -> None:
+    given = options.given(encoding=False)
+    if given:
+        raise InputError(f"{what}, which has no columns; leave out {given[0]}, or give JSON objects")
 
 
 def _plain(note_id: str, raw: bytes | None, intake: EveryNote) -> Iterator[Item]:
@@ -73,6 +106,7 @@ def _plain(note_id: str, raw: bytes | None, intake: EveryNote) -> Iterator[Item]
     try:
         text = raw.removeprefix(_BOM).decode("utf-8")
     except UnicodeDecodeError:
+        intake.counts.remark(some_not_utf8(_HERE))
         yield Failure(note_id, NOT_UTF8)
         return
     if intake.admits(note_id, None, text, _HERE):
@@ -80,43 +114,47 @@ def _plain(note_id: str, raw: bytes | None, intake: EveryNote) -> Iterator[Item]
     yield from intake.counts.drain()
 
 
-def json_items(stream: Lines, text_column: str | None, intake: EveryNote, path: Path) -> Iterator[Item]:
+def json_items(
+    stream: Lines,
+    options: TableOptions,
+    intake: EveryNote,
+    path: Path,
+    head: Callable[[], Iterable[str]] = lambda: (),
+) -> Iterator[Item]:
     """Yield one item a line that holds a JSON object; the first object decides which key is the text.
 
+    `head` gives the lines from the start, where they can be read again.
+
     Raises:
-        InputError: no single key of the first object may hold the text.
+        InputError: no single key of the first object may hold the text, or no key is named as a column is.
     """
-    names: list[str] = []
-    text_key = text_column
-    layout = None
+    rows = ObjectRows(options, intake, path, head)
     for raw in _lines(stream):
         intake.row()
-        fields = raw if isinstance(raw, Failure) else _object(raw, intake)
+        fields = _object(raw, rows, intake, path)
         if isinstance(fields, Failure):
             yield fields
             continue
-        if layout is not None:
-            fields.setdefault(text_key or "", None)
-        if layout is None or list(fields) != names:
-            names = list(fields)
-            layout = layout_of(names, text_key, path)
-            text_key = names[layout.text]
-        note = note_of(list(fields.values()), layout, intake, path)
+        note = rows.note(fields)
         yield from intake.counts.drain()
         if note is not None:
             yield note
 
 
-def _object(raw: bytes | None, intake: EveryNote) -> dict[str, object] | Failure:
-    name = f"row-{intake.counts.rows}"
+def _object(
+    raw: bytes | None, rows: ObjectRows, intake: EveryNote, path: Path
+) -> dict[str, object] | Failure:
+    name = row_name(intake.counts.rows)
     if raw is None:
         return Failure(name, TOO_LONG)
+    text = raw.removeprefix(_BOM).decode("utf-8", "surrogateescape")
     try:
-        value = json.loads(raw.removeprefix(_BOM).decode("utf-8"))
-    except UnicodeDecodeError:
-        return Failure(name, NOT_UTF8)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        return Failure(name, MALFORMED)
+        value = None
+    if not text.isascii() and ESCAPED_BYTE.search(text):
+        intake.counts.remark(some_not_utf8(path))
+        return Failure(rows.id_of(value) if isinstance(value, dict) else name, NOT_UTF8)
     return value if isinstance(value, dict) else Failure(name, MALFORMED)
 
 
