@@ -17,8 +17,9 @@ BY_ID = {symptom.id: symptom for symptom in LEXICON.symptoms}
 
 #: Symptoms for which neither ontology has a code that no other symptom has.
 UNCODED = {
-    "flu-like-illness", "screaming", "warmth", "facial-pain", "regurgitation", "ear-fullness", "ear-discharge",
-    *(f"injection-site-{what}" for what in ("warmth", "pain", "redness", "rash", "itching", "induration", "infection")),
+    "flu-like-illness", "screaming", "warmth", "facial-pain", "regurgitation", "ear-fullness",
+    "ear-discharge", "injection-site-warmth", "injection-site-pain", "injection-site-redness",
+    "injection-site-rash", "injection-site-itching", "injection-site-induration", "injection-site-infection",
 }  # fmt: skip
 
 
