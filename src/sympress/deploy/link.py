@@ -70,21 +70,6 @@ def load_link(folder: Path, extractor: Extractor) -> Link | None:
     return SurfaceLinker(_read_forms(folder))
 
 
-def symptoms_named(folder: Path, extractor: Extractor) -> list[str]:
-    """Every symptom that the artifact in `folder` can find, by its model or by its lexicon.
-
-    Raises:
-        InputError: its forms are missing or damaged.
-    """
-    named = dict.fromkeys((*extractor.symptoms, *extractor.codes))
-    if extractor.lexicon is not None and (extractor.rules or extractor.task == "mentions"):
-        own = extractor.lexicon == FORMS_FILE
-        named |= dict.fromkeys(
-            _read_forms(folder) if own else forms_by_symptom(load_lexicon(extractor.lexicon))
-        )
-    return list(named)
-
-
 def _read_forms(folder: Path) -> dict[str, list[str]]:
     path = folder / FORMS_FILE
     try:

@@ -191,7 +191,8 @@ def _build(name: str, draft: Draft, source: str) -> Lexicon:
         if form in owners:
             owner, place = owners[form]
             raise InputError(f"{source}: {form!r} is a form of {owner!r} ({place}); remove it there or here")
-    _check_codes(codes, source)
+    if shared := _shared_codes(codes, source):
+        raise InputError(shared)
     symptoms = tuple(
         Symptom(key, tuple(value), heads[key].id, tuple(codes[key]), tuple(ambiguous.get(key, ())))
         for key, value in forms.items()
@@ -217,8 +218,8 @@ def _check_head(row: Row, first: Row) -> None:
             raise InputError(f"{row.where}: bad code {code!r}; write it like HP:0001945, without spaces")
 
 
-def _check_codes(codes: dict[str, dict[str, None]], source: str) -> None:
-    """Refuse a code of two symptoms: who reads the code alone could not tell which of them was found."""
+def _shared_codes(codes: dict[str, dict[str, None]], source: str) -> str | None:
+    """Say which codes two symptoms have: who reads a code alone must know which of them was found."""
     owners: dict[str, list[str]] = {}
     for symptom, own in codes.items():
         for code in own:
@@ -226,10 +227,9 @@ def _check_codes(codes: dict[str, dict[str, None]], source: str) -> None:
     shared = [
         f"{code} ({' and '.join(map(repr, names))})" for code, names in owners.items() if len(names) > 1
     ]
-    if shared:
-        raise InputError(
-            f"{source}: one code for different symptoms: {'; '.join(shared)}; keep each under one of them"
-        )
+    if not shared:
+        return None
+    return f"{source}: one code for different symptoms: {'; '.join(shared)}; keep each under one of them"
 
 
 def _claim(form: str, row: Row, owners: dict[str, tuple[str, str]]) -> None:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sympress.deploy.extractor import Extractor
-from sympress.deploy.link import FORMS_FILE, symptoms_named
+from sympress.deploy.link import FORMS_FILE
 from sympress.errors import InputError, nearest
-from sympress.labels.lexicon import BUILT_IN, load_lexicon
+from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
+from sympress.labels.surface import forms_by_symptom
 
 
 class System(NamedTuple):
@@ -134,14 +135,20 @@ class Vocabulary:
 
 def vocabulary_of(extractor: Extractor, concepts: ConceptMap) -> Vocabulary:
     """The vocabulary of what `extractor` finds, with `concepts` besides."""
-    return Vocabulary(extractor.settings.codes, _names(extractor.settings.lexicon), concepts)
+    lexicon = _lexicon_of(extractor.folder, extractor.settings.lexicon)
+    names = {one.id or one.name: one.name for one in lexicon.symptoms}
+    return Vocabulary(extractor.settings.codes, names, concepts)
 
 
 @cache
-def _names(lexicon: str | None) -> Mapping[str, str]:
-    if lexicon is None or lexicon == FORMS_FILE or lexicon not in BUILT_IN:
-        return {}
-    return {symptom.id or symptom.name: symptom.name for symptom in load_lexicon(lexicon).symptoms}
+def _lexicon_of(folder: Path, held: str | None) -> Lexicon:
+    """The lexicon that the artifact in `folder` names its spans by; an empty one where it has none."""
+    if held is None:
+        return Lexicon("none", ())
+    if held in BUILT_IN:
+        return load_lexicon(held)
+    forms = json.loads((folder / FORMS_FILE).read_text(encoding="utf-8"))
+    return Lexicon(held, tuple(Symptom(name, tuple(own), name) for name, own in forms.items()))
 
 
 def coding_of(code: str) -> Coding:
@@ -216,7 +223,8 @@ class _Reading:
 
     def __init__(self, path: Path, extractor: Extractor) -> None:
         self._path = path
-        self._symptoms = dict.fromkeys(symptoms_named(extractor.folder, extractor.settings))
+        lexicon = _lexicon_of(extractor.folder, extractor.settings.lexicon)
+        self._symptoms = dict.fromkeys((*extractor.symptoms, *forms_by_symptom(lexicon)))
         self._by_code: dict[str, list[str]] = {}
         for symptom, codes in extractor.settings.codes.items():
             for code in codes:
