@@ -22,12 +22,8 @@ from typer.testing import CliRunner
 from sympress.cli.extract import extract
 from sympress.deploy.extract.chunks import CHUNK_NOTES, answer_chunk
 from sympress.deploy.extract.encodings import csv_lines
-from sympress.deploy.extract.fhir import fhir_bundles
-from sympress.deploy.extract.omop import OMOP_COLUMNS, omop_rows
 from sympress.deploy.extract.progress import Pace
-from sympress.deploy.extractor import FoundMention, NoteResult
 from sympress.errors import InputError
-from sympress.notes.intake import Note
 
 CANARY = "zebrafinch-4711"
 NOTES = [
@@ -338,46 +334,6 @@ def test_bad_calls_are_one_line(tiny_artifact: Path, notes: Path, tmp_path: Path
 def test_cells_that_a_spreadsheet_would_run_are_quoted():
     raw = csv_lines([{"note_id": "=1+1", "category": "@x", "symptom": 'a "b", c', "score": 0.5, "end": None}])
     assert next(csv.reader(io.StringIO(raw.decode()))) == ["'=1+1", "'@x", 'a "b", c', "0.5", ""]
-
-
-MENTIONED = NoteResult(
-    (),
-    (
-        FoundMention(0, 5, "fever", "HP:0001945", "present", 0.9),
-        FoundMention(9, 14, "cough", "SNOMED:49727002", "absent", 0.8),
-    ),
-    1,
-)
-NOTE = Note("n 1", "p1", "e/1", datetime(2150, 1, 2, 3), None, None, None, "fever, no cough", None)
-
-
-def test_omop_rows_have_the_shape_of_note_nlp():
-    first, second = omop_rows(NOTE, MENTIONED, 3, "sympress tiny", "2026-11-24")
-    assert tuple(first) == OMOP_COLUMNS
-    assert first["note_nlp_id"] == 3 * 2**20
-    assert (first["offset"], first["lexical_variant"], first["term_exists"]) == ("0", "fever", "Y")
-    assert (second["term_exists"], second["term_temporal"]) == ("N", None)
-    assert second["term_modifiers"] == "assertion=absent,probability=0.800000,code=SNOMED:49727002"
-
-
-def test_fhir_has_an_observation_a_finding_and_a_condition_for_what_is_present():
-    (bundle,) = fhir_bundles(NOTE, MENTIONED, 0, "sympress tiny")
-    assert (bundle["resourceType"], bundle["type"]) == ("Bundle", "collection")
-    fever, cough, condition = (entry["resource"] for entry in bundle["entry"])
-    assert fever["code"]["coding"] == [
-        {"system": "http://human-phenotype-ontology.org", "code": "HP:0001945"}
-    ]
-    assert cough["code"]["coding"] == [{"system": "http://snomed.info/sct", "code": "49727002"}]
-    assert cough["valueCodeableConcept"]["text"] == "absent"
-    assert (fever["subject"], fever["encounter"]) == (
-        {"reference": "Patient/p1"},
-        {"identifier": {"value": "e/1"}},
-    )
-    assert (condition["resourceType"], condition["code"]["text"]) == ("Condition", "fever")
-    assert condition["evidence"][0]["detail"] == [{"reference": f"urn:uuid:{fever['id']}"}]
-    anonymous = fhir_bundles(NOTE._replace(patient_id=None), MENTIONED, 0, "x")[0]["entry"]
-    assert {entry["resource"]["resourceType"] for entry in anonymous} == {"Observation"}
-    assert fhir_bundles(NOTE, NoteResult(()), 0, "x") == []
 
 
 def test_pace_says_rate_and_estimate():

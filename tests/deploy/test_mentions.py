@@ -74,10 +74,10 @@ def test_neighbours_and_threads_do_not_change_a_mention(tiny_tagger: Path, resul
 
 def test_every_output_holds_the_same_mentions(tiny_tagger: Path, tmp_path: Path):
     source = tmp_path / "in.jsonl"
-    rows = [{"note_id": f"n{at}", "patient_id": "p", "text": text} for at, text in enumerate(TEXTS[:2])]
+    rows = [{"note_id": f"{at}", "patient_id": "p", "text": text} for at, text in enumerate(TEXTS[:2])]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     expected = [
-        (f"n{at}", one.start, one.end, one.assertion)
+        (f"{at}", one.start, one.end, one.assertion)
         for at, result in enumerate(Extractor.load(tiny_tagger)(TEXTS[:2]))
         for one in result.mentions
     ]
@@ -98,8 +98,8 @@ def test_every_output_holds_the_same_mentions(tiny_tagger: Path, tmp_path: Path)
     assert flat_rows == expected
     for omop in (pl.read_parquet(made["omop.parquet"]), pl.read_csv(made["omop.csv"])):
         found = zip(omop["note_id"], omop["offset"].cast(pl.Int64), omop["lexical_variant"], strict=True)
-        places = [(int(note_id[1:]), start, start + len(text)) for note_id, start, text in found]
-        assert places == [(int(note_id[1:]), start, end) for note_id, start, end, _ in expected]
+        places = [(note_id, start, start + len(text)) for note_id, start, text in found]
+        assert places == [(int(note_id), start, end) for note_id, start, end, _ in expected]
         assert omop["note_nlp_id"].n_unique() == omop.height
     bundles = [json.loads(line) for line in made["fhir.ndjson"].read_text(encoding="utf-8").splitlines()]
     kinds = [entry["resource"]["resourceType"] for bundle in bundles for entry in bundle["entry"]]

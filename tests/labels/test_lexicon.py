@@ -138,3 +138,18 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "lexicon.xlsx", "")
     with pytest.raises(InputError, match=r"ends in \.tsv or \.toml"):
         load_lexicon(path)
+
+
+def test_codes_of_two_symptoms_are_all_named_in_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "clinical"\n'
+        '[[symptom]]\nid = "high-fever"\nname = "high fever"\nforms = ["hectic"]\ncodes = ["HP:0001945"]\n'
+        '[[symptom]]\nid = "barking"\nname = "barking cough"\nforms = ["seal bark"]\ncodes = ["HP:0012735"]\n'
+    )
+    with pytest.raises(InputError) as caught:
+        load_lexicon(path)
+    assert str(caught.value) == (
+        f"{path}: one code for different symptoms: HP:0001945 ('fever' and 'high fever'); "
+        "HP:0012735 ('cough' and 'barking cough'); keep each under one of them"
+    )

@@ -34,7 +34,7 @@ def test_check_names_the_first_mistake(tmp_path: Path) -> None:
 def test_show_names_codes_and_every_kind_of_form() -> None:
     said = call("show", "chest-pain")
     assert said.startswith(
-        "chest pain  [chest-pain]\ncodes: SYMP:0000576 HP:0100749  (SYMP 2026-07-30, HP 2026-02-16)\n"
+        "chest pain  [chest-pain]\ncodes: HP:0100749 SYMP:0000576  (SYMP 2026-07-30, HP 2026-02-16)\n"
     )
     assert "ambiguous: cp; not before angle" in said
     assert "with others: cp/sob" in said

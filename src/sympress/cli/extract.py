@@ -23,6 +23,7 @@ from sympress.notes.tables.options import TableOptions
 
 if TYPE_CHECKING:
     from sympress.deploy.extract.chunks import Answered, Chunk
+    from sympress.deploy.extract.concepts import ConceptMap
     from sympress.deploy.extract.job import Encoding, Job, Summary
     from sympress.deploy.extract.shapes import Shape
 
@@ -77,6 +78,22 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     whole: Annotated[
         bool, typer.Option("--whole", help="Standard input is one note, not one a line.")
     ] = False,
+    concepts: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or TSV that maps symptoms to codes of yours, for FHIR and OMOP: symptom, system, code, "
+            "display, concept_id, source_concept_id.",
+            metavar="FILE",
+        ),
+    ] = None,
+    snippet: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Characters of the note to each side of a mention in OMOP's snippet; 0: none.",
+        ),
+    ] = 0,
     workers: Annotated[
         int, typer.Option("--workers", "-j", min=0, help="Cores to use; 0: all.", show_default=False)
     ] = 0,
@@ -113,11 +130,32 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
         columns=read_columns(columns),
         workers=workers or usable_cores(),
         ray=ray,
+        concepts=_read_concepts(concepts, shape, artifact_folder(model)),
+        snippet=_checked_snippet(snippet, shape),
     )
     if output == _STANDARD_OUTPUT:
         _to_stream(job, table=_is_table(output_format), quiet=quiet)
     else:
         _to_file(job, Path(output), force=force, quiet=quiet)
+
+
+def _read_concepts(path: Path | None, shape: Shape, folder: Path) -> ConceptMap:
+    from sympress.deploy.extract.concepts import ConceptMap, read_concepts
+    from sympress.deploy.extractor import Extractor
+
+    if path is None:
+        return ConceptMap()
+    if shape not in {"omop", "fhir"}:
+        raise InputError(
+            "--concepts goes with --format omop or fhir; other rows hold the lexicon's code only"
+        )
+    return read_concepts(path, Extractor.load(folder))
+
+
+def _checked_snippet(snippet: int, shape: Shape) -> int:
+    if snippet and shape != "omop":
+        raise InputError("--snippet goes with --format omop; other rows hold no words of a note")
+    return snippet
 
 
 def _is_table(output_format: str | None) -> bool:

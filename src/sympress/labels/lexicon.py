@@ -91,8 +91,8 @@ def load_lexicon(source: str | Path) -> Lexicon:
 
     Raises:
         InputError: no such lexicon or file, a file that cannot be read, a bad header, an empty form,
-            a form under two symptoms, a file that extends itself, or no entry at all. The message names
-            the file and the line.
+            a form or a code under two symptoms, a file that extends itself, or no entry at all. The message
+            names the file and the line.
     """
     if str(source) in BUILT_IN:
         return _built_in(str(source))
@@ -199,6 +199,8 @@ def _build(name: str, draft: Draft, source: str) -> Lexicon:
         if form in owners:
             owner, place = owners[form]
             raise InputError(f"{source}: {form!r} is a form of {owner!r} ({place}); remove it there or here")
+    if shared := _shared_codes(codes, source):
+        raise InputError(shared)
     taken = {*owners, *draft.combined, *draft.ignored, *draft.denials}
     denials, slips = _denials(draft, forms, taken), _misspellings(draft, forms, taken)
     symptoms = tuple(
@@ -270,6 +272,20 @@ def _check_head(row: Row, first: Row) -> None:
     for code in row.codes:
         if not _CODE.fullmatch(code):
             raise InputError(f"{row.where}: bad code {code!r}; write it like HP:0001945, without spaces")
+
+
+def _shared_codes(codes: dict[str, dict[str, None]], source: str) -> str | None:
+    """Say which codes two symptoms have: who reads a code alone must know which of them was found."""
+    owners: dict[str, list[str]] = {}
+    for symptom, own in codes.items():
+        for code in own:
+            owners.setdefault(code, []).append(symptom)
+    shared = [
+        f"{code} ({' and '.join(map(repr, names))})" for code, names in owners.items() if len(names) > 1
+    ]
+    if not shared:
+        return None
+    return f"{source}: one code for different symptoms: {'; '.join(shared)}; keep each under one of them"
 
 
 def _claim(form: str, row: Row, owners: dict[str, tuple[str, str]]) -> None:

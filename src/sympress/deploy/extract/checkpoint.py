@@ -95,7 +95,7 @@ def open_checkpoint(output: Path, job: str, date: str, *, anew: bool, header: by
     Args:
         output: the final file.
         job: tells this job from another with the same output.
-        date: ISO date for a job that begins.
+        date: now, ISO 8601, for a job that begins.
         anew: forget what was written before.
         header: first bytes of the data.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from sympress.deploy.extract.concepts import vocabulary_of
 from sympress.deploy.extract.encodings import csv_lines, json_lines
 from sympress.deploy.extract.items import Failure, Item
+from sympress.deploy.extract.omop import id_fault
 from sympress.deploy.extract.shapes import SHAPES, Header, Shape
 from sympress.deploy.extractor import Extractor
 from sympress.notes.intake import Note
@@ -47,7 +49,7 @@ class Answered:
         end: one past the last item of the chunk.
         data: rows, encoded.
         errors: one JSON object a failure: id and reason.
-        tally: notes written and failed, notes truncated, findings, windows.
+        tally: notes written and failed, rows written, notes truncated, findings, windows.
     """
 
     end: int
@@ -59,19 +61,26 @@ class Answered:
 def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
     """Answer every note of `chunk`; its output depends on nothing but the arguments."""
     encode = csv_lines if order.csv else json_lines
+    vocabulary = vocabulary_of(extractor, order.header.vocabulary.concepts)
+    header = replace(order.header, vocabulary=vocabulary)
     failures: list[Failure] = []
     data: list[bytes] = []
-    tally = dict.fromkeys(("notes", "failed", "truncated", "findings", "windows", "characters"), 0)
+    tally = dict.fromkeys(("notes", "failed", "written", "truncated", "findings", "windows", "characters"), 0)
     for serial, item in enumerate(chunk.items, start=chunk.first):
         if isinstance(item, Failure):
             failures.append(item)
+            continue
+        if order.shape == "omop" and (fault := id_fault(item.note_id)):
+            failures.append(Failure(item.note_id, fault))
             continue
         result = extractor.answer(item.text)
         if result.failure is not None:
             failures.append(Failure(item.note_id, result.failure))
             continue
-        data.append(encode(SHAPES[order.shape](item, result, order.header, serial)))
+        rows = SHAPES[order.shape](item, result, header, serial)
+        data.append(encode(rows))
         tally["notes"] += 1
+        tally["written"] += len(rows)
         tally["truncated"] += result.truncated
         tally["findings"] += len(result.mentions or result.symptoms)
         tally["windows"] += result.windows

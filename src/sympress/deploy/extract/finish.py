@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sympress.deploy.extract.checkpoint import Checkpoint
 from sympress.deploy.extract.encodings import csv_header
-from sympress.deploy.extract.omop import OMOP_COLUMNS
+from sympress.deploy.extract.omop import OMOP_COLUMNS, OMOP_INTEGERS
 from sympress.deploy.extract.shapes import FINDING_COLUMNS, Shape
 from sympress.files import atomic_path
 
@@ -63,6 +63,11 @@ def write_parquet(lines: Path, output: Path, shape: Shape, columns: tuple[str, .
         plain = written.to_datetime(form, time_unit="us", strict=False)
         # One column holds times with and without a zone: in UTC where a note has one, else as written.
         frame = frame.with_columns(pl.coalesce(zoned.dt.replace_time_zone(None), plain).alias("time"))
+    if shape == "omop":
+        frame = frame.with_columns(
+            pl.col("nlp_date").str.to_date("%Y-%m-%d"),
+            pl.col("nlp_datetime").str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us"),
+        )
     with atomic_path(output) as temporary:
         frame.sink_parquet(temporary, row_group_size=_ROWS_A_GROUP, maintain_order=True)
 
@@ -90,8 +95,7 @@ def _schema(shape: Shape, columns: tuple[str, ...]) -> dict[str, pl.DataType]:
 
     text, whole, real = pl.String(), pl.Int64(), pl.Float64()
     if shape == "omop":
-        ids = {"note_nlp_id", "section_concept_id", "note_nlp_concept_id", "note_nlp_source_concept_id"}
-        return {name: whole if name in ids else text for name in OMOP_COLUMNS}
+        return {name: pl.Int32() if name in OMOP_INTEGERS else text for name in OMOP_COLUMNS}
     fields: dict[str, Any] = {"symptom": text, "code": text, "probability": real}
     mention: dict[str, Any] = {
         "start": whole,

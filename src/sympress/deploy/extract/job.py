@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -16,8 +16,10 @@ from typing import Literal
 from sympress.deploy.checksums import files_to_run
 from sympress.deploy.extract.checkpoint import Checkpoint, State, open_checkpoint
 from sympress.deploy.extract.chunks import CHUNK_NOTES, Answered, Chunk, Digest, Order, cut_chunks
+from sympress.deploy.extract.concepts import ConceptMap, Vocabulary
 from sympress.deploy.extract.filters import Wanted, keep_wanted
 from sympress.deploy.extract.items import Item, ItemCounts
+from sympress.deploy.extract.omop import numbered, refuse_names
 from sympress.deploy.extract.progress import Pace
 from sympress.deploy.extract.shapes import Header, Shape
 from sympress.deploy.extract.sources import Notes, stream_items
@@ -40,6 +42,8 @@ class Job:
         columns: carried from a note to its rows.
         workers: cores to use.
         ray: address of a Ray cluster to run on, instead of this machine's cores.
+        concepts: the user's codes of symptoms, for OMOP and FHIR.
+        snippet: characters to each side of a mention that OMOP's snippets hold; 0 for none.
     """
 
     notes: Notes
@@ -50,12 +54,25 @@ class Job:
     columns: tuple[str, ...]
     workers: int
     ray: str | None = None
+    concepts: ConceptMap = field(default_factory=ConceptMap)
+    snippet: int = 0
 
-    def order(self, date: str) -> Order:
-        """How workers write the rows of this job."""
-        return Order(
-            self.shape, self.encoding == "csv", Header(self.columns, f"sympress {self.artifact.name}", date)
-        )
+    def order(self, began: str) -> Order:
+        """How workers write the rows of this job, which began at `began`."""
+        system, vocabulary = f"sympress {self.artifact.name}", Vocabulary(concepts=self.concepts)
+        header = Header(self.columns, system, began, vocabulary, self.snippet)
+        return Order(self.shape, self.encoding == "csv", header)
+
+    def items(self, counts: ItemCounts, pace: Pace) -> Iterator[Item]:
+        """The notes to answer; what becomes of the other rows is counted."""
+        items = keep_wanted(stream_items(self.notes, counts, pace.read), self.wanted, counts)
+        return refuse_names(items) if self.shape == "omop" else items
+
+    def final(self, answered: Answered, before: int) -> bytes:
+        """The rows of `answered` as they are written after `before` others."""
+        if self.shape != "omop":
+            return answered.data
+        return numbered(answered.data, before, csv=self.encoding == "csv")
 
     def workplace(self, order: Order) -> AbstractContextManager[Answer]:
         """What answers the chunks of this job."""
@@ -77,6 +94,8 @@ class Job:
             self.shape,
             self.encoding,
             ",".join(self.columns),
+            self.concepts.digest(),
+            str(self.snippet),
             *(_sum(self.artifact / file) for file in files_to_run(self.artifact)),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -125,7 +144,7 @@ def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], Non
         raise InputError(f"{output}: a folder; name a file")
     from sympress.deploy.extract.finish import finish, first_bytes
 
-    date = datetime.now(UTC).date().isoformat()
+    date = _now()
     header = first_bytes(job.shape, job.encoding, job.columns)
     anew = force or job.notes.stdin
     with open_checkpoint(output, job.name(), date, anew=anew, header=header) as checkpoint:
@@ -180,7 +199,7 @@ def _check_rows(job: Job, counts: ItemCounts) -> None:
 def _work(job: Job, checkpoint: Checkpoint, counts: ItemCounts, pace: Pace) -> None:
     """Answer what is left of the job and append it to the checkpoint."""
     digest = Digest()
-    items = keep_wanted(stream_items(job.notes, counts, pace.read), job.wanted, counts)
+    items = job.items(counts, pace)
     _skip(items, checkpoint.state, digest)
     done = checkpoint.state.items
     pace.start(done)
@@ -188,7 +207,8 @@ def _work(job: Job, checkpoint: Checkpoint, counts: ItemCounts, pace: Pace) -> N
         for chunk, answered in answer(cut_chunks(items, done)):
             for item in chunk.items:
                 digest.add(item)
-            checkpoint.add(answered.data, answered.errors, answered.end, digest.value(), answered.tally)
+            data = job.final(answered, checkpoint.state.tally.get("written", 0))
+            checkpoint.add(data, answered.errors, answered.end, digest.value(), answered.tally)
             pace.done(answered.end)
 
 
@@ -216,11 +236,12 @@ def run_to_stream(
     """Run `job` and hand every chunk's output to `write` as soon as it is there; nothing is kept."""
     counts = ItemCounts(say=say)
     tally: dict[str, int] = {}
-    items = keep_wanted(stream_items(job.notes, counts, pace.read), job.wanted, counts)
+    items = job.items(counts, pace)
     pace.start(0)
-    date = datetime.now(UTC).date().isoformat()
+    date = _now()
     with job.workplace(job.order(date)) as answer:
         for chunk, answered in answer(cut_chunks(items, notes=min(CHUNK_NOTES, 16))):
+            answered.data = job.final(answered, tally.get("written", 0))
             write(chunk, answered)
             for line in answered.errors.decode("utf-8").splitlines():
                 failure = json.loads(line)
@@ -231,6 +252,10 @@ def run_to_stream(
     _check_rows(job, counts)
     tally |= _tally(counts)
     return _summary(State(job="", date=date, tally=tally, seconds=pace.seconds), 0, None)
+
+
+def _now() -> str:
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def _sum(path: Path) -> str:

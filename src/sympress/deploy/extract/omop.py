@@ -1,16 +1,21 @@
 """Rows in the shape of the table NOTE_NLP of the OMOP Common Data Model 5.4.
 
-Source: OHDSI, "OMOP CDM v5.4", table NOTE_NLP. Where the model asks for what no extractor knows (a concept
-id of the standard vocabulary), the row holds 0, which OMOP reads as "no matching concept"; the code of the
-lexicon stands in `term_modifiers`.
+Source: OHDSI, "OMOP CDM v5.4", table NOTE_NLP: its DDL and the conventions of its fields. Concept ids come
+from the user's map; where it has none, the row holds 0, which OMOP reads as "no matching concept". The code
+of the lexicon stands in `term_modifiers`.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
+from sympress.deploy.extract.concepts import Vocabulary
+from sympress.deploy.extract.items import Item
 from sympress.deploy.extractor import NoteResult
 from sympress.deploy.findings import Finding, findings_of
+from sympress.errors import InputError
 from sympress.notes.intake import Note
 
 OMOP_COLUMNS = (
@@ -29,45 +34,128 @@ OMOP_COLUMNS = (
     "term_temporal",
     "term_modifiers",
 )
-#: Rows that a note can have: ids are its serial number times this, plus the place in the note.
-ROWS_A_NOTE = 2**20
+#: Columns that the CDM declares `integer`: 32 bits.
+OMOP_INTEGERS = frozenset(name for name in OMOP_COLUMNS if name.endswith("_id"))
+#: The largest value of an `integer`.
+INTEGER_MOST = 2**31 - 1
+#: Characters to each side of a mention that a snippet can have: with most mentions it then fits its column.
+SNIPPET_MOST = 100
 
-_VARIANT_CHARACTERS = 250
+#: Of `snippet`, `lexical_variant` and `nlp_system`, which are `varchar(250)`: CSV may put a `'` before them.
+_TEXT_MOST = 249
 #: `term_exists` is Y only for what the patient has, or had; `term_temporal` tells the two apart.
 _EXISTS = {"present": "Y", "historical": "Y"}
-_TEMPORAL = {"present": "Present", "historical": "Past", "hypothetical": "Future"}
+_TEMPORAL = {"present": "Present", "historical": "Past"}
+#: What a loader of CSV or a database trips over; each becomes one space, so that a row is one line.
+_NO_TEXT = re.compile(r"[\s\x00-\x1f\x7f]")
+_INTEGER = re.compile(r"-?\d{1,10}")
 
 
-def omop_rows(note: Note, result: NoteResult, serial: int, system: str, date: str) -> list[dict[str, Any]]:
-    """One row a mention, and one a symptom of the whole note that no mention calls present.
+def omop_rows(
+    note: Note,
+    result: NoteResult,
+    system: str,
+    began: str,
+    *,
+    vocabulary: Vocabulary,
+    snippet: int = 0,
+) -> list[dict[str, Any]]:
+    """One row a mention, and one a symptom that is affirmed for the note as a whole.
 
-    `lexical_variant` holds the words of the span as the note has them; `snippet` stays empty, so that no
-    more of the note leaves it. `offset` counts characters from 0, as text; ids are unique within a job.
+    `lexical_variant` holds the words of the span as the note has them, line ends as spaces. The CDM wants
+    it filled: a symptom without words has its name there, and no `offset`. `note_nlp_id` is 0 until
+    `numbered`.
+
+    Args:
+        note: with an integer as id; see `id_fault`.
+        result: of `note`.
+        system: what answered.
+        began: date and time of the job, ISO 8601 in UTC, without a zone.
+        vocabulary: names, codes and concepts of the symptoms.
+        snippet: characters of the note to each side of a mention; 0 for no snippet.
     """
-    rows = [_fields(note.text, one) for one in findings_of(result)]
     fixed: dict[str, Any] = {
-        "note_id": note.note_id,
+        "note_nlp_id": 0,
+        "note_id": int(note.note_id),
         "section_concept_id": 0,
-        "snippet": None,
-        "note_nlp_concept_id": 0,
-        "note_nlp_source_concept_id": 0,
-        "nlp_system": system,
-        "nlp_date": date,
-        "nlp_datetime": None,
+        "nlp_system": _line(system),
+        "nlp_date": began[: len("2026-01-31")],
+        "nlp_datetime": began,
     }
-    found = [{**fixed, "note_nlp_id": serial * ROWS_A_NOTE + at, **row} for at, row in enumerate(rows)]
+    found = [{**fixed, **_fields(note.text, one, vocabulary, snippet)} for one in findings_of(result)]
     return [{name: row[name] for name in OMOP_COLUMNS} for row in found]
 
 
-def _fields(text: str, one: Finding) -> dict[str, Any]:
-    variant = (one.symptom or "") if one.span is None else text[slice(*one.span)]
-    modifiers = [f"assertion={one.assertion}"]
-    if one.probability is not None:
-        modifiers.append(f"probability={one.probability:.6f}")
+def _fields(text: str, one: Finding, vocabulary: Vocabulary, snippet: int) -> dict[str, Any]:
+    words = (vocabulary.name(one.symptom) or "") if one.span is None else text[slice(*one.span)]
+    around = None
+    if one.span is not None and snippet:
+        around = _line(text[max(0, one.span[0] - snippet) : one.span[1] + snippet])
     return {
+        "snippet": around,
         "offset": None if one.span is None else str(one.span[0]),
-        "lexical_variant": variant[:_VARIANT_CHARACTERS],
+        "lexical_variant": _line(words),
+        "note_nlp_concept_id": vocabulary.concept_id(one.symptom),
+        "note_nlp_source_concept_id": vocabulary.source_concept_id(one.symptom),
         "term_exists": _EXISTS.get(one.assertion, "N"),
         "term_temporal": _TEMPORAL.get(one.assertion),
-        "term_modifiers": ",".join([*modifiers, *([f"code={one.code}"] if one.code else [])]),
+        "term_modifiers": _modifiers(one),
     }
+
+
+def _modifiers(one: Finding) -> str:
+    """Assertion, source, and what else is known, as `name=value` with commas between."""
+    modifiers = [f"assertion={one.assertion}", f"source={one.source}"]
+    if one.reason is not None:
+        modifiers.append(f"reason={one.reason.kind}")
+    if one.probability is not None:
+        modifiers.append(f"probability={one.probability:.6f}")
+    return ",".join([*modifiers, *([f"code={one.code}"] if one.code else [])])
+
+
+def _line(text: str) -> str:
+    return _NO_TEXT.sub(" ", text[:_TEXT_MOST])
+
+
+def id_fault(note_id: str) -> str | None:
+    """Why `note_id` cannot stand in NOTE_NLP, where it is an `integer`; None if it can."""
+    if _INTEGER.fullmatch(note_id) and abs(int(note_id)) <= INTEGER_MOST:
+        return None
+    return f"its id is no integer of 32 bits, which note_id of NOTE_NLP is (up to {INTEGER_MOST:,})"
+
+
+def refuse_names(items: Iterator[Item]) -> Iterator[Item]:
+    """Pass `items` on, unless the first note shows that its source has no ids that NOTE_NLP can hold.
+
+    Raises:
+        InputError: the first note has such an id. A later one is a failure of that note.
+    """
+    seen = False
+    for item in items:
+        if not seen and isinstance(item, Note):
+            seen = True
+            if id_fault(item.note_id) is not None:
+                raise InputError(
+                    f"note {item.note_id[:40]!r}: note_id of NOTE_NLP is an integer of 32 bits; give the "
+                    "notes the note_id that they have in the table NOTE, or use --format notes"
+                )
+        yield item
+
+
+def numbered(rows: bytes, before: int, *, csv: bool) -> bytes:
+    """`rows`, one a line, whose `note_nlp_id` goes on after the `before` rows that the job has written.
+
+    Raises:
+        InputError: the ids no longer fit into an `integer`.
+    """
+    lines = rows.split(b"\n")[:-1]
+    if before + len(lines) > INTEGER_MOST:
+        raise InputError(
+            f"more than {INTEGER_MOST:,} rows: note_nlp_id of NOTE_NLP is an integer of 32 bits; extract the "
+            "notes in several jobs"
+        )
+    name = b"" if csv else b'{"note_nlp_id":'
+    rest = len(name) + 1  # the 0 that stands there
+    return b"".join(
+        b"%b%d%b\n" % (name, number, line[rest:]) for number, line in enumerate(lines, start=before + 1)
+    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sympress.deploy.extract.concepts import Vocabulary
 from sympress.deploy.extract.fhir import fhir_bundles
 from sympress.deploy.extract.omop import omop_rows
 from sympress.deploy.extractor import NoteResult
@@ -33,12 +34,16 @@ class Header:
     Attributes:
         columns: fields of the note that are carried along, of `COLUMNS`.
         system: the artifact that answered, for OMOP and FHIR.
-        date: ISO date on which the job began.
+        began: when the job began, ISO 8601 in UTC without a zone.
+        vocabulary: names, codes and concepts of the symptoms, for OMOP and FHIR.
+        snippet: characters to each side of a mention that OMOP's snippets hold; 0 for none.
     """
 
     columns: tuple[str, ...]
     system: str
-    date: str
+    began: str
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    snippet: int = 0
 
 
 def read_columns(value: str | None) -> tuple[str, ...]:
@@ -122,12 +127,14 @@ def _finding_fields(one: Finding) -> Row:
     }
 
 
-def _omop(note: Note, result: NoteResult, header: Header, serial: int) -> list[Row]:
-    return omop_rows(note, result, serial, header.system, header.date)
+def _omop(note: Note, result: NoteResult, header: Header, serial: int) -> list[Row]:  # noqa: ARG001
+    return omop_rows(
+        note, result, header.system, header.began, vocabulary=header.vocabulary, snippet=header.snippet
+    )
 
 
 def _fhir(note: Note, result: NoteResult, header: Header, serial: int) -> list[Row]:
-    return fhir_bundles(note, result, serial, header.system)
+    return fhir_bundles(note, result, serial, header.system, header.vocabulary)
 
 
 #: How each shape is made of a note, its result, what all rows share, and the serial number of the note.
