@@ -155,7 +155,8 @@ bench-shape: install ## what pocket and micro cost on an encoder of Bio_Clinical
 model: install ## the model in the box: micro, one seed, from the packaged encoder and the coded reports
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --transfer-fraction 1 --recipe micro \
 		-o runs/model
-	$(BIN)/sympress pack runs/model/artifacts/micro-seed0 --rules --most-mb 1 --force -o src/sympress/deploy/box
+	$(BIN)/sympress pack runs/model/artifacts/micro-seed0 --rules --validation $(DATA)/vaers/2004VAERSData.zip \
+		--most-mb 1 --force -o src/sympress/deploy/box
 	$(BIN)/python -m sympress.study.packed runs/model src/sympress/deploy/box -o results/box.json
 	$(call keep,model)
 
