@@ -93,7 +93,9 @@ def test_a_model_may_refuse_mentions_where_that_gains_and_loses_nothing(
 def test_rules_alone_have_nothing_to_choose():
     rules = Extractor.load(RULES_FOLDER)
     nothing = LabelledNotes([], np.zeros((0, 0), dtype=bool))
-    with pytest.raises(InputError, match=r"only a model of the task present with rules has a choice to make$"):
+    with pytest.raises(
+        InputError, match=r"only a model of the task present with rules has a choice to make$"
+    ):
         choose(rules, nothing, nothing)
 
 
