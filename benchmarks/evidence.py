@@ -141,20 +141,24 @@ def score(
 ) -> dict[str, Any]:
     """Micro-F1 over `symptoms` of each policy, with a 95 % interval over notes."""
     wanted = _table(truth, symptoms)
-    index = np.arange(len(truth))
+    counts = np.concatenate([_counts(_table(each, symptoms), wanted) for each in answers.values()], axis=1)
+    drawn = resample_weights(np.arange(len(truth)), 0, RESAMPLES)
+    totals = np.concatenate([weights.astype(np.float64) @ counts for weights in drawn])
     found = {}
-    for name, each in answers.items():
-        counts = outcome_counts(_table(each, symptoms), wanted)
-        counts = np.stack([part.sum(axis=1) for part in np.split(counts, 3, axis=1)], axis=1)
-        drawn = resample_weights(index, 0, RESAMPLES)
-        totals = np.concatenate([weights.astype(np.float64) @ counts for weights in drawn])
-        right, said, there = totals[0]
+    for name, own in zip(answers, np.split(totals, len(answers), axis=1), strict=True):
+        right, said, there = own[0]
         found[name] = {
-            "micro_f1": estimate(micro_f1(totals), "nothing to find").model_dump(),
+            "micro_f1": estimate(micro_f1(own), "nothing to find").model_dump(),
             "precision": right / said if said else None,
             "recall": right / there if there else None,
         }
     return found
+
+
+def _counts(answers: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Of each note how many symptoms are right, answered and there, `(notes, 3)`."""
+    parts = np.split(outcome_counts(answers, truth), 3, axis=1)
+    return np.stack([part.sum(axis=1) for part in parts], axis=1)
 
 
 def _table(sets: Sequence[set[str]], symptoms: Sequence[str]) -> NDArray[np.bool_]:

@@ -163,8 +163,9 @@ function percent(probability) {
   return `${(100 * probability).toFixed(probability > 0.995 && probability < 1 ? 1 : 0)} %`;
 }
 
+// What decided an assertion; nothing where only the words of the symptom speak.
 function because({ reason, words }) {
-  if (reason === null) return words === null ? "the whole note" : "its words, and nothing speaks against them";
+  if (reason === null) return words === null ? "the whole note" : "";
   const said = `“${reason.words}”`;
   return {
     cue: `because of ${said}`,
@@ -201,8 +202,8 @@ function group(kind, findings) {
     const item = element("li");
     item.append(element("span", name, "name"));
     const lines = new Set(all.map((one) => {
-      const words = one.words === null ? "" : `“${one.words}”: `;
-      return `${words}${because(one)} (${foundBy(one)})`;
+      const parts = [one.words === null ? "" : `“${one.words}”`, because(one)].filter(Boolean);
+      return `${parts.join(": ")} (${foundBy(one)})`;
     }));
     for (const line of lines) item.append(element("span", line, "why"));
     list.append(item);
@@ -245,7 +246,10 @@ function pieces(characters, findings) {
 function marked(all) {
   const mark = element("mark", all[0].words, all[0].assertion);
   mark.title = all
-    .map((one) => `${one.name}: ${ASSERTIONS[one.assertion]}, ${because(one)} (${foundBy(one)})`)
+    .map((one) => {
+      const why = [ASSERTIONS[one.assertion], because(one)].filter(Boolean).join(", ");
+      return `${one.name}: ${why} (${foundBy(one)})`;
+    })
     .join("; ");
   mark.append(element("span", ` (${mark.title})`, "aside"));
   return mark;
@@ -260,7 +264,7 @@ function fillTable(findings, points) {
     if (!points) return [found.name, ...last];
     const place = found.words === null ? "whole note" : `${found.start}–${found.end}`;
     const assertion = element("mark", ASSERTIONS[found.assertion], found.assertion);
-    return [found.words ?? "–", found.name, assertion, because(found), ...last, place];
+    return [found.words ?? "–", found.name, assertion, because(found) || "–", ...last, place];
   });
   $("caption").textContent = points ? "Every finding, in the order of the note" : "Symptoms that the note affirms";
   $("head").replaceChildren(...columns.map((name) => {
