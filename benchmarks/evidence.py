@@ -4,7 +4,7 @@ Every policy answers the same notes from the same logits and mentions:
 
 - the VAERS reports of one year, against the symptoms that people coded, by the model's own codes (as it was
   trained) and by the symptoms of the lexicon that the codes map to;
-- synthetic notes, against what they are known to affirm, over every symptom;
+- synthetic notes, against what they are known to affirm, over the symptoms that they are written about;
 - notes without labels: how often a symptom is affirmed that every mention of the note denies, or none names.
 
 The model's logits are kept in a folder under a key of the model and the notes, so that another reading of the
@@ -33,7 +33,9 @@ from sympress.deploy.bundled import artifact_folder
 from sympress.deploy.decisions import candidates
 from sympress.deploy.extractor import Extractor
 from sympress.files import atomic_path, write_json
+from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import Mention
+from sympress.labels.surface import symptom_of_forms
 from sympress.labels.vaers_map import vaers_to_clinical
 from sympress.measure.significance import estimate, micro_f1, outcome_counts, resample_weights
 from sympress.notes.read import read_notes
@@ -220,10 +222,12 @@ def measure(data: Path, model: Path, year: int, cache: Path) -> dict[str, Any]:
     own = [{symptom_of[code] for code in each if code in symptom_of} for each in codes]
     mapped = [each | {name for code in each if (name := vaers_to_clinical(code))} for each in codes]
     made = synthesize(SYNTHETIC_NOTES, seed=0).frame
-    synthetic, known = made["text"].to_list(), [set(each) for each in made["codes"].to_list()]
+    id_of = symptom_of_forms(load_lexicon("clinical"))
+    synthetic = made["text"].to_list()
+    known = [{id_of(name) or name for name in each} for each in made["codes"].to_list()]
     synthetic_reads = read_all(extractor, synthetic, cache)
     said = {name: [policy(note) for note in synthetic_reads] for name, policy in rules.items()}
-    everything = sorted(set().union(*known, *(one for each in said.values() for one in each)))
+    every = sorted(set().union(*known))
     sets = {f"VAERS {year}": (texts, reads), "synthetic": (synthetic, synthetic_reads)}
     sets |= {name: (notes, read_all(extractor, notes, cache)) for name, notes in unlabelled(data)}
     return {
@@ -234,7 +238,8 @@ def measure(data: Path, model: Path, year: int, cache: Path) -> dict[str, Any]:
         "own_codes": score(answers, own, symptoms),
         "mapped_codes": score(answers, mapped, symptoms),
         "synthetic_notes": len(synthetic),
-        "synthetic": score(said, known, everything),
+        "synthetic_symptoms": len(every),
+        "synthetic": score(said, known, every),
         "contradictions": {
             name: {policy: contradictions(each, rules[policy]) for policy in rules}
             for name, (_, each) in sets.items()

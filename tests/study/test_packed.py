@@ -53,7 +53,9 @@ def study(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "reread", lambda _: SimpleNamespace(data=data, truth=TRUTH))
 
 
-def test_as_packed_it_affirms_what_words_name_and_each_part_is_scored_without_the_other(artifact: Path, tmp_path: Path):
+def test_as_packed_it_affirms_what_words_name_and_each_part_is_scored_without_the_other(
+    artifact: Path, tmp_path: Path
+):
     packed.main([str(tmp_path), str(artifact), "-o", str(tmp_path / "box.json")])
     found = json.loads((tmp_path / "box.json").read_text(encoding="utf-8"))
     micro = {name: one["micro_f1"]["value"] for name, one in found["models"].items()}

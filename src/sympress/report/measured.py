@@ -284,8 +284,9 @@ def evidence_table(measured: Measured) -> list[str]:
         *lines,
         "",
         f"Micro-F1 over the {len(measured['symptoms'])} symptoms of the model on all "
-        f"{format_number(measured['reports'], 0)} reports of {year}, and over every symptom on "
-        f"{format_number(measured['synthetic_notes'], 0)} synthetic notes; \\[ \\] 95 % interval over notes. "
+        f"{format_number(measured['reports'], 0)} reports of {year}, and over the "
+        f"{measured['synthetic_symptoms']} symptoms that synthetic notes are written about on "
+        f"{format_number(measured['synthetic_notes'], 0)} of them; \\[ \\] 95 % interval over notes. "
         f"As the program answers, {format_number(missing, 0)} symptoms without a present mention in "
         f"{format_number(notes, 0)} notes of all sets. `make bench-evidence` measures it.",
     ]
