@@ -42,7 +42,7 @@ def judge_packed(run: Path, folder: Path) -> dict[str, Any]:
         affirmed: dict[str, set[str | None]] = {
             AS_PACKED: {one.symptom for one in both.symptoms},
             MODEL: {one.symptom for one in by_model.symptoms},
-            RULES: {one.symptom for one in both.mentions if one.assertion == "present"},
+            RULES: {one.symptom for one in extractor.rule_mentions(text) if one.assertion == "present"},
         }
         for name, symptoms in affirmed.items():
             found[name][at] = [symptom in symptoms for symptom in extractor.symptoms]
