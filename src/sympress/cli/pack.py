@@ -8,13 +8,21 @@ from typing import Annotated
 import typer
 
 
-def pack(
+def pack(  # noqa: PLR0917  one option a setting; typer passes them by name
     artifact: Annotated[Path, typer.Argument(help="Folder of an artifact.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
     rules: Annotated[
         bool,
-        typer.Option("--rules", help="Rules add spans with their assertion, and symptoms."),
+        typer.Option("--rules", help="Rules find the mentions, and the model answers for what they name."),
     ] = False,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            help="Coded notes, none of them trained on: with --rules, who decides where model and rules "
+            "disagree is chosen on them, symptom by symptom.",
+            show_default=False,
+        ),
+    ] = None,
     most_mb: Annotated[
         float | None, typer.Option(min=0.001, help="Refuse to write more than this, in 10⁶ bytes.")
     ] = None,
@@ -24,6 +32,6 @@ def pack(
     from sympress.deploy.pack import pack as pack_artifact
 
     limit = None if most_mb is None else round(most_mb * 1e6)
-    size = pack_artifact(artifact, output, rules=rules, most_bytes=limit, force=force)
+    size = pack_artifact(artifact, output, rules=rules, validation=validation, most_bytes=limit, force=force)
     typer.echo(f"{size / 1e6:.2f} MB -> {output}")
     typer.echo(f"next: sympress extract NOTES --model {output}")

@@ -34,6 +34,19 @@ def with_rule_codes(extractor: Extractor) -> Extractor:
     return extractor.model_copy(update={"codes": codes})
 
 
+def load_names(extractor: Extractor) -> dict[str, str]:
+    """What people call each symptom that `extractor` may answer with, by its id.
+
+    A symptom that its lexicon does not have is called by its id.
+    """
+    names = {name: name for name in extractor.symptoms}
+    if extractor.lexicon in {None, FORMS_FILE}:
+        return names
+    held = {one.id or one.name: one.name for one in load_lexicon(extractor.lexicon or "").symptoms}
+    asked = held if extractor.rules or extractor.task == "mentions" else names
+    return names | {name: held.get(name, name) for name in asked}
+
+
 def write_forms(folder: Path, extractor: Extractor, lexicon: Lexicon) -> None:
     """Put the forms into the artifact `folder`, unless its lexicon comes with sympress."""
     if extractor.lexicon == FORMS_FILE:

@@ -132,7 +132,12 @@ class Annotator:
         return kept + matches[place:]
 
     def _by_word(
-        self, assertion: Assertion, reason: Reason | None, number: int, reduced: Reduced, span: tuple[int, int]
+        self,
+        assertion: Assertion,
+        reason: Reason | None,
+        number: int,
+        reduced: Reduced,
+        span: tuple[int, int],
     ) -> tuple[Assertion, Reason | None]:
         """Return the assertion of a form that asserts something itself, and that it does: an absent symptom.
 

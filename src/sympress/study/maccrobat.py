@@ -14,7 +14,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sympress.deploy.decode import add_mentions
 from sympress.errors import InputError
 from sympress.files import write_json
 from sympress.labels.annotate import Annotator
@@ -67,8 +66,10 @@ def run(options: Options, documents: Sequence[AnnotatedNote], counts: dict[str, 
         for name, recipe in recipes.items():
             found[name] |= press_fold(options, fold, documents, name=name, recipe=recipe)
         for index in fold.test:
-            mentions = add_mentions((), annotator.mentions(documents[index].text))
-            found[RULES][documents[index].note_id] = as_rows(mentions)
+            spans: dict[tuple[int, int], Mention] = {}  # one a span: people marked `n/v` once
+            for one in annotator.mentions(documents[index].text):
+                spans.setdefault((one.start, one.end), one)
+            found[RULES][documents[index].note_id] = as_rows(tuple(spans.values()))
     results = _results(options, folds, documents, counts, found)
     write_json(options.output / "maccrobat.json", results)
     return results

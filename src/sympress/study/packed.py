@@ -1,7 +1,7 @@
 """How good a packed artifact is with its rules: `python -m sympress.study.packed RUN ARTIFACT -o FILE.json`.
 
 The artifact answers the test notes of the study that made it, as `sympress extract` would: all windows, and
-the symptoms that its rules affirm besides. Beside it stand its model alone and its rules alone.
+only what words of the note name. Beside it stand its model without rules and its rules without the model.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def judge_packed(run: Path, folder: Path) -> dict[str, Any]:
         affirmed: dict[str, set[str | None]] = {
             AS_PACKED: {one.symptom for one in both.symptoms},
             MODEL: {one.symptom for one in by_model.symptoms},
-            RULES: {one.symptom for one in both.mentions if one.assertion == "present"},
+            RULES: {one.symptom for one in extractor.rule_mentions(text) if one.assertion == "present"},
         }
         for name, symptoms in affirmed.items():
             found[name][at] = [symptom in symptoms for symptom in extractor.symptoms]

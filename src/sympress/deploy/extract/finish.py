@@ -96,7 +96,8 @@ def _schema(shape: Shape, columns: tuple[str, ...]) -> dict[str, pl.DataType]:
     text, whole, real = pl.String(), pl.Int64(), pl.Float64()
     if shape == "omop":
         return {name: pl.Int32() if name in OMOP_INTEGERS else text for name in OMOP_COLUMNS}
-    fields: dict[str, Any] = {"symptom": text, "code": text, "probability": real}
+    fields: dict[str, Any] = {"symptom": text, "code": text, "probability": real, "source": text}
+    reason: dict[str, Any] = {"kind": text, "words": text, "start": whole, "end": whole}
     mention: dict[str, Any] = {
         "start": whole,
         "end": whole,
@@ -104,6 +105,8 @@ def _schema(shape: Shape, columns: tuple[str, ...]) -> dict[str, pl.DataType]:
         "code": text,
         "assertion": text,
         "score": real,
+        "source": text,
+        "reason": pl.Struct(reason),
     }
     return {
         **dict.fromkeys(("note_id", *columns), text),
@@ -111,4 +114,5 @@ def _schema(shape: Shape, columns: tuple[str, ...]) -> dict[str, pl.DataType]:
         "mentions": pl.List(pl.Struct(mention)),
         "windows": whole,
         "truncated": pl.Boolean(),
+        "markup": text,
     }

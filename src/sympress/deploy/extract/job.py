@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from typing import Literal
 
 from sympress.deploy.checksums import files_to_run
 from sympress.deploy.extract.checkpoint import Checkpoint, State, open_checkpoint
-from sympress.deploy.extract.chunks import CHUNK_NOTES, Answered, Chunk, Digest, Order, cut_chunks
+from sympress.deploy.extract.chunks import CHUNK_NOTES, MARKUP, Answered, Chunk, Digest, Order, cut_chunks
 from sympress.deploy.extract.concepts import ConceptMap, Vocabulary
 from sympress.deploy.extract.filters import Wanted, keep_wanted
 from sympress.deploy.extract.items import Item, ItemCounts
@@ -113,6 +113,7 @@ class Summary:
         seconds: of work, over all runs of the job.
         resumed: notes and failures that an earlier run had written.
         errors: the file with the failures, or None if there was none.
+        markup: how many notes were written in each markup, and read as text.
     """
 
     rows: int
@@ -129,6 +130,7 @@ class Summary:
     seconds: float
     resumed: int = 0
     errors: Path | None = None
+    markup: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], None], pace: Pace) -> Summary:
@@ -165,9 +167,17 @@ def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], Non
 
 
 def _summary(state: State, resumed: int, errors: Path | None) -> Summary:
-    counted = {field.name for field in dataclasses.fields(Summary)} - {"seconds", "resumed", "errors"}
+    counted = {field.name for field in dataclasses.fields(Summary)} - {
+        "seconds",
+        "resumed",
+        "errors",
+        "markup",
+    }
     tally = {name: state.tally.get(name, 0) for name in counted}
-    return Summary(**tally, seconds=state.seconds, resumed=resumed, errors=errors)
+    markup = {
+        name.removeprefix(MARKUP): count for name, count in state.tally.items() if name.startswith(MARKUP)
+    }
+    return Summary(**tally, seconds=state.seconds, resumed=resumed, errors=errors, markup=markup)
 
 
 def _tally(counts: ItemCounts) -> dict[str, int]:
