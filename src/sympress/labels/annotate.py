@@ -10,7 +10,7 @@ from sympress.labels.assertion.decide import CueFinder, NoteContext, decide
 from sympress.labels.automaton import Found, PhraseIndex, Reduced, keep_longest, reduce_text
 from sympress.labels.lexicon import AmbiguousForm, Lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
-from sympress.labels.sections import load_sections
+from sympress.labels.sections import SectionBook, load_sections
 
 
 class Annotator:
@@ -20,10 +20,17 @@ class Annotator:
     of mentions only. Neither grows with the notes.
     """
 
-    def __init__(self, lexicon: Lexicon, cues: CueBook | None = None, *, at_once: bool = True) -> None:
-        """Prepare `lexicon`; `cues` default to our own; `at_once` is that of `PhraseIndex`."""
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        cues: CueBook | None = None,
+        sections: SectionBook | None = None,
+        *,
+        at_once: bool = True,
+    ) -> None:
+        """Prepare `lexicon`; `cues` and `sections` default to ours; `at_once` is that of `PhraseIndex`."""
         self._finder = CueFinder(load_cues() if cues is None else cues, at_once=at_once)
-        self._sections = load_sections()
+        self._sections = load_sections() if sections is None else sections
         self._ids = tuple(symptom.id or symptom.name for symptom in lexicon.symptoms)
         forms, self._named, self._conditions = _forms_of(lexicon)
         self._index = PhraseIndex({"form": forms, "heading": self._sections.headings}, at_once=at_once)

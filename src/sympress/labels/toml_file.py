@@ -1,4 +1,4 @@
-"""Files that a user wrote about symptoms, cues or sections: read with limits, TOML with the line of a table."""
+"""Files that a user wrote about symptoms, cues or sections, read with limits; TOML with lines of tables."""
 
 from __future__ import annotations
 
@@ -56,6 +56,24 @@ def parse_table(text: str, source: str) -> dict[str, Any]:
         raise InputError(f"{source}: not valid TOML: {error}; correct that line") from error
     except RecursionError as error:
         raise InputError(f"{source}: nested too deeply; lists here hold texts, not lists") from error
+
+
+#: What `extends` says of a file of cues or sections.
+_EXTENDS = ("clinical", "none")
+
+
+def extends_ours(parsed: Mapping[str, Any], source: str) -> bool:
+    """Return whether a file of cues or sections adds to ours, as it does unless it says `none`.
+
+    Raises:
+        InputError: `extends` is something else.
+    """
+    extends = parsed.get("extends", "clinical")
+    if extends not in _EXTENDS:
+        raise InputError(
+            f'{source}: extends is {extends!r}; write "clinical" to add to ours, "none" to replace them'
+        )
+    return bool(extends == "clinical")
 
 
 def located(text: str, key: str, entries: Any, source: str, called: str = "entry") -> list[tuple[str, Any]]:

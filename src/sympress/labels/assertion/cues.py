@@ -188,3 +188,15 @@ _READERS: dict[str, _Reader] = {
     "pseudo": _Reader("pseudo", frozenset({"phrases"})),
     "stop": _Reader("stop", frozenset({"phrases", "ends", "after_comma", "leaves_section"})),
 }
+
+#: The tables of a cue file, each with the keys that it may have.
+CUE_TABLES: Mapping[str, frozenset[str]] = {role: reader.keys for role, reader in _READERS.items()}
+
+
+def read_cue(role: str, table: Mapping[str, Any], where: str) -> Cue:
+    """Return what the phrases of one table do; `role` is one of `CUE_TABLES`.
+
+    Raises:
+        InputError: an unknown key, assertion or direction, or no phrases.
+    """
+    return _read(_READERS[role], table, where)
