@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption, read_words
 from sympress.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
             "read on a terminal. Default: notes, or table on a terminal.",
         ),
     ] = None,
+    lexicon: LexiconOption = None,
+    cues: CuesOption = None,
+    sections: SectionsOption = None,
     text_column: Annotated[str | None, typer.Option(help="Name of the text column.")] = None,
     columns: Annotated[
         str | None,
@@ -91,6 +95,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
         columns=read_columns(columns),
         workers=workers or usable_cores(),
         ray=ray,
+        words=read_words(lexicon, cues, sections),
     )
     if output == _STANDARD_OUTPUT:
         _to_stream(job, table=_is_table(output_format), quiet=quiet)

@@ -34,10 +34,12 @@ class Extractor(BaseModel):
         tags: of the task `mentions`: what each logit of a word piece stands for, see `decode.tags_of`.
         span_bias: of the task `mentions`: see `decode.decode_mentions`; chosen on validation notes.
         codes: codes of a symptom, by its name.
-        lexicon: the built-in lexicon whose forms name a span, or `forms.json` for the forms that the artifact
-            carries; None names none.
+        lexicon: the built-in lexicon whose forms name a span, `lexicon.json` for one that the artifact
+            carries, or `forms.json` for its forms alone; None names none.
         rules: what the lexicon and assertion rules find besides is added, with score 1. Beside a model of
             whole notes they give the spans, and a symptom that they call present is affirmed.
+        cues: the artifact carries cues of its own, in `cues.toml`.
+        sections: it carries headings of its own, in `sections.toml`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,8 +59,10 @@ class Extractor(BaseModel):
     tags: list[str] | None = None
     span_bias: float = 0.0
     codes: dict[str, list[str]] = Field(default_factory=dict)
-    lexicon: Literal["paper", "clinical", "forms.json"] | None = None
+    lexicon: Literal["paper", "clinical", "lexicon.json", "forms.json"] | None = None
     rules: bool = False
+    cues: bool = False
+    sections: bool = False
 
     @property
     def rules_only(self) -> bool:

@@ -17,10 +17,11 @@ from sympress.deploy.artifact import read_extractor
 from sympress.deploy.decode import Link, add_mentions, decode_mentions, note_logits, scored
 from sympress.deploy.link import load_link, load_rules, with_lexicon, with_rule_codes
 from sympress.deploy.pieces import window_spans
+from sympress.deploy.rule_files import carried_words, check_words, with_words
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
-from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import Assertion, Mention, Reason, Source
+from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.surface import forms_by_symptom
 from sympress.notes.intake import NOTE_LIMIT
 
@@ -109,27 +110,37 @@ class Extractor:
         folder: Path,
         threads: int,
         link: Link | None = None,
+        *,
+        words: OwnWords | None = None,
     ) -> None:
         self.settings, self.runtime, self.folder = settings, runtime, folder
         self.threads, self._link = threads, link
-        self._rules = load_rules(folder, settings)
+        self._rules = load_rules(settings, carried_words(folder, settings) if words is None else words)
 
     @classmethod
-    def load(cls, folder: str | Path, *, threads: int = 1) -> Extractor:
-        """Load the artifact in `folder`; `threads` notes are answered at the same time.
+    def load(cls, folder: str | Path, *, threads: int = 1, words: OwnWords = OURS) -> Extractor:
+        """Load the artifact in `folder`.
+
+        Args:
+            folder: of the artifact.
+            threads: notes that are answered at the same time.
+            words: a user's own, in place of those that the artifact reads by (`read_own_words`).
 
         Raises:
-            InputError: the folder is no artifact, or a file of it is missing, changed, damaged or newer.
+            InputError: the folder is no artifact, a file of it is missing, changed, damaged or newer, or it
+                has no rules that would read `words`.
         """
         folder = Path(folder)
-        settings = read_extractor(folder)
+        stored = read_extractor(folder)
+        check_words(folder, stored, words)
         with _collector_paused():
-            if settings.rules_only:
-                lexicon = load_lexicon(settings.lexicon or "clinical")
-                named = settings.model_copy(update={"symptoms": list(forms_by_symptom(lexicon))})
-                return cls(with_lexicon(named, lexicon), None, folder, threads)
-            link = load_link(folder, settings) if settings.task == "mentions" else None
-            return cls(with_rule_codes(settings), Runtime.load(folder), folder, threads, link)
+            settings, held = with_words(stored, words), words.over(carried_words(folder, stored))
+            if settings.rules_only and held.lexicon is not None:
+                named = settings.model_copy(update={"symptoms": list(forms_by_symptom(held.lexicon))})
+                return cls(with_lexicon(named, held.lexicon), None, folder, threads, words=held)
+            link = load_link(held) if settings.task == "mentions" else None
+            coded = with_rule_codes(settings, held.lexicon)
+            return cls(coded, Runtime.load(folder), folder, threads, link, words=held)
 
     @property
     def model(self) -> Runtime:

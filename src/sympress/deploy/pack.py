@@ -8,9 +8,11 @@ from pathlib import Path
 
 from sympress.deploy.artifact import Extractor, read_extractor, write_extractor
 from sympress.deploy.checksums import check_files, files_to_run, write_checksums
+from sympress.deploy.rule_files import carried_words, check_words, with_words, write_words
 from sympress.errors import InputError
 from sympress.files import full_disk_explained, write_text
-from sympress.labels.lexicon import load_lexicon
+from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.vaers_map import vaers_to_clinical
 
 #: What is shipped beside the files that the runtime reads.
@@ -18,7 +20,13 @@ BESIDE = ("README.md", "provenance.json")
 
 
 def pack(
-    source: Path, output: Path, *, rules: bool = False, most_bytes: int | None = None, force: bool = False
+    source: Path,
+    output: Path,
+    *,
+    rules: bool = False,
+    words: OwnWords = OURS,
+    most_bytes: int | None = None,
+    force: bool = False,
 ) -> int:
     """Write the artifact in `source` to `output` without what only training needs; return its size in bytes.
 
@@ -27,14 +35,19 @@ def pack(
         output: folder to write; it must not hold anything unless `force`.
         rules: let the rules of the clinical lexicon add spans with their assertion. What a span calls present
             is affirmed beside what the model affirms. The model's symptoms take the lexicon's names.
+        words: a user's own, which the artifact then carries and reads by.
         most_bytes: of all files together.
         force: overwrite an artifact in `output`.
 
     Raises:
-        InputError: `source` is no whole artifact, `output` is in the way, or the artifact is too large.
+        InputError: `source` is no whole artifact, `output` is in the way, the artifact is too large,
+            or it has no rules that would read `words`.
     """
     settings = read_extractor(source)
     check_files(source)
+    held = words.over(carried_words(source, settings))
+    packed = with_rules(settings, held.lexicon) if rules else settings
+    check_words(source, packed, words)
     if source.resolve() == output.resolve():
         raise InputError(f"{output}: is the artifact itself; name another folder")
     if output.exists() and not (force and (output / "extractor.json").is_file()):
@@ -45,7 +58,7 @@ def pack(
     shutil.rmtree(made, ignore_errors=True)
     try:
         with full_disk_explained(output.parent):
-            _fill(made, source, with_rules(settings) if rules else settings)
+            _fill(made, source, with_words(packed, words), words)
         size = sum(path.stat().st_size for path in made.iterdir())
         if most_bytes is not None and size > most_bytes:
             raise InputError(
@@ -58,11 +71,12 @@ def pack(
     return size
 
 
-def _fill(made: Path, source: Path, settings: Extractor) -> None:
+def _fill(made: Path, source: Path, settings: Extractor, words: OwnWords) -> None:
     made.mkdir(parents=True)
     for name in [*files_to_run(source), *BESIDE]:
         if (source / name).is_file():
             shutil.copyfile(source / name, made / name)
+    write_words(made, words)
     before = read_extractor(source)
     if settings != before:
         write_extractor(made, settings)
@@ -70,16 +84,19 @@ def _fill(made: Path, source: Path, settings: Extractor) -> None:
     write_checksums(made)
 
 
-def with_rules(settings: Extractor) -> Extractor:
+def with_rules(settings: Extractor, own: Lexicon | None = None) -> Extractor:
     """`settings`, with rules beside the model and the lexicon's names for the model's symptoms.
+
+    The lexicon is `own`, or else the clinical one.
 
     The rules read all of a note, and so then does the model, window by window. A symptom keeps its name where
     the lexicon has none for it, or the same one for several of them.
     """
     lexicon = settings.lexicon or "clinical"
+    symptoms = (own or load_lexicon("clinical")).symptoms
     if settings.task == "mentions":
         return settings.model_copy(update={"lexicon": lexicon, "rules": True})
-    ids = {symptom.id for symptom in load_lexicon(lexicon).symptoms}
+    ids = {symptom.id or symptom.name for symptom in symptoms}
     named = {name: vaers_to_clinical(name) for name in settings.symptoms}
     times = Counter(named.values())
     names = {

@@ -18,7 +18,7 @@ from sympress.labels.lexicon_file import AmbiguousForm, Row, parse_toml, tsv_row
 from sympress.labels.lexicon_layers import Draft, lay_over
 from sympress.labels.matching import fold
 from sympress.labels.mistakes import Mistakes
-from sympress.labels.toml_file import read_text
+from sympress.labels.toml_file import parse_table, read_text
 
 __all__ = ["BUILT_IN", "AmbiguousForm", "Lexicon", "Symptom", "load_forms", "load_lexicon"]
 
@@ -101,6 +101,24 @@ def load_lexicon(source: str | Path) -> Lexicon:
     lexicon = _build(Path(source).stem, draft, str(Path(source)), mistakes)
     mistakes.raise_any()
     return lexicon
+
+
+def extended_by(source: str | Path) -> str | Path | None:
+    """Return what a lexicon file says it extends, ready for `load_lexicon`.
+
+    None where it says `none`, and for a built-in lexicon or a TSV file, which extend nothing; an empty text
+    where a TOML file says nothing.
+
+    Raises:
+        InputError: the file cannot be read or is no TOML.
+    """
+    path = Path(source)
+    if str(source) in BUILT_IN or path.suffix.lower() != ".toml":
+        return None
+    extends = parse_table(read_text(path, "lexicon"), str(path)).get("extends", "")
+    if not isinstance(extends, str) or extends == NOTHING:
+        return None
+    return extends if extends in {*BUILT_IN, ""} else path.parent / extends
 
 
 def load_forms(file: str) -> dict[str, tuple[str, ...]]:

@@ -6,16 +6,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from sympress.errors import InputError
 from sympress.labels.annotate import Annotator
 from sympress.labels.assertion.cue_files import lay_cues
-from sympress.labels.assertion.cues import CueBook
+from sympress.labels.assertion.cues import CUE_TABLES, CueBook
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mistakes import Mistakes
 from sympress.labels.section_files import lay_sections
 from sympress.labels.sections import SectionBook
-from sympress.labels.toml_file import read_text
+from sympress.labels.surface import forms_by_symptom
+from sympress.labels.toml_file import parse_table, read_text
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,30 @@ def words_of_text(name: str, text: str, source: str) -> OwnWords:
     if name == "sections":
         return OwnWords(sections=lay_sections(text, source).book, texts={name: text})
     raise InputError(f"{source}: neither cues nor sections; see docs/own-words.md")
+
+
+def kind_of(path: Path) -> Literal["lexicon", "cues", "sections"]:
+    """Return what a file holds by its tables; a lexicon where they do not tell.
+
+    Raises:
+        InputError: the file cannot be read, or is no TOML.
+    """
+    if path.suffix.lower() != ".toml" or not path.is_file():
+        return "lexicon"
+    tables = parse_table(read_text(path, "lexicon"), str(path)).keys()
+    if "symptom" in tables:
+        return "lexicon"
+    return "cues" if tables & CUE_TABLES.keys() else "sections" if "section" in tables else "lexicon"
+
+
+def compare_lexicons(base: Lexicon, made: Lexicon) -> dict[str, int]:
+    """Return how many symptoms and forms `made` has that `base` has not, and the other way round."""
+    before, after = (
+        {name: set(forms) for name, forms in forms_by_symptom(one).items()} for one in (base, made)
+    )
+    return {
+        "symptoms added": len(after.keys() - before.keys()),
+        "symptoms removed": len(before.keys() - after.keys()),
+        "forms added": sum(len(own - before.get(name, set())) for name, own in after.items()),
+        "forms removed": sum(len(own - after.get(name, set())) for name, own in before.items()),
+    }

@@ -22,6 +22,7 @@ from sympress.deploy.extract.shapes import Header, Shape
 from sympress.deploy.extract.sources import Notes, stream_items
 from sympress.deploy.extract.workers import Answer, open_workers
 from sympress.errors import InputError
+from sympress.labels.own_words import OURS, OwnWords
 
 Encoding = Literal["jsonl", "csv", "parquet"]
 
@@ -39,6 +40,7 @@ class Job:
         columns: carried from a note to its rows.
         workers: cores to use.
         ray: address of a Ray cluster to run on, instead of this machine's cores.
+        words: a user's own, in place of those that the artifact reads by.
     """
 
     notes: Notes
@@ -49,6 +51,7 @@ class Job:
     columns: tuple[str, ...]
     workers: int
     ray: str | None = None
+    words: OwnWords = OURS
 
     def order(self, date: str) -> Order:
         """How workers write the rows of this job."""
@@ -61,8 +64,8 @@ class Job:
         if self.ray is not None:
             from sympress.deploy.extract.cluster import open_extraction
 
-            return open_extraction(self.artifact, order, self.ray)
-        return open_workers(self.artifact, order, self.workers)
+            return open_extraction(self.artifact, order, self.ray, self.words)
+        return open_workers(self.artifact, order, self.workers, self.words)
 
     def name(self) -> str:
         """A digest of all that decides the output; the number of workers does not."""
@@ -77,6 +80,7 @@ class Job:
             self.encoding,
             ",".join(self.columns),
             *(_sum(self.artifact / file) for file in files_to_run(self.artifact)),
+            *([self.words.digest()] if self.words.named() else []),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
