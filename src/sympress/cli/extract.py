@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sympress.deploy.extract.chunks import Answered, Chunk
     from sympress.deploy.extract.job import Encoding, Job, Summary
     from sympress.deploy.extract.shapes import Shape
+    from sympress.deploy.extract.table import Table
 
 _STANDARD_OUTPUT = "-"
 _SUFFIXES: dict[str, Encoding] = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
@@ -75,6 +76,10 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a file that exists; begin an unfinished job anew.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="With --format table: who found each line, and what decided it."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
     """Find symptoms in notes, on all cores; a job that was killed goes on when it is given again."""
@@ -83,8 +88,11 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     from sympress.deploy.extract.job import Job
     from sympress.deploy.extract.shapes import read_columns
     from sympress.deploy.extract.sources import find_notes
+    from sympress.deploy.extract.table import Table
     from sympress.deploy.extract.workers import usable_cores
 
+    if explain and not (output == _STANDARD_OUTPUT and _is_table(output_format)):
+        raise InputError("--explain is for --format table; the other formats always hold source and reason")
     shape, encoding = _choose_format(output, output_format)
     job = Job(
         notes=find_notes(notes or [], sql=sql, url=url, text_column=text_column, whole=whole),
@@ -98,7 +106,8 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
         words=read_words(lexicon, cues, sections),
     )
     if output == _STANDARD_OUTPUT:
-        _to_stream(job, table=_is_table(output_format), quiet=quiet)
+        table = Table(explain=explain) if _is_table(output_format) else None
+        _to_stream(job, table, quiet=quiet)
     else:
         _to_file(job, Path(output), force=force, quiet=quiet)
 
@@ -149,13 +158,12 @@ def _to_file(job: Job, output: Path, *, force: bool, quiet: bool) -> None:
         _say(f"{summary.findings:,} findings -> {output}")
 
 
-def _to_stream(job: Job, *, table: bool, quiet: bool) -> None:
+def _to_stream(job: Job, table: Table | None, *, quiet: bool) -> None:
     from sympress.deploy.extract.job import run_to_stream
     from sympress.deploy.extract.progress import Pace
-    from sympress.deploy.extract.table import table_lines
 
     def write(chunk: Chunk, answered: Answered) -> None:
-        sys.stdout.buffer.write(table_lines(chunk, answered.data) if table else answered.data)
+        sys.stdout.buffer.write(table.lines(chunk, answered.data) if table else answered.data)
         sys.stdout.buffer.flush()
 
     pace = Pace(quiet=quiet or sys.stdout.isatty())
@@ -177,5 +185,7 @@ def _report(summary: Summary) -> None:
     rate = f", {done / summary.seconds:,.0f} a second" if summary.seconds > 0 and not summary.resumed else ""
     shown = "".join(f"; {count:,} {fate}" for fate, count in fates.items() if count)
     _say(f"{summary.rows:,} rows, {summary.notes:,} notes answered in {summary.seconds:.1f} s{rate}{shown}")
+    for markup, count in sorted(summary.markup.items()):
+        _say(f"{count:,} {'note was' if count == 1 else 'notes were'} {markup.upper()}, read as text")
     if summary.errors is not None:
         _say(f"why notes failed -> {summary.errors}")

@@ -17,11 +17,19 @@ def pack(  # noqa: PLR0917  one option a setting; typer passes them by name
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
     rules: Annotated[
         bool,
-        typer.Option("--rules", help="Rules add spans with their assertion, and symptoms."),
+        typer.Option("--rules", help="Rules find the mentions, and the model answers for what they name."),
     ] = False,
     lexicon: LexiconOption = None,
     cues: CuesOption = None,
     sections: SectionsOption = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            help="Coded notes, none of them trained on: with --rules, who decides where model and rules "
+            "disagree is chosen on them, symptom by symptom.",
+            show_default=False,
+        ),
+    ] = None,
     most_mb: Annotated[
         float | None, typer.Option(min=0.001, help="Refuse to write more than this, in 10⁶ bytes.")
     ] = None,
@@ -36,7 +44,14 @@ def pack(  # noqa: PLR0917  one option a setting; typer passes them by name
 
     limit = None if most_mb is None else round(most_mb * 1e6)
     words = read_words(lexicon, cues, sections)
-    folder = artifact_folder(artifact)
-    size = pack_artifact(folder, output, rules=rules, words=words, most_bytes=limit, force=force)
+    size = pack_artifact(
+        artifact_folder(artifact),
+        output,
+        rules=rules,
+        words=words,
+        validation=validation,
+        most_bytes=limit,
+        force=force,
+    )
     typer.echo(f"{size / 1e6:.2f} MB -> {output}")
     typer.echo(f"next: sympress extract NOTES --model {output}")

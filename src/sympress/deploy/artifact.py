@@ -15,6 +15,24 @@ from sympress.files import write_json
 ARTIFACT_FORMAT = 1
 
 
+class Evidence(BaseModel):
+    """Words that stand for a symptom of the model which they do not name in full.
+
+    Of `redness at the injection site` a report may say `redness` and leave the place out.
+
+    Attributes:
+        mentions: symptoms of the lexicon; a present mention of one of them stands for the model's symptom
+            where the model affirms it.
+        words: one of which must be near that mention; one that ends in `*` is the beginning of a word. None
+            asks for no further word.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mentions: list[str]
+    words: list[str] = Field(default_factory=list)
+
+
 class Extractor(BaseModel):
     """`extractor.json`: everything beside the weights that decides what a note's answer is.
 
@@ -36,10 +54,13 @@ class Extractor(BaseModel):
         codes: codes of a symptom, by its name.
         lexicon: the built-in lexicon whose forms name a span, `lexicon.json` for one that the artifact
             carries, or `forms.json` for its forms alone; None names none.
-        rules: what the lexicon and assertion rules find besides is added, with score 1. Beside a model of
-            whole notes they give the spans, and a symptom that they call present is affirmed.
+        rules: the mentions of the lexicon and assertion rules are answered too. Beside a model of whole notes
+            they give the spans, and what no span calls present is not affirmed; see `deploy.affirm`.
         cues: the artifact carries cues of its own, in `cues.toml`.
         sections: it carries headings of its own, in `sections.toml`.
+        decides: beside a model of whole notes, who decides on a present mention that the model doubts, by
+            symptom; the rules where nothing is said. Chosen on validation notes.
+        evidence: words that stand for a symptom of the model, by symptom; chosen on validation notes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,6 +84,8 @@ class Extractor(BaseModel):
     rules: bool = False
     cues: bool = False
     sections: bool = False
+    decides: dict[str, Literal["rules", "model"]] = Field(default_factory=dict)
+    evidence: dict[str, Evidence] = Field(default_factory=dict)
 
     @property
     def rules_only(self) -> bool:

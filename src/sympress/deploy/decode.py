@@ -5,8 +5,8 @@ Training judges with these functions and the deployed runtime answers with them:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -168,33 +168,6 @@ def decode_mentions(
         symptom = None if link is None else link(text[start:end])
         found.append(Mention(start, end, symptom, assertions[told], min(score, 1.0)))
     return tuple(found)
-
-
-def add_mentions(found: Sequence[Mention], more: Sequence[Mention]) -> tuple[Mention, ...]:
-    """`found` and those of `more` that touch none of them, by start; of `more` itself one a span."""
-    taken: set[tuple[int, int]] = set()
-    added = []
-    for one in more:
-        free = all(one.end <= other.start or one.start >= other.end for other in found)
-        if free and (one.start, one.end) not in taken:
-            taken.add((one.start, one.end))
-            added.append(one)
-    return tuple(sorted((*found, *added), key=lambda one: one.start))
-
-
-def scored(mentions: Iterable[Mention], probabilities: Mapping[str, float]) -> tuple[Mention, ...]:
-    """`mentions` as rules found them; the score of one that is called present is its symptom's probability.
-
-    Args:
-        mentions: of one note.
-        probabilities: of the symptoms that a model affirms, by name, 0..1; any other score stays.
-    """
-    return tuple(
-        replace(one, score=probabilities.get(one.symptom or "", one.score))
-        if one.assertion == "present"
-        else one
-        for one in mentions
-    )
 
 
 def _best_path(scores: _Scores, begins: NDArray[np.bool_], span_bias: float) -> list[int]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sympress.deploy.affirm import Belief, EvidenceReader, Sourced, affirm, join, weigh
 from sympress.deploy.artifact import Extractor as Settings
 from sympress.deploy.artifact import read_extractor
-from sympress.deploy.decode import Link, add_mentions, decode_mentions, note_logits, scored
+from sympress.deploy.decode import Link, decode_mentions, note_logits
 from sympress.deploy.link import load_link, load_rules, with_lexicon, with_rule_codes
 from sympress.deploy.pieces import window_spans
 from sympress.deploy.rule_files import carried_words, check_words, with_words
@@ -80,10 +82,12 @@ class NoteResult:
     """What was found in one note.
 
     Attributes:
-        symptoms: what the note affirms, the most probable first, then what only rules affirm; the model of a
-            `topic` names exactly one.
+        symptoms: what the note affirms, the most probable first, then those without a probability. Each has a
+            present mention, unless a model of whole notes answers without rules; that of a `topic` names
+            exactly one.
         mentions: by start; empty unless the task is `mentions` or the artifact asks for rules besides.
         windows: how many windows of the note the model read.
+        markup: that the note is written in and that was read as text: `html`, `rtf`, `hl7`, `cda`; or None.
         truncated: the note goes on after what the model read.
         failure: why the note has no answer, or None; it never quotes the note.
     """
@@ -93,6 +97,7 @@ class NoteResult:
     windows: int = 0
     truncated: bool = False
     failure: str | None = None
+    markup: str | None = None
 
 
 class Extractor:
@@ -116,6 +121,7 @@ class Extractor:
         self.settings, self.runtime, self.folder = settings, runtime, folder
         self.threads, self._link = threads, link
         self._rules = load_rules(settings, carried_words(folder, settings) if words is None else words)
+        self._evidence = EvidenceReader(settings.evidence)
 
     @classmethod
     def load(cls, folder: str | Path, *, threads: int = 1, words: OwnWords = OURS) -> Extractor:
@@ -183,36 +189,56 @@ class Extractor:
         if len(text) > NOTE_LIMIT:
             return failed(f"longer than {NOTE_LIMIT:,} characters")
         try:
-            return self._answer_note(text)
+            return self._answer_text(text)
         except MemoryError:
             return failed("not enough memory for this note")
         except Exception as error:  # whatever a library does with one note, the others go on
             return failed(f"the model failed ({type(error).__name__})")
 
-    def _answer_note(self, text: str) -> NoteResult:
+    def _answer_text(self, text: str) -> NoteResult:
         if self.task == "mentions":
             return self._answer_mentions(text)
         logits, windows, truncated = self.note_logits(text)
-        symptoms = self._symptoms(logits)
+        beliefs = self.beliefs(logits)
         if self._rules is None:
-            return NoteResult(symptoms, windows=windows, truncated=truncated)
-        likely = {one.symptom: one.probability or 0.0 for one in symptoms}
-        mentions = self._found(scored(self._rules(text), likely))
-        besides = (one for one in self._affirmed(mentions) if one.symptom not in likely)
-        return NoteResult((*symptoms, *besides), mentions, windows, truncated)
+            return NoteResult(self._of_whole_note(beliefs), windows=windows, truncated=truncated)
+        mentions = self._weighed(text, self._rules(text), beliefs)
+        decides = self.settings.decides
+        doubted = {name for name, one in beliefs.items() if decides.get(name) == "model" and not one.affirms}
+        return self._result(mentions, windows, truncated, doubted)
 
     def _answer_mentions(self, text: str) -> NoteResult:
         found, windows, cut = self._tagged(text)
-        if self._rules is not None:
-            more = self._rules(text)
-            found = add_mentions(found, more) if windows else tuple(more)
-        mentions = self._found(found)
-        return NoteResult(self._affirmed(mentions), mentions, windows, cut)
+        return self._result(join(found, self.rule_mentions(text)), windows, cut)
 
-    def _found(self, mentions: Iterable[Mention]) -> tuple[FoundMention, ...]:
-        return tuple(
-            FoundMention(one.start, one.end, one.symptom, self.code_of(one.symptom), one.assertion, one.score)
-            for one in mentions
+    def rule_mentions(self, text: str) -> Sequence[Mention]:
+        """What the rules find in a note, by start; nothing where the artifact asks for none."""
+        return () if self._rules is None else self._rules(text)
+
+    def _weighed(
+        self, text: str, mentions: Sequence[Mention], beliefs: Mapping[str, Belief]
+    ) -> list[Sourced]:
+        """What the note mentions, by start: `mentions` of the rules with what the model says of them.
+
+        Where the artifact has evidence for a symptom that the model affirms, its words are a mention of it.
+        """
+        found = weigh(mentions, beliefs) + self._evidence.read(text, mentions, beliefs)
+        return sorted(found, key=lambda one: (one.mention.start, one.mention.end))
+
+    def _result(
+        self, found: Sequence[Sourced], windows: int, truncated: bool, doubted: AbstractSet[str] = frozenset()
+    ) -> NoteResult:
+        mentions = tuple(self._mention(one.mention, one.source) for one in found)
+        symptoms = tuple(
+            FoundSymptom(one.symptom, self.code_of(one.symptom), one.probability, one.source, one.span)
+            for one in affirm(found, doubted)
+        )
+        return NoteResult(symptoms, mentions, windows, truncated)
+
+    def _mention(self, one: Mention, source: Source) -> FoundMention:
+        code = self.code_of(one.symptom)
+        return FoundMention(
+            one.start, one.end, one.symptom, code, one.assertion, one.score, source, one.reason
         )
 
     def _tagged(self, text: str) -> tuple[tuple[Mention, ...], int, bool]:
@@ -236,15 +262,6 @@ class Extractor:
         windows = len(window_spans(len(pieces.ids), runtime.room, runtime.stride))
         return found, windows, runtime.cuts(text)
 
-    def _affirmed(self, mentions: Iterable[FoundMention]) -> tuple[FoundSymptom, ...]:
-        """Symptoms with a mention that calls them present, each with the score of its surest one."""
-        best: dict[str, float] = {}
-        for one in mentions:
-            if one.symptom is not None and one.assertion == "present":
-                best[one.symptom] = max(one.score or 0.0, best.get(one.symptom, 0.0))
-        ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
-        return tuple(FoundSymptom(name, self.code_of(name), score) for name, score in ranked)
-
     def note_logits(self, text: str) -> tuple[NDArray[np.float32], int, bool]:
         """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread.
 
@@ -256,17 +273,24 @@ class Extractor:
         rows = [runtime.logits_of(runtime.specials.surround(pieces.ids[start:end])) for start, end in spans]
         return np.max(np.stack(rows), axis=0), len(rows), runtime.cuts(text) or not pieces.complete
 
-    def _symptoms(self, logits: NDArray[np.float32]) -> tuple[FoundSymptom, ...]:
-        extractor = self.settings
+    def beliefs(self, logits: NDArray[np.float32]) -> dict[str, Belief]:
+        """What the model says of each symptom of a note with these logits `(K,)`."""
+        settings = self.settings
         probabilities = self.model.probabilities(logits)
-        if extractor.task == "topic":
-            chosen = [int(np.argmax(probabilities))]
+        if settings.task == "topic":
+            affirms = np.arange(len(probabilities)) == np.argmax(probabilities)
         else:
-            limits = np.asarray(extractor.thresholds or [DEFAULT_THRESHOLD] * len(probabilities))
-            above = np.flatnonzero(probabilities >= limits)
-            chosen = sorted(above.tolist(), key=lambda k: (-probabilities[k], k))
-        names = extractor.symptoms
-        return tuple(FoundSymptom(names[k], self.code_of(names[k]), float(probabilities[k])) for k in chosen)
+            affirms = probabilities >= np.asarray(
+                settings.thresholds or [DEFAULT_THRESHOLD] * len(probabilities)
+            )
+        rows = zip(settings.symptoms, probabilities.tolist(), affirms.tolist(), strict=True)
+        return {name: Belief(probability, affirmed) for name, probability, affirmed in rows}
+
+    def _of_whole_note(self, beliefs: Mapping[str, Belief]) -> tuple[FoundSymptom, ...]:
+        """What the model affirms, pointing at no words, the most probable first."""
+        chosen = [(name, one.probability) for name, one in beliefs.items() if one.affirms]
+        ranked = sorted(chosen, key=lambda pair: -pair[1])
+        return tuple(FoundSymptom(name, self.code_of(name), probability) for name, probability in ranked)
 
     def code_of(self, symptom: str | None) -> str | None:
         """The first code of a symptom, or None."""
@@ -289,3 +313,30 @@ def _collector_paused() -> Iterator[None]:
 def failed(reason: str) -> NoteResult:
     """The result of a note without an answer."""
     return NoteResult((), failure=reason)
+
+
+def in_original(
+    result: NoteResult, span: Callable[[int, int], tuple[int, int]], markup: str | None
+) -> NoteResult:
+    """`result` of a note's text with every span, of mentions, reasons and symptoms, moved to the note itself.
+
+    Args:
+        result: with spans of the text that was read.
+        span: where a start and an end of that text are in the note as it was given.
+        markup: what was read as text.
+    """
+    if result.failure is not None:
+        return replace(result, markup=markup)
+
+    def moved(reason: Reason | None) -> Reason | None:
+        if reason is None or reason.start is None or reason.end is None:
+            return reason
+        start, end = span(reason.start, reason.end)
+        return replace(reason, start=start, end=end)
+
+    mentions = []
+    for one in result.mentions:
+        start, end = span(one.start, one.end)
+        mentions.append(replace(one, start=start, end=end, reason=moved(one.reason)))
+    symptoms = [one if one.span is None else replace(one, span=span(*one.span)) for one in result.symptoms]
+    return replace(result, mentions=tuple(mentions), symptoms=tuple(symptoms), markup=markup)

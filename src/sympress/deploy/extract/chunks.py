@@ -15,6 +15,8 @@ from sympress.notes.intake import Note
 #: A chunk ends with whichever comes first, so that memory depends on neither notes nor their length.
 CHUNK_NOTES = 128
 CHUNK_CHARACTERS = 500_000
+#: Before the name of a markup in a tally: how many notes were written in it.
+MARKUP = "markup:"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Answered:
         end: one past the last item of the chunk.
         data: rows, encoded.
         errors: one JSON object a failure: id and reason.
-        tally: notes written and failed, notes truncated, findings, windows.
+        tally: notes written and failed, notes truncated, findings, windows, characters, notes in a markup.
     """
 
     end: int
@@ -76,6 +78,9 @@ def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
         tally["findings"] += len(result.mentions or result.symptoms)
         tally["windows"] += result.windows
         tally["characters"] += len(item.text)
+        if result.markup is not None:
+            counted = MARKUP + result.markup
+            tally[counted] = tally.get(counted, 0) + 1
     tally["failed"] = len(failures)
     errors = json_lines([{"note_id": failure.note_id, "reason": failure.reason} for failure in failures])
     return Answered(chunk.end, b"".join(data), errors, tally)

@@ -88,7 +88,8 @@ def _schema(shape: Shape, columns: tuple[str, ...]) -> dict[str, pl.DataType]:
     if shape == "omop":
         ids = {"note_nlp_id", "section_concept_id", "note_nlp_concept_id", "note_nlp_source_concept_id"}
         return {name: whole if name in ids else text for name in OMOP_COLUMNS}
-    fields: dict[str, Any] = {"symptom": text, "code": text, "probability": real}
+    fields: dict[str, Any] = {"symptom": text, "code": text, "probability": real, "source": text}
+    reason: dict[str, Any] = {"kind": text, "words": text, "start": whole, "end": whole}
     mention: dict[str, Any] = {
         "start": whole,
         "end": whole,
@@ -96,6 +97,8 @@ def _schema(shape: Shape, columns: tuple[str, ...]) -> dict[str, pl.DataType]:
         "code": text,
         "assertion": text,
         "score": real,
+        "source": text,
+        "reason": pl.Struct(reason),
     }
     return {
         **dict.fromkeys(("note_id", *columns), text),
@@ -103,4 +106,5 @@ def _schema(shape: Shape, columns: tuple[str, ...]) -> dict[str, pl.DataType]:
         "mentions": pl.List(pl.Struct(mention)),
         "windows": whole,
         "truncated": pl.Boolean(),
+        "markup": text,
     }

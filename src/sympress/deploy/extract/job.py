@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from sympress.deploy.checksums import files_to_run
 from sympress.deploy.extract.checkpoint import Checkpoint, State, open_checkpoint
-from sympress.deploy.extract.chunks import CHUNK_NOTES, Answered, Chunk, Digest, Order, cut_chunks
+from sympress.deploy.extract.chunks import CHUNK_NOTES, MARKUP, Answered, Chunk, Digest, Order, cut_chunks
 from sympress.deploy.extract.filters import Wanted, keep_wanted
 from sympress.deploy.extract.items import Item, ItemCounts
 from sympress.deploy.extract.progress import Pace
@@ -93,6 +93,7 @@ class Summary:
         seconds: of work, over all runs of the job.
         resumed: notes and failures that an earlier run had written.
         errors: the file with the failures, or None if there was none.
+        markup: how many notes were written in each markup, and read as text.
     """
 
     rows: int
@@ -105,6 +106,7 @@ class Summary:
     seconds: float
     resumed: int = 0
     errors: Path | None = None
+    markup: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], None], pace: Pace) -> Summary:
@@ -146,7 +148,10 @@ def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], Non
 def _summary(state: State, resumed: int, errors: Path | None) -> Summary:
     tally = dict.fromkeys(("rows", "notes", "failed", "retracted", "filtered", "truncated", "findings"), 0)
     tally |= {name: count for name, count in state.tally.items() if name in tally}
-    return Summary(**tally, seconds=state.seconds, resumed=resumed, errors=errors)
+    markup = {
+        name.removeprefix(MARKUP): count for name, count in state.tally.items() if name.startswith(MARKUP)
+    }
+    return Summary(**tally, seconds=state.seconds, resumed=resumed, errors=errors, markup=markup)
 
 
 def _work(job: Job, checkpoint: Checkpoint, counts: ItemCounts, pace: Pace) -> None:

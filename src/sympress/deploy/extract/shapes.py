@@ -9,8 +9,9 @@ from typing import Any, Literal
 from sympress.deploy.extract.fhir import fhir_bundles
 from sympress.deploy.extract.omop import omop_rows
 from sympress.deploy.extractor import NoteResult
-from sympress.deploy.findings import Finding, findings_of
+from sympress.deploy.findings import Finding, findings_of, reason_in_words
 from sympress.errors import InputError, nearest
+from sympress.labels.mentions import Reason
 from sympress.notes.intake import Note
 
 Shape = Literal["notes", "findings", "omop", "fhir"]
@@ -76,6 +77,7 @@ def note_rows(note: Note, result: NoteResult, header: Header, serial: int) -> li
                     "symptom": found.symptom,
                     "code": found.code,
                     "probability": rounded(found.probability),
+                    "source": found.source,
                 }
                 for found in result.symptoms
             ],
@@ -87,17 +89,38 @@ def note_rows(note: Note, result: NoteResult, header: Header, serial: int) -> li
                     "code": mention.code,
                     "assertion": mention.assertion,
                     "score": rounded(mention.score),
+                    "source": mention.source,
+                    "reason": reason_fields(mention.reason),
                 }
                 for mention in result.mentions
             ],
             "windows": result.windows,
             "truncated": result.truncated,
+            "markup": result.markup,
         }
     ]
 
 
+def reason_fields(reason: Reason | None) -> Row | None:
+    """What decided an assertion, as plain values; None where nothing but the words speaks."""
+    if reason is None:
+        return None
+    return {"kind": reason.kind, "words": reason.words, "start": reason.start, "end": reason.end}
+
+
 #: The columns of a finding after those of its note.
-FINDING_COLUMNS = ("symptom", "code", "assertion", "probability", "start", "end", "truncated")
+FINDING_COLUMNS = (
+    "symptom",
+    "code",
+    "assertion",
+    "probability",
+    "start",
+    "end",
+    "source",
+    "reason",
+    "truncated",
+    "markup",
+)
 
 
 def finding_rows(note: Note, result: NoteResult, header: Header, serial: int) -> list[Row]:  # noqa: ARG001
@@ -107,7 +130,8 @@ def finding_rows(note: Note, result: NoteResult, header: Header, serial: int) ->
     """
     base = carried(note, header) | dict.fromkeys(FINDING_COLUMNS)
     rows = [_finding_fields(one) for one in findings_of(result)]
-    return [{**base, **row, "truncated": result.truncated} for row in rows or [{}]]
+    whole = {"truncated": result.truncated, "markup": result.markup}
+    return [{**base, **row, **whole} for row in rows or [{}]]
 
 
 def _finding_fields(one: Finding) -> Row:
@@ -119,6 +143,8 @@ def _finding_fields(one: Finding) -> Row:
         "probability": rounded(one.probability),
         "start": start,
         "end": end,
+        "source": one.source,
+        "reason": None if one.reason is None else reason_in_words(one.reason),
     }
 
 

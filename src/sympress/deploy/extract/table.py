@@ -7,39 +7,65 @@ import re
 from typing import Any
 
 from sympress.deploy.extract.chunks import Chunk
+from sympress.deploy.findings import reason_in_words
+from sympress.labels.mentions import Reason
 from sympress.notes.intake import Note
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
-def table_lines(chunk: Chunk, data: bytes) -> bytes:
-    """The rows in `data`, made for the notes of `chunk`, as aligned lines; spans with the note's words."""
-    texts = {item.note_id: item.text for item in chunk.items if isinstance(item, Note)}
-    lines: list[str] = []
-    for raw in data.splitlines():
-        row = json.loads(raw)
-        lines += _note_lines(row, texts.get(row["note_id"], ""))
-    return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
+#: Said once, before the first symptom that a model found by the whole note.
+POINTS_AT_NO_WORDS = "(this model answers for the whole note: it points at no words)"
 
 
-def _note_lines(row: dict[str, Any], text: str) -> list[str]:
-    name = _shown(row["note_id"])
-    more = "  (only its beginning was read)" if row["truncated"] else ""
-    mentions = [
-        f"{name:<10}  {_shown(mention['symptom'] or '?'):<26} {mention['assertion']:<12} "
-        f"{mention['score']:.2f}  "
-        f"{mention['start']}-{mention['end']}  {_shown(text[mention['start'] : mention['end']])}"
-        for mention in row["mentions"]
-    ]
-    spanned = {mention["symptom"] for mention in row["mentions"] if mention["assertion"] == "present"}
-    symptoms = [
-        f"{name:<10}  {_shown(found['symptom']):<26} {'present':<12} {found['probability']:.2f}"
-        for found in row["symptoms"]
-        if found["symptom"] not in spanned
-    ]
-    found = mentions + symptoms or [f"{name:<10}  no symptom"]
-    found[-1] += more
-    return found
+class Table:
+    """Writes the rows of a job as aligned lines, chunk after chunk."""
+
+    def __init__(self, *, explain: bool = False) -> None:
+        """`explain` adds to each line who found it and what decided its assertion."""
+        self._explain, self._told = explain, False
+
+    def lines(self, chunk: Chunk, data: bytes) -> bytes:
+        """The rows in `data`, made for the notes of `chunk`; spans with the note's words."""
+        texts = {item.note_id: item.text for item in chunk.items if isinstance(item, Note)}
+        lines: list[str] = []
+        for raw in data.splitlines():
+            row = json.loads(raw)
+            if not self._told and row["symptoms"] and not row["mentions"]:
+                self._told = True
+                lines.append(POINTS_AT_NO_WORDS)
+            lines += self._note_lines(row, texts.get(row["note_id"], ""))
+        return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
+
+    def _note_lines(self, row: dict[str, Any], text: str) -> list[str]:
+        name = _shown(row["note_id"])
+        spanned = {one["symptom"] for one in row["mentions"] if one["assertion"] == "present"}
+        found = [self._line(name, one, text) for one in row["mentions"]]
+        found += [self._line(name, one, text) for one in row["symptoms"] if one["symptom"] not in spanned]
+        found = found or [f"{name:<10}  no symptom"]
+        if row["markup"] is not None:
+            found[-1] += f"  ({row['markup']}, read as text)"
+        if row["truncated"]:
+            found[-1] += "  (only its beginning was read)"
+        return found
+
+    def _line(self, name: str, found: dict[str, Any], text: str) -> str:
+        """A mention, or a symptom of the whole note, which has neither an assertion nor a place."""
+        probability = found.get("score", found.get("probability"))
+        shown = "" if probability is None else f"{probability:.2f}"
+        symptom, assertion = _shown(found["symptom"] or "?"), found.get("assertion", "present")
+        line = f"{name:<10}  {symptom:<26} {assertion:<12} {shown:<4}"
+        if "start" in found:
+            line += f"  {found['start']}-{found['end']}  {_shown(text[found['start'] : found['end']])}"
+        if self._explain:
+            line += f"  [{_why(found)}]"
+        return line.rstrip()
+
+
+def _why(found: dict[str, Any]) -> str:
+    reason = found.get("reason")
+    why = f": {_shown(reason_in_words(Reason(**reason)))}" if reason is not None else ""
+    return f"{found['source']}{why}"
 
 
 def _shown(text: str) -> str:
