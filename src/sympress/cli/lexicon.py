@@ -97,6 +97,8 @@ def show(
     together = [form for form, places in words.combined.items() if place in places]
     if together:
         console.print(f"with others: {', '.join(together)}")
+    if symptom.denials:
+        console.print(f"absent: {', '.join(symptom.denials)}")
     console.print(f"{len(symptom.forms):,} forms: {', '.join(symptom.forms)}")
 
 
@@ -110,6 +112,8 @@ def _described(entry: AmbiguousForm) -> str:
     parts = [written[entry.case]]
     parts += [f"not before {', '.join(entry.not_before)}"] if entry.not_before else []
     parts += [f"not after {', '.join(entry.not_after)}"] if entry.not_after else []
+    parts += [f"only before {', '.join(entry.only_before)}"] if entry.only_before else []
+    parts += [f"only after {', '.join(entry.only_after)}"] if entry.only_after else []
     return "; ".join(parts) + (f" (also: {entry.also})" if entry.also else "")
 
 
@@ -120,6 +124,7 @@ def _say_counts(words: Lexicon) -> None:
         "ambiguous forms": sum(len(symptom.ambiguous) for symptom in words.symptoms),
         "forms of several symptoms": len(words.combined),
         "forms of none": len(words.ignored),
+        "forms that deny": sum(len(symptom.denials) for symptom in words.symptoms) + len(words.denials),
         "codes": sum(len(symptom.codes) for symptom in words.symptoms),
         "symptoms without a code": sum(not symptom.codes for symptom in words.symptoms),
     }

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from sympress.labels.abbreviations import find_definitions
 from sympress.labels.assertion.cues import CueBook, load_cues
 from sympress.labels.assertion.decide import CueFinder, NoteContext, decide
 from sympress.labels.automaton import Found, PhraseIndex, Reduced, keep_longest, reduce_text
 from sympress.labels.lexicon import AmbiguousForm, Lexicon
-from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, Reason, ReasonKind
 from sympress.labels.sections import SectionBook, load_sections
+from sympress.labels.temperature import Temperature, find_temperatures
+
+#: The symptom that a high temperature is a mention of, in a lexicon that has it.
+FEVER = "fever"
+#: The number of a temperature among the forms.
+_TEMPERATURE = -1
 
 
 class Annotator:
@@ -32,8 +41,10 @@ class Annotator:
         self._finder = CueFinder(load_cues() if cues is None else cues, at_once=at_once)
         self._sections = load_sections() if sections is None else sections
         self._ids = tuple(symptom.id or symptom.name for symptom in lexicon.symptoms)
-        forms, self._named, self._conditions = _forms_of(lexicon)
-        self._index = PhraseIndex({"form": forms, "heading": self._sections.headings}, at_once=at_once)
+        self._forms = _forms_of(lexicon)
+        self._fever = self._ids.index(FEVER) if FEVER in self._ids else None
+        groups = {"form": self._forms.written, "heading": self._sections.headings}
+        self._index = PhraseIndex(groups, at_once=at_once)
 
     def annotate(self, note_id: str, text: str) -> AnnotatedNote:
         """Return the note with its mentions, by start."""
@@ -43,49 +54,142 @@ class Annotator:
         """Return the mentions of `text`, by start, with offsets into it.
 
         Of forms that overlap the leftmost counts, of those the longest; a combined form (`n/v`) is one
-        mention of each of its symptoms.
+        mention of each of its symptoms. A fever's temperature is a mention of `fever`.
         """
         reduced = reduce_text(text)
         forms, headings = self._index.find(reduced)
-        if not forms:
+        temperatures = find_temperatures(reduced.masked) if self._fever is not None else []
+        if not forms and not temperatures:
             return ()
-        kept = keep_longest([match for match in forms if self._counts(match, reduced)])
+        counted = self._without_defined([match for match in forms if self._counts(match, reduced)], text)
+        kept = self._with_temperatures(keep_longest(counted), temperatures)
         note = NoteContext(reduced, headings, self._finder, self._sections)
         found: list[Mention] = []
         for start, end, number in kept:
-            named = self._named[number]
+            named = self._named(number)
             if named:
                 assertion = decide(note.context(start, end))
-                found += [Mention(start, end, self._ids[place], assertion) for place in named]
+                assertion, reason = self._by_word(assertion, number, reduced, start, end)
+                if assertion != "present" or named != (None,):
+                    found += [Mention(start, end, one, assertion, reason=reason) for one in named]
         return tuple(found)
 
     def _counts(self, match: Found, reduced: Reduced) -> bool:
         """Whether the conditions of an ambiguous form hold; those of any other form do."""
-        condition = self._conditions.get(match[2])
+        condition = self._forms.conditions.get(match[2])
         return condition is None or _holds(condition, reduced, match[0], match[1])
 
+    def _named(self, number: int) -> tuple[str | None, ...]:
+        """The ids of what a form names; none for an ignored one, an unknown one for `asymptomatic`."""
+        if number == _TEMPERATURE:
+            return (FEVER,)
+        if number in self._forms.unnamed:
+            return (None,)
+        return tuple(self._ids[place] for place in self._forms.named[number])
 
-def _forms_of(
-    lexicon: Lexicon,
-) -> tuple[list[str], list[tuple[int, ...]], Mapping[int, AmbiguousForm]]:
-    """Return every form, the symptoms that it names (none for an ignored one), and the conditions of some."""
-    forms: list[str] = []
+    def _without_defined(self, matches: list[Found], text: str) -> list[Found]:
+        """Leave out abbreviations to which the note itself gives another meaning: `cerebral palsy (CP)`."""
+        defined: dict[str, set[int]] = {}
+        for short, first, last in find_definitions(text):
+            meant = defined.setdefault(short, set())
+            place = bisect_right(matches, first, key=_end)
+            while place < len(matches) and matches[place][1] <= last:
+                if matches[place][0] >= first:
+                    meant.update(self._forms.named[matches[place][2]])
+                place += 1
+        if not defined:
+            return matches
+        return [
+            match
+            for match in matches
+            if (known := defined.get(self._forms.written[match[2]])) is None
+            or not known.isdisjoint(self._forms.named[match[2]])
+        ]
+
+    def _with_temperatures(self, matches: list[Found], temperatures: Sequence[Temperature]) -> list[Found]:
+        """Return forms and fevers by start: a normal temperature takes its `temp`, a fever's word its number."""
+        kept: list[Found] = []
+        place = 0
+        for one in temperatures:
+            while place < len(matches) and matches[place][1] <= one.start:
+                kept.append(matches[place])
+                place += 1
+            first = place
+            while place < len(matches) and matches[place][0] < one.end:
+                place += 1
+            over = matches[first:place]
+            words = [match for match in over if self._fever in self._forms.named[match[2]]]
+            others = [match for match in over if match not in words]
+            if words and (one.named or words[0][0] < one.start):
+                kept += over
+            elif one.fever and not others:
+                kept.append((one.start, one.end, _TEMPERATURE))
+            else:
+                kept += others
+        return kept + matches[place:]
+
+    def _by_word(
+        self, assertion: Assertion, number: int, reduced: Reduced, start: int, end: int
+    ) -> tuple[Assertion, Reason | None]:
+        """Return the assertion of a form that asserts something itself, and that it does: an absent symptom.
+
+        `not afebrile` takes the denial back; any other `no` beside it belongs to something else
+        (`no masses, nontender`).
+        """
+        kind: ReasonKind | None = None
+        if number == _TEMPERATURE:
+            kind = "value" if assertion == "present" else None
+        elif number in self._forms.denials and assertion in ("present", "absent", "possible"):
+            before = reduced.folded[max(0, start - 60) : start].rstrip()
+            undone = before[-1:].isalpha() and _stands(_UNDOES, before, True)
+            assertion, kind = ("present" if undone else "absent"), "word"
+        return assertion, None if kind is None else Reason(kind, reduced.folded[start:end], start, end)
+
+
+@dataclass(frozen=True)
+class _Forms:
+    """The forms of a lexicon by number.
+
+    Attributes:
+        written: each form.
+        named: the symptoms that it names, or denies, by place; none for an ignored one.
+        conditions: of those that may mean something else.
+        denials: those that say that what they name is absent.
+        unnamed: denials of symptoms in general.
+    """
+
+    written: list[str]
+    named: list[tuple[int, ...]]
+    conditions: Mapping[int, AmbiguousForm]
+    denials: frozenset[int]
+    unnamed: frozenset[int]
+
+
+def _forms_of(lexicon: Lexicon) -> _Forms:
+    written: list[str] = []
     named: list[tuple[int, ...]] = []
     conditions: dict[int, AmbiguousForm] = {}
+    denials: set[int] = set()
     for place, symptom in enumerate(lexicon.symptoms):
-        for form in symptom.forms:
-            forms.append(form)
-            named.append((place,))
         for ambiguous in symptom.ambiguous:
-            conditions[len(forms)] = ambiguous
-            forms.append(ambiguous.form)
+            conditions[len(written)] = ambiguous
+            written.append(ambiguous.form)
             named.append((place,))
-    for form, places in lexicon.combined.items():
-        forms.append(form)
-        named.append(places)
-    forms += lexicon.ignored
-    named += [()] * len(lexicon.ignored)
-    return forms, named, conditions
+        written += symptom.forms
+        named += [(place,)] * len(symptom.forms)
+        denials.update(range(len(written), len(written) + len(symptom.denials)))
+        written += symptom.denials
+        named += [(place,)] * len(symptom.denials)
+    written += (*lexicon.combined, *lexicon.ignored)
+    named += (*lexicon.combined.values(), *[()] * len(lexicon.ignored))
+    unnamed = range(len(written), len(written) + len(lexicon.denials))
+    written += lexicon.denials
+    named += [()] * len(lexicon.denials)
+    return _Forms(written, named, conditions, frozenset((*denials, *unnamed)), frozenset(unnamed))
+
+
+def _end(match: Found) -> int:
+    return match[1]
 
 
 def _holds(condition: AmbiguousForm, reduced: Reduced, start: int, end: int) -> bool:
@@ -94,9 +198,14 @@ def _holds(condition: AmbiguousForm, reduced: Reduced, start: int, end: int) -> 
         return False
     if condition.case == "plural" and not (surface[:-1].isupper() and surface.endswith("s")):
         return False
-    if condition.not_after and _stands(condition.not_after, reduced.folded[max(0, start - 60) : start], True):
+    before, behind = reduced.folded[max(0, start - 60) : start], reduced.folded[end : end + 60]
+    if condition.not_after and _stands(condition.not_after, before, True):
         return False
-    return not (condition.not_before and _stands(condition.not_before, reduced.folded[end : end + 60], False))
+    if condition.not_before and _stands(condition.not_before, behind, False):
+        return False
+    if condition.only_before and not _stands(condition.only_before, behind, False):
+        return False
+    return not (condition.only_after and not _stands(condition.only_after, before, True))
 
 
 def _stands(phrases: Sequence[str], beside: str, before: bool) -> bool:
@@ -109,3 +218,8 @@ def _stands(phrases: Sequence[str], beside: str, before: bool) -> bool:
 
 
 _NO_WORD = re.compile(r"[\W_]+")
+#: Directly before a denial these take it back.
+_UNDOES = (
+    "not", "no longer", "never", "isn t", "wasn t", "not been", "not yet", "not completely", "not entirely", "not fully",
+    "never been", "hasn t been", "aren t",
+)  # fmt: skip

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sympress.errors import InputError, nearest
 from sympress.labels.lexicon_file import AmbiguousForm, Row, parse_toml, tsv_rows
+from sympress.labels.lexicon_forms import misspellings
 from sympress.labels.lexicon_layers import Draft, lay_over
 from sympress.labels.matching import fold
 from sympress.labels.mistakes import Mistakes
@@ -47,7 +48,8 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class Symptom:
     """One entry of a lexicon; `forms` are lower-cased, in the order they are tried.
 
-    `ambiguous` holds further forms, which count only where their conditions hold; none of them is in `forms`.
+    `ambiguous` holds further forms, which count only where their conditions hold; `denials` those that say the
+    symptom is absent (`afebrile`). None of them is in `forms`.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Symptom:
     id: str | None = None
     codes: tuple[str, ...] = ()
     ambiguous: tuple[AmbiguousForm, ...] = ()
+    denials: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Lexicon:
         ignored: forms, lower-cased, that look like a symptom and are none (`hay fever`, `pain clinic`): a
             matcher that takes the longest form finds them, and nothing in them.
         ontologies: version of each ontology that the codes come from, by prefix (`HP`).
+        denials: forms, lower-cased, that deny symptoms in general and name none (`asymptomatic`).
     """
 
     name: str
@@ -76,6 +80,7 @@ class Lexicon:
     combined: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     ignored: tuple[str, ...] = ()
     ontologies: Mapping[str, str] = field(default_factory=dict, hash=False)
+    denials: tuple[str, ...] = ()
 
 
 def load_lexicon(source: str | Path) -> Lexicon:
@@ -208,19 +213,64 @@ def _build(name: str, draft: Draft, source: str, mistakes: Mistakes) -> Lexicon:
     if not forms:
         mistakes.raise_any()
         raise InputError(f"{source}: no entries; a lexicon needs at least one symptom with a form")
-    for form in (*draft.combined, *draft.ignored):
+    _claim_denials(draft, forms, owners, mistakes)
+    for form in (*draft.combined, *draft.ignored, *draft.denials):
         if form in owners:
             owner, place = owners[form]
             mistakes.add(f"{source}: {form!r} is a form of {owner!r} ({place}); remove it there or here")
+    denials = _denials(draft, forms, owners)
+    _add_misspellings(draft, forms, {*owners, *draft.combined, *draft.ignored, *draft.denials})
     symptoms = tuple(
-        Symptom(key, tuple(value), heads[key].id, tuple(codes[key]), tuple(ambiguous.get(key, ())))
+        Symptom(
+            key, tuple(value), heads[key].id, tuple(codes[key]), tuple(ambiguous.get(key, ())), denials[key]
+        )
         for key, value in forms.items()
     )
     places = {symptom.id: place for place, symptom in enumerate(symptoms)}
     combined = {
         form: tuple(places[each] for each in ids if each in places) for form, ids in draft.combined.items()
     }
-    return Lexicon(name, symptoms, combined, tuple(dict.fromkeys(draft.ignored)), dict(draft.ontologies))
+    ignored, general = tuple(dict.fromkeys(draft.ignored)), tuple(dict.fromkeys(draft.denials))
+    return Lexicon(name, symptoms, combined, ignored, dict(draft.ontologies), general)
+
+
+def _claim_denials(
+    draft: Draft,
+    forms: Mapping[str, Mapping[str, None]],
+    owners: dict[str, tuple[str, str]],
+    mistakes: Mistakes,
+) -> None:
+    """Note that the denials of each row belong to its symptom."""
+    for row in draft.rows:
+        for form in map(fold, row.denials):
+            _claim(form, row, owners, mistakes)
+            if form in forms[row.symptom]:
+                mistakes.add(f"{row.where}: {form!r} is a form already; keep it under one of the two")
+
+
+def _denials(
+    draft: Draft, forms: Mapping[str, Mapping[str, None]], owners: Mapping[str, tuple[str, str]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the denials of each symptom: its own, and those that the patterns make of its one-word forms."""
+    found: dict[str, dict[str, None]] = {key: {} for key in forms}
+    for row in draft.rows:
+        found[row.symptom].update(dict.fromkeys(map(fold, row.denials)))
+    taken = {*owners, *draft.combined, *draft.ignored, *draft.denials}
+    for pattern in draft.denial_patterns:
+        before, behind = fold(pattern).split("{form}", 1)
+        for key, own in forms.items():
+            made = (f"{before}{form}{behind}" for form in own if form.isalpha())
+            found[key].update(dict.fromkeys(one for one in made if one not in taken))
+    return {key: tuple(own) for key, own in found.items()}
+
+
+def _add_misspellings(draft: Draft, forms: dict[str, dict[str, None]], taken: set[str]) -> None:
+    """Add to `forms` the slips of words that are often misspelled, where they are no other form."""
+    for row in draft.rows:
+        for word in map(fold, row.misspelled):
+            made = [one for one in misspellings(word) if one not in taken]
+            forms[row.symptom].update(dict.fromkeys(made))
+            taken.update(made)
 
 
 def _check_head(row: Row, first: Row) -> None:

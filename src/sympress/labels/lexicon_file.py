@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from sympress.errors import InputError, nearest
-from sympress.labels.lexicon_forms import Words, check_pattern, expand_all
+from sympress.labels.lexicon_forms import Words, check_pattern, expand_all, expand_forms
 from sympress.labels.matching import fold
 from sympress.labels.mistakes import Mistakes
 from sympress.labels.toml_file import lists_of, located, parse_table, texts_of
@@ -16,9 +16,11 @@ Case = Literal["any", "upper", "plural"]
 
 _HEADERS = (["symptom", "form"], ["symptom", "form", "codes"])
 _SYMPTOM_KEYS = ("name", "id", "codes", "forms")
-_ENTRY_KEYS = (*_SYMPTOM_KEYS, "patterns", "sites", "ambiguous", "add_forms", "remove_forms")
-_AMBIGUOUS_KEYS = ("form", "case", "not_before", "not_after", "also")
-_LIST_KEYS = ("remove", "ignored")
+_MORE_KEYS = ("patterns", "sites", "ambiguous", "misspelled", "denials", "add_forms", "remove_forms")
+_ENTRY_KEYS = (*_SYMPTOM_KEYS, *_MORE_KEYS)
+_CONDITIONS = ("not_before", "not_after", "only_before", "only_after")
+_AMBIGUOUS_KEYS = ("form", "case", *_CONDITIONS, "also")
+_LIST_KEYS = ("remove", "ignored", "denials", "denial_patterns")
 _TABLE_KEYS = ("words", "patterns", "combined")
 _FILE_KEYS = ("extends", "ontologies", "symptom", *_LIST_KEYS, *_TABLE_KEYS)
 
@@ -32,6 +34,8 @@ class AmbiguousForm:
         case: `upper`: it counts only where the note writes it in capitals; `any`: however it is written.
         not_before: words and phrases, lower-cased; directly followed by one of them it does not count.
         not_after: the same; directly preceded by one of them it does not count.
+        only_before: it counts only where one of them follows directly; empty for anywhere.
+        only_after: it counts only where one of them stands directly before it; empty for anywhere.
         also: what else it may mean, for people to read.
     """
 
@@ -40,11 +44,17 @@ class AmbiguousForm:
     not_before: tuple[str, ...] = ()
     not_after: tuple[str, ...] = ()
     also: str = ""
+    only_before: tuple[str, ...] = ()
+    only_after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a file says about a symptom, and the place to name when it is wrong; forms are as written."""
+    """What a file says about a symptom, and the place to name when it is wrong; forms are as written.
+
+    `denials` are forms that say the symptom is absent (`afebrile`); of `misspelled` words, slips of the pen
+    are forms, too.
+    """
 
     symptom: str
     forms: tuple[str, ...]
@@ -54,6 +64,8 @@ class Row:
     ambiguous: tuple[AmbiguousForm, ...] = ()
     edits: bool = False
     remove_forms: tuple[str, ...] = ()
+    denials: tuple[str, ...] = ()
+    misspelled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,8 @@ class LexiconFile:
     patterns: Words
     combined: Words
     ignored: tuple[str, ...]
+    denials: tuple[str, ...] = ()
+    denial_patterns: tuple[str, ...] = ()
     entries: list[tuple[str, Any]] = field(default_factory=list)
 
 
@@ -133,6 +147,11 @@ def parse_toml(text: str, source: str, mistakes: Mistakes) -> LexiconFile:
     for key in texts:
         with mistakes.noted():
             texts[key] = texts_of(parsed, key, source)
+    for pattern in texts["denial_patterns"]:
+        if "{form}" not in pattern:
+            mistakes.add(
+                f"{source}: the denial pattern {pattern!r} has no {{form}}; add it, or move it to denials"
+            )
     tables: dict[str, Any] = {key: {} for key in _TABLE_KEYS}
     for key in tables:
         with mistakes.noted():
@@ -174,12 +193,15 @@ def toml_row(entry: Any, where: str, words: Words, patterns: Words) -> Row:
         raise InputError(f"{where}: add_forms and remove_forms need the id of the symptom that they edit")
     listed = texts_of(entry, "add_forms" if edits else "forms", where)
     forms = (*expand_all(listed, words, where), *_site_forms(entry, where, words, patterns))
-    ambiguous = _ambiguous(entry, where)
+    ambiguous = _ambiguous(entry, where, words)
+    misspelled = expand_all(texts_of(entry, "misspelled", where), words, where)
+    denials = expand_all(texts_of(entry, "denials", where), words, where)
     if not (forms or ambiguous or edits):
         forms = ("",)
     removed = expand_all(texts_of(entry, "remove_forms", where), words, where)
     codes = texts_of(entry, "codes", where)
-    return Row(name.strip(), forms, where, identifier, codes, ambiguous, edits, tuple(map(fold, removed)))
+    gone = tuple(map(fold, removed))
+    return Row(name.strip(), forms, where, identifier, codes, ambiguous, edits, gone, denials, misspelled)
 
 
 def _site_forms(entry: dict[str, Any], where: str, words: Words, patterns: Words) -> tuple[str, ...]:
@@ -203,7 +225,7 @@ def _site_forms(entry: dict[str, Any], where: str, words: Words, patterns: Words
     return expand_all(tuple(templates), {**words, "site": sites}, where)
 
 
-def _ambiguous(entry: dict[str, Any], where: str) -> tuple[AmbiguousForm, ...]:
+def _ambiguous(entry: dict[str, Any], where: str, words: Words) -> tuple[AmbiguousForm, ...]:
     tables = entry.get("ambiguous", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError(f'{where}: ambiguous must be a list of tables, e.g. ambiguous = [{{ form = "CP" }}]')
@@ -222,8 +244,12 @@ def _ambiguous(entry: dict[str, Any], where: str) -> tuple[AmbiguousForm, ...]:
             raise InputError(
                 f"{where}: case {case!r} of {form!r} is unknown; use {' or '.join(get_args(Case))}"
             )
-        before, after = (
-            tuple(fold(word.strip()) for word in texts_of(table, key, where)) for key in _AMBIGUOUS_KEYS[2:4]
-        )
-        found.append(AmbiguousForm(fold(form.strip()), case, before, after, also))
+        conditions = {
+            key: tuple(map(fold, expand_all(texts_of(table, key, where), words, where)))
+            for key in _CONDITIONS
+        }
+        found += [
+            AmbiguousForm(fold(one), case, also=also, **conditions)
+            for one in expand_forms(form.strip(), words, where)
+        ]
     return tuple(found)

@@ -24,6 +24,8 @@ MOST_FORMS_TOGETHER = 500_000
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
+_VOWELS = "aeiouy"
+
 Words = Mapping[str, tuple[str, ...]]
 
 
@@ -115,6 +117,24 @@ def split_template(template: str, words: Words, where: str) -> list[str]:
         )
     pieces[1::2] = [_checked(piece, template, words, where) for piece in pieces[1::2]]
     return pieces
+
+
+def misspellings(word: str) -> list[str]:
+    """Return `word` with one slip of the pen, its first letter kept.
+
+    One letter is missing or doubled, two neighbours are swapped, or a vowel stands for another one.
+    """
+    made: dict[str, None] = {}
+    for k in range(1, len(word)):
+        head, letter, tail = word[:k], word[k], word[k + 1 :]
+        slips = [tail, letter + letter + tail]
+        if tail:
+            slips.append(tail[0] + letter + tail[1:])
+        if letter in _VOWELS:
+            slips += [vowel + tail for vowel in _VOWELS]
+        made.update(dict.fromkeys(head + slip for slip in slips))
+    made.pop(word, None)
+    return list(made)
 
 
 def fixed_text(template: str) -> str:

@@ -23,6 +23,8 @@ class Draft:
         patterns: groups of patterns, by name.
         combined: form to the ids it names together.
         ignored: forms that name no symptom.
+        denials: forms that deny symptoms in general (`asymptomatic`).
+        denial_patterns: with each one-word form in place of `{form}`, what denies it (`{form} free`).
         ontologies: version of each ontology that codes come from, by prefix.
     """
 
@@ -32,6 +34,8 @@ class Draft:
     combined: Words = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     ontologies: Mapping[str, str] = field(default_factory=dict)
+    denials: tuple[str, ...] = ()
+    denial_patterns: tuple[str, ...] = ()
 
 
 def lay_over(base: Draft, file: LexiconFile, mistakes: Mistakes) -> Draft:
@@ -75,8 +79,10 @@ def lay_over(base: Draft, file: LexiconFile, mistakes: Mistakes) -> Draft:
         words,
         patterns,
         {form: ids for form, ids in kept.items() if ids},
-        (*base.ignored, *_ignored(file, words, mistakes)),
+        (*base.ignored, *_listed(file.ignored, "ignored", file, words, mistakes)),
         {**base.ontologies, **file.ontologies},
+        (*base.denials, *_listed(file.denials, "denials", file, words, mistakes)),
+        (*base.denial_patterns, *file.denial_patterns),
     )
 
 
@@ -120,7 +126,7 @@ def _override(rows: list[Row], changes: list[Row], mistakes: Mistakes) -> list[R
 
 def _edited(row: Row, change: Row, mistakes: Mistakes) -> Row:
     """Return `row` with the forms of `change` added and those it names removed."""
-    have = {fold(form) for form in row.forms} | {entry.form for entry in row.ambiguous}
+    have = {fold(form) for form in (*row.forms, *row.denials)} | {entry.form for entry in row.ambiguous}
     for form in change.remove_forms:
         if form not in have:
             mistakes.add(
@@ -135,6 +141,8 @@ def _edited(row: Row, change: Row, mistakes: Mistakes) -> Row:
         codes=(*row.codes, *change.codes),
         ambiguous=(*(entry for entry in row.ambiguous if entry.form not in gone), *change.ambiguous),
         where=change.where,
+        denials=(*(form for form in row.denials if fold(form) not in gone), *change.denials),
+        misspelled=(*row.misspelled, *change.misspelled),
     )
 
 
@@ -159,11 +167,14 @@ def _combined(
     return found
 
 
-def _ignored(file: LexiconFile, words: Words, mistakes: Mistakes) -> list[str]:
-    where = f"{file.source}, ignored"
+def _listed(
+    templates: tuple[str, ...], key: str, file: LexiconFile, words: Words, mistakes: Mistakes
+) -> list[str]:
+    """Return the forms of a list of the file that belongs to no symptom."""
+    where = f"{file.source}, {key}"
     forms: list[str] = []
     with mistakes.noted():
-        for form in map(fold, expand_all(file.ignored, words, where)):
+        for form in map(fold, expand_all(templates, words, where)):
             check_form(form, where)
             forms.append(form)
     return forms

@@ -81,6 +81,7 @@ class AssertedRule:
             replace(
                 entry,
                 forms=tuple(form for form in entry.forms if form_words(form) not in gone),
+                denials=tuple(form for form in entry.denials if form_words(form) not in gone),
                 ambiguous=tuple(one for one in entry.ambiguous if form_words(one.form) not in gone),
             )
             for entry in self.lexicon.symptoms
@@ -113,9 +114,10 @@ class AssertedRule:
         for mention in self.mentions(text):
             spans.setdefault((mention.start, mention.end), []).append(mention)
         return [
-            FoundForm(start, end, self._form_at(text[start:end], told), told[0].assertion == "present")
+            FoundForm(start, end, form, told[0].assertion == "present")
             for (start, end), told in spans.items()
             if any(one.symptom in self._columns for one in told)
+            if (form := self._form_at(text[start:end], told)) is not None
         ]
 
     def columns(self, form: str) -> tuple[int, ...]:
@@ -185,8 +187,9 @@ class AssertedRule:
                 written.setdefault((form_words(form), frozenset((one,))), form)
         return written
 
-    def _form_at(self, surface: str, told: Sequence[Mention]) -> str:
-        return self._written[form_words(surface), frozenset(one.symptom or "" for one in told)]
+    def _form_at(self, surface: str, told: Sequence[Mention]) -> str | None:
+        """The form at a mention; None for a denial or a temperature."""
+        return self._written.get((form_words(surface), frozenset(one.symptom or "" for one in told)))
 
     @cached_property
     def _file(self) -> bytes:
@@ -202,13 +205,16 @@ def _lexicon_of(stored: Mapping[str, Any]) -> Lexicon:
             one["id"],
             tuple(one["codes"]),
             tuple(_ambiguous_of(each) for each in one["ambiguous"]),
+            tuple(one.get("denials", ())),
         )
         for one in stored["symptoms"]
     )
     combined = {form: tuple(places) for form, places in stored["combined"].items()}
-    return Lexicon(stored["name"], entries, combined, tuple(stored["ignored"]), dict(stored["ontologies"]))
+    ignored, denials = tuple(stored["ignored"]), tuple(stored.get("denials", ()))
+    return Lexicon(stored["name"], entries, combined, ignored, dict(stored["ontologies"]), denials)
 
 
 def _ambiguous_of(stored: Mapping[str, Any]) -> AmbiguousForm:
-    before, after = tuple(stored["not_before"]), tuple(stored["not_after"])
-    return AmbiguousForm(stored["form"], stored["case"], before, after, stored["also"])
+    return AmbiguousForm(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    )
