@@ -94,6 +94,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     if explain and not (output == _STANDARD_OUTPUT and _is_table(output_format)):
         raise InputError("--explain is for --format table; the other formats always hold source and reason")
     shape, encoding = _choose_format(output, output_format)
+    words = read_words(lexicon, cues, sections)
     job = Job(
         notes=find_notes(notes or [], sql=sql, url=url, text_column=text_column, whole=whole),
         wanted=read_wanted(category or [], since, until),
@@ -103,7 +104,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
         columns=read_columns(columns),
         workers=workers or usable_cores(),
         ray=ray,
-        words=read_words(lexicon, cues, sections),
+        words=words,
     )
     if output == _STANDARD_OUTPUT:
         table = Table(explain=explain) if _is_table(output_format) else None
