@@ -14,7 +14,7 @@ LEXICON = load_lexicon("clinical")
 BY_ID = {symptom.id: symptom for symptom in LEXICON.symptoms}
 
 #: Symptoms for which neither ontology has a code, not even a broader one.
-UNCODED = {"flu-like-illness", "screaming", "warmth", "injection-site-warmth"}
+UNCODED = {"flu-like-illness", "mass", "screaming", "warmth", "injection-site-warmth"}
 
 
 def data(file: str) -> str:
@@ -47,7 +47,7 @@ def test_every_id_is_kebab_case_and_every_form_is_lower_case_with_single_spaces(
 @pytest.mark.parametrize(
     ("form", "symptom"),
     [
-        ("febrile", "fever"), ("temp 103", "fever"), ("vomitting", "vomiting"), ("nausia", "nausea"),
+        ("febrile", "fever"), ("spiking a temp", "fever"), ("vomitting", "vomiting"), ("nausia", "nausea"),
         ("diarrhoea", "diarrhea"), ("diarrea", "diarrhea"), ("dypsnea", "dyspnea"), ("dyspnoea", "dyspnea"),
         ("pain in his left knee", "knee-pain"), ("pain in the chest", "chest-pain"),
         ("chest hurts", "chest-pain"),
@@ -78,7 +78,7 @@ def test_a_phrase_that_may_be_no_symptom_is_no_plain_form(form: str) -> None:
 )  # fmt: skip
 def test_an_abbreviation_is_marked_ambiguous(form: str, symptom: str, also: str) -> None:
     (entry,) = [entry for entry in BY_ID[symptom].ambiguous if entry.form == form]
-    assert entry.case == "upper"
+    assert entry.case == "upper" or entry.not_before
     assert also in entry.also
     assert owner(form) is None
 
@@ -88,8 +88,32 @@ def test_a_form_may_name_several_symptoms_or_none() -> None:
     assert named["n/v"] == ["nausea", "vomiting"]
     assert named["n/v/d"] == ["nausea", "vomiting", "diarrhea"]
     assert named["f/c"] == ["fever", "chills"]
-    assert {"hay fever", "pain medication", "non-tender"} <= set(LEXICON.ignored)
-    assert all(owner(form) is None for form in (*LEXICON.combined, *LEXICON.ignored))
+    assert {"hay fever", "pain medication", "cough syrup"} <= set(LEXICON.ignored)
+    assert all(owner(form) is None for form in (*LEXICON.combined, *LEXICON.ignored, *LEXICON.denials))
+
+
+@pytest.mark.parametrize(
+    ("form", "symptom"),
+    [("afebrile", "fever"), ("nontender", "tenderness"), ("non-tender", "tenderness"),
+     ("anicteric", "jaundice"), ("acyanotic", "cyanosis"), ("painless", "pain"), ("itch free", "itching"), ("seizure free", "seizure")],
+)  # fmt: skip
+def test_a_word_may_deny_its_symptom(form: str, symptom: str) -> None:
+    assert form in BY_ID[symptom].denials
+    assert owner(form) is None
+
+
+def test_no_form_says_that_a_measured_temperature_is_a_fever() -> None:
+    assert not [form for form in BY_ID["fever"].forms if any(map(str.isdigit, form))]
+
+
+def test_a_misspelling_belongs_to_one_symptom_and_is_no_form_of_another() -> None:
+    slips = [slip for symptom in LEXICON.symptoms for slip in symptom.misspellings]
+    assert {"headche", "diarhea", "palpatations", "dizzyness"} <= {
+        *slips,
+        *map(str, BY_ID["diarrhea"].forms),
+    } | {form for symptom in LEXICON.symptoms for form in symptom.forms}
+    assert len(set(slips)) == len(slips)
+    assert all(owner(slip) is None for slip in slips)
 
 
 def ontology(shared_data: Path, file: str) -> str:

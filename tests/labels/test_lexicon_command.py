@@ -36,8 +36,11 @@ def test_show_names_codes_and_every_kind_of_form() -> None:
     assert said.startswith(
         "chest pain  [chest-pain]\ncodes: SYMP:0000576 HP:0100749  (SYMP 2026-07-30, HP 2026-02-16)\n"
     )
-    assert "ambiguous: CP in capitals; not before angle" in said
+    assert "ambiguous: cp; not before angle" in said
     assert "with others: cp/sob" in said
+    assert "absent: " in call("show", "fever")
+    assert "afebrile" in call("show", "fever")
+    assert "misspelled: " in call("show", "headache")
     assert "pain in her chest" in said
 
 

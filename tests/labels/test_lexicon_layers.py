@@ -70,6 +70,46 @@ def test_a_file_adds_overrides_edits_and_removes(tmp_path: Path) -> None:
     assert removed.combined == {"f/ap": (0,)}
 
 
+def test_denials_conditions_and_misspellings_are_read(tmp_path: Path) -> None:
+    made = lexicon(
+        tmp_path,
+        'extends = "base.toml"\ndenials = ["all well"]\ndenial_patterns = ["{form} free"]\n'
+        '[words]\nseen = ["seen", "noted"]\n'
+        '[[symptom]]\nid = "fever"\nadd_forms = []\ndenials = ["afebril{e,}"]\nmisspelled = ["fever"]\n'
+        'ambiguous = [{ form = "{temp,temps}", only_after = ["a"], not_before = ["{seen}"] }]\n',
+    )
+    fever = made.symptoms[0]
+    assert made.denials == ("all well",)
+    assert fever.denials == ("afebrile", "afebril", "fever free", "fevers free")
+    assert {"feever", "fevre", "fevr", "faver"} <= set(fever.misspellings)
+    assert "fever" not in fever.misspellings
+    assert fever.ambiguous == tuple(
+        AmbiguousForm(form, not_before=("seen", "noted"), only_after=("a",)) for form in ("temp", "temps")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'denial_patterns = ["free"]',
+            "the denial pattern 'free' has no {form}; add it, or move it to denials",
+        ),
+        ('denials = [""]', "empty form under denials; write one or remove it"),
+        ('denials = ["fever"]', "'fever' is a form of 'fever'"),
+        ('[[symptom]]\nid = "fever"\nadd_forms = []\ndenials = ["fevers"]', "'fevers' is a form already"),
+        (
+            '[[symptom]]\nid = "fever"\nadd_forms = []\ndenials = ["arm pain"]',
+            "already belongs to 'arm pain'",
+        ),
+    ],
+)
+def test_a_denial_that_cannot_be_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        lexicon(tmp_path, f'extends = "base.toml"\n{text}\n')
+    assert message in str(caught.value)
+
+
 def test_the_clinical_lexicon_can_be_extended(tmp_path: Path) -> None:
     made = lexicon(tmp_path, 'extends = "clinical"\n[[symptom]]\nid = "fever"\nadd_forms = ["burning up"]\n')
     assert "burning up" in next(s for s in made.symptoms if s.id == "fever").forms

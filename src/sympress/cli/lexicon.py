@@ -99,6 +99,8 @@ def show(
         console.print(f"with others: {', '.join(together)}")
     if symptom.denials:
         console.print(f"absent: {', '.join(symptom.denials)}")
+    if symptom.misspellings:
+        console.print(f"misspelled: {', '.join(symptom.misspellings)}")
     console.print(f"{len(symptom.forms):,} forms: {', '.join(symptom.forms)}")
 
 
@@ -124,6 +126,7 @@ def _say_counts(words: Lexicon) -> None:
         "ambiguous forms": sum(len(symptom.ambiguous) for symptom in words.symptoms),
         "forms of several symptoms": len(words.combined),
         "forms of none": len(words.ignored),
+        "misspellings": sum(len(symptom.misspellings) for symptom in words.symptoms),
         "forms that deny": sum(len(symptom.denials) for symptom in words.symptoms) + len(words.denials),
         "codes": sum(len(symptom.codes) for symptom in words.symptoms),
         "symptoms without a code": sum(not symptom.codes for symptom in words.symptoms),

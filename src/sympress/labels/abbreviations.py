@@ -1,7 +1,8 @@
 """Abbreviations that a note defines: `cerebral palsy (CP)`, `CP (cerebral palsy)`.
 
-As Schwartz and Hearst (2003, Pacific Symposium on Biocomputing), simplified: read backwards, every letter of the
-short form stands in the long form, in order, and the first one begins a word.
+After Schwartz and Hearst (2003, Pacific Symposium on Biocomputing): read backwards, every letter of the short
+form stands in the long form, in order, and the first one begins a word. Unlike theirs, every word of the long
+form also gives its first letter, but for small ones: `He came (HA)` defines nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sympress.labels.matching import fold
 _IN_BRACKETS = re.compile(r"\(([^()\n]{2,60})\)")
 _SHORT = re.compile(r"[A-Z][A-Za-z&/-]{0,6}[A-Z]|[A-Z]{2,8}s?")
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_SMALL = frozenset(["a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"])
 _SHORT_BEFORE = re.compile(r"([A-Z][A-Z&/-]{0,6}[A-Z]s?)\s*$")
 
 
@@ -75,4 +77,9 @@ def _aligned(long: str, letters: str) -> int | None:
             at = long.rfind(letters[0], 0, at)
         if at < 0:
             return None
-    return at
+    return at if _gives_initials(long[at:], letters) else None
+
+
+def _gives_initials(long: str, letters: str) -> bool:
+    left = iter(letters)
+    return all(word[0] in left for word in _WORD.findall(long) if word not in _SMALL)

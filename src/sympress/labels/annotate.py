@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from sympress.labels.abbreviations import find_definitions
 from sympress.labels.assertion.cues import CueBook, load_cues
@@ -61,7 +62,10 @@ class Annotator:
         temperatures = find_temperatures(reduced.masked) if self._fever is not None else []
         if not forms and not temperatures:
             return ()
-        counted = self._without_defined([match for match in forms if self._counts(match, reduced)], text)
+        conditions = self._forms.conditions
+        counted = [match for match in forms if match[2] not in conditions or self._counts(match, reduced)]
+        if "(" in text:
+            counted = self._without_defined(counted, text)
         kept = self._with_temperatures(keep_longest(counted), temperatures)
         note = NoteContext(reduced, headings, self._finder, self._sections)
         found: list[Mention] = []
@@ -75,9 +79,8 @@ class Annotator:
         return tuple(found)
 
     def _counts(self, match: Found, reduced: Reduced) -> bool:
-        """Whether the conditions of an ambiguous form hold; those of any other form do."""
-        condition = self._forms.conditions.get(match[2])
-        return condition is None or _holds(condition, reduced, match[0], match[1])
+        """Whether the conditions of an ambiguous form hold."""
+        return _holds(self._forms.conditions[match[2]], reduced, match[0], match[1])
 
     def _named(self, number: int) -> tuple[str | None, ...]:
         """The ids of what a form names; none for an ignored one, an unknown one for `asymptomatic`."""
@@ -103,11 +106,12 @@ class Annotator:
             match
             for match in matches
             if (known := defined.get(self._forms.written[match[2]])) is None
+            or (len(self._forms.written[match[2]]) > 3 and match[2] not in self._forms.conditions)
             or not known.isdisjoint(self._forms.named[match[2]])
         ]
 
     def _with_temperatures(self, matches: list[Found], temperatures: Sequence[Temperature]) -> list[Found]:
-        """Return forms and fevers by start: a normal temperature takes its `temp`, a fever's word its number."""
+        """Return forms and fevers by start: a normal temperature takes its `temp` away."""
         kept: list[Found] = []
         place = 0
         for one in temperatures:
@@ -175,8 +179,9 @@ def _forms_of(lexicon: Lexicon) -> _Forms:
             conditions[len(written)] = ambiguous
             written.append(ambiguous.form)
             named.append((place,))
-        written += symptom.forms
-        named += [(place,)] * len(symptom.forms)
+        plain = (*symptom.forms, *symptom.misspellings)
+        written += plain
+        named += [(place,)] * len(plain)
         denials.update(range(len(written), len(written) + len(symptom.denials)))
         written += symptom.denials
         named += [(place,)] * len(symptom.denials)
@@ -208,18 +213,22 @@ def _holds(condition: AmbiguousForm, reduced: Reduced, start: int, end: int) -> 
     return not (condition.only_after and not _stands(condition.only_after, before, True))
 
 
-def _stands(phrases: Sequence[str], beside: str, before: bool) -> bool:
+def _stands(phrases: tuple[str, ...], beside: str, before: bool) -> bool:
     """Whether one of `phrases` stands directly before, or behind, a form; `beside` is the text there."""
     words = _NO_WORD.sub(" ", beside).strip()
-    padded = f" {words}" if before else f"{words} "
     if before:
-        return padded.endswith(tuple(f" {phrase}" for phrase in phrases))
-    return padded.startswith(tuple(f"{phrase} " for phrase in phrases))
+        return f" {words}".endswith(_padded(phrases, " ", ""))
+    return f"{words} ".startswith(_padded(phrases, "", " "))
+
+
+@cache
+def _padded(phrases: tuple[str, ...], before: str, behind: str) -> tuple[str, ...]:
+    return tuple(f"{before}{phrase}{behind}" for phrase in phrases)
 
 
 _NO_WORD = re.compile(r"[\W_]+")
 #: Directly before a denial these take it back.
 _UNDOES = (
-    "not", "no longer", "never", "isn t", "wasn t", "not been", "not yet", "not completely", "not entirely", "not fully",
-    "never been", "hasn t been", "aren t",
-)  # fmt: skip
+    *("not", "no longer", "never", "isn t", "wasn t", "aren t", "hasn t been", "not been", "never been"),
+    *("not yet", "not completely", "not entirely", "not fully"),
+)

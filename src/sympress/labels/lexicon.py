@@ -7,7 +7,7 @@ describes the files.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -48,8 +48,9 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class Symptom:
     """One entry of a lexicon; `forms` are lower-cased, in the order they are tried.
 
-    `ambiguous` holds further forms, which count only where their conditions hold; `denials` those that say the
-    symptom is absent (`afebrile`). None of them is in `forms`.
+    `ambiguous` holds further forms, which count only where their conditions hold; `denials` those that say
+    that the symptom is absent (`afebrile`), `misspellings` slips of words that are often misspelled. None of
+    them is in `forms`.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Symptom:
     codes: tuple[str, ...] = ()
     ambiguous: tuple[AmbiguousForm, ...] = ()
     denials: tuple[str, ...] = ()
+    misspellings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,11 +220,17 @@ def _build(name: str, draft: Draft, source: str, mistakes: Mistakes) -> Lexicon:
         if form in owners:
             owner, place = owners[form]
             mistakes.add(f"{source}: {form!r} is a form of {owner!r} ({place}); remove it there or here")
-    denials = _denials(draft, forms, owners)
-    _add_misspellings(draft, forms, {*owners, *draft.combined, *draft.ignored, *draft.denials})
+    taken = {*owners, *draft.combined, *draft.ignored, *draft.denials}
+    denials, slips = _denials(draft, forms, taken), _misspellings(draft, forms, taken)
     symptoms = tuple(
         Symptom(
-            key, tuple(value), heads[key].id, tuple(codes[key]), tuple(ambiguous.get(key, ())), denials[key]
+            key,
+            tuple(value),
+            heads[key].id,
+            tuple(codes[key]),
+            tuple(ambiguous.get(key, ())),
+            denials[key],
+            slips[key],
         )
         for key, value in forms.items()
     )
@@ -249,13 +257,12 @@ def _claim_denials(
 
 
 def _denials(
-    draft: Draft, forms: Mapping[str, Mapping[str, None]], owners: Mapping[str, tuple[str, str]]
+    draft: Draft, forms: Mapping[str, Mapping[str, None]], taken: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
     """Return the denials of each symptom: its own, and those that the patterns make of its one-word forms."""
     found: dict[str, dict[str, None]] = {key: {} for key in forms}
     for row in draft.rows:
         found[row.symptom].update(dict.fromkeys(map(fold, row.denials)))
-    taken = {*owners, *draft.combined, *draft.ignored, *draft.denials}
     for pattern in draft.denial_patterns:
         before, behind = fold(pattern).split("{form}", 1)
         for key, own in forms.items():
@@ -264,13 +271,16 @@ def _denials(
     return {key: tuple(own) for key, own in found.items()}
 
 
-def _add_misspellings(draft: Draft, forms: dict[str, dict[str, None]], taken: set[str]) -> None:
-    """Add to `forms` the slips of words that are often misspelled, where they are no other form."""
+def _misspellings(draft: Draft, forms: Collection[str], taken: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the slips of each symptom's words that are often misspelled, where they are no other form."""
+    found: dict[str, list[str]] = {key: [] for key in forms}
+    known = set(taken)
     for row in draft.rows:
         for word in map(fold, row.misspelled):
-            made = [one for one in misspellings(word) if one not in taken]
-            forms[row.symptom].update(dict.fromkeys(made))
-            taken.update(made)
+            made = [one for one in misspellings(word) if one not in known]
+            found[row.symptom] += made
+            known.update(made)
+    return {key: tuple(own) for key, own in found.items()}
 
 
 def _check_head(row: Row, first: Row) -> None:

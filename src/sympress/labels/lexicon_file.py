@@ -152,6 +152,7 @@ def parse_toml(text: str, source: str, mistakes: Mistakes) -> LexiconFile:
             mistakes.add(
                 f"{source}: the denial pattern {pattern!r} has no {{form}}; add it, or move it to denials"
             )
+    texts["denial_patterns"] = tuple(one for one in texts["denial_patterns"] if "{form}" in one)
     tables: dict[str, Any] = {key: {} for key in _TABLE_KEYS}
     for key in tables:
         with mistakes.noted():

@@ -174,9 +174,11 @@ def _listed(
     where = f"{file.source}, {key}"
     forms: list[str] = []
     with mistakes.noted():
-        for form in map(fold, expand_all(templates, words, where)):
+        forms = [fold(form) for form in expand_all(templates, words, where)]
+        if "" in forms:
+            raise InputError(f"{file.source}: empty form under {key}; write one or remove it")
+        for form in forms:
             check_form(form, where)
-            forms.append(form)
     return forms
 
 

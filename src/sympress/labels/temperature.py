@@ -1,13 +1,15 @@
 """Temperatures of a note, read as numbers with units: from 38.0 C, or 100.4 F, on a fever.
 
 A number counts where its words say that it is a body temperature: `Temp 101.2`, `T-101.2`, `Tmax of 102`,
-`spiked to 102.3`, `38.5C rectal`, the first of `VS: 98.2 120/70 88 18`. Numbers are what is looked for, since few
-lie in the range; the words around each are read as far as they can belong to it, so that the time is linear.
+`spiked to 102.3`, `38.5C rectal`, the first of `VS: 98.2 120/70 88 18`. Numbers are what is looked for, since
+few lie in the range; the words around each are read as far as they can belong to it, in linear time.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
+from importlib import resources
 from typing import NamedTuple
 
 from sympress.labels.matching import fold
@@ -33,36 +35,22 @@ class Temperature(NamedTuple):
     named: bool = False
 
 
-_LABELS = frozenset("t temp temps temperature temperatures tmax tm tc bt tcur tcurr tcurrent tnow tmin".split())
-_NAMES = frozenset("fever fevers febrile pyrexia pyrexial pyrexic hyperthermia hyperpyrexia".split())
-_SPIKES = frozenset("spike spikes spiked spiking".split())
-#: With a number that has a decimal, or a unit, these introduce a temperature, too.
-_WEAK = _SPIKES | frozenset(
-    "oral orally rectal rectally axillary ax tympanic temporal forehead vs v/s vss avss "
-    "vitals vital signs running ran".split()
-)
-_VITAL = frozenset("vs v/s vss avss vitals signs".split())
-#: What may stand between the words and the number.
-_BETWEEN = frozenset(
-    ": = - – — ~ | ( ) [ ] , ; * ° º \" ' > < ≥ ≤ + "
-    "a an of to at up as high higher low mid in the was is were are be been being being has had have and or f c fahrenheit "
-    "celsius centigrade deg degree degrees oral orally rectal rectally axillary ax tympanic temporal core skin po pr "
-    "forehead ear src source max maximum peak peaked peaking current currently now today tonight yesterday overnight "
-    "last night this am pm morning evening afternoon day past 24 hr hrs hour hours h home ed er triage arrival admission "
-    "clinic around about approximately approx approximate near nearly almost over above below under greater less more "
-    "than exceeding exceeds exceeded equal equals reached reaching reaches rose risen rising went go goes going gone got gets climbed "
-    "spike spikes spiked spiking between from range ranging ranged ranges reading readings reads read measured measuring "
-    "measures measure recorded registered registering elevated noted found documented reported taken checked "
-    "still only remains remained persistent first initial highest normal grade on presentation exam scene body "
-    "that which it he she with w/ any developed runs running ran approximated temp temperature temps tmax".split()
-)
-_OVER = frozenset("> ≥ over above greater higher more exceeding exceeds exceeded".split())
-_UNDER = frozenset("< ≤ below under less".split())
-#: What may stand between these and the number that they bound.
-_OF_BOUND = frozenset("than or equal to = a an".split()) | _OVER | _UNDER
+def _words() -> dict[str, frozenset[str]]:
+    text = (resources.files("sympress.labels") / "data" / "temperature.toml").read_text("utf-8")
+    return {name: frozenset(listed.split()) for name, listed in tomllib.loads(text).items()}
+
+
+#: The words of `data/temperature.toml`, which says what each list is.
+_WORDS = _words()
+_LABELS, _NAMES, _BETWEEN = _WORDS["labels"], _WORDS["names"], _WORDS["between"]
+_OVER, _UNDER = _WORDS["over"], _WORDS["under"]
+_OF_BOUND = _WORDS["of_bound"] | _OVER | _UNDER
+#: Words that introduce a temperature only together with something else, by their kind.
+_WEAK = {word: kind for kind in ("spikes", "routes", "vitals") for word in _WORDS[kind]}
 #: What a number is of, when one of these stands behind it.
 _OTHER_UNIT = re.compile(
-    r"\s*-?\s*(?:%|percent|mg|mcg|kg|kgs|lbs?|pounds|grams?|g\b|ml|cc|cm|mm|bpm|beats|/\s?min|years?|yrs?|y/?o|yo\b|y\.o|"
+    r"\s*-?\s*(?:%|percent|mg|mcg|kg|kgs|lbs?|pounds|grams?|g\b|ml|cc|cm|mm|bpm|beats|/\s?min|years?|yrs?|y/?o|"
+    r"yo\b|y\.o|"
     r"months?|mos?\b|days?\b|weeks?|wks?|hours?|minutes?|mins?\b|units?|ng|pg|u/l|meq|mmol|inch|feet|ft\b|"
     r"k\b|th\b|st\b|nd\b|rd\b|french|fr\b|gauge|pack|patients?|tablets?)",
     re.IGNORECASE,
@@ -75,10 +63,14 @@ _UNIT = re.compile(
 )
 _SECOND = re.compile(r"\s*(?:-{1,2}|–|—|to|/|and|then|->|→|,|;)\s*(?=\d)|\s*[(/=\[]\s*(?=\d)", re.IGNORECASE)
 _LABEL_BEHIND = re.compile(
-    r"\s*(?:oral|rectal|axillary|tympanic|body)?\s*-?\s*(temp(?:erature)?s?\b|fevers?\b)(?![\s:=(\[|-]*(?:of|is|was)?[\s:=]*\d)", re.IGNORECASE
+    r"\s*(?:oral|rectal|axillary|tympanic|body)?\s*-?\s*(temp(?:erature)?s?\b|fevers?\b)"
+    r"(?![\s:=(\[|-]*(?:of|is|was)?[\s:=]*\d)",
+    re.IGNORECASE,
 )
 _OR_MORE = re.compile(r"\s*(?:or|and|&)\s+(?:higher|greater|above|more|over|up)\b|\s*\+", re.IGNORECASE)
-_BLOOD_PRESSURE = re.compile(r"[\s,;]*(?:bp:?\s*)?\d{2,3}/\d{2,3}\b[^\d\n]{0,12}(\d{1,3})?(?:[^\d\n]{1,12}(\d{1,3}))?")
+_BLOOD_PRESSURE = re.compile(
+    r"[\s,;]*(?:bp:?\s*)?\d{2,3}/\d{2,3}\b[^\d\n]{0,12}(\d{1,3})?(?:[^\d\n]{1,12}(\d{1,3}))?"
+)
 _TOKEN = re.compile(r"[a-z]+/[a-z]+|[a-z]+/?|\d+|\S")
 _LOOK_BACK = 90
 _TOKENS_BACK = 14
@@ -87,6 +79,7 @@ _ELSEWHERE = re.compile(
     r"\b(?:water|bath|room|ambient|saline|fluids?|heated|warmed|incubat\w*|stored|storage|freezer|refrigerat\w*|"
     r"weather|outside|oven|cooled|blanket|solution|bra|size|laser|cautery|ablation|autoclave\w*|oil|food)\b"
 )
+_ELSEWHERE_BEFORE = re.compile(rf"\b(?:{'|'.join(sorted(_WORDS['elsewhere']))})\s*$")
 _ANGLE = re.compile(
     r"\b(?:flex\w*|exten\w*|abduct\w*|adduct\w*|rotat\w*|motion|rom|arc|angle\w*|angulat\w*|bend\w*|cobb|varus|valgus|"
     r"axis|elevation|pronat\w*|supinat\w*|tilt\w*|curv\w*|scoliosis|kyphosis|lordosis|scope|raise|raising)\b"
@@ -105,8 +98,8 @@ class _Label(NamedTuple):
 def find_temperatures(text: str) -> list[Temperature]:
     """Return the body temperatures of `text`, by start, none of them overlapping.
 
-    A number without a unit is Celsius between 34 and 43 and Fahrenheit between 93 and 110; any other number is
-    no temperature, nor is one without words or a unit that say so.
+    A number without a unit is Celsius between 34 and 43 and Fahrenheit between 93 and 110; any other number
+    is no temperature, nor is one without words or a unit that say so.
     """
     found: list[Temperature] = []
     last = 0
@@ -152,18 +145,22 @@ def _read(text: str, start: int, end: int, previous: Temperature | None) -> Temp
         if not _stands_alone(text, start, end_of_unit, unit, decimal):
             return None
         label = _Label(start, "unit")
-    elif label.kind == "vital":
-        if not _leads_vitals(text, end_of_unit, decimal or bool(unit)):
-            return None
-    elif label.kind == "weak" and not (decimal or unit):
-        return None
-    elif label.kind == "spike" and not (decimal or unit or 38 <= value <= 42 or 101 <= value <= 107):
+    elif not _is_enough(label.kind, text, value, end_of_unit, decimal or bool(unit)):
         return None
     highest, fever, last = _with_second(text, value, end_of_unit)
     over = label.over or _OR_MORE.match(text, last) is not None
     return Temperature(
         label.start, last, highest, fever and not label.under, over or label.under, label.kind == "name"
     )
+
+
+def _is_enough(kind: str, text: str, value: float, end: int, sure: bool) -> bool:
+    """Whether a number is a temperature by its label; `sure` where it has a decimal or a unit."""
+    if kind == "vitals":
+        return sure or _leads_vitals(text, end)
+    if kind == "spikes":
+        return sure or 38 <= value <= 42 or 101 <= value <= 107
+    return sure or kind != "routes"
 
 
 def _unit_behind(text: str, end: int, value: float) -> tuple[str, int]:
@@ -209,13 +206,14 @@ def _label_before(text: str, start: int, previous: Temperature | None) -> _Label
             return _Label(at, "name", over, under)
         if token in _LABELS and _is_label(text, at, token):
             before = window[: tokens[place].start()]
-            if _ELSEWHERE.search(before[-20:]):
+            if _ELSEWHERE_BEFORE.search(before):
                 return None
             return _Label(at, "label", over, under)
         if token in _WEAK and weak is None and not _is_of_other(window[: tokens[place].start()], token):
-            kind = "vital" if token in _VITAL else "spike" if token in _SPIKES else "weak"
-            weak = _Label(at, kind, over, under)
-        if token not in _BETWEEN and not (token == "." and place and tokens[place - 1][0] in _LABELS):
+            weak = _Label(at, _WEAK[token], over, under)
+        if token not in _BETWEEN and not (
+            tokens[place][0] == "." and place and tokens[place - 1][0] in _LABELS
+        ):
             break
     return weak
 
@@ -226,22 +224,24 @@ def _is_label(text: str, at: int, token: str) -> bool:
     return not (before.isalnum() or (len(token) < 3 and before in "'’-_/&+"))
 
 
-_OF_OTHER = re.compile(r"\b(?:bp|pressure|sugars?|glucose|hr|rate|pulse|wbc|level|inr|creatinine|weight|potassium)\W*(?:\w+\W+)?$")
-_OF_VITAL = re.compile(r"\b(?:bp|hr|pulse|p|rr?|rate|resp\w*|sats?|spo2|o2|wt|weight|age|room|bed|#)\W*(?:is|was|of)?\W*$")
+_OF_OTHER = re.compile(
+    r"\b(?:bp|pressure|sugars?|glucose|hr|rate|pulse|wbc|level|inr|creatinine|weight|potassium)\W*(?:\w+\W+)?$"
+)
+_OF_VITAL = re.compile(
+    r"\b(?:bp|hr|pulse|p|rr?|rate|resp\w*|sats?|spo2|o2|wt|weight|age|room|bed|#)\W*(?:is|was|of)?\W*$"
+)
 
 
 def _is_of_other(before: str, token: str) -> bool:
     """Whether a spike or a route belongs to something else than a temperature."""
-    return token not in _VITAL and _OF_OTHER.search(before) is not None
+    return _WEAK[token] != "vitals" and _OF_OTHER.search(before) is not None
 
 
-def _leads_vitals(text: str, end: int, sure: bool) -> bool:
-    """Whether a number at the head of vital signs is their temperature: a blood pressure tells, or a decimal.
+def _leads_vitals(text: str, end: int) -> bool:
+    """Whether a whole number at the head of vital signs is their temperature, by what follows it.
 
-    A pulse may stand there, too (`VS: 104 120/70 18`): without a decimal a pulse has to follow the pressure.
+    A pulse may stand there, too (`VS: 104 120/70 18`): a pulse has to follow the blood pressure.
     """
-    if sure:
-        return True
     match = _BLOOD_PRESSURE.match(text, end)
     return match is not None and bool(match[1] and match[2]) and int(match[1]) >= 40 and int(match[2]) <= 60
 
@@ -255,7 +255,9 @@ def _stands_alone(text: str, start: int, end: int, unit: str, decimal: bool) -> 
     if _ELSEWHERE.search(around) or _ANGLE.search(around):
         return False
     if unit == "°":
-        return (decimal or value >= 100) and not re.search(r"\d\s*(?:-|–|to)\s*$", text[max(0, start - 8) : start])
+        return (decimal or value >= 100) and not re.search(
+            r"\d\s*(?:-|–|to)\s*$", text[max(0, start - 8) : start]
+        )
     return unit == "f" or decimal or text[start - 1 : start] != "-"
 
 
@@ -282,7 +284,7 @@ def _follows(text: str, gap: str, match: re.Match[str], value: float) -> bool:
     other, end = float(match[0].replace(",", ".")), match.end()
     if text[end : end + 1].isdigit() or (text[end : end + 1] in "./," and text[end + 1 : end + 2].isdigit()):
         return False
-    unit, last = _unit_behind(text, end, other)
+    unit, _last = _unit_behind(text, end, other)
     if not unit and _OTHER_UNIT.match(text, end):
         return False
     decimal = "." in match[0] or "," in match[0]

@@ -82,6 +82,7 @@ class AssertedRule:
                 entry,
                 forms=tuple(form for form in entry.forms if form_words(form) not in gone),
                 denials=tuple(form for form in entry.denials if form_words(form) not in gone),
+                misspellings=tuple(form for form in entry.misspellings if form not in gone),
                 ambiguous=tuple(one for one in entry.ambiguous if form_words(one.form) not in gone),
             )
             for entry in self.lexicon.symptoms
@@ -170,7 +171,7 @@ class AssertedRule:
         """The entries that each form names."""
         owners: dict[str, frozenset[str]] = {}
         for entry in self.lexicon.symptoms:
-            for form in (*entry.forms, *(one.form for one in entry.ambiguous)):
+            for form in (*entry.forms, *(one.form for one in entry.ambiguous), *entry.misspellings):
                 owners[form] = owners.get(form, frozenset()) | {entry_id(entry)}
         ids = [entry_id(entry) for entry in self.lexicon.symptoms]
         for form, places in self.lexicon.combined.items():
@@ -206,6 +207,7 @@ def _lexicon_of(stored: Mapping[str, Any]) -> Lexicon:
             tuple(one["codes"]),
             tuple(_ambiguous_of(each) for each in one["ambiguous"]),
             tuple(one.get("denials", ())),
+            tuple(one.get("misspellings", ())),
         )
         for one in stored["symptoms"]
     )
@@ -215,6 +217,7 @@ def _lexicon_of(stored: Mapping[str, Any]) -> Lexicon:
 
 
 def _ambiguous_of(stored: Mapping[str, Any]) -> AmbiguousForm:
-    return AmbiguousForm(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-    )
+    given: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
+    }
+    return AmbiguousForm(**given)

@@ -145,14 +145,14 @@ def _words(parsed: Mapping[str, Any], base: CueBook, source: str, mistakes: Mist
         own = lists_of(parsed, "words", source)
     for name, listed in own.items():
         where = f"{source}, [words] {name}"
-        for word in listed:
-            if "{" in word or "}" in word:
-                mistakes.add(f"{where}: {word!r} has a brace; a list holds plain words")
-            elif not word and name in base.words:
-                mistakes.add(f"{where}: an empty word; it would make our list optional, remove it")
+        added: tuple[str, ...] = ()
+        with mistakes.noted():
+            added = expand_all(listed, words, where)
+        if "" in added and name in base.words:
+            mistakes.add(f"{where}: an empty word; it would make our list optional, remove it")
         if not listed:
             mistakes.add(f"{where}: no words; list some or remove it")
-        words[name] = tuple(dict.fromkeys((*words.get(name, ()), *listed)))
+        words[name] = tuple(dict.fromkeys((*words.get(name, ()), *added)))
     return words
 
 
