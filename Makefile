@@ -50,7 +50,7 @@ check: lint types test ## all of the above that can fail
 PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
-.PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve
+.PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-evidence
 .PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
@@ -155,7 +155,8 @@ bench-shape: install ## what pocket and micro cost on an encoder of Bio_Clinical
 model: install ## the model in the box: micro, one seed, from the packaged encoder and the coded reports
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --transfer-fraction 1 --recipe micro \
 		-o runs/model
-	$(BIN)/sympress pack runs/model/artifacts/micro-seed0 --rules --most-mb 1 --force -o src/sympress/deploy/box
+	$(BIN)/sympress pack runs/model/artifacts/micro-seed0 --rules --validation $(DATA)/vaers/2004VAERSData.zip \
+		--most-mb 1 --force -o src/sympress/deploy/box
 	$(BIN)/python -m sympress.study.packed runs/model src/sympress/deploy/box -o results/box.json
 	$(call keep,model)
 
@@ -212,6 +213,9 @@ bench-extract: install ## start, memory, rate and ten kills of an extraction job
 	$(BIN)/python -m sympress.deploy.extract.bench --model src/sympress/deploy/box --phase first \
 		-o results/first-line.json
 	$(BIN)/python -m sympress.deploy.extract.bench --model $(ARTIFACTS)/pocket-seed0 -o results/extract.json
+
+bench-evidence: install ## what each rule of the default answer costs and gains; minutes, and fewer where logits are kept
+	$(BIN)/python benchmarks/evidence.py --data $(DATA) -o results/evidence.json
 
 bench-serve: install ## load on the service: rates, 429, slow connections, bodies of a gigabyte, SIGTERM
 	$(BIN)/python -m sympress.deploy.serve.bench --model $(ARTIFACTS)/pocket-seed0 -o results/serve.json

@@ -25,8 +25,10 @@ from sympress.deploy.serve.metrics import Metrics
 from sympress.deploy.serve.models import ServedModel, Shelf
 from sympress.deploy.serve.server import GracefulServer, listen, make_server
 from sympress.errors import InputError
+from sympress.labels.mentions import Reason
 
 WORDS = {"fever": "386661006", "cough": "49727002", "chills": "43724002"}
+NAMES = {"fever": "fever", "cough": "cough", "chills": "chills <i>or rigors</i>"}
 KEY = "a-key-of-the-tests-0123456789"
 
 
@@ -57,11 +59,18 @@ class WordModel:
             return NoteResult((), failure="the model failed (ValueError)")
         found = []
         for match in re.finditer("|".join(WORDS), note):
-            kind = "absent" if note[: match.start()].endswith("denies ") else "present"
-            name = match.group()
-            found.append(FoundMention(match.start(), match.end(), name, WORDS[name], kind, 0.9))
+            start, end, name = match.start(), match.end(), match.group()
+            if note[:start].endswith("denies "):
+                cue = Reason("cue", "denies", start - 7, start - 1)
+                found.append(FoundMention(start, end, name, WORDS[name], "absent", None, "rules", cue))
+            else:
+                found.append(FoundMention(start, end, name, WORDS[name], "present", 0.9, "both"))
         names = {mention.symptom for mention in found if mention.assertion == "present"}
-        symptoms = tuple(FoundSymptom(name, WORDS[name], 0.9) for name in WORDS if name in names)
+        symptoms = tuple(
+            FoundSymptom(name, WORDS[name], 0.9, "both" if self.spans else "model")
+            for name in WORDS
+            if name in names
+        )
         return NoteResult((*symptoms, *self.beside), tuple(found) if self.spans else (), windows=1)
 
 
@@ -84,7 +93,18 @@ def shelf_of(models: dict[str, WordModel], task: str = "mentions") -> Shelf:
         model = models[name]
         if model.version < 0:
             raise InputError(f"{name}: a damaged artifact; copy it again")
-        return ServedModel(name, model, task, tuple(WORDS), 10, f"v{model.version}", "2026-01-01T00:00:00")
+        return ServedModel(
+            name,
+            model,
+            task,
+            tuple(WORDS),
+            10,
+            f"v{model.version}",
+            "2026-01-01T00:00:00",
+            names=NAMES,
+            card="# Words <b>\n\nFinds three words.",
+            points_at_words=model.spans,
+        )
 
     return Shelf({name: Path(name) for name in models}, load)
 

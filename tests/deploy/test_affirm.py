@@ -1,4 +1,4 @@
-"""What a note affirms is what its own mentions say: for any text, with the model in the box or without one."""
+"""What a note affirms is what its own mentions say: for any text, with or without the model in the box."""
 
 from __future__ import annotations
 

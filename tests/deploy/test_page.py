@@ -62,35 +62,90 @@ def read(page: Any, note: str) -> None:
     page.wait_for_selector("#result:not([hidden])")
 
 
-def test_mentions_are_marked_by_assertion_where_they_stand(page: Any):
+def groups(page: Any) -> dict[str, list[str]]:
+    """The lines below each heading of what was found."""
+    return dict(
+        page.eval_on_selector_all(
+            "#groups section",
+            "all => all.map(g => [g.querySelector('h3').textContent,"
+            " [...g.querySelectorAll('li span')].map(s => s.textContent)])",
+        )
+    )
+
+
+def test_mentions_are_marked_by_assertion_where_they_stand_with_who_found_them_and_why(page: Any):
     read(page, NOTE)
     marks = page.eval_on_selector_all(
         "#marked mark", "all => all.map(m => [m.firstChild.textContent, m.className, m.title])"
     )
     assert marks == [
-        ["fever", "present", "fever, present, 90 %"],
-        ["chills", "present", "chills, present, 90 %"],
-        ["cough", "absent", "cough, absent, 90 %"],
+        ["fever", "present", "fever: present (rules and model, 90 %)"],
+        ["chills", "present", "chills <i>or rigors</i>: present (rules and model, 90 %)"],
+        ["cough", "absent", "cough: denied, because of “denies” (rules)"],
     ]
-    assert page.locator("#chips li").all_inner_texts() == ["fever\n90 %", "chills\n90 %"]
+    assert page.locator("#marked .cue").all_inner_texts() == ["denies"]
     assert page.locator("#legend li").all_inner_texts() == [
+        "denied",
         "present",
-        "absent",
         "possible",
-        "hypothetical",
-        "historical",
-        "family",
+        "feared or conditional",
+        "in the past",
+        "someone else's",
     ]
     assert page.locator("#rows tr").last.locator("td").all_inner_texts() == [
         "cough",
         "cough",
-        "absent",
-        "90 %",
+        "denied",
+        "because of “denies”",
+        "rules",
         "49727002",
         "45–50",
     ]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("document.activeElement.id") == "result"
+
+
+def test_what_is_denied_is_read_first_and_rules_have_no_percentage(page: Any):
+    read(page, NOTE)
+    found = groups(page)
+    assert list(found) == ["Denied (1)", "Present (2)"]
+    assert found["Denied (1)"] == ["cough", "“cough”: because of “denies” (rules)"]
+    assert found["Present (2)"] == [
+        "fever",
+        "“fever” (rules and model, 90 %)",
+        "chills <i>or rigors</i>",
+        "“chills” (rules and model, 90 %)",
+    ]
+    assert page.locator("#groups i").count() == 0
+    assert page.locator("#no-words").is_hidden()
+
+
+def test_only_a_note_without_any_finding_is_said_to_name_none(page: Any):
+    read(page, "seen in clinic")
+    assert page.locator("#no-words").inner_text() == "No words of this note name a symptom."
+    read(page, "denies cough")
+    assert page.locator("#no-words").is_hidden()
+    assert list(groups(page)) == ["Denied (1)"]
+
+
+def test_an_example_can_be_tried_with_one_button(page: Any):
+    page.get_by_role("button", name="Try an example").press("Enter")
+    page.wait_for_selector("#result:not([hidden])")
+    assert "Denies headache" in page.get_by_label("Clinical note").input_value()
+    assert page.locator("#marked mark").first.inner_text().startswith("fever")
+
+
+def test_the_card_and_the_api_are_linked(page: Any, service: Running):
+    read(page, NOTE)
+    assert page.get_by_role("link", name="API").get_attribute("href") == "/openapi.json"
+    page.get_by_role("link", name="Card of the model").press("Enter")
+    sync_api.expect(page.locator("#card-text")).to_have_text("# Words <b>\n\nFinds three words.")
+    page.get_by_role("button", name="Close").click()
+    assert page.locator("#card-dialog").is_hidden()
+    with service.client() as client:
+        assert client.get("/v1/models/words/card").text.startswith("# Words <b>")
+        assert client.get("/v1/models/words/card").headers["content-type"].startswith("text/plain")
+        assert client.get("/v1/models/none/card").status_code == 404
 
 
 def test_a_hostile_note_stays_text(page: Any):
@@ -141,7 +196,8 @@ def test_a_model_without_spans_says_so(browser: Any):
         read(page, NOTE)
         assert page.locator("#marked").is_hidden()
         assert page.locator("#no-spans").is_visible()
-        assert page.locator("#head th").all_inner_texts() == ["Symptom", "Probability", "Code"]
+        assert page.locator("#no-words").is_hidden()
+        assert page.locator("#head th").all_inner_texts() == ["Symptom", "Found by", "Code"]
         page.close()
 
 
@@ -153,8 +209,8 @@ def test_what_no_span_accounts_for_stands_below_the_spans(browser: Any):
         read(page, NOTE)
         assert page.locator("#marked mark").count() == 3
         rows = [row.split("\t") for row in page.locator("#rows tr").all_inner_texts()]
-        assert [row[1] for row in rows] == ["fever", "chills", "cough", "seizure"]
-        assert rows[-1][-1] == "whole note"
+        assert [row[0] for row in rows] == ["fever", "chills", "cough", "–"]
+        assert rows[-1][1:] == ["seizure", "present", "the whole note", "model, 40 %", "–", "whole note"]
         page.close()
 
 

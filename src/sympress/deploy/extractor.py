@@ -120,7 +120,8 @@ class Extractor:
     ) -> None:
         self.settings, self.runtime, self.folder = settings, runtime, folder
         self.threads, self._link = threads, link
-        self._rules = load_rules(settings, carried_words(folder, settings) if words is None else words)
+        self.words = carried_words(folder, settings) if words is None else words
+        self._rules = load_rules(settings, self.words)
         self._evidence = EvidenceReader(settings.evidence)
 
     @classmethod

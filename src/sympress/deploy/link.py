@@ -27,6 +27,19 @@ def with_rule_codes(extractor: Extractor, lexicon: Lexicon | None) -> Extractor:
     return extractor.model_copy(update={"codes": codes_by_symptom(lexicon) | extractor.codes})
 
 
+def load_names(extractor: Extractor, lexicon: Lexicon | None) -> dict[str, str]:
+    """What people call each symptom that `extractor` may answer with, by id; `lexicon` is what it reads by.
+
+    A symptom that the lexicon does not have is called by its id.
+    """
+    names = {name: name for name in extractor.symptoms}
+    if lexicon is None:
+        return names
+    held = {one.id or one.name: one.name for one in lexicon.symptoms}
+    asked = held if extractor.rules or extractor.task == "mentions" else names
+    return names | {name: held.get(name, name) for name in asked}
+
+
 def write_lexicon(folder: Path, extractor: Extractor, lexicon: Lexicon) -> None:
     """Put `lexicon` into the artifact `folder`, unless it comes with sympress or names no spans."""
     if extractor.lexicon is not None:

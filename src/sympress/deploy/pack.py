@@ -19,6 +19,7 @@ from sympress.errors import InputError
 from sympress.files import full_disk_explained, write_text
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.own_words import OURS, OwnWords
+from sympress.labels.surface import symptom_of_forms
 from sympress.labels.vaers_map import vaers_to_clinical
 
 #: What is shipped beside the files that the runtime reads.
@@ -115,10 +116,10 @@ def _choose(made: Path, settings: Extractor, validation: Path) -> Extractor:
     if notes.frame["codes"].null_count():
         raise InputError(f"{validation}: notes without symptoms that people coded; give coded notes")
     general = synthesize(GENERAL_NOTES, seed=GENERAL_SEED).frame
-    told, known = (
-        coded_notes(frame["text"].to_list(), frame["codes"].to_list(), settings.symptoms)
-        for frame in (notes.frame, general)
-    )
+    id_of = symptom_of_forms(load_lexicon("clinical"))  # synthetic notes know their symptoms by name
+    known_ids = [[id_of(name) or name for name in names] for names in general["codes"].to_list()]
+    told = coded_notes(notes.frame["text"].to_list(), notes.frame["codes"].to_list(), settings.symptoms)
+    known = coded_notes(general["text"].to_list(), known_ids, settings.symptoms)
     chosen = choose(Loaded.load(made), told, known)
     settings = Extractor.model_validate(
         settings.model_dump() | {"decides": chosen.decides, "evidence": chosen.evidence}

@@ -10,9 +10,9 @@ A document holds blocks that this module fills:
 docs/strategies.svg -->`, on one line, draws the results into the second file and shows it, and
 `<!-- sympress:figure results/vaers-present.json docs/pareto.svg -->` does so with the figure of the report;
 `<!-- sympress:shape results/shape-pocket.json -->` is the table of what `sympress.study.shape` measured, and
-`spans`, `years`, `source`, `forms`, `negex`, `cuts`, `packed`, `pair` and `within` are of `report.measured`;
-`first`, `throughput`, `capacity`, `serve` and `extract` of `report.rates`; `search` and `tuned` of
-`report.searched`.
+`spans`, `years`, `source`, `forms`, `negex`, `cuts`, `packed`, `evidence`, `pair` and `within` are of
+`report.measured`; `first`, `throughput`, `capacity`, `serve` and `extract` of `report.rates`; `search` and
+`tuned` of `report.searched`.
 Each is closed by its own kind. `make docs` runs this module.
 """
 

@@ -1,7 +1,7 @@
 """How good a packed artifact is with its rules: `python -m sympress.study.packed RUN ARTIFACT -o FILE.json`.
 
 The artifact answers the test notes of the study that made it, as `sympress extract` would: all windows, and
-the symptoms that its rules affirm besides. Beside it stand its model alone and its rules alone.
+only what words of the note name. Beside it stand its model without rules and its rules without the model.
 """
 
 from __future__ import annotations

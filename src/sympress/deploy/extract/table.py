@@ -16,6 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 #: Said once, before the first symptom that a model found by the whole note.
 POINTS_AT_NO_WORDS = "(this model answers for the whole note: it points at no words)"
+_FOUND_BY = {"rules": "rules", "model": "model", "both": "rules and model"}
 
 
 class Table:
@@ -52,20 +53,25 @@ class Table:
     def _line(self, name: str, found: dict[str, Any], text: str) -> str:
         """A mention, or a symptom of the whole note, which has neither an assertion nor a place."""
         probability = found.get("score", found.get("probability"))
-        shown = "" if probability is None else f"{probability:.2f}"
+        # where rules and model disagree the number is the doubt of the one, not the certainty of the other
+        shown = "" if probability is None or found["source"] == "rules" else f"{probability:.2f}"
         symptom, assertion = _shown(found["symptom"] or "?"), found.get("assertion", "present")
         line = f"{name:<10}  {symptom:<26} {assertion:<12} {shown:<4}"
         if "start" in found:
             line += f"  {found['start']}-{found['end']}  {_shown(text[found['start'] : found['end']])}"
         if self._explain:
-            line += f"  [{_why(found)}]"
+            line += f"  [{_explained(found, probability)}]"
         return line.rstrip()
 
 
-def _why(found: dict[str, Any]) -> str:
-    reason = found.get("reason")
-    why = f": {_shown(reason_in_words(Reason(**reason)))}" if reason is not None else ""
-    return f"{found['source']}{why}"
+def _explained(found: dict[str, Any], probability: float | None) -> str:
+    """Who found it, what decided its assertion, and a doubt of the model."""
+    said: str = _FOUND_BY[found["source"]]
+    if (reason := found.get("reason")) is not None:
+        said += f": {_shown(reason_in_words(Reason(**reason)))}"
+    if probability is not None and found["source"] == "rules":
+        said += f"; the model doubts it, {probability:.2f}"
+    return said
 
 
 def _shown(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
@@ -213,6 +213,19 @@ def _add_models(app: FastAPI, service: Service) -> None:
     async def models() -> Response:
         """Every served model, the default first."""
         return json_response({"models": [describe_model(model) for model in service.shelf.models()]})
+
+    @app.get(
+        "/v1/models/{name}/card",
+        response_class=PlainTextResponse,
+        tags=["models"],
+        responses=_errors(401, 404),
+    )
+    async def card(name: str) -> Response:
+        """The card of a model, in Markdown: what it is for, how it was measured, its limits."""
+        text = service.shelf.pick(name).card
+        if text is None:
+            raise Refusal(404, "no_card", "this model came without a card")
+        return PlainTextResponse(text, headers={"Cache-Control": "no-store"})
 
     @app.post(
         "/v1/models/{name}/reload",

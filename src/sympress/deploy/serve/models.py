@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 from sympress.deploy.checksums import files_to_run
 from sympress.deploy.extractor import Extractor, NoteResult
+from sympress.deploy.link import load_names
 from sympress.deploy.serve.refusals import Refusal
 from sympress.errors import InputError
 from sympress.labels.own_words import OURS, OwnWords
@@ -33,6 +34,9 @@ class ServedModel:
         size_bytes: size of `model.onnx`; 0 where rules answer alone.
         fingerprint: first 16 hexadecimal digits of the SHA-256 of its files, and of a user's own.
         loaded_at: time in UTC, ISO 8601.
+        names: what people call each symptom that it may answer with, by id.
+        card: its card, in Markdown; None where the artifact has none.
+        points_at_words: its answers have mentions; a model of whole notes without rules has none.
     """
 
     name: str
@@ -42,6 +46,9 @@ class ServedModel:
     size_bytes: int
     fingerprint: str
     loaded_at: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    card: str | None = None
+    points_at_words: bool = True
 
 
 class Shelf:
@@ -142,7 +149,18 @@ def load_model(name: str, folder: Path, words: OwnWords = OURS) -> ServedModel:
         size_bytes=0 if extractor.runtime is None else (folder / "model.onnx").stat().st_size,
         fingerprint=before,
         loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        names=load_names(extractor.settings, extractor.words.lexicon),
+        card=_card(folder),
+        points_at_words=extractor.settings.rules or extractor.task == "mentions",
     )
+
+
+def _card(folder: Path) -> str | None:
+    """The card of the artifact in `folder`, if there is one that can be read."""
+    try:
+        return (folder / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _fingerprint(folder: Path, words: OwnWords) -> str:

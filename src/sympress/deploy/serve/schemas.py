@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
+from sympress.deploy.extract.shapes import reason_fields, rounded
 from sympress.deploy.extractor import NoteResult
 from sympress.deploy.serve.models import ServedModel
 from sympress.deploy.serve.refusals import Refusal
-from sympress.labels.mentions import Assertion
+from sympress.labels.mentions import Assertion, ReasonKind, Source
 
-_DIGITS = 6
 _FIELDS = frozenset({"text", "notes", "model", "id"})
 
 
@@ -40,16 +40,33 @@ class ManyNotes(_Strict):
     model: str | None = Field(default=None, description="name of a served model; the default one if absent")
 
 
+class ReasonAnswer(BaseModel):
+    """What decided an assertion: its kind, its words in lower case, and where they stand in the text as sent.
+
+    `words` is empty and the place null where it stands nowhere, as of a model.
+    """
+
+    kind: ReasonKind
+    words: str
+    start: int | None
+    end: int | None
+
+
 class SymptomAnswer(BaseModel):
-    """A symptom that the note affirms, with its calibrated probability."""
+    """A symptom that the note affirms; its probability is null where no model gave one."""
 
     symptom: str
     code: str | None
-    probability: float = Field(ge=0, le=1)
+    probability: float | None = Field(ge=0, le=1)
+    source: Source
 
 
 class MentionAnswer(BaseModel):
-    """A span that names a symptom. `start` and `end` count Unicode characters of the text as sent."""
+    """A span that names a symptom. `start` and `end` count Unicode characters of the text as sent.
+
+    `score` is a model's probability, null where none gave one; `reason` is null where nothing but the words
+    of the symptom decided.
+    """
 
     start: int
     end: int
@@ -57,15 +74,21 @@ class MentionAnswer(BaseModel):
     code: str | None
     assertion: Assertion
     score: float | None = Field(ge=0, le=1)
+    source: Source
+    reason: ReasonAnswer | None
 
 
 class NoteAnswer(BaseModel):
-    """What was found in one note; `failure` says why there is no answer, else it is null."""
+    """What was found in one note; `failure` says why there is no answer, else it is null.
+
+    `markup` is what the note is written in and was read as text: `html`, `rtf`, `hl7`, `cda`; null for text.
+    """
 
     id: str | None
     symptoms: list[SymptomAnswer]
     mentions: list[MentionAnswer]
     truncated: bool
+    markup: str | None
     failure: str | None
 
 
@@ -78,7 +101,11 @@ class ExtractAnswer(BaseModel):
 
 
 class ModelDescription(BaseModel):
-    """A served model; the first of the list is the default."""
+    """A served model; the first of the list is the default.
+
+    `names` says what people call each symptom that it may answer with; `card` is the address of its card.
+    Without `points_at_words` it answers for the whole note, and there are no mentions.
+    """
 
     name: str
     task: str
@@ -86,6 +113,9 @@ class ModelDescription(BaseModel):
     size_bytes: int
     fingerprint: str
     loaded_at: str
+    names: dict[str, str]
+    card: str | None
+    points_at_words: bool
 
 
 class ModelList(BaseModel):
@@ -156,7 +186,12 @@ def answer_note(note_id: str | None, result: NoteResult) -> dict[str, Any]:
     return {
         "id": note_id,
         "symptoms": [
-            {"symptom": found.symptom, "code": found.code, "probability": _rounded(found.probability)}
+            {
+                "symptom": found.symptom,
+                "code": found.code,
+                "probability": rounded(found.probability),
+                "source": found.source,
+            }
             for found in result.symptoms
         ],
         "mentions": [
@@ -166,17 +201,16 @@ def answer_note(note_id: str | None, result: NoteResult) -> dict[str, Any]:
                 "symptom": found.symptom,
                 "code": found.code,
                 "assertion": found.assertion,
-                "score": _rounded(found.score),
+                "score": rounded(found.score),
+                "source": found.source,
+                "reason": reason_fields(found.reason),
             }
             for found in result.mentions
         ],
         "truncated": result.truncated,
+        "markup": result.markup,
         "failure": result.failure,
     }
-
-
-def _rounded(probability: float | None) -> float | None:
-    return None if probability is None else round(probability, _DIGITS)
 
 
 def describe_model(model: ServedModel) -> dict[str, Any]:
@@ -188,4 +222,7 @@ def describe_model(model: ServedModel) -> dict[str, Any]:
         "size_bytes": model.size_bytes,
         "fingerprint": model.fingerprint,
         "loaded_at": model.loaded_at,
+        "names": dict(model.names),
+        "card": None if model.card is None else f"/v1/models/{model.name}/card",
+        "points_at_words": model.points_at_words,
     }
