@@ -73,7 +73,8 @@ def test_check_takes_files_of_cues_and_sections(tmp_path: Path) -> None:
     cues.write_text('remove = ["vs"]\n[[pseudo]]\nphrases = ["nix da", "denies"]\n')
     sections.write_text('[[section]]\nkind = "past"\nheadings = ["formerly", "social history"]\n')
     changes = (
-        "       1  phrases added\n       1  phrases of ours changed\n       1  phrases of ours removed\n"
+        "       1  phrases added\n       0  phrases added by words of lists\n"
+        "       1  phrases of ours changed\n       1  phrases of ours removed\n"
     )
     assert call("check", cues) == f"{changes}{cues}: no mistake found\n"
     assert call("check", sections).startswith("       1  headings added\n       1  headings of ours moved\n")

@@ -63,7 +63,7 @@ def check(
         elif base is not None:
             _print_counts(compare_lexicons(load_lexicon(base), words.lexicon))
     if cues_text := words.texts.get("cues"):
-        _print_counts(lay_cues(cues_text, str(named["cues"])).counts())
+        _print_counts(lay_cues(cues_text, str(named["cues"])).counts)
     if sections_text := words.texts.get("sections"):
         _print_counts(lay_sections(sections_text, str(named["sections"])).counts())
     for path in filter(None, named.values()):

@@ -29,24 +29,25 @@ _VOWELS = "aeiouy"
 Words = Mapping[str, tuple[str, ...]]
 
 
-def expand_forms(template: str, words: Words, where: str) -> list[str]:
+def expand_forms(template: str, words: Words, where: str, *, most: int | None = MOST_FORMS) -> list[str]:
     """Return every form that `template` stands for, in order, with single spaces.
 
     Args:
         template: text with `{a,b}` alternatives and `{name}` lists.
         words: the lists by name.
         where: what an error names.
+        most: the most forms; None for as many as there are.
 
     Raises:
-        InputError: a list that is not there, a brace without its other half, or more than `MOST_FORMS`.
+        InputError: a list that is not there, a brace without its other half, or more than `most`.
     """
     if "{" not in template and "}" not in template:
         return [" ".join(template.split())]
     choices = _choices(split_template(template, words, where), words)
     count = math.prod(map(len, choices))
-    if count > MOST_FORMS:
+    if most is not None and count > most:
         raise InputError(
-            f"{where}: {_shown(template)} stands for {_amount(count)} forms, more than {MOST_FORMS:,}; "
+            f"{where}: {_shown(template)} stands for {_amount(count)} forms, more than {most:,}; "
             "name fewer alternatives"
         )
     return _joined(choices)

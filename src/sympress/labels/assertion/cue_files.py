@@ -14,15 +14,12 @@ from sympress.errors import InputError, nearest
 from sympress.labels.assertion.cues import CUE_TABLES, Cue, CueBook, load_cues, read_cue
 from sympress.labels.automaton import words_of
 from sympress.labels.lexicon_forms import (
-    MOST_FORMS,
     MOST_FORMS_TOGETHER,
     Words,
     check_total,
     count_forms,
     expand_all,
     expand_forms,
-    expand_within,
-    fixed_text,
 )
 from sympress.labels.matching import fold
 from sympress.labels.mistakes import Mistakes
@@ -44,22 +41,11 @@ class CueLayer:
 
     Attributes:
         book: the cues that hold.
-        listed: the phrases that the file lists, lower-cased.
-        base: the cues before it: ours, or none.
+        counts: how many phrases the file adds, changes and removes.
     """
 
     book: CueBook
-    listed: frozenset[str]
-    base: CueBook
-
-    def counts(self) -> dict[str, int]:
-        """How many phrases the file adds, changes and removes; a fifth of a second."""
-        before, after = set(self.base.every.phrases), set(self.book.every.phrases)
-        return {
-            "phrases added": len(after - before),
-            "phrases of ours changed": len(self.listed & before),
-            "phrases of ours removed": len(before - after),
-        }
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -103,38 +89,26 @@ def lay_cues(text: str, source: str) -> CueLayer:
             )
     listed = frozenset(phrase for rule in rules for phrase in rule.phrases)
     removed = _removed(parsed, words, source, mistakes)
+    growth = _growth(base, words)
+    if growth > MOST_FORMS_TOGETHER:
+        mistakes.add(
+            f"{source}, [words]: they add {growth:,} phrases to ours, more than {MOST_FORMS_TOGETHER:,}; "
+            "list fewer"
+        )
+    ours = replace(base, words=words, base=len(base.rules))
     with mistakes.noted():
-        _check_size(base, words, source)
-        _check_removed(base, words, removed, source)
+        _check_removed(ours, removed, source)
     mistakes.raise_any()
-    kept = without_phrases(base.rules, words, listed | removed)
-    own = [(rule.template, rule.cue, rule.where) for rule in rules]
-    return CueLayer(replace(base, rules=(*kept, *own), words=words), listed, base)
-
-
-def without_phrases(
-    rules: Iterable[tuple[str, Cue, str]], words: Words, gone: frozenset[str]
-) -> list[tuple[str, Cue, str]]:
-    """Return `rules` so that none stands for a phrase of `gone`, which are lower-cased.
-
-    A template that stands for one is written out without it.
-    """
-    every = frozenset(word for phrase in gone for word in words_of(phrase))
-
-    def can_stand(alternative: str) -> bool:
-        return every.issuperset(words_of(alternative))
-
-    kept: list[tuple[str, Cue, str]] = []
-    for template, cue, where in rules:
-        hit = False
-        if gone and every.issuperset(words_of(fixed_text(template))):
-            hit = any(fold(form) in gone for form in expand_within(template, words, where, can_stand))
-        if hit:
-            whole = expand_forms(template, words, where)
-            kept += [(form, cue, where) for form in whole if fold(form) not in gone]
-        else:
-            kept.append((template, cue, where))
-    return kept
+    own = tuple((rule.template, rule.cue, rule.where) for rule in rules)
+    book = replace(ours, rules=(*base.rules, *own), removed=listed | removed)
+    changed = _phrases_among(ours, listed)
+    counts = {
+        "phrases added": len(listed - changed),
+        "phrases added by words of lists": growth,
+        "phrases of ours changed": len(changed),
+        "phrases of ours removed": len(removed - listed),
+    }
+    return CueLayer(book, counts)
 
 
 def _words(parsed: Mapping[str, Any], base: CueBook, source: str, mistakes: Mistakes) -> Words:
@@ -304,38 +278,30 @@ def _removed(parsed: Mapping[str, Any], words: Words, source: str, mistakes: Mis
     return found - {""}
 
 
-def _check_size(base: CueBook, words: Words, source: str) -> None:
-    """Refuse lists that make our templates stand for more phrases than fit.
-
-    Raises:
-        InputError: they do.
-    """
-    total = 0
-    for template, _, where in base.rules:
-        count = count_forms(template, words, where)
-        total += count
-        if count > MOST_FORMS or total > MOST_FORMS_TOGETHER:
-            raise InputError(
-                f"{source}, [words]: with these words our phrases are more than {MOST_FORMS_TOGETHER:,}; "
-                "list fewer"
-            )
+def _phrases_among(book: CueBook, phrases: frozenset[str]) -> frozenset[str]:
+    """Return those of `phrases`, which are lower-cased, that `book` has."""
+    words = frozenset(word for phrase in phrases for word in words_of(phrase))
+    return phrases & frozenset(book.within(words).phrases) if phrases else phrases
 
 
-def _check_removed(base: CueBook, words: Words, removed: frozenset[str], source: str) -> None:
-    """Refuse to remove what is no phrase of ours.
+def _growth(base: CueBook, words: Words) -> int:
+    """Return how many phrases more our templates stand for with `words`."""
+    if words == base.words:
+        return 0
+    return sum(
+        count_forms(template, words, where) - count_forms(template, base.words, where)
+        for template, _, where in base.rules
+    )
+
+
+def _check_removed(book: CueBook, removed: frozenset[str], source: str) -> None:
+    """Refuse to remove what is no phrase of `book`.
 
     Raises:
         InputError: it names every such phrase.
     """
     mistakes = Mistakes()
-    known = frozenset(replace(base, words=words).every.phrases) if removed else frozenset()
-    for phrase in sorted(removed - known):
-        mistakes.add(
-            f"{source}: remove names {phrase!r}, which is no phrase of ours{_nearest(phrase, known)}"
-        )
+    plain = [template for template, _, _ in book.rules if "{" not in template]
+    for phrase in sorted(removed - _phrases_among(book, removed)):
+        mistakes.add(f"{source}: remove names {phrase!r}, which is no phrase of ours{nearest(phrase, plain)}")
     mistakes.raise_any()
-
-
-def _nearest(phrase: str, known: Iterable[str]) -> str:
-    first = phrase[:1]
-    return nearest(phrase, [one for one in known if one[:1] == first and abs(len(one) - len(phrase)) < 4])
