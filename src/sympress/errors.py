@@ -2,6 +2,7 @@
 
     SympressError            exit code 1: a failure of ours
     └── InputError           exit code 2: a mistake in the call or the input
+        ├── MistakesError        several mistakes in the files that a user wrote, a line each
         ├── MissingExtraError    an optional dependency is not installed
         └── LeakError            a patient or a duplicate stands on both sides of a split
 
@@ -11,7 +12,7 @@ A message is one line: what was wrong, where, and what to do. It never holds the
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class SympressError(Exception):
@@ -24,6 +25,22 @@ class InputError(SympressError):
     """A mistake in the call or the input; the command line ends with exit code 2."""
 
     exit_code = 2
+
+
+class MistakesError(InputError):
+    """Several mistakes at once; the message has a line each, the first `SHOWN` of them.
+
+    Attributes:
+        mistakes: every one of them.
+    """
+
+    SHOWN = 20
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        more = len(mistakes) - self.SHOWN
+        lines = [f"{len(mistakes)} mistakes:", *mistakes[: self.SHOWN]]
+        super().__init__("\n".join(lines + ([f"and {more:,} more"] if more > 0 else [])))
 
 
 class MissingExtraError(InputError):

@@ -88,7 +88,8 @@ def test_toml_reads_ids_codes_and_forms(tmp_path: Path) -> None:
         ("a.toml", '[[symptom]]\nname = 3\n', "line 1: name and id must be text in quotes"),
         ("a.toml", '[[symptom]]\nname = "A"\nforms = "x"\n',
          'line 1: forms must be a list of texts, e.g. forms = ["..."]'),
-        ("a.toml", 'symptoms = 1\n', ": unknown key 'symptoms'; entries are [[symptom]] tables"),
+        ("a.toml", 'symptoms = 1\n',
+         ": unknown key 'symptoms' (did you mean 'symptom'?); entries are [[symptom]] tables"),
         ("a.toml", '[symptom]\nname = "A"\n', ": [symptom] is one table; write [[symptom]] for each entry"),
     ],
 )  # fmt: skip

@@ -199,9 +199,10 @@ def test_the_term_of_every_code_shares_a_word_with_the_symptom(shared_data: Path
 
 def test_reading_takes_less_than_150_ms_of_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     spent = []
+    monkeypatch.setattr(module, "_built_in_draft", module._built_in_draft.__wrapped__)
     for _ in range(3):
         start = time.process_time()
-        module._build("clinical", module._built_in_draft.__wrapped__("clinical"), "clinical")
+        module._built_in.__wrapped__("clinical")
         spent.append(time.process_time() - start)
     assert min(spent) < 0.15 * 3  # a machine three times slower than ours still passes
     assert load_lexicon("clinical") is load_lexicon("clinical")

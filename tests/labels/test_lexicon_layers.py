@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sympress.errors import InputError
+from sympress.errors import InputError, MistakesError
 from sympress.labels.lexicon import AmbiguousForm, Lexicon, load_lexicon
 from sympress.labels.lexicon_forms import expand_forms
 
@@ -182,3 +182,78 @@ def test_a_circle_over_two_files_and_a_missing_base_are_named(tmp_path: Path) ->
 def test_a_form_of_the_base_cannot_be_taken(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the form 'fever' of 'B' already belongs to 'fever'"):
         lexicon(tmp_path, 'extends = "base.toml"\n[[symptom]]\nname = "B"\nforms = ["fever"]\n')
+
+
+def test_every_mistake_of_a_file_is_in_one_message_by_line(tmp_path: Path) -> None:
+    with pytest.raises(MistakesError) as caught:
+        lexicon(
+            tmp_path,
+            'extends = "base.toml"\nremove = ["fevr"]\nignore = ["x"]\n'
+            '[[symptom]]\nid = "a"\nname = "A"\nform = ["x"]\nfroms = ["y"]\n'
+            '[[symptom]]\nid = "fever"\nadd_forms = ["{the hot"]\n'
+            '[[symptom]]\nid = "b"\nname = "B"\nforms = ["fevers", "arm pain"]\n'
+            '[[symptom]]\nid = "b"\nname = "B"\nforms = ["y"]\n'
+            '[combined]\n"a/b" = ["a", "c"]\n',
+        )
+    path = tmp_path / "mine.toml"
+    told = [mistake.removeprefix(str(path)) for mistake in caught.value.mistakes]
+    assert [one[: len(wanted)] for one, wanted in zip(told, MISTAKES, strict=True)] == MISTAKES
+    assert str(caught.value).splitlines() == ["9 mistakes:", *caught.value.mistakes]
+    assert caught.value.exit_code == 2
+
+
+MISTAKES = [
+    ": unknown key 'ignore' (did you mean 'ignored'?)",
+    ": remove names 'fevr', which is no id of the extended lexicon (did you mean 'fever'?)",
+    ", [combined] 'a/b': no symptom 'c'",
+    ", line 4: unknown key 'form' (did you mean 'forms'?)",
+    ", line 4: unknown key 'froms' (did you mean 'forms'?)",
+    ", line 9: '{the hot' has a brace without its other half",
+    ", line 12: the form 'fevers' of 'B' already belongs to 'fever'",
+    ", line 12: the form 'arm pain' of 'B' already belongs to 'arm pain'",
+    ", line 16: the id 'b' stands twice",
+]
+
+
+def test_of_many_mistakes_twenty_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
+    entries = "".join(f'[[symptom]]\nname = "s{k}"\nforms = [""]\n' for k in range(33))
+    with pytest.raises(MistakesError) as caught:
+        lexicon(tmp_path, entries)
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[0], lines[-1]) == (22, "33 mistakes:", "and 13 more")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[symptom]]\nname = "A"\nforms = ["' + "{a,b}" * 40 + '"]\n',
+         ", line 1: '{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a…' stands for "
+         "some 10^12 forms, more than 100,000; name fewer alternatives"),
+        ('[words]\na = ["{x,y}{x,y}"]\nb = ["' + "{a}" * 9 + '"]\n[[symptom]]\nname = "A"\nforms = ["x"]\n',
+         ", [words] b: '{a}{a}{a}{a}{a}{a}{a}{a}{a}' stands for 262,144 forms, more than 100,000; "
+         "name fewer alternatives"),
+        ('[words]\na = ["' + "{1,2,3,4,5,6,7,8}" * 5 + '"]\n'
+         + "".join(f'[[symptom]]\nname = "s{k}"\nforms = ["s{k} {{a}}"]\n' for k in range(20)),
+         ", line 48: the templates stand for more than 500,000 forms together; name fewer alternatives"),
+        ("a = " + "[" * 100_000 + "]" * 100_000, ": nested too deeply; lists here hold texts, not lists"),
+        ('[[symptom]]\nname = "A"\nforms = ["--"]\n',
+         ", line 1: the form '--' has no letter and no digit; write one that has"),
+    ],
+    ids=["doubling", "lists", "together", "nested", "signs"],
+)  # fmt: skip
+def test_a_file_that_would_take_all_memory_is_refused_at_once(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        lexicon(tmp_path, text)
+    assert str(caught.value) == f"{tmp_path / 'mine.toml'}{message}"
+
+
+def test_a_file_of_many_megabytes_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"mine\.toml: more than 8 MB; a lexicon is smaller, name another"):
+        lexicon(tmp_path, "#" * 8_000_001)
+
+
+def test_extends_none_starts_from_nothing_as_does_no_extends(tmp_path: Path) -> None:
+    entry = '[[symptom]]\nid = "a"\nname = "A"\nforms = ["x"]\n'
+    assert lexicon(tmp_path, f'extends = "none"\n{entry}') == lexicon(tmp_path, entry)

@@ -18,10 +18,12 @@ from sympress.cli.table_options import (
     TextColumn,
     TimeColumn,
 )
+from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption, read_words
 from sympress.errors import InputError, SympressError, nearest
 from sympress.notes.tables.options import TableOptions
 
 if TYPE_CHECKING:
+    from sympress.labels.own_words import OwnWords
     from sympress.deploy.extract.chunks import Answered, Chunk
     from sympress.deploy.extract.concepts import ConceptMap
     from sympress.deploy.extract.job import Encoding, Job, Summary
@@ -55,6 +57,9 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
             "read on a terminal. Default: notes, or table on a terminal.",
         ),
     ] = None,
+    lexicon: LexiconOption = None,
+    cues: CuesOption = None,
+    sections: SectionsOption = None,
     text_column: TextColumn = None,
     id_column: IdColumn = None,
     patient_column: PatientColumn = None,
@@ -129,6 +134,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
         text_column, id_column, patient_column, encounter_column, time_column, category_column,
         date_format, encoding,
     )  # fmt: skip
+    words = read_words(lexicon, cues, sections)
     job = Job(
         notes=find_notes(notes or [], sql=sql, url=url, table=table, whole=whole),
         wanted=read_wanted(category or [], since, until),
@@ -138,17 +144,17 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
         columns=read_columns(columns),
         workers=workers or usable_cores(),
         ray=ray,
-        concepts=_read_concepts(concepts, shape, artifact_folder(model)),
+        words=words,
+        concepts=_read_concepts(concepts, shape, artifact_folder(model), words),
         snippet=_checked_snippet(snippet, shape),
     )
     if output == _STANDARD_OUTPUT:
-        table = Table(explain=explain) if _is_table(output_format) else None
-        _to_stream(job, table, quiet=quiet)
+        _to_stream(job, Table(explain=explain) if _is_table(output_format) else None, quiet=quiet)
     else:
         _to_file(job, Path(output), force=force, quiet=quiet)
 
 
-def _read_concepts(path: Path | None, shape: Shape, folder: Path) -> ConceptMap:
+def _read_concepts(path: Path | None, shape: Shape, folder: Path, words: OwnWords) -> ConceptMap:
     from sympress.deploy.extract.concepts import ConceptMap, read_concepts
     from sympress.deploy.extractor import Extractor
 
@@ -158,7 +164,7 @@ def _read_concepts(path: Path | None, shape: Shape, folder: Path) -> ConceptMap:
         raise InputError(
             "--concepts goes with --format omop or fhir; other rows hold the lexicon's code only"
         )
-    return read_concepts(path, Extractor.load(folder))
+    return read_concepts(path, Extractor.load(folder, words=words))
 
 
 def _checked_snippet(snippet: int, shape: Shape) -> int:

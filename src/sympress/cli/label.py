@@ -12,12 +12,14 @@ import typer
 from rich.console import Console
 
 from sympress.cli.table_options import EncodingName, IdColumn, PatientColumn, TextColumn
+from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption, read_words
 from sympress.errors import InputError
 from sympress.files import atomic_path
 from sympress.labels.coded import check_labelling, label_coded_present, label_coded_topic
 from sympress.labels.find import MentionFinder, Source, TopicFinder, find_each, find_present, find_topics
 from sympress.labels.labelset import LabelSet
-from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.lexicon import load_lexicon
+from sympress.labels.own_words import OwnWords
 from sympress.labels.silver import write_mentions
 from sympress.labels.topic import Rule, check_rule
 from sympress.notes.read import read_notes
@@ -33,7 +35,9 @@ def label(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .jsonl, .parquet or .csv.")],
     task: Annotated[str, typer.Option(help="topic (one symptom a note), present or mentions.")] = "topic",
     labels: Annotated[str, typer.Option(help="lexicon (silver), or coded: by people.")] = "lexicon",
-    lexicon: Annotated[str, typer.Option(help="paper, clinical, or a TSV or TOML file.")] = "paper",
+    lexicon: LexiconOption = None,
+    cues: CuesOption = None,
+    sections: SectionsOption = None,
     top_k: Annotated[int, typer.Option(help="The K most frequent symptoms of the data.")] = 5,
     rule: Annotated[Rule, typer.Option(help="Which symptom of several is the topic.")] = "first",
     text_window: Annotated[int, typer.Option(min=0, help="Characters looked at; 0 for all.")] = 1000,
@@ -63,9 +67,11 @@ def label(
         raise InputError(f"{output}: exists already; name another file, or add --force to overwrite it")
     table = TableOptions(text_column, id_column, patient_column, encoding=encoding)
     source = Source(notes, table, fraction, ray)
-    words = load_lexicon(lexicon)
+    own = read_words(lexicon or "paper", cues, sections)
+    _check_read(own, task, labels)
+    words = own.lexicon or load_lexicon("paper")
     if task == "mentions":
-        _write_mentions(source, words, output)
+        _write_mentions(source, MentionFinder(words, own), output)
         return
     if labels == "coded":
         read = read_notes(notes, table=table, fraction=fraction)
@@ -76,7 +82,7 @@ def label(
             else label_coded_present(read.frame, top_k=top_k)
         )
     elif task == "present":
-        made, counts = find_present(source, words, top_k)
+        made, counts = find_present(source, words, top_k, own)
     else:
         finder = TopicFinder(words, rule, text_window or None)
         made, counts = find_topics(source, finder, top_k=top_k, balance=balance, seed=seed)
@@ -97,16 +103,25 @@ def _check_task(task: str, labels: str, output: Path) -> None:
         raise InputError(f"{output}: mentions are written as .jsonl; change the name")
 
 
-def _write_mentions(source: Source, lexicon: Lexicon, output: Path) -> None:
+def _check_read(own: OwnWords, task: str, labels: str) -> None:
+    """Refuse cues and sections where nothing reads them."""
+    unread = [name for name in own.named() if name != "lexicon"]
+    if unread and (labels == "coded" or task == "topic"):
+        options = " and ".join(f"--{name}" for name in unread)
+        what = "coded labels are read, not made" if labels == "coded" else "the rule of a topic reads none"
+        raise InputError(f"{options}: {what}; leave out {options}, or make  --task mentions --labels silver")
+
+
+def _write_mentions(source: Source, finder: MentionFinder, output: Path) -> None:
     """Stream the notes through the rules and say what was found."""
-    with find_each(source, MentionFinder(lexicon)) as (notes, counts):
+    with find_each(source, finder) as (notes, counts):
         found = write_mentions(notes, output)
     _remark(counts)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     left_out = {"outside the sample": counts.sampled_out} if counts.sampled_out else {}
     for step, count in ({"rows read": counts.rows} | left_out | counts.dropped | found).items():
         console.print(f"{count:>12,}  {step}")
-    console.print(f"silver labels, lexicon {lexicon.name!r} with assertion rules -> {output}")
+    console.print(f"silver labels, lexicon {finder.lexicon.name!r} with assertion rules -> {output}")
 
 
 def write_labels(labels: LabelSet, path: Path) -> None:

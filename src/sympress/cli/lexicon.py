@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sympress.cli.word_options import CuesOption, SectionsOption
 from sympress.errors import InputError, nearest
-from sympress.labels.lexicon import AmbiguousForm, Lexicon, load_lexicon
+from sympress.labels.assertion.cue_files import lay_cues
+from sympress.labels.lexicon import AmbiguousForm, Lexicon, extended_by, load_lexicon
+from sympress.labels.own_words import compare_lexicons, kind_of, read_own_words
+from sympress.labels.section_files import lay_sections
 
 lexicon = typer.Typer(no_args_is_help=True, help="Look into a lexicon, or check one of your own.")
 
@@ -31,12 +36,38 @@ def list_symptoms(*, lexicon: _Source = "clinical") -> None:
 
 @lexicon.command("check")
 def check(
-    file: Annotated[Path, typer.Argument(help="A lexicon: .tsv or .toml.", show_default=False)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A lexicon, .tsv or .toml, or a file of cues or sections.", show_default=False),
+    ] = None,
+    *,
+    cues: CuesOption = None,
+    sections: SectionsOption = None,
 ) -> None:
-    """Check a lexicon file: count what it holds, or name its first mistake and exit with 2."""
-    words = load_lexicon(file)
-    _say_counts(words)
-    Console(soft_wrap=True, highlight=False, markup=False).print(f"{file}: no mistake found")
+    """Check your own words: count what they add, or name every mistake and exit with 2."""
+    kind = None if file is None else kind_of(file)
+    named = {"lexicon": None, "cues": cues, "sections": sections}
+    if kind is not None:
+        if named[kind] is not None:
+            raise InputError(f"{file}: a file of {kind}, as --{kind} names one; give one of the two")
+        named[kind] = file
+    if not any(named.values()):
+        raise InputError("no file to check; name a lexicon, or give --cues FILE or --sections FILE")
+    words = read_own_words(**named)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    if words.lexicon is not None:
+        _say_counts(words.lexicon)
+        base = extended_by(named["lexicon"] or "")
+        if base == "":
+            console.print('takes the place of our lexicon; write  extends = "clinical"  to add to it')
+        elif base is not None:
+            _print_counts(compare_lexicons(load_lexicon(base), words.lexicon))
+    if cues_text := words.texts.get("cues"):
+        _print_counts(lay_cues(cues_text, str(named["cues"])).counts)
+    if sections_text := words.texts.get("sections"):
+        _print_counts(lay_sections(sections_text, str(named["sections"])).counts())
+    for path in filter(None, named.values()):
+        console.print(f"{path}: no mistake found")
 
 
 @lexicon.command("show")
@@ -100,6 +131,10 @@ def _say_counts(words: Lexicon) -> None:
         "codes": sum(len(symptom.codes) for symptom in words.symptoms),
         "symptoms without a code": sum(not symptom.codes for symptom in words.symptoms),
     }
+    _print_counts(counts)
+
+
+def _print_counts(counts: Mapping[str, int]) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for what, count in counts.items():
         console.print(f"{count:>8,}  {what}")

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from sympress.errors import SympressError
+from sympress.errors import MistakesError, SympressError
 
 #: Each command and the module that holds a function, or a group of commands, of that name, in the order of
 #: `--help`.
@@ -77,6 +77,8 @@ def run(arguments: list[str] | None = None) -> None:
         names = asked if asked and asked[0] in COMMANDS else COMMANDS  # the others' modules cost a second
         build_app(names)(args=arguments, standalone_mode=False)
         sys.exit(0)
+    except MistakesError as error:
+        _fail(str(error), error.exit_code, lines=True)
     except SympressError as error:
         _fail(str(error), error.exit_code)
     except typer.Exit as done:
@@ -93,7 +95,7 @@ def run(arguments: list[str] | None = None) -> None:
         _fail(f"{place}{error.strerror or type(error).__name__}; nothing half-written is left", 1)
 
 
-def _fail(message: str, code: int) -> None:
-    line = " ".join(message.split())
-    sys.stderr.write(f"sympress: {line}\n")
+def _fail(message: str, code: int, *, lines: bool = False) -> None:
+    kept = message.splitlines() if lines else [message]
+    sys.stderr.write("sympress: " + "\n".join(" ".join(one.split()) for one in kept) + "\n")
     sys.exit(code)

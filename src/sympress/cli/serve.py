@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption, read_words
 from sympress.deploy.bundled import BOX_FOLDER
 from sympress.extras import require_serving
 
@@ -20,6 +22,9 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
             help="Artifact to serve; repeat for several. Default: the model that comes with sympress.",
         ),
     ] = None,
+    lexicon: LexiconOption = None,
+    cues: CuesOption = None,
+    sections: SectionsOption = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; one that is not loopback needs an API key.")
     ] = "127.0.0.1",
@@ -48,7 +53,8 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
 ) -> None:
     """Serve artifacts on this machine: POST /v1/extract, and a page at /.
 
-    SIGHUP loads every artifact again, SIGTERM stops when every request that was taken is answered.
+    SIGHUP loads every artifact and your own words again, SIGTERM stops when every request that was taken is
+    answered.
     """
     require_serving()
     from sympress.deploy.serve.auth import read_keys
@@ -70,4 +76,5 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
         body_bytes=round(body_mb * 1e6),
     )
     folders = parse_models(model) if model else {"box": BOX_FOLDER}
-    run_service(config, folders, read_keys(api_key_file))
+    words = partial(read_words, lexicon, cues, sections)
+    run_service(config, folders, read_keys(api_key_file), words)

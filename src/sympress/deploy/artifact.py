@@ -52,10 +52,12 @@ class Extractor(BaseModel):
         tags: of the task `mentions`: what each logit of a word piece stands for, see `decode.tags_of`.
         span_bias: of the task `mentions`: see `decode.decode_mentions`; chosen on validation notes.
         codes: codes of a symptom, by its name.
-        lexicon: the built-in lexicon whose forms name a span, or `forms.json` for the forms that the artifact
-            carries; None names none.
+        lexicon: the built-in lexicon whose forms name a span, `lexicon.json` for one that the artifact
+            carries, or `forms.json` for its forms alone; None names none.
         rules: the mentions of the lexicon and assertion rules are answered too. Beside a model of whole notes
             they give the spans, and what no span calls present is not affirmed; see `deploy.affirm`.
+        cues: the artifact carries cues of its own, in `cues.toml`.
+        sections: it carries headings of its own, in `sections.toml`.
         decides: beside a model of whole notes, who decides on a present mention that the model doubts, by
             symptom; the rules where nothing is said. Chosen on validation notes.
         evidence: words that stand for a symptom of the model, by symptom; chosen on validation notes.
@@ -78,8 +80,10 @@ class Extractor(BaseModel):
     tags: list[str] | None = None
     span_bias: float = 0.0
     codes: dict[str, list[str]] = Field(default_factory=dict)
-    lexicon: Literal["paper", "clinical", "forms.json"] | None = None
+    lexicon: Literal["paper", "clinical", "lexicon.json", "forms.json"] | None = None
     rules: bool = False
+    cues: bool = False
+    sections: bool = False
     decides: dict[str, Literal["rules", "model"]] = Field(default_factory=dict)
     evidence: dict[str, Evidence] = Field(default_factory=dict)
 

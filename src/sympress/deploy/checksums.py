@@ -18,15 +18,17 @@ CHECKSUMS_FORMAT = 1
 
 #: What an artifact cannot run without; the rest may be left out where it is deployed.
 NEEDED_FILES = ("extractor.json", "tokenizer.json", "model.onnx")
-_WHERE_PRESENT = ("forms.json",)
+_WHERE_PRESENT = ("forms.json", "lexicon.json", "cues.toml", "sections.toml")
 _NOT_LISTED = frozenset({CHECKSUMS_FILE, "README.md"})
 
 
 def files_to_run(folder: Path) -> list[str]:
     """Names of the files that decide what the artifact in `folder` answers, in a fixed order."""
-    if read_extractor(folder).rules_only:
-        return ["extractor.json"]
-    return [*NEEDED_FILES, *(name for name in _WHERE_PRESENT if (folder / name).is_file())]
+    return [*_needed(folder), *(name for name in _WHERE_PRESENT if (folder / name).is_file())]
+
+
+def _needed(folder: Path) -> tuple[str, ...]:
+    return ("extractor.json",) if read_extractor(folder).rules_only else NEEDED_FILES
 
 
 def write_checksums(folder: Path) -> None:
@@ -47,7 +49,8 @@ def check_files(folder: Path) -> None:
         InputError: a needed file is missing, a listed file has changed, or the list is damaged or newer.
     """
     sums = _read_checksums(folder)
-    for name in NEEDED_FILES if sums else ():
+    present = (folder / "extractor.json").is_file()
+    for name in () if not sums else _needed(folder) if present else NEEDED_FILES:
         if not (folder / name).is_file():
             raise InputError(f"{folder}: {name} is missing; copy the artifact again")
     for name, expected in sums.items():

@@ -19,12 +19,14 @@ from sympress.deploy.artifact import read_extractor
 from sympress.deploy.decode import Link, decode_mentions, note_logits
 from sympress.deploy.link import load_link, load_rules, with_lexicon, with_rule_codes
 from sympress.deploy.pieces import window_spans
+from sympress.deploy.rule_files import carried_words, check_words, with_words
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
-from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import Assertion, Mention, Reason, Source
+from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.surface import forms_by_symptom
 from sympress.notes.intake import NOTE_LIMIT
+from sympress.notes.markup.view import View, read_view
 
 #: A symptom without a threshold of its own is present from this probability on.
 DEFAULT_THRESHOLD = 0.5
@@ -114,28 +116,39 @@ class Extractor:
         folder: Path,
         threads: int,
         link: Link | None = None,
+        *,
+        words: OwnWords | None = None,
     ) -> None:
         self.settings, self.runtime, self.folder = settings, runtime, folder
         self.threads, self._link = threads, link
-        self._rules = load_rules(folder, settings)
+        self.words = carried_words(folder, settings) if words is None else words
+        self._rules = load_rules(settings, self.words)
         self._evidence = EvidenceReader(settings.evidence)
 
     @classmethod
-    def load(cls, folder: str | Path, *, threads: int = 1) -> Extractor:
-        """Load the artifact in `folder`; `threads` notes are answered at the same time.
+    def load(cls, folder: str | Path, *, threads: int = 1, words: OwnWords = OURS) -> Extractor:
+        """Load the artifact in `folder`.
+
+        Args:
+            folder: of the artifact.
+            threads: notes that are answered at the same time.
+            words: a user's own, in place of those that the artifact reads by (`read_own_words`).
 
         Raises:
-            InputError: the folder is no artifact, or a file of it is missing, changed, damaged or newer.
+            InputError: the folder is no artifact, a file of it is missing, changed, damaged or newer, or it
+                has no rules that would read `words`.
         """
         folder = Path(folder)
-        settings = read_extractor(folder)
+        stored = read_extractor(folder)
+        check_words(folder, stored, words)
         with _collector_paused():
-            if settings.rules_only:
-                lexicon = load_lexicon(settings.lexicon or "clinical")
-                named = settings.model_copy(update={"symptoms": list(forms_by_symptom(lexicon))})
-                return cls(with_lexicon(named, lexicon), None, folder, threads)
-            link = load_link(folder, settings) if settings.task == "mentions" else None
-            return cls(with_rule_codes(settings), Runtime.load(folder), folder, threads, link)
+            settings, held = with_words(stored, words), words.over(carried_words(folder, stored))
+            if settings.rules_only and held.lexicon is not None:
+                named = settings.model_copy(update={"symptoms": list(forms_by_symptom(held.lexicon))})
+                return cls(with_lexicon(named, held.lexicon), None, folder, threads, words=held)
+            link = load_link(held) if settings.task == "mentions" else None
+            coded = with_rule_codes(settings, held.lexicon)
+            return cls(coded, Runtime.load(folder), folder, threads, link, words=held)
 
     @property
     def model(self) -> Runtime:
@@ -178,31 +191,36 @@ class Extractor:
         if len(text) > NOTE_LIMIT:
             return failed(f"longer than {NOTE_LIMIT:,} characters")
         try:
-            return self._answer_text(text)
+            view = read_view(text)
+            return in_original(self._answer_view(view), view.span, view.markup)
         except MemoryError:
             return failed("not enough memory for this note")
         except Exception as error:  # whatever a library does with one note, the others go on
             return failed(f"the model failed ({type(error).__name__})")
 
-    def _answer_text(self, text: str) -> NoteResult:
+    def _answer_view(self, view: View) -> NoteResult:
         if self.task == "mentions":
-            return self._answer_mentions(text)
-        logits, windows, truncated = self.note_logits(text)
+            return self._answer_mentions(view)
+        logits, windows, truncated = self.note_logits(view.text)
         beliefs = self.beliefs(logits)
         if self._rules is None:
             return NoteResult(self._of_whole_note(beliefs), windows=windows, truncated=truncated)
-        mentions = self._weighed(text, self._rules(text), beliefs)
+        mentions = self._weighed(view.text, self._rules(view), beliefs)
         decides = self.settings.decides
         doubted = {name for name, one in beliefs.items() if decides.get(name) == "model" and not one.affirms}
         return self._result(mentions, windows, truncated, doubted)
 
-    def _answer_mentions(self, text: str) -> NoteResult:
-        found, windows, cut = self._tagged(text)
-        return self._result(join(found, self.rule_mentions(text)), windows, cut)
+    def _answer_mentions(self, view: View) -> NoteResult:
+        found, windows, cut = self._tagged(view.text)
+        rules = () if self._rules is None else self._rules(view)
+        return self._result(join(found, rules), windows, cut)
 
     def rule_mentions(self, text: str) -> Sequence[Mention]:
-        """What the rules find in a note, by start; nothing where the artifact asks for none."""
-        return () if self._rules is None else self._rules(text)
+        """What the rules find in a note, by start; nothing where the artifact asks for none.
+
+        Offsets count the characters of what its reader sees, where it is in a markup.
+        """
+        return () if self._rules is None else self._rules(read_view(text))
 
     def _weighed(
         self, text: str, mentions: Sequence[Mention], beliefs: Mapping[str, Belief]
@@ -317,15 +335,9 @@ def in_original(
     if result.failure is not None:
         return replace(result, markup=markup)
 
-    def moved(reason: Reason | None) -> Reason | None:
-        if reason is None or reason.start is None or reason.end is None:
-            return reason
-        start, end = span(reason.start, reason.end)
-        return replace(reason, start=start, end=end)
-
     mentions = []
     for one in result.mentions:
         start, end = span(one.start, one.end)
-        mentions.append(replace(one, start=start, end=end, reason=moved(one.reason)))
+        mentions.append(replace(one, start=start, end=end, reason=one.reason and one.reason.moved(span)))
     symptoms = [one if one.span is None else replace(one, span=span(*one.span)) for one in result.symptoms]
     return replace(result, mentions=tuple(mentions), symptoms=tuple(symptoms), markup=markup)

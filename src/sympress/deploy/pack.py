@@ -14,9 +14,11 @@ from sympress.deploy.artifact import (
     write_provenance,
 )
 from sympress.deploy.checksums import check_files, files_to_run, write_checksums
+from sympress.deploy.rule_files import TEXT_FILES, carried_words, check_words, with_words, write_words
 from sympress.errors import InputError
 from sympress.files import full_disk_explained, write_text
-from sympress.labels.lexicon import load_lexicon
+from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.surface import symptom_of_forms
 from sympress.labels.vaers_map import vaers_to_clinical
 
@@ -35,6 +37,7 @@ def pack(
     output: Path,
     *,
     rules: bool = False,
+    words: OwnWords = OURS,
     validation: Path | None = None,
     most_bytes: int | None = None,
     force: bool = False,
@@ -46,19 +49,23 @@ def pack(
         output: folder to write; it must not hold anything unless `force`.
         rules: let the rules of the clinical lexicon answer with the model, which then affirms only what words
             of the note name. The model's symptoms take the lexicon's names.
+        words: a user's own, which the artifact then carries and reads by.
         validation: coded notes on which it is chosen, by symptom, who decides where the two disagree and
             which words are evidence; without them the rules decide and no further words are. Wants `rules`.
         most_bytes: of all files together.
         force: overwrite an artifact in `output`.
 
     Raises:
-        InputError: `source` is no whole artifact, `output` is in the way, the artifact is too large, or the
-            validation notes cannot be read or were not coded.
+        InputError: `source` is no whole artifact, `output` is in the way, the artifact is too large, the
+            validation notes cannot be read or were not coded, or no rules would read `words`.
     """
     if validation is not None and not rules:
         raise InputError("--validation chooses between the model and the rules; add --rules")
     settings = read_extractor(source)
     check_files(source)
+    held = words.over(carried_words(source, settings))
+    packed = with_rules(settings, held.lexicon) if rules else settings
+    check_words(source, packed, words)
     if source.resolve() == output.resolve():
         raise InputError(f"{output}: is the artifact itself; name another folder")
     if output.exists() and not (force and (output / "extractor.json").is_file()):
@@ -69,7 +76,7 @@ def pack(
     shutil.rmtree(made, ignore_errors=True)
     try:
         with full_disk_explained(output.parent):
-            _fill(made, source, with_rules(settings) if rules else settings, validation)
+            _fill(made, source, with_words(packed, words), words, validation)
         size = sum(path.stat().st_size for path in made.iterdir())
         if most_bytes is not None and size > most_bytes:
             raise InputError(
@@ -82,11 +89,12 @@ def pack(
     return size
 
 
-def _fill(made: Path, source: Path, settings: Extractor, validation: Path | None) -> None:
+def _fill(made: Path, source: Path, settings: Extractor, words: OwnWords, validation: Path | None) -> None:
     made.mkdir(parents=True)
     for name in [*files_to_run(source), *BESIDE]:
         if (source / name).is_file():
             shutil.copyfile(source / name, made / name)
+    write_words(made, words)
     before = read_extractor(source)
     if settings != before:
         write_extractor(made, settings)
@@ -123,16 +131,19 @@ def _choose(made: Path, settings: Extractor, validation: Path) -> Extractor:
     return settings
 
 
-def with_rules(settings: Extractor) -> Extractor:
+def with_rules(settings: Extractor, own: Lexicon | None = None) -> Extractor:
     """`settings`, with rules beside the model and the lexicon's names for the model's symptoms.
+
+    The lexicon is `own`, or else the clinical one.
 
     The rules read all of a note, and so then does the model, window by window. A symptom keeps its name where
     the lexicon has none for it, or the same one for several of them.
     """
     lexicon = settings.lexicon or "clinical"
+    symptoms = (own or load_lexicon("clinical")).symptoms
     if settings.task == "mentions":
         return settings.model_copy(update={"lexicon": lexicon, "rules": True})
-    ids = {symptom.id for symptom in load_lexicon(lexicon).symptoms}
+    ids = {symptom.id or symptom.name for symptom in symptoms}
     named = {name: vaers_to_clinical(name) for name in settings.symptoms}
     times = Counter(named.values())
     names = {
@@ -163,6 +174,9 @@ def _say_on_card(card: Path, before: list[str], settings: Extractor) -> None:
         f"Rules of the lexicon `{settings.lexicon}` find the mentions and their assertion; they have no "
         "probability. The figures above are the model's, without the rules.",
     ]
+    own = [file for name, file in TEXT_FILES.items() if getattr(settings, name)]
+    if own:
+        said.append(f"Its own {' and '.join(f'`{file}`' for file in own)} are laid over those of sympress.")
     if settings.task != "mentions":
         said += _said_of_notes(settings)
     renamed = [f"{old} is `{new}`" for old, new in zip(before, settings.symptoms, strict=True) if old != new]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from sympress.labels.abbreviations import find_definitions
@@ -16,6 +16,7 @@ from sympress.labels.lexicon import AmbiguousForm, Lexicon
 from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, Reason, ReasonKind
 from sympress.labels.sections import SectionBook, load_sections
 from sympress.labels.temperature import Temperature, find_temperatures
+from sympress.notes.markup.view import View, read_view
 
 #: The symptom that a high temperature is a mention of, in a lexicon that has it.
 FEVER = "fever"
@@ -38,7 +39,7 @@ class Annotator:
         *,
         at_once: bool = True,
     ) -> None:
-        """Prepare `lexicon`; `cues` and `sections` default to our own; `at_once` is that of `PhraseIndex`."""
+        """Prepare `lexicon`; `cues` and `sections` default to ours; `at_once` is that of `PhraseIndex`."""
         self._finder = CueFinder(load_cues() if cues is None else cues, at_once=at_once)
         self._sections = load_sections() if sections is None else sections
         self._ids = tuple(symptom.id or symptom.name for symptom in lexicon.symptoms)
@@ -57,7 +58,23 @@ class Annotator:
         return AnnotatedNote(note_id, text, self.mentions(text))
 
     def mentions(self, text: str) -> tuple[Mention, ...]:
-        """Return the mentions of `text`, by start, with offsets into it.
+        """Return the mentions of a note, by start, with offsets into it; see `mentions_of`."""
+        view = read_view(text)
+        found = self.mentions_of(view)
+        return found if view.starts is None else tuple(_moved(one, view.span) for one in found)
+
+    def mentions_of(self, view: View) -> tuple[Mention, ...]:
+        """Return the mentions of what a note's reader sees, by start, with offsets into `view.text`.
+
+        What the markup denies is absent.
+        """
+        found = self._read(view.text)
+        if not view.denied:
+            return found
+        return tuple(_denied(one) if _meets(one, view.denied) else one for one in found)
+
+    def _read(self, text: str) -> tuple[Mention, ...]:
+        """Return the mentions of plain text.
 
         Of forms that overlap the leftmost counts, of those the longest; none goes on in another statement. A
         combined form (`n/v`) is one mention of each of its symptoms. A fever's temperature is a mention of `fever`.
@@ -153,6 +170,24 @@ class Annotator:
             assertion = "present" if undone else "absent"
             reason = Reason("word", reduced.folded[start:end], start, end)
         return assertion, reason
+
+
+#: That the markup itself says no, as CDA's `negationInd="true"` does; it has no place in what is read.
+_NEGATED = Reason("mark", "negationInd")
+
+
+def _denied(mention: Mention) -> Mention:
+    return replace(mention, assertion="absent", reason=_NEGATED)
+
+
+def _meets(mention: Mention, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(start < mention.end and mention.start < end for start, end in spans)
+
+
+def _moved(mention: Mention, span: Callable[[int, int], tuple[int, int]]) -> Mention:
+    """`mention` with its span and the place of its reason where `span` says they are."""
+    start, end = span(mention.start, mention.end)
+    return replace(mention, start=start, end=end, reason=mention.reason and mention.reason.moved(span))
 
 
 def _on_one_line(forms: list[Found], text: str) -> list[Found]:

@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 
 from sympress.cluster import Load, open_cluster, open_here
-from sympress.labels.annotate import Annotator
 from sympress.labels.labelset import LabelSet
 from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import Mention
+from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.silver import affirmed_symptoms, present_labels
 from sympress.labels.topic import Rule, check_top_k, describe_rule, labels_of_found, rule_symptom
 from sympress.notes.read import no_note_left, stream_notes
@@ -52,13 +52,14 @@ class TopicFinder:
 
 @dataclass(frozen=True)
 class MentionFinder:
-    """Finds the mentions of each note of a batch, as `Annotator.mentions` does."""
+    """Finds the mentions of each note of a batch, as `Annotator.mentions` does with a user's own words."""
 
     lexicon: Lexicon
+    own: OwnWords = OURS
 
     def __call__(self) -> Callable[[Batch], list[tuple[Mention, ...]]]:
         """Prepare the rules and return what answers batches."""
-        annotator = Annotator(self.lexicon)
+        annotator = self.own.annotator(self.lexicon)
         return lambda batch: [annotator.mentions(text) for text in batch[1]]
 
 
@@ -106,7 +107,9 @@ def find_topics(
     return made, counts
 
 
-def find_present(source: Source, lexicon: Lexicon, top_k: int) -> tuple[LabelSet, ReadingCounts]:
+def find_present(
+    source: Source, lexicon: Lexicon, top_k: int, own: OwnWords = OURS
+) -> tuple[LabelSet, ReadingCounts]:
     """Return what `label_present_silver` makes of the notes of `source`, and the counts of its rows.
 
     Raises:
@@ -114,7 +117,7 @@ def find_present(source: Source, lexicon: Lexicon, top_k: int) -> tuple[LabelSet
     """
     ids: list[str] = []
     affirmed: list[frozenset[str]] = []
-    with find_each(source, MentionFinder(lexicon)) as (notes, counts):
+    with find_each(source, MentionFinder(lexicon, own)) as (notes, counts):
         for note_id, mentions in notes:
             ids.append(note_id)
             affirmed.append(affirmed_symptoms(mentions))

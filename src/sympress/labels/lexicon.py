@@ -18,6 +18,8 @@ from sympress.labels.lexicon_file import AmbiguousForm, Row, parse_toml, tsv_row
 from sympress.labels.lexicon_forms import misspellings
 from sympress.labels.lexicon_layers import Draft, lay_over
 from sympress.labels.matching import fold
+from sympress.labels.mistakes import Mistakes
+from sympress.labels.toml_file import parse_table, read_text
 
 __all__ = ["BUILT_IN", "AmbiguousForm", "Lexicon", "Symptom", "load_forms", "load_lexicon"]
 
@@ -34,6 +36,9 @@ BUILT_IN = {
         "clinical_shared.toml",
     ),
 }
+
+#: What `extends` says of a file that takes the place of ours instead of adding to it.
+NOTHING = "none"
 
 _CODE = re.compile(r"(?!(?:SYMP|HP):)[A-Za-z0-9][A-Za-z0-9.:_-]*|(?:SYMP|HP):\d{7}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -91,13 +96,36 @@ def load_lexicon(source: str | Path) -> Lexicon:
 
     Raises:
         InputError: no such lexicon or file, a file that cannot be read, a bad header, an empty form,
-            a form or a code under two symptoms, a file that extends itself, or no entry at all. The message
-            names the file and the line.
+            a form or a code under two symptoms, a file that extends itself, or no entry at all. The message names
+            every mistake of a file with its line.
     """
     if str(source) in BUILT_IN:
         return _built_in(str(source))
-    draft = _read_draft(source, ())
-    return _build(Path(source).stem, draft, str(Path(source)))
+    mistakes = Mistakes()
+    draft = Draft()
+    with mistakes.noted():
+        draft = _read_draft(source, (), mistakes)
+    lexicon = _build(Path(source).stem, draft, str(Path(source)), mistakes)
+    mistakes.raise_any()
+    return lexicon
+
+
+def extended_by(source: str | Path) -> str | Path | None:
+    """Return what a lexicon file says it extends, ready for `load_lexicon`.
+
+    None where it says `none`, and for a built-in lexicon or a TSV file, which extend nothing; an empty text
+    where a TOML file says nothing.
+
+    Raises:
+        InputError: the file cannot be read or is no TOML.
+    """
+    path = Path(source)
+    if str(source) in BUILT_IN or path.suffix.lower() != ".toml":
+        return None
+    extends = parse_table(read_text(path, "lexicon"), str(path)).get("extends", "")
+    if not isinstance(extends, str) or extends == NOTHING:
+        return None
+    return extends if extends in {*BUILT_IN, ""} else path.parent / extends
 
 
 def load_forms(file: str) -> dict[str, tuple[str, ...]]:
@@ -110,23 +138,29 @@ def load_forms(file: str) -> dict[str, tuple[str, ...]]:
 
 @cache
 def _built_in(name: str) -> Lexicon:
-    return _build(name, _built_in_draft(name), name)
+    mistakes = Mistakes()
+    lexicon = _build(name, _built_in_draft(name), name, mistakes)
+    mistakes.raise_any()
+    return lexicon
 
 
 @cache
 def _built_in_draft(name: str) -> Draft:
-    draft = Draft()
+    draft, mistakes = Draft(), Mistakes()
     for file in BUILT_IN[name]:
         text = (resources.files("sympress.labels") / "data" / file).read_text("utf-8")
         if file.endswith(".tsv"):
             draft = Draft((*draft.rows, *tsv_rows(text, name)))
         else:
-            draft = lay_over(draft, parse_toml(text, file))
+            draft = lay_over(draft, parse_toml(text, file, mistakes), mistakes)
+    mistakes.raise_any()
     return draft
 
 
-def _read_draft(source: str | Path, chain: tuple[Path, ...]) -> Draft:
+def _read_draft(source: str | Path, chain: tuple[Path, ...], mistakes: Mistakes) -> Draft:
     """Return the draft of a lexicon; `chain` holds the files that extend it, the outermost first."""
+    if chain and str(source) == NOTHING:
+        return Draft()
     if str(source) in BUILT_IN:
         return _built_in_draft(str(source))
     path = Path(source)
@@ -144,34 +178,21 @@ def _read_draft(source: str | Path, chain: tuple[Path, ...]) -> Draft:
         raise InputError(f"{chain[-1]}: extends in a circle ({circle}); remove one extends")
     if suffix not in (".tsv", ".toml"):
         raise InputError(f"{path}: a lexicon file ends in .tsv or .toml; rename or convert it")
-    text = _decoded(path)
+    text = read_text(path, "lexicon")
     if suffix == ".tsv":
         return Draft(tuple(tsv_rows(text, str(path))))
-    file = parse_toml(text, str(path))
+    file = parse_toml(text, str(path), mistakes)
     if file.extends is None:
-        return lay_over(Draft(), file)
-    base = file.extends if file.extends in BUILT_IN else path.parent / file.extends
-    return lay_over(_read_draft(base, (*chain, path)), file)
+        return lay_over(Draft(), file, mistakes)
+    base = file.extends if file.extends in {*BUILT_IN, NOTHING} else path.parent / file.extends
+    return lay_over(_read_draft(base, (*chain, path), mistakes), file, mistakes)
 
 
 def _names() -> str:
     return " or ".join(repr(name) for name in BUILT_IN) + ", or the path of a .tsv or .toml file"
 
 
-def _decoded(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}, line {line}: not UTF-8; save the lexicon as UTF-8") from error
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check the file's permissions"
-        ) from error
-
-
-def _build(name: str, draft: Draft, source: str) -> Lexicon:
+def _build(name: str, draft: Draft, source: str, mistakes: Mistakes) -> Lexicon:
     """Return the lexicon of a draft, symptoms in the order in which they first stand."""
     forms: dict[str, dict[str, None]] = {}
     heads: dict[str, Row] = {}
@@ -179,28 +200,28 @@ def _build(name: str, draft: Draft, source: str) -> Lexicon:
     ambiguous: dict[str, list[AmbiguousForm]] = {}
     owners: dict[str, tuple[str, str]] = {}
     for row in draft.rows:
-        _check_head(row, heads.setdefault(row.symptom, row))
+        with mistakes.noted():
+            _check_head(row, heads.setdefault(row.symptom, row))
         codes.setdefault(row.symptom, {}).update(dict.fromkeys(row.codes))
         known = forms.setdefault(row.symptom, {})
         for form in map(fold, row.forms):
-            _claim(form, row, owners)
+            _claim(form, row, owners, mistakes)
             known[form] = None
         for entry in row.ambiguous:
-            _claim(entry.form, row, owners)
+            _claim(entry.form, row, owners, mistakes)
             if entry.form in known or entry in ambiguous.get(row.symptom, ()):
-                raise InputError(
-                    f"{row.where}: {entry.form!r} is a form already; keep it under one of the two"
-                )
+                mistakes.add(f"{row.where}: {entry.form!r} is a form already; keep it under one of the two")
             ambiguous.setdefault(row.symptom, []).append(entry)
     if not forms:
+        mistakes.raise_any()
         raise InputError(f"{source}: no entries; a lexicon needs at least one symptom with a form")
-    _claim_denials(draft, forms, owners)
+    _claim_denials(draft, forms, owners, mistakes)
     for form in (*draft.combined, *draft.ignored, *draft.denials):
         if form in owners:
             owner, place = owners[form]
-            raise InputError(f"{source}: {form!r} is a form of {owner!r} ({place}); remove it there or here")
+            mistakes.add(f"{source}: {form!r} is a form of {owner!r} ({place}); remove it there or here")
     if shared := _shared_codes(codes, source):
-        raise InputError(shared)
+        mistakes.add(shared)
     taken = {*owners, *draft.combined, *draft.ignored, *draft.denials}
     denials, slips = _denials(draft, forms, taken), _misspellings(draft, forms, taken)
     symptoms = tuple(
@@ -216,19 +237,25 @@ def _build(name: str, draft: Draft, source: str) -> Lexicon:
         for key, value in forms.items()
     )
     places = {symptom.id: place for place, symptom in enumerate(symptoms)}
-    combined = {form: tuple(places[each] for each in ids) for form, ids in draft.combined.items()}
+    combined = {
+        form: tuple(places[each] for each in ids if each in places) for form, ids in draft.combined.items()
+    }
     ignored, general = tuple(dict.fromkeys(draft.ignored)), tuple(dict.fromkeys(draft.denials))
     return Lexicon(name, symptoms, combined, ignored, dict(draft.ontologies), general)
 
 
 def _claim_denials(
-    draft: Draft, forms: Mapping[str, Mapping[str, None]], owners: dict[str, tuple[str, str]]
+    draft: Draft,
+    forms: Mapping[str, Mapping[str, None]],
+    owners: dict[str, tuple[str, str]],
+    mistakes: Mistakes,
 ) -> None:
+    """Note that the denials of each row belong to its symptom."""
     for row in draft.rows:
         for form in map(fold, row.denials):
-            _claim(form, row, owners)
+            _claim(form, row, owners, mistakes)
             if form in forms[row.symptom]:
-                raise InputError(f"{row.where}: {form!r} is a form already; keep it under one of the two")
+                mistakes.add(f"{row.where}: {form!r} is a form already; keep it under one of the two")
 
 
 def _denials(
@@ -288,13 +315,15 @@ def _shared_codes(codes: dict[str, dict[str, None]], source: str) -> str | None:
     return f"{source}: one code for different symptoms: {'; '.join(shared)}; keep each under one of them"
 
 
-def _claim(form: str, row: Row, owners: dict[str, tuple[str, str]]) -> None:
+def _claim(form: str, row: Row, owners: dict[str, tuple[str, str]], mistakes: Mistakes) -> None:
     """Note that `form` belongs to the symptom of `row`."""
     if not form:
-        raise InputError(f"{row.where}: empty form for {row.symptom!r}; write one or remove the entry")
+        mistakes.add(f"{row.where}: empty form for {row.symptom!r}; write one or remove the entry")
+    elif not any(map(str.isalnum, form)):
+        mistakes.add(f"{row.where}: the form {form!r} has no letter and no digit; write one that has")
     owner, place = owners.setdefault(form, (row.symptom, row.where))
-    if owner != row.symptom:
-        raise InputError(
+    if owner != row.symptom and form:
+        mistakes.add(
             f"{row.where}: the form {form!r} of {row.symptom!r} already belongs to {owner!r} "
             f"({place}); keep it under one symptom"
         )

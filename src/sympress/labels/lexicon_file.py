@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -11,6 +9,8 @@ from typing import Any, Literal, get_args
 from sympress.errors import InputError, nearest
 from sympress.labels.lexicon_forms import Words, check_pattern, expand_all, expand_forms
 from sympress.labels.matching import fold
+from sympress.labels.mistakes import Mistakes
+from sympress.labels.toml_file import lists_of, located, parse_table, texts_of
 
 Case = Literal["any", "upper", "plural"]
 
@@ -21,7 +21,8 @@ _ENTRY_KEYS = (*_SYMPTOM_KEYS, *_MORE_KEYS)
 _CONDITIONS = ("not_before", "not_after", "only_before", "only_after")
 _AMBIGUOUS_KEYS = ("form", "case", *_CONDITIONS, "also")
 _LIST_KEYS = ("remove", "ignored", "denials", "denial_patterns")
-_FILE_KEYS = ("extends", "ontologies", "words", "patterns", "symptom", "combined", *_LIST_KEYS)
+_TABLE_KEYS = ("words", "patterns", "combined")
+_FILE_KEYS = ("extends", "ontologies", "symptom", *_LIST_KEYS, *_TABLE_KEYS)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def tsv_rows(text: str, source: str) -> list[Row]:
     """Return the rows of a TSV lexicon; `source` is what messages call the file.
 
     Raises:
-        InputError: a bad header or more columns than it has.
+        InputError: a bad header, or rows with more columns than it has, all of them named.
     """
     lines = [
         (number, [cell.strip() for cell in line.split("\t")])
@@ -102,52 +103,64 @@ def tsv_rows(text: str, source: str) -> list[Row]:
         raise InputError(
             f"{source}, line {number}: bad header; write symptom<TAB>form or symptom<TAB>form<TAB>codes"
         )
-    rows = []
+    rows, mistakes = [], Mistakes()
     for number, cells in lines[1:]:
         where = f"{source}, line {number}"
         if len(cells) > len(header):
-            raise InputError(
+            mistakes.add(
                 f"{where}: {len(cells)} columns, the header has {len(header)}; remove the extra tabs"
             )
+            continue
         symptom, form, codes = (*cells, "", "")[:3]
         found = tuple(code.strip() for code in codes.split(";") if code.strip())
         rows.append(Row(symptom, (form,), where, codes=found))
+    mistakes.raise_any()
     return rows
 
 
-def parse_toml(text: str, source: str) -> LexiconFile:
-    """Return what a TOML lexicon holds; `source` is what messages call the file.
+def parse_toml(text: str, source: str, mistakes: Mistakes) -> LexiconFile:
+    """Return what a TOML lexicon holds, without what is wrong with it, which is noted in `mistakes`.
+
+    Args:
+        text: of the file.
+        source: what messages call it.
+        mistakes: takes unknown keys and tables of the wrong kind.
 
     Raises:
-        InputError: not TOML, an unknown key, or a table of the wrong kind.
+        InputError: not TOML.
     """
-    try:
-        parsed = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # The parser's own message ends in "(at line L, column C)".
-        raise InputError(f"{source}: not valid TOML: {error}; correct that line") from error
-    unknown = [key for key in parsed if key not in _FILE_KEYS]
-    if unknown:
-        raise InputError(f"{source}: unknown key {unknown[0]!r}; entries are [[symptom]] tables")
+    parsed = parse_table(text, source)
+    for key in parsed:
+        if key not in _FILE_KEYS:
+            mistakes.add(
+                f"{source}: unknown key {key!r}{nearest(key, _FILE_KEYS)}; entries are [[symptom]] tables"
+            )
     extends = parsed.get("extends")
     if not isinstance(extends, str | None):
-        raise InputError(f'{source}: extends must be one name or path in quotes, e.g. extends = "clinical"')
+        mistakes.add(f'{source}: extends must be one name or path in quotes, e.g. extends = "clinical"')
+        extends = None
     ontologies = parsed.get("ontologies", {})
     if not isinstance(ontologies, dict) or not all(isinstance(value, str) for value in ontologies.values()):
-        raise InputError(f'{source}: [ontologies] gives versions in quotes, e.g. HP = "2026-02-16"')
-    return LexiconFile(
-        source,
-        extends,
-        _texts(parsed, "remove", source),
-        ontologies,
-        _lists(parsed, "words", source),
-        _lists(parsed, "patterns", source),
-        _lists(parsed, "combined", source),
-        _texts(parsed, "ignored", source),
-        _texts(parsed, "denials", source),
-        _denial_patterns(parsed, source),
-        _located(text, parsed.get("symptom", []), source),
-    )
+        mistakes.add(f'{source}: [ontologies] gives versions in quotes, e.g. HP = "2026-02-16"')
+        ontologies = {}
+    texts: dict[str, Any] = dict.fromkeys(_LIST_KEYS, ())
+    for key in texts:
+        with mistakes.noted():
+            texts[key] = texts_of(parsed, key, source)
+    for pattern in texts["denial_patterns"]:
+        if "{form}" not in pattern:
+            mistakes.add(
+                f"{source}: the denial pattern {pattern!r} has no {{form}}; add it, or move it to denials"
+            )
+    texts["denial_patterns"] = tuple(one for one in texts["denial_patterns"] if "{form}" in one)
+    tables: dict[str, Any] = {key: {} for key in _TABLE_KEYS}
+    for key in tables:
+        with mistakes.noted():
+            tables[key] = lists_of(parsed, key, source)
+    entries: list[tuple[str, Any]] = []
+    with mistakes.noted():
+        entries = located(text, "symptom", parsed.get("symptom", []), source)
+    return LexiconFile(source, extends, ontologies=ontologies, entries=entries, **texts, **tables)
 
 
 def toml_row(entry: Any, where: str, words: Words, patterns: Words) -> Row:
@@ -164,11 +177,13 @@ def toml_row(entry: Any, where: str, words: Words, patterns: Words) -> Row:
     """
     if not isinstance(entry, dict):
         raise InputError(f"{where}: not a table; an entry is a [[symptom]] table with name and forms")
+    mistakes = Mistakes()
     for key in entry:
         if key not in _ENTRY_KEYS:
-            raise InputError(
+            mistakes.add(
                 f"{where}: unknown key {key!r}{nearest(key, _ENTRY_KEYS)}; use {', '.join(_SYMPTOM_KEYS)}"
             )
+    mistakes.raise_any()
     name, identifier = entry.get("name", ""), entry.get("id")
     if not isinstance(name, str) or not isinstance(identifier, str | None):
         raise InputError(f"{where}: name and id must be text in quotes")
@@ -177,24 +192,24 @@ def toml_row(entry: Any, where: str, words: Words, patterns: Words) -> Row:
         raise InputError(f"{where}: forms replaces, add_forms and remove_forms edit; write one of the two")
     if edits and identifier is None:
         raise InputError(f"{where}: add_forms and remove_forms need the id of the symptom that they edit")
-    listed = _texts(entry, "add_forms" if edits else "forms", where)
+    listed = texts_of(entry, "add_forms" if edits else "forms", where)
     forms = (*expand_all(listed, words, where), *_site_forms(entry, where, words, patterns))
     ambiguous = _ambiguous(entry, where, words)
-    misspelled = expand_all(_texts(entry, "misspelled", where), words, where)
-    denials = expand_all(_texts(entry, "denials", where), words, where)
+    misspelled = expand_all(texts_of(entry, "misspelled", where), words, where)
+    denials = expand_all(texts_of(entry, "denials", where), words, where)
     if not (forms or ambiguous or edits):
         forms = ("",)
-    removed = expand_all(_texts(entry, "remove_forms", where), words, where)
-    codes = _texts(entry, "codes", where)
+    removed = expand_all(texts_of(entry, "remove_forms", where), words, where)
+    codes = texts_of(entry, "codes", where)
     gone = tuple(map(fold, removed))
     return Row(name.strip(), forms, where, identifier, codes, ambiguous, edits, gone, denials, misspelled)
 
 
 def _site_forms(entry: dict[str, Any], where: str, words: Words, patterns: Words) -> tuple[str, ...]:
     """Return the forms of an entry's patterns at its sites."""
-    sites = expand_all(_texts(entry, "sites", where), words, where)
+    sites = expand_all(texts_of(entry, "sites", where), words, where)
     templates: list[str] = []
-    for pattern in _texts(entry, "patterns", where):
+    for pattern in texts_of(entry, "patterns", where):
         if not pattern.startswith("@"):
             check_pattern(pattern, where)
             templates.append(pattern)
@@ -231,48 +246,11 @@ def _ambiguous(entry: dict[str, Any], where: str, words: Words) -> tuple[Ambiguo
                 f"{where}: case {case!r} of {form!r} is unknown; use {' or '.join(get_args(Case))}"
             )
         conditions = {
-            key: tuple(map(fold, expand_all(_texts(table, key, where), words, where))) for key in _CONDITIONS
+            key: tuple(map(fold, expand_all(texts_of(table, key, where), words, where)))
+            for key in _CONDITIONS
         }
         found += [
             AmbiguousForm(fold(one), case, also=also, **conditions)
             for one in expand_forms(form.strip(), words, where)
         ]
     return tuple(found)
-
-
-def _denial_patterns(parsed: dict[str, Any], source: str) -> tuple[str, ...]:
-    patterns = _texts(parsed, "denial_patterns", source)
-    for pattern in patterns:
-        if "{form}" not in pattern:
-            raise InputError(
-                f"{source}: the denial pattern {pattern!r} has no {{form}}; add it, or move it to denials"
-            )
-    return patterns
-
-
-def _located(text: str, entries: Any, source: str) -> list[tuple[str, Any]]:
-    """Return each entry with its place: tomllib keeps none, the n-th [[symptom]] header is the n-th entry."""
-    if not isinstance(entries, list):
-        raise InputError(f"{source}: [symptom] is one table; write [[symptom]] for each entry")
-    headers = [
-        n for n, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*symptom\s*\]\]", line)
-    ]
-    located = len(headers) == len(entries)
-    return [
-        (f"{source}, line {headers[k]}" if located else f"{source}, entry {k + 1}", entry)
-        for k, entry in enumerate(entries)
-    ]
-
-
-def _texts(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
-    values = table.get(key, [])
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise InputError(f'{where}: {key} must be a list of texts, e.g. {key} = ["..."]')
-    return tuple(value.strip() for value in values)
-
-
-def _lists(parsed: dict[str, Any], key: str, source: str) -> Words:
-    table = parsed.get(key, {})
-    if not isinstance(table, dict):
-        raise InputError(f"{source}: {key} must be a table of lists; write [{key}]")
-    return {name: _texts(table, name, f"{source}, [{key}]") for name in table}

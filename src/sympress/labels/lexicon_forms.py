@@ -6,6 +6,7 @@ of the words of a list that the lexicon's file names. Braces do not nest.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
@@ -15,6 +16,12 @@ from sympress.errors import InputError, nearest
 #: The placeholder of a pattern: one of the symptom's own `sites`.
 SITE = "{site}"
 
+#: The most forms that one template may stand for; our largest stands for 14,706.
+MOST_FORMS = 100_000
+
+#: The most forms of the templates of one entry together, and of the entries of a file.
+MOST_FORMS_TOGETHER = 500_000
+
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 _VOWELS = "aeiouy"
@@ -22,20 +29,45 @@ _VOWELS = "aeiouy"
 Words = Mapping[str, tuple[str, ...]]
 
 
-def expand_forms(template: str, words: Words, where: str) -> list[str]:
+def expand_forms(template: str, words: Words, where: str, *, most: int | None = MOST_FORMS) -> list[str]:
     """Return every form that `template` stands for, in order, with single spaces.
 
     Args:
         template: text with `{a,b}` alternatives and `{name}` lists.
         words: the lists by name.
         where: what an error names.
+        most: the most forms; None for as many as there are.
+
+    Raises:
+        InputError: a list that is not there, a brace without its other half, or more than `most`.
+    """
+    if "{" not in template and "}" not in template:
+        return [" ".join(template.split())]
+    choices = _choices(split_template(template, words, where), words)
+    count = math.prod(map(len, choices))
+    if most is not None and count > most:
+        raise InputError(
+            f"{where}: {_shown(template)} stands for {_amount(count)} forms, more than {most:,}; "
+            "name fewer alternatives"
+        )
+    return _joined(choices)
+
+
+def count_forms(template: str, words: Words, where: str) -> int:
+    """Return how many forms `template` stands for, repeated ones included, without writing them out.
 
     Raises:
         InputError: a list that is not there, or a brace without its other half.
     """
-    if "{" not in template and "}" not in template:
-        return [" ".join(template.split())]
-    return _joined(_choices(split_template(template, words, where), words))
+    return math.prod(map(len, _choices(split_template(template, words, where), words)))
+
+
+def _amount(count: int) -> str:
+    return f"{count:,}" if count < 10**12 else f"some 10^{round(math.log10(count))}"
+
+
+def _shown(template: str) -> str:
+    return repr(template if len(template) <= 60 else f"{template[:57]}…")
 
 
 def expand_within(template: str, words: Words, where: str, can_stand: Callable[[str], bool]) -> list[str]:
@@ -82,7 +114,7 @@ def split_template(template: str, words: Words, where: str) -> list[str]:
     pieces = _BRACES.split(template)
     if any("{" in piece or "}" in piece for piece in pieces[::2]):
         raise InputError(
-            f"{where}: {template!r} has a brace without its other half; write {{a,b}} or {{name}}"
+            f"{where}: {_shown(template)} has a brace without its other half; write {{a,b}} or {{name}}"
         )
     pieces[1::2] = [_checked(piece, template, words, where) for piece in pieces[1::2]]
     return pieces
@@ -112,9 +144,29 @@ def fixed_text(template: str) -> str:
 
 
 def expand_all(templates: tuple[str, ...], words: Words, where: str) -> tuple[str, ...]:
-    """Return the forms of several templates in order, each once."""
-    found = dict.fromkeys(form for template in templates for form in expand_forms(template, words, where))
+    """Return the forms of several templates in order, each once.
+
+    Raises:
+        InputError: as `expand_forms`, or more than `MOST_FORMS_TOGETHER`.
+    """
+    found: dict[str, None] = {}
+    for template in templates:
+        found.update(dict.fromkeys(expand_forms(template, words, where)))
+        check_total(len(found), where)
     return tuple(found)
+
+
+def check_total(count: int, where: str) -> None:
+    """Refuse more forms than fit.
+
+    Raises:
+        InputError: more than `MOST_FORMS_TOGETHER`.
+    """
+    if count > MOST_FORMS_TOGETHER:
+        raise InputError(
+            f"{where}: the templates stand for more than {MOST_FORMS_TOGETHER:,} forms together; "
+            "name fewer alternatives"
+        )
 
 
 def check_pattern(pattern: str, where: str) -> None:
@@ -132,5 +184,5 @@ def _checked(piece: str, template: str, words: Words, where: str) -> str:
         return piece
     hint = "give the entry sites and use patterns" if piece == "site" else "define it under [words]"
     raise InputError(
-        f"{where}: no list {piece!r} for {template!r}{nearest(piece, words)}; {hint}, or write {{a,b}}"
+        f"{where}: no list {piece!r} for {_shown(template)}{nearest(piece, words)}; {hint}, or write {{a,b}}"
     )

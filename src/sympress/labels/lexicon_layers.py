@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sympress.errors import InputError, nearest
+from sympress.labels.automaton import last_word
 from sympress.labels.lexicon_file import LexiconFile, Row, toml_row
-from sympress.labels.lexicon_forms import Words, check_pattern, expand_all, expand_forms
+from sympress.labels.lexicon_forms import Words, check_pattern, check_total, expand_all, expand_forms
 from sympress.labels.matching import fold
+from sympress.labels.mistakes import Mistakes
 
 
 @dataclass(frozen=True)
@@ -36,68 +38,84 @@ class Draft:
     denial_patterns: tuple[str, ...] = ()
 
 
-def lay_over(base: Draft, file: LexiconFile) -> Draft:
-    """Return `base` with what `file` adds, overrides, edits and removes.
+def lay_over(base: Draft, file: LexiconFile, mistakes: Mistakes) -> Draft:
+    """Return `base` with what `file` adds, overrides, edits and removes; what is wrong with it is left out.
+
+    Args:
+        base: the lexicon that the file extends.
+        file: as parsed.
+        mistakes: takes an id twice in the file, an id that is not there to remove, edit or combine, a form to
+            remove that is not there, and an entry that is malformed, each with the file and place.
 
     Raises:
-        InputError: an id twice in the file, an id that is not there to remove, edit or combine, a form to
-            remove that is not there, or an entry that is malformed. The message names the file and place.
+        InputError: the templates stand for more forms than fit.
     """
     words: dict[str, tuple[str, ...]] = dict(base.words)
     for name, listed in file.words.items():
-        words[name] = expand_all(listed, words, f"{file.source}, [words] {name}")
+        words[name] = ()
+        with mistakes.noted():
+            words[name] = expand_all(listed, words, f"{file.source}, [words] {name}")
     for name, group in file.patterns.items():
         for pattern in group:
-            check_pattern(pattern, f"{file.source}, [patterns] {name}")
+            with mistakes.noted():
+                check_pattern(pattern, f"{file.source}, [patterns] {name}")
     patterns = {**base.patterns, **file.patterns}
-    rows = [toml_row(entry, where, words, patterns) for where, entry in file.entries]
-    laid = _override(_kept(base.rows, file), rows)
-    known = {row.id for row in laid if row.id}
+    rows, total = [], 0
+    for where, entry in file.entries:
+        with mistakes.noted():
+            rows.append(toml_row(entry, where, words, patterns))
+            total += len(rows[-1].forms)
+        check_total(total, where)
+    laid = _override(_kept(base.rows, file, mistakes), rows, mistakes)
+    known = {row.id for row in laid if row.id} | {
+        str(entry.get("id")) for _, entry in file.entries if isinstance(entry, dict)
+    }
     kept = {
         form: tuple(each for each in ids if each in known)
-        for form, ids in {**base.combined, **_combined(file, words, known)}.items()
+        for form, ids in {**base.combined, **_combined(file, words, known, mistakes)}.items()
     }
     return Draft(
         tuple(laid),
         words,
         patterns,
         {form: ids for form, ids in kept.items() if ids},
-        (*base.ignored, *_listed(file.ignored, "ignored", file, words)),
+        (*base.ignored, *_listed(file.ignored, "ignored", file, words, mistakes)),
         {**base.ontologies, **file.ontologies},
-        (*base.denials, *_listed(file.denials, "denials", file, words)),
+        (*base.denials, *_listed(file.denials, "denials", file, words, mistakes)),
         (*base.denial_patterns, *file.denial_patterns),
     )
 
 
-def _kept(rows: tuple[Row, ...], file: LexiconFile) -> list[Row]:
+def _kept(rows: tuple[Row, ...], file: LexiconFile, mistakes: Mistakes) -> list[Row]:
     """Return the rows that the file does not remove."""
-    known = [row.id for row in rows if row.id]
+    known = {row.id for row in rows if row.id}
     for identifier in file.remove:
         if identifier not in known:
-            raise InputError(
+            mistakes.add(
                 f"{file.source}: remove names {identifier!r}, which is no id of the extended lexicon"
                 f"{nearest(identifier, known)}; see  sympress lexicon list"
             )
     return [row for row in rows if row.id not in file.remove]
 
 
-def _override(rows: list[Row], changes: list[Row]) -> list[Row]:
+def _override(rows: list[Row], changes: list[Row], mistakes: Mistakes) -> list[Row]:
     """Return `rows` with each change in the place of the row of its id, or at the end."""
     places = {row.id: place for place, row in enumerate(rows) if row.id}
     seen: dict[str, str] = {}
     for change in changes:
         if change.id is not None and change.id in seen:
-            raise InputError(
+            mistakes.add(
                 f"{change.where}: the id {change.id!r} stands twice ({seen[change.id]}); keep one entry"
             )
+            continue
         if change.id is not None:
             seen[change.id] = change.where
         if change.id in places:
             place = places[change.id]
-            rows[place] = _edited(rows[place], change) if change.edits else change
+            rows[place] = _edited(rows[place], change, mistakes) if change.edits else change
         elif change.edits:
             known = [row.id for row in rows if row.id]
-            raise InputError(
+            mistakes.add(
                 f"{change.where}: no symptom {change.id!r} to edit{nearest(change.id or '', known)}; "
                 "see  sympress lexicon list"
             )
@@ -106,12 +124,12 @@ def _override(rows: list[Row], changes: list[Row]) -> list[Row]:
     return rows
 
 
-def _edited(row: Row, change: Row) -> Row:
+def _edited(row: Row, change: Row, mistakes: Mistakes) -> Row:
     """Return `row` with the forms of `change` added and those it names removed."""
     have = {fold(form) for form in (*row.forms, *row.denials)} | {entry.form for entry in row.ambiguous}
     for form in change.remove_forms:
         if form not in have:
-            raise InputError(
+            mistakes.add(
                 f"{change.where}: remove_forms names {form!r}, which is no form of {row.id!r}"
                 f"{nearest(form, have)}; see  sympress lexicon show {row.id}"
             )
@@ -128,28 +146,49 @@ def _edited(row: Row, change: Row) -> Row:
     )
 
 
-def _combined(file: LexiconFile, words: Words, known: set[str]) -> dict[str, tuple[str, ...]]:
+def _combined(
+    file: LexiconFile, words: Words, known: set[str], mistakes: Mistakes
+) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for template, ids in file.combined.items():
         where = f"{file.source}, [combined] {template!r}"
         if not ids:
-            raise InputError(f"{where}: no symptoms; list the ids that the form names together")
+            mistakes.add(f"{where}: no symptoms; list the ids that the form names together")
         for identifier in ids:
             if identifier not in known:
-                raise InputError(
+                mistakes.add(
                     f"{where}: no symptom {identifier!r}{nearest(identifier, known)}; use ids of the lexicon"
                 )
-        for form in map(fold, expand_forms(template, words, where)):
-            if not form:
-                raise InputError(f"{where}: empty form; write one or remove the line")
-            if found.setdefault(form, ids) != ids:
-                raise InputError(f"{where}: the form {form!r} stands twice under [combined]; keep one")
+        with mistakes.noted():
+            for form in map(fold, expand_forms(template, words, where)):
+                check_form(form, where)
+                if found.setdefault(form, ids) != ids:
+                    mistakes.add(f"{where}: the form {form!r} stands twice under [combined]; keep one")
     return found
 
 
-def _listed(templates: tuple[str, ...], key: str, file: LexiconFile, words: Words) -> list[str]:
+def _listed(
+    templates: tuple[str, ...], key: str, file: LexiconFile, words: Words, mistakes: Mistakes
+) -> list[str]:
     """Return the forms of a list of the file that belongs to no symptom."""
-    forms = [fold(form) for form in expand_all(templates, words, f"{file.source}, {key}")]
-    if "" in forms:
-        raise InputError(f"{file.source}: empty form under {key}; write one or remove it")
+    where = f"{file.source}, {key}"
+    forms: list[str] = []
+    with mistakes.noted():
+        forms = [fold(form) for form in expand_all(templates, words, where)]
+        if "" in forms:
+            raise InputError(f"{file.source}: empty form under {key}; write one or remove it")
+        for form in forms:
+            check_form(form, where)
     return forms
+
+
+def check_form(form: str, where: str) -> None:
+    """Refuse a form that nothing in a note can be.
+
+    Raises:
+        InputError: it is empty, or has no letter and no digit.
+    """
+    if not form:
+        raise InputError(f"{where}: empty form; write one or remove it")
+    if not last_word(form):
+        raise InputError(f"{where}: the form {form!r} has no letter and no digit; write one that has")

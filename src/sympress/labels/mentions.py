@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 Assertion = Literal["present", "absent", "possible", "hypothetical", "historical", "family"]
 #: Every assertion, in the order in which tables list them.
 ASSERTIONS: tuple[Assertion, ...] = get_args(Assertion)
 
-#: What can decide an assertion: a cue of the sentence or of the line above a list, the section, a sign, box or
-#: answer beside the words, the word itself (`afebrile`), a measured value (`Temp 101.5 F`), or a model.
+#: What can decide an assertion: a cue of the sentence or of the line above a list, the section, a sign, box
+#: or answer beside the words, the word itself (`afebrile`), a measured value (`Temp 101.5 F`), or a model.
 ReasonKind = Literal["cue", "section", "mark", "word", "value", "model"]
 
 #: Who found a mention or a symptom: rules, a model, or each of them.
@@ -32,6 +33,13 @@ class Reason:
     words: str = ""
     start: int | None = None
     end: int | None = None
+
+    def moved(self, span: Callable[[int, int], tuple[int, int]]) -> Reason:
+        """This reason where `span` says that its start and end are."""
+        if self.start is None or self.end is None:
+            return self
+        start, end = span(self.start, self.end)
+        return replace(self, start=start, end=end)
 
 
 @dataclass(frozen=True, slots=True)

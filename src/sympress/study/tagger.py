@@ -18,7 +18,7 @@ from sympress.deploy.checksums import write_checksums
 from sympress.deploy.decode import note_logits, tags_of
 from sympress.deploy.export import export_checked
 from sympress.deploy.extractor import Extractor as LoadedExtractor
-from sympress.deploy.link import with_lexicon, write_forms
+from sympress.deploy.link import with_lexicon, write_lexicon
 from sympress.deploy.pieces import Pieces
 from sympress.deploy.runtime import Runtime, prepare_text
 from sympress.errors import InputError
@@ -158,7 +158,7 @@ def train_tagger(
     encoder.tokenizer.save_pretrained(draft)
     write_extractor(draft, extractor)
     if lexicon is not None:
-        write_forms(draft, extractor, lexicon)
+        write_lexicon(draft, extractor, lexicon)
     worst = export_checked(model, draft / "model.onnx", list(judged.notes.ids[:PARITY_WINDOWS]))
     windows, tokens = len(judged.notes.ids), int(np.median(judged.notes.lengths))
     made = _provenance(settings, log, fingerprint_notes([*notes, *validation])) | {

@@ -16,7 +16,7 @@ from sympress.compress.recipe.material import FurtherTeacher, Material, Tagging,
 from sympress.compress.recipe.parse import Recipe
 from sympress.deploy.artifact import Extractor, read_extractor, write_provenance
 from sympress.deploy.checksums import write_checksums
-from sympress.deploy.link import write_forms
+from sympress.deploy.link import write_lexicon
 from sympress.deploy.runtime import prepare_text
 from sympress.errors import InputError
 from sympress.labels.lexicon import Lexicon
@@ -120,7 +120,7 @@ def press_tagger(  # noqa: PLR0917  what a tagger needs, in the order of `train_
         step=step,
     )
     if lexicon is not None:
-        write_forms(draft, extractor, lexicon)
+        write_lexicon(draft, extractor, lexicon)
     learnt = {
         "recipe": str(recipe),
         "seed": settings.seed,

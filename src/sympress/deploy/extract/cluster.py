@@ -18,6 +18,7 @@ from sympress.deploy.checksums import files_to_run
 from sympress.deploy.extract.chunks import Answered, Chunk, Order, answer_chunk
 from sympress.deploy.extract.workers import Answer
 from sympress.deploy.extractor import Extractor
+from sympress.labels.own_words import OURS, OwnWords
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class LoadArtifact:
 
     files: dict[str, bytes]
     order: Order
+    words: OwnWords = OURS
 
     def __call__(self) -> Callable[[Chunk], Answered]:
         """Return what answers chunks."""
@@ -33,17 +35,19 @@ class LoadArtifact:
         with tempfile.TemporaryDirectory() as folder:
             for name, content in self.files.items():
                 (Path(folder) / name).write_bytes(content)
-            extractor = Extractor.load(folder)
+            extractor = Extractor.load(folder, words=self.words)
         return lambda chunk: answer_chunk(extractor, chunk, self.order)
 
 
-def open_extraction(folder: Path, order: Order, address: str) -> AbstractContextManager[Answer]:
+def open_extraction(
+    folder: Path, order: Order, address: str, words: OwnWords = OURS
+) -> AbstractContextManager[Answer]:
     """Open what answers chunks on every core of the Ray cluster at `address`; `local` starts one here.
 
     Raises:
-        InputError: the artifact cannot be used, or no cluster answers there.
+        InputError: the artifact cannot be used, or not with `words`, or no cluster answers there.
         MissingExtraError: a part of the extra `ray` is not installed.
     """
-    Extractor.load(folder)  # a bad artifact is found before anything starts
+    Extractor.load(folder, words=words)  # a bad artifact is found before anything starts
     files = {name: (folder / name).read_bytes() for name in files_to_run(folder)}
-    return open_cluster(LoadArtifact(files, order), address)
+    return open_cluster(LoadArtifact(files, order, words), address)

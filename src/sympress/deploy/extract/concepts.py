@@ -13,14 +13,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from sympress.deploy.extractor import Extractor
-from sympress.deploy.link import FORMS_FILE
 from sympress.errors import InputError, nearest
-from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
 from sympress.labels.surface import forms_by_symptom
 
 
@@ -135,20 +132,9 @@ class Vocabulary:
 
 def vocabulary_of(extractor: Extractor, concepts: ConceptMap) -> Vocabulary:
     """The vocabulary of what `extractor` finds, with `concepts` besides."""
-    lexicon = _lexicon_of(extractor.folder, extractor.settings.lexicon)
-    names = {one.id or one.name: one.name for one in lexicon.symptoms}
+    lexicon = extractor.words.lexicon
+    names = {one.id or one.name: one.name for one in lexicon.symptoms} if lexicon else {}
     return Vocabulary(extractor.settings.codes, names, concepts)
-
-
-@cache
-def _lexicon_of(folder: Path, held: str | None) -> Lexicon:
-    """The lexicon that the artifact in `folder` names its spans by; an empty one where it has none."""
-    if held is None:
-        return Lexicon("none", ())
-    if held in BUILT_IN:
-        return load_lexicon(held)
-    forms = json.loads((folder / FORMS_FILE).read_text(encoding="utf-8"))
-    return Lexicon(held, tuple(Symptom(name, tuple(own), name) for name, own in forms.items()))
 
 
 def coding_of(code: str) -> Coding:
@@ -223,8 +209,9 @@ class _Reading:
 
     def __init__(self, path: Path, extractor: Extractor) -> None:
         self._path = path
-        lexicon = _lexicon_of(extractor.folder, extractor.settings.lexicon)
-        self._symptoms = dict.fromkeys((*extractor.symptoms, *forms_by_symptom(lexicon)))
+        lexicon = extractor.words.lexicon
+        named = forms_by_symptom(lexicon) if lexicon else ()
+        self._symptoms = dict.fromkeys((*extractor.symptoms, *named))
         self._by_code: dict[str, list[str]] = {}
         for symptom, codes in extractor.settings.codes.items():
             for code in codes:

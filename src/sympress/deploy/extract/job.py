@@ -25,6 +25,7 @@ from sympress.deploy.extract.shapes import Header, Shape
 from sympress.deploy.extract.sources import Notes, stream_items
 from sympress.deploy.extract.workers import Answer, open_workers
 from sympress.errors import InputError
+from sympress.labels.own_words import OURS, OwnWords
 
 Encoding = Literal["jsonl", "csv", "parquet"]
 
@@ -44,6 +45,7 @@ class Job:
         ray: address of a Ray cluster to run on, instead of this machine's cores.
         concepts: the user's codes of symptoms, for OMOP and FHIR.
         snippet: characters to each side of a mention that OMOP's snippets hold; 0 for none.
+        words: a user's own, in place of those that the artifact reads by.
     """
 
     notes: Notes
@@ -56,6 +58,7 @@ class Job:
     ray: str | None = None
     concepts: ConceptMap = field(default_factory=ConceptMap)
     snippet: int = 0
+    words: OwnWords = OURS
 
     def order(self, began: str) -> Order:
         """How workers write the rows of this job, which began at `began`."""
@@ -79,8 +82,8 @@ class Job:
         if self.ray is not None:
             from sympress.deploy.extract.cluster import open_extraction
 
-            return open_extraction(self.artifact, order, self.ray)
-        return open_workers(self.artifact, order, self.workers)
+            return open_extraction(self.artifact, order, self.ray, self.words)
+        return open_workers(self.artifact, order, self.workers, self.words)
 
     def name(self) -> str:
         """A digest of all that decides the output; the number of workers does not."""
@@ -97,6 +100,7 @@ class Job:
             self.concepts.digest(),
             str(self.snippet),
             *(_sum(self.artifact / file) for file in files_to_run(self.artifact)),
+            *([self.words.digest()] if self.words.named() else []),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from sympress.deploy.extract.chunks import Answered, Chunk, Order, answer_chunk
 from sympress.deploy.extractor import Extractor
 from sympress.errors import SympressError
+from sympress.labels.own_words import OURS, OwnWords
 
 #: Workers that share a process. ONNX Runtime and the tokenizer let go of Python's lock, and threads share one
 #: model; what holds the lock (a sixth of the time of `pocket`) keeps more of them from helping. Rules hold it
@@ -35,13 +36,15 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def open_workers(folder: Path, order: Order, workers: int) -> Iterator[Answer]:
+def open_workers(folder: Path, order: Order, workers: int, words: OwnWords = OURS) -> Iterator[Answer]:
     """Yield what answers chunks on `workers` cores with the artifact in `folder`, loaded once a process.
 
     Raises:
-        InputError: the artifact cannot be used.
+        InputError: the artifact cannot be used, or not with `words`.
     """
-    extractor = Extractor.load(folder)  # also with processes: a bad artifact is found before any starts
+    extractor = Extractor.load(
+        folder, words=words
+    )  # also with processes: a bad artifact is found before any starts
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the cores have their work already
 
     def answer(chunk: Chunk) -> Answered:
@@ -56,7 +59,7 @@ def open_workers(folder: Path, order: Order, workers: int) -> Iterator[Answer]:
         with ExitStack() as closing:
 
             def by_processes(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Answered]]:
-                answers = _by_processes(answer, chunks, (folder, order), workers)
+                answers = _by_processes(answer, chunks, (folder, order, words), workers)
                 closing.callback(answers.close)
                 return answers
 
@@ -64,7 +67,10 @@ def open_workers(folder: Path, order: Order, workers: int) -> Iterator[Answer]:
 
 
 def _by_processes(
-    answer: Callable[[Chunk], Answered], chunks: Iterator[Chunk], job: tuple[Path, Order], workers: int
+    answer: Callable[[Chunk], Answered],
+    chunks: Iterator[Chunk],
+    job: tuple[Path, Order, OwnWords],
+    workers: int,
 ) -> Generator[tuple[Chunk, Answered]]:
     """Answer by processes, and here until they are ready; a job of `ALONE_SECONDS` starts none."""
     began = time.monotonic()
@@ -118,11 +124,11 @@ def _in_order(
 _here: dict[str, tuple[Extractor, Order]] = {}
 
 
-def _start_process(folder: Path, order: Order) -> None:
+def _start_process(folder: Path, order: Order, words: OwnWords) -> None:
     """Load the artifact into a new process, which ends when the one that started it does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    _here["job"] = (Extractor.load(folder), order)
+    _here["job"] = (Extractor.load(folder, words=words), order)
 
 
 def _is_ready() -> None:

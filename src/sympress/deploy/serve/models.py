@@ -15,6 +15,7 @@ from sympress.deploy.extractor import Extractor, NoteResult
 from sympress.deploy.link import load_names
 from sympress.deploy.serve.refusals import Refusal
 from sympress.errors import InputError
+from sympress.labels.own_words import OURS, OwnWords
 
 #: Answers notes in order, a result each; called from several threads.
 Extract = Callable[[Sequence[str]], Sequence[NoteResult]]
@@ -31,7 +32,7 @@ class ServedModel:
         task: `topic`, `present` or `mentions`.
         symptoms: names of the symptoms it knows.
         size_bytes: size of `model.onnx`; 0 where rules answer alone.
-        fingerprint: first 16 hexadecimal digits of the SHA-256 of its files.
+        fingerprint: first 16 hexadecimal digits of the SHA-256 of its files, and of a user's own.
         loaded_at: time in UTC, ISO 8601.
         names: what people call each symptom that it may answer with, by id.
         card: its card, in Markdown; None where the artifact has none.
@@ -123,17 +124,22 @@ def parse_models(given: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
-def load_model(name: str, folder: Path) -> ServedModel:
+def load_model(name: str, folder: Path, words: OwnWords = OURS) -> ServedModel:
     """Load the artifact in `folder` on one core and let it answer once, so that it is known to work.
+
+    Args:
+        name: what requests call it.
+        folder: of the artifact.
+        words: a user's own, in place of those that the artifact reads by.
 
     Raises:
         InputError: the folder is no artifact, is damaged, does not answer, or changed while it was read.
     """
-    before = _fingerprint(folder)
-    extractor = Extractor.load(folder)
+    before = _fingerprint(folder, words)
+    extractor = Extractor.load(folder, words=words)
     if (failure := extractor(["no complaints"])[0].failure) is not None:
         raise InputError(f"{folder}: loads, but does not answer ({failure}); make the artifact again")
-    if _fingerprint(folder) != before:
+    if _fingerprint(folder, words) != before:
         raise InputError(f"{folder}: changed while it was loaded; load it again when it is complete")
     return ServedModel(
         name=name,
@@ -143,7 +149,7 @@ def load_model(name: str, folder: Path) -> ServedModel:
         size_bytes=0 if extractor.runtime is None else (folder / "model.onnx").stat().st_size,
         fingerprint=before,
         loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        names=load_names(extractor.settings),
+        names=load_names(extractor.settings, extractor.words.lexicon),
         card=_card(folder),
         points_at_words=extractor.settings.rules or extractor.task == "mentions",
     )
@@ -157,8 +163,8 @@ def _card(folder: Path) -> str | None:
         return None
 
 
-def _fingerprint(folder: Path) -> str:
-    digest = sha256()
+def _fingerprint(folder: Path, words: OwnWords) -> str:
+    digest = sha256(words.digest().encode() if words.named() else b"")
     for name in files_to_run(folder):
         path = folder / name
         digest.update(path.read_bytes() if path.is_file() else b"")

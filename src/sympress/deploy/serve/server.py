@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 import ssl
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -20,8 +21,9 @@ from sympress.deploy.serve.config import ServeConfig
 from sympress.deploy.serve.connection import GuardedConnection
 from sympress.deploy.serve.logs import open_log, route_uvicorn
 from sympress.deploy.serve.metrics import Metrics
-from sympress.deploy.serve.models import Shelf
+from sympress.deploy.serve.models import ServedModel, Shelf, load_model
 from sympress.errors import InputError
+from sympress.labels.own_words import OURS, OwnWords
 
 _BACKLOG = 2048
 _LARGEST_HEAD_BYTES = 32_768
@@ -152,15 +154,30 @@ def make_server(service: Service, listener: socket.socket) -> GracefulServer:
     return GracefulServer(settings, service, listener)
 
 
-def serve(config: ServeConfig, folders: dict[str, Path], keys: ApiKeys) -> None:
+def serve(
+    config: ServeConfig,
+    folders: dict[str, Path],
+    keys: ApiKeys,
+    read_words: Callable[[], OwnWords] = lambda: OURS,
+) -> None:
     """Serve the artifacts in `folders` until SIGTERM or SIGINT; every request that was taken is answered.
+
+    Args:
+        config: how it listens, and the most that it takes.
+        folders: of the artifacts, by name.
+        keys: what a request may carry.
+        read_words: reads a user's own words, whenever an artifact is loaded.
 
     Raises:
         InputError: an artifact, the address, the key or the certificate is unusable.
     """
     check_exposure(config, keys)
+
+    def load(name: str, folder: Path) -> ServedModel:
+        return load_model(name, folder, read_words())
+
     service_log: FilteringBoundLogger = open_log()
-    service = Service(config, Shelf(folders), keys, Metrics(), service_log)
+    service = Service(config, Shelf(folders, load), keys, Metrics(), service_log)
     with listen(config) as listener:
         server = make_server(service, listener)
         route_uvicorn(service_log)

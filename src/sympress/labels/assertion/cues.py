@@ -83,16 +83,22 @@ class CueBook:
     Attributes:
         rules: what the phrases of a template do: template, cue, and where it is written for an error.
         words: the lists that templates name.
+        removed: phrases, lower-cased, that the first `base` rules do not stand for: a user's file takes
+            them away, or says anew what they do.
+        base: how many rules come first that are not the user's.
     """
 
     rules: tuple[tuple[str, Cue, str], ...]
     words: Words
+    removed: frozenset[str] = frozenset()
+    base: int = 0
 
     @cached_property
     def every(self) -> CuePhrases:
         """All phrases; a fifth of a second."""
         return _collect(
-            (cue, expand_forms(template, self.words, where)) for template, cue, where in self.rules
+            (cue, self._kept(place, expand_forms(template, self.words, where, most=None)))
+            for place, (template, cue, where) in enumerate(self.rules)
         )
 
     def within(self, words: frozenset[str]) -> CuePhrases:
@@ -102,10 +108,17 @@ class CueBook:
             return _word_set(alternative) <= words
 
         return _collect(
-            (cue, expand_within(template, self.words, where, can_stand))
-            for (template, cue, where), fixed in zip(self.rules, self._fixed_words, strict=True)
+            (cue, self._kept(place, expand_within(template, self.words, where, can_stand)))
+            for place, ((template, cue, where), fixed) in enumerate(
+                zip(self.rules, self._fixed_words, strict=True)
+            )
             if fixed <= words
         )
+
+    def _kept(self, place: int, phrases: list[str]) -> list[str]:
+        if place >= self.base or not self.removed:
+            return phrases
+        return [phrase for phrase in phrases if fold(phrase) not in self.removed]
 
     @cached_property
     def _fixed_words(self) -> tuple[frozenset[str], ...]:
@@ -233,3 +246,15 @@ _READERS: dict[str, _Reader] = {
     ),
     "statement": _Reader("statement", frozenset({"phrases"})),
 }
+
+#: The tables of a cue file, each with the keys that it may have.
+CUE_TABLES: Mapping[str, frozenset[str]] = {role: reader.keys for role, reader in _READERS.items()}
+
+
+def read_cue(role: str, table: Mapping[str, Any], where: str) -> Cue:
+    """Return what the phrases of one table do; `role` is one of `CUE_TABLES`.
+
+    Raises:
+        InputError: an unknown key, assertion or direction, or no phrases.
+    """
+    return _read(_READERS[role], table, where)
