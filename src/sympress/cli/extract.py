@@ -23,12 +23,12 @@ from sympress.errors import InputError, SympressError, nearest
 from sympress.notes.tables.options import TableOptions
 
 if TYPE_CHECKING:
-    from sympress.labels.own_words import OwnWords
     from sympress.deploy.extract.chunks import Answered, Chunk
     from sympress.deploy.extract.concepts import ConceptMap
     from sympress.deploy.extract.job import Encoding, Job, Summary
     from sympress.deploy.extract.shapes import Shape
     from sympress.deploy.extract.table import Table
+    from sympress.labels.own_words import OwnWords
 
 _STANDARD_OUTPUT = "-"
 _SUFFIXES: dict[str, Encoding] = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}

@@ -13,7 +13,7 @@ from sympress.labels.assertion.cues import CueBook, load_cues
 from sympress.labels.assertion.decide import CueFinder, NoteContext, decide
 from sympress.labels.automaton import Found, PhraseIndex, Reduced, keep_longest, reduce_text
 from sympress.labels.lexicon import AmbiguousForm, Lexicon
-from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, Reason, ReasonKind
+from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, Reason
 from sympress.labels.sections import SectionBook, load_sections
 from sympress.labels.temperature import Temperature, find_temperatures
 from sympress.notes.markup.view import View, read_view

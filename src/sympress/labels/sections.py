@@ -91,7 +91,7 @@ def find_sections(
         text: in its original case, placeholders blanked.
         known: occurrences of known headings.
         kinds: kind of each known heading, by its number.
-        ends_cue: whether a cue of assertion ends at a place: `Denies:` is no heading.
+        ends_cue: whether a cue of assertion ends at a place: within a line `DENIES:` is no heading.
     """
     starts: dict[int, Section] = {}
     taken: dict[int, int] = {}
@@ -105,10 +105,14 @@ def find_sections(
     while colon >= 0:
         if colon not in claimed:
             found = _unknown_heading(text, colon)
-            if found is not None and not ends_cue(colon):
+            if found is not None and (_begins_line(text, found.start) or not ends_cue(colon)):
                 starts.setdefault(found.start, found)
         colon = text.find(":", colon + 1)
     return _nested(text, sorted(starts.values()))
+
+
+def _begins_line(text: str, place: int) -> bool:
+    return not place or text[place - 1] == "\n"
 
 
 def section_at(sections: Sequence[Section], place: int) -> int:

@@ -45,6 +45,10 @@ _TELLS = re.compile(
 )
 _LAST_OF_LIST = re.compile(r"\s*(?:n?or)\b", re.IGNORECASE)
 _SEMICOLONS = 20
+# `Fever? - No` ends at its line's end; `denies pain, no` goes on.
+_ANSWERED = re.compile(
+    r"[:?=|>–—\t-][ \t]*(?:yes|no|none|neg(?:ative)?|pos(?:itive)?|[yn])[ \t\r]*$", re.IGNORECASE
+)
 
 
 class Sentences:
@@ -93,7 +97,8 @@ def is_break(text: str, place: int) -> bool:
     behind = text[place + 1 : place + 2]
     if mark != ".":
         # "?PE" and "? PE" ask what the note cannot answer: they belong to the word behind them.
-        return (not behind or behind.isspace()) and not text[place - 1 : place].isspace()
+        ends = not behind or behind.isspace() or (mark == "!" and behind.isalpha())
+        return ends and not text[place - 1 : place].isspace()
     if behind and not behind.isspace():
         return behind in "\"')]" or (behind.isupper() and text[place - 1 : place].islower())
     return not _is_abbreviation(text, place)
@@ -126,7 +131,9 @@ def _joins_items(text: str, place: int) -> bool:
         closed = closed or _LAST_OF_LIST.match(item) is not None
         items, end = items + 1, item_end
     _, earlier, item = text[max(0, place - 40) : place].rpartition(";")
-    among = bool(earlier) and _CANDIDATE.search(item) is None and not _TELLS.search(item)
+    labelled = item.rpartition(":")[2] if not earlier else item
+    among = labelled is not item or bool(earlier)
+    among = among and _CANDIDATE.search(labelled) is None and not _TELLS.search(labelled)
     return items > 0 and (closed or items > 1 or among)
 
 
@@ -144,6 +151,8 @@ def _line_ends_sentence(text: str, place: int) -> bool:
     if _ITEM.match(bare) or _LABEL.match(bare):
         return True
     before = text[max(0, place - 200) : place].rpartition("\n")[2]
+    if _ANSWERED.search(before):
+        return True
     if bare[0].islower():
         return not (_GOES_ON.search(before) or _GOES_ON_WITH.match(bare) or _is_full(text, place, before))
     return len(before) < _WRAPPED_FROM

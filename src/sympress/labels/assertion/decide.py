@@ -108,7 +108,8 @@ class CueFinder:
             return False
         found, what = self.find(reduced, first, place)
         return any(
-            end == place and any(one.role == "cue" and one.forward for one in what[k]) for _, end, k in found
+            end == place and any(one.role == "cue" and one.forward and not one.within_item for one in what[k])
+            for _, end, k in found
         )
 
     def _build(self) -> PhraseIndex:

@@ -20,10 +20,13 @@ _REMEMBERED = 6
 #: A word and its space are at most so long when words are counted.
 _LONG_WORD = 40
 _LIST_ENDS = re.compile(r"\b(?:n?or)\b(?! (?:so|more|less|two|three)\b)")
-_COMMA, _NUMBER, _BRACKET = re.compile(","), re.compile(r"(?<![\d.,/])\d"), re.compile(r"[()]")
+_COMMA, _NUMBER, _BRACKET = (
+    re.compile(","),
+    re.compile(r"(?<![\d.,/])(?!(?:19|20)\d\d\b)\d"),
+    re.compile(r"[()]"),
+)
 _RATIO = re.compile(r"\s*\d+/\d")
 _NUMBERED = re.compile(r"(?:\.[ \t]?#?|#)\d")
-_YEAR = re.compile(r"(?:19|20)\d\d\b")
 _WITH = re.compile(r"\b(?:with\b|w/)")
 _NOT_BETWEEN = re.compile(r"[ \t]*(?:[:=]|[-–][ \t]|\.?[ \t]*\d|(?:t|p|bp|hr|rr)[ :]?\d)")
 _CLAUSE_OPENERS = frozenset(",;:.(/|\n\t[{?!•–—")
@@ -105,12 +108,13 @@ class Statement:
                 continue
             place = slice(start - first, end - first)
             only_stops = all(cue.role in ("stop", "statement") for cue in what[number])
+            hides = any(cue.role != "statement" for cue in what[number])
             if 1 in hidden[place] or (not only_stops and 1 in stopped[place]):
                 continue
             standing = [cue for cue in what[number] if self._may_stand(cue, start, end)]
-            if standing:
+            if standing and hides:
                 (stopped if only_stops else hidden)[place] = b"\1" * (end - start)
-                kept += [Placed(start, end, cue) for cue in standing if cue.role != "pseudo"]
+            kept += [Placed(start, end, cue) for cue in standing if cue.role != "pseudo"]
         return sorted(kept, key=_by_start)
 
     def _may_stand(self, cue: Cue, start: int, end: int) -> bool:

@@ -28,12 +28,12 @@ _GAP = 80
 _MINUS = "[-–−]"
 _NO = (
     r"no(?:ne|t present|t at this time|t reported|t noted|)?(?:[ \t]+(?:reported|noted|present|seen|at this time))?"
-    rf"|neg(?:ative)?|absent|denie[sd]|nil|n(?!/)|never|0(?:/10)?|false|[-–−](?:ve)?|wnl|unremarkable"
+    r"|neg(?:ative)?|absent|denie[sd]|nil|n(?!/)|never|0(?:/10)?|false|[-–−](?:ve)?|wnl|unremarkable"
 )
 _YES = r"yes|y|pos(?:itive)?|present|true|endorsed|endorses|reported|\+{1,4}(?:ve)?|[x✓✔]|checked"
 _NO_BOX = r"\[[\s_]*\]|\(\s{0,3}\)|\(_+\)|\{[\s_]*\}|[☐□❑❏▢◻⬜]"
 _YES_BOX = r"[\[({]\s*[x✓✔✗*]\s*[\])}]|[☑☒✓✔✅■▣◼⬛]"
-_NO_SIGN = rf"[\[({{]\s*(?:{_MINUS}|neg(?:ative)?|no|none|n|absent|denie[sd])\s*[\])}}]|[✗✘❌]|[Ø∅⊘]"
+_NO_SIGN = rf"[\[({{]\s*(?:{_MINUS}|neg(?:ative)?|no|none|n|absent|denie[sd])\s*[\])}}]|[✗✘❌🚫⛔]|[Ø∅⊘]"
 _YES_SIGN = r"[\[({]\s*(?:\+{1,3}|pos(?:itive)?|yes|y|present|endorsed)\s*[\])}]"
 _SPACE = r"[ \t]*"
 _END = r"(?=[ \t\"'*]*(?:[.,;)|/}\]\r\n\t]|$)|[ \t]{2,})"
@@ -62,7 +62,7 @@ _BOX_SAYS: tuple[tuple[str, Said], ...] = (
     (rf"[ \t:?]*(?:{_NO_BOX}){_SPACE}(?:no|n|absent|denies)\b[ \t,/]*(?:{_YES_BOX}){_SPACE}(?:yes|y|present)\b", "present"),
     (rf"[ \t:?]*(?:yes|y){_SPACE}(?:{_YES_BOX})", "present"),
 )  # fmt: skip
-_ASIDE = r"[\"'*_]{0,2}[ \t]*(?:\([^()\n]{0,30}\)[ \t]*)?"
+_ASIDE = r"[\"'*_]{0,2}[ \t]*(?:\([^()\n]{0,30}\)[ \t]*|[<>≥≤]=?[ \t]*\d[\d.]*[ \t]*°?[FCfc]?[ \t]*)?"
 _COLON = r"(?:[:=][*_\"']{0,2}|[-–—]{1,2}>|→|=>)"
 _LEADER = r"(?:[?]|[-–—]{1,2}(?=[ \t])|\.{2,}|_{2,}|\||\t+|[ \t]{2,})"
 _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
@@ -99,8 +99,8 @@ _BARE: tuple[tuple[re.Pattern[str], Said], ...] = (
 )
 _CSV = re.compile(rf",[ \t]*(?:(?P<absent>{_NO})|(?P<present>{_YES}|1))[ \t]*\r?$", re.I)
 _QUESTION = re.compile(
-    r"[^.?!;\n]{0,80}\?\s*(?:(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*)?"
-    rf"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b(?=[ \t]*(?:[.,;|\r\n]|$))",
+    r"[^.?!;\n]{0,80}\?\s*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?(?:(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*)?"
+    r"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b(?=[ \t]*(?:[.,;|\r\n]|$))",
     re.I,
 )
 _PLUS_LINE = re.compile(r"(?:^|\n)[ \t]*\+[ \t]?\w")
@@ -110,8 +110,8 @@ _SIGNED = re.compile(r"(?:^|[\s,(])(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
 _HEADER_NO = re.compile(r"\b(?:no|absent|neg(?:ative)?|denies)\b", re.I)
 _HEADER_YES = re.compile(r"\b(?:yes|present|pos(?:itive)?|endorses)\b", re.I)
 _TICK = re.compile(r"(?<![^\s|])(?:[xX✓✔☒☑●*]|\[[xX]\])(?![^\s|])")
-_LAST = frozenset("+-–−?)]}☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌Ø∅⊘")
-_FIRST = frozenset("+-–−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌nNyYpP")
+_LAST = frozenset("+-–−?)]}☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔Ø∅⊘")
+_FIRST = frozenset("\"'*<>≥≤+-–−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌nNyYpP")
 _HOLLOW, _FULL = "○◯", "●⬤"
 
 
