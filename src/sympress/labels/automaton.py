@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sympress.labels.matching import fold
-from sympress.notes.placeholders import mask_placeholders
+from sympress.notes.placeholders import mask_placeholders, read_years
 
 #: A phrase found: first character, one past the last, and its number within its group.
 Found = tuple[int, int, int]
 
+#: What the year of a de-identified note is read as: one of those that cues of the past name.
+_YEAR_GONE_BY = "1999"
 _SPACE = 32
 _TABLE_SIZE = 0x10000
 _JOINT = re.compile(r"[\W_]+")
@@ -40,8 +42,8 @@ class Reduced:
 
     Attributes:
         text: the original.
-        folded: the original in lower case, as many characters.
-        masked: `text` with de-identification placeholders blanked, as many characters.
+        folded: the original in lower case, as many characters; a year that is a placeholder is 1999.
+        masked: `text` with other de-identification placeholders blanked, as many characters.
         words: the words of the folded, masked text between single spaces, one space at either end.
         positions: `(len(words),)` place in `text` of every character of `words`.
     """
@@ -55,9 +57,10 @@ class Reduced:
 
 def reduce_text(text: str) -> Reduced:
     """Return `text` with its words; nothing inside a placeholder `[**…**]` is a word."""
-    masked = mask_placeholders(text)
-    folded = fold(text)
-    source = folded if masked is text else fold(masked)
+    dated = read_years(text, _YEAR_GONE_BY)
+    masked = mask_placeholders(dated)
+    folded = fold(dated)
+    source = folded if masked is dated else fold(masked)
     codes = _word_codes(f" {source} ")
     space = codes == _SPACE
     kept = np.ones(len(codes), dtype=bool)

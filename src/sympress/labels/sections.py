@@ -18,6 +18,7 @@ OTHER = "other"
 
 _LONGEST_HEADING = 60
 _LONGEST_LEAD = 40
+_ABBREVIATED = 5
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _LEAD = re.compile(r"[\s\d.)(#*•·=\[_~>|+\-]*(?:[A-Za-z][.)][ \t])?(?:(?:his|her|the)\s+)?", re.IGNORECASE)
 _UNKNOWN = re.compile(r"[A-Z][A-Za-z0-9 /&(),'\-]*")
@@ -167,7 +168,10 @@ def _unknown_heading(text: str, colon: int) -> Section | None:
     lead = _LEAD.match(text, line, colon)
     begin = lead.end() if lead else line
     if (line == 0 or text[line - 1] == "\n") and _UNKNOWN.fullmatch(text, begin, colon):
-        return Section(line, OTHER, text[begin:colon].isupper(), (begin, colon))
+        # `GI:` and `MSK:` are written so in any section.
+        return Section(
+            line, OTHER, text[begin:colon].isupper() and colon - begin > _ABBREVIATED, (begin, colon)
+        )
     # Within a line: capitals behind a mark, or behind the gap that a lost line break left.
     inline = _INLINE.search(text, line, colon)
     return Section(inline.start(1), OTHER, True, (inline.start(1), colon)) if inline else None

@@ -13,6 +13,21 @@ _PLACEHOLDER = re.compile(rf"\[\*\*(?:(?!\[\*\*|\*\*\])[\s\S]){{0,{MAX_INSIDE}}}
 _VISIBLE = re.compile(r"\S")
 
 
+_YEAR = re.compile(r"\[\*\*\d{4}\*\*\]")
+
+
+def read_years(text: str, year: str) -> str:
+    """Return `text`, exactly as long, with every year that is a placeholder, `[**2131**]`, written as `year`.
+
+    Shifted years tell no date, but where one is written a time that has gone by is meant.
+
+    Args:
+        text: of a note.
+        year: at most ten characters.
+    """
+    return _YEAR.sub(f"{year:^10}", text) if "[**" in text else text
+
+
 def mask_placeholders(text: str) -> str:
     """Return `text`, exactly as long, with every placeholder `[**…**]` turned into white space.
 

@@ -22,7 +22,8 @@ from sympress.labels.automaton import (
     reduce_text,
     words_of,
 )
-from sympress.labels.mentions import Assertion, Reason
+from sympress.labels.matching import fold
+from sympress.labels.mentions import Assertion, Reason, ReasonKind
 from sympress.labels.sections import SectionBook, find_sections, load_sections, section_at
 from sympress.labels.sentences import Sentences
 from sympress.labels.structure.answers import Mark, Row, answer_of_columns, names_columns, ticked
@@ -167,10 +168,13 @@ class NoteContext:
         return context
 
     def _by_cue(self, placed: Placed) -> Reason:
-        return Reason("cue", self._reduced.folded[placed.start : placed.end], placed.start, placed.end)
+        return self._reason("cue", placed.start, placed.end)
+
+    def _reason(self, kind: ReasonKind, start: int, end: int) -> Reason:
+        return Reason(kind, fold(self._reduced.text[start:end]), start, end)
 
     def _by_mark(self, mark: Mark) -> Reason:
-        return Reason("mark", self._reduced.folded[mark.start : mark.end].strip(), mark.start, mark.end)
+        return self._reason("mark", mark.start, mark.end)
 
     def _statement_of(self, bounds: Span) -> Statement:
         """The statement between two places; the last one is kept."""
@@ -256,7 +260,7 @@ class NoteContext:
                 return
             if asserted is not None and asserted not in reach.left:
                 first, last = section.heading
-                context.setdefault(asserted, Reason("section", self._reduced.folded[first:last], first, last))
+                context.setdefault(asserted, self._reason("section", first, last))
 
     def _on_line_of(self, heading_end: int, place: int) -> bool:
         """Whether `place` is on the line of a heading, or the heading has a line to itself."""

@@ -79,6 +79,9 @@ class Statement:
         self._text, self._bounds = folded, bounds
         self._cues = self._standing(found, what, [*mentions, *taken])
         self._mentions = sorted(set(mentions))
+        self._denial_ends = [
+            one.start for one in self._cues if one.cue.role == "stop" and "absent" in one.cue.ends
+        ]
         self._brackets = _Brackets(folded, *bounds)
         self._told: tuple[list[int], list[int]] | None = None
         self._reaches: dict[Span, Reach] = {}
@@ -234,6 +237,11 @@ class Statement:
             return False
         behind = bisect_left(commas, span[1])
         item_end = commas[behind] if behind < len(commas) else self._bounds[1]
+        stop = bisect_left(self._denial_ends, span[1])
+        if stop < len(self._denial_ends):
+            item_end = min(
+                item_end, self._denial_ends[stop] + 1
+            )  # what ends a denial may tell as well: `since`
         tells = bisect_right(telling, commas[first])
         if tells == len(telling) or telling[tells] >= item_end:
             return False

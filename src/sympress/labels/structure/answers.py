@@ -50,7 +50,7 @@ _BEFORE: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(rf"(?:{_NO_BOX}|{_NO_SIGN}){_SPACE}$", re.I), "absent"),
     (re.compile(rf"(?:{_YES_BOX}|{_YES_SIGN}){_SPACE}$", re.I), "present"),
     (re.compile(r"(?<![\w+])\+{1,3}[ \t]?$"), "present"),
-    (re.compile(rf"[,:;][ \t]*{_MINUS}$"), "absent"),
+    (re.compile(rf"[.,:;][ \t]+{_MINUS}$|[,:;]{_MINUS}$"), "absent"),
     (re.compile(r"(?:^|(?<=[\s(,]))\?{1,3}[ \t]?$"), "possible"),
 )
 _BOX_SAYS: tuple[tuple[str, Said], ...] = (
@@ -104,8 +104,13 @@ _QUESTION = re.compile(
     re.I,
 )
 _PLUS_LINE = re.compile(r"(?:^|\n)[ \t]*\+[ \t]?\w")
+_LISTED_MINUS, _LISTED_PLUS = re.compile(r"[,;:][ \t]*[-–−][ \t]$"), re.compile(r"[,;:][ \t]*\+[ \t]?\w")
 _TOGETHER = re.compile(r"[ \t]*(?:,|/|&|\b(?:or|and|and/or)\b)[ \t]*(?:\b(?:or|and)\b[ \t]*)?")
-_HEADED = re.compile(r"(?:^|[;.\n]|\s)[(\[]\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))\s*[)\]]\s*:")
+_HEADED_FROM = 160
+_SIGN = r"[(\[]?\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))(?:\s*[)\]]\s*:?|(?=[ \n]))"
+_HEAD = re.compile(rf"\s*{_SIGN}")
+_HEADS = re.compile(rf"(?:^|[;.:]\s|\n)\s*{_SIGN}")
+_LIST_STARTS = re.compile(r"[;.]\s|(?<![)\]]):\s|\n(?=\s*[(\[]?[-+])")
 _SIGNED = re.compile(r"(?:^|[\s,(])(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
 _HEADER_NO = re.compile(r"\b(?:no|absent|neg(?:ative)?|denies)\b", re.I)
 _HEADER_YES = re.compile(r"\b(?:yes|present|pos(?:itive)?|endorses)\b", re.I)
@@ -133,8 +138,7 @@ class Row:
         if any(trailing) or any(leading):
             self._share(leading, trailing)
             self._spread(trailing)
-        if "):" in text[line[0] : line[1]] or "]:" in text[line[0] : line[1]]:
-            self._head()
+        self._head()
 
     def _spread(self, trailing: Sequence[Mark | None]) -> None:
         """Give an answer to all that it answers: `Fever or chills: no`."""
@@ -148,15 +152,19 @@ class Row:
                 self.marks[one] = mark
 
     def _head(self) -> None:
-        """Read signs that head a list: `(-): fever, chills; (+): cough`."""
-        heads = list(
-            _HEADED.finditer(self._text, self._line[0], min(self._line[1], self._line[0] + 4 * _ROW))
-        )
+        """Read signs that head a list: `(-): fever, chills; (+): cough`, `+ nausea & pain; - rash, fever`."""
+        text = self._text
         for span in self._spans:
-            before = [head for head in heads if head.end() <= span[0]]
-            if before and span not in self.marks and ";" not in self._text[before[-1].end() : span[0]]:
-                said: Said = "absent" if before[-1]["absent"] else "present"
-                self.marks[span] = Mark(said, before[-1].start(said), before[-1].end(said))
+            first = max(0, span[0] - _HEADED_FROM)
+            head = _HEAD.match(text, first + _list_start(text[first : span[0]]), span[0])
+            if head is not None and span not in self.marks and self._has_both_heads(span[0]):
+                said: Said = "absent" if head["absent"] else "present"
+                self.marks[span] = Mark(said, head.start(said), head.end(said))
+
+    def _has_both_heads(self, place: int) -> bool:
+        """Whether lists headed by a plus and by a minus stand near: one sign by itself may be a bullet."""
+        near = self._text[max(0, place - _ROW) : place + _ROW]
+        return len({found["present"] is None for found in _HEADS.finditer(near)}) > 1
 
     def _share(self, leading: list[Mark | None], trailing: list[Mark | None]) -> None:
         """Give each mark to one symptom."""
@@ -260,7 +268,7 @@ class Row:
             found = pattern.search(before)
             if found:
                 return Mark(said, first + found.start(), first + len(found.group().rstrip()) + found.start())
-        if before.strip() in ("-", "–", "−") and before[-1].isspace() and self._among_pluses(start):
+        if before[-1].isspace() and self._listed_minus(before, start):
             return Mark("absent", first + before.index(bare[-1]), start - 1)
         if before[-1] in "-–−" and (len(before) == 1 or before[-2] in " \t(,") and self._signed(start):
             return Mark("absent", start - 1, start)
@@ -279,6 +287,13 @@ class Row:
         if len(_SIGNED.findall(self._text[first:last])) > 1:
             return True
         return not self._text[self._line[0] : start - 1].strip() and self._among_pluses(start)
+
+    def _listed_minus(self, before: str, start: int) -> bool:
+        """Whether a minus and a space before a symptom are a sign: `+ nausea, - vomiting`."""
+        if before.strip() in ("-", "–", "−") and before.strip() == before.lstrip()[0]:
+            return self._among_pluses(start)
+        near = self._text[max(self._line[0], start - _ROW) : min(self._line[1], start + _ROW)]
+        return _LISTED_MINUS.search(before) is not None and _LISTED_PLUS.search(near) is not None
 
     def _among_pluses(self, start: int) -> bool:
         """Whether another line near by begins with a plus."""
@@ -325,6 +340,11 @@ def names_columns(text: str, first: int, last: int) -> bool:
     """Whether a line names columns of yes and no."""
     line = text[first:last]
     return last - first < _ROW and bool(_HEADER_NO.search(line)) and bool(_HEADER_YES.search(line))
+
+
+def _list_start(before: str) -> int:
+    """Where the list begins that goes on to the end of `before`: behind a semicolon, a full stop or a label."""
+    return max((found.end() for found in _LIST_STARTS.finditer(before)), default=0)
 
 
 def _meet(one: Mark | None, other: Mark | None) -> bool:

@@ -115,7 +115,7 @@ class Lines:
             return self._above_bullet(line, above, over)
         if over.leads and (not line.labelled or line.indent > over.indent):
             return above, True
-        if gaps or line.labelled:
+        if gaps or line.labelled or not self._alike(line, over):
             return None
         if over.bullet or not self._opens(over.end):
             return above, False
@@ -128,6 +128,14 @@ class Lines:
         if over.indent > line.indent and not over.leads:
             return above, False  # a bullet goes on in the line behind it
         return (above, True) if over.leads or self._text[over.end - 1] not in ".!?;" else None
+
+    def _alike(self, line: Line, over: Line) -> bool:
+        """Whether two lines could be items of one list: both begin with a capital, or neither does."""
+        return (
+            over.bullet
+            or self._opens(over.end)
+            or self._text[line.start].isupper() == self._text[over.start].isupper()
+        )
 
     def _blank(self, number: int) -> bool:
         first, last = self.bounds(number)
