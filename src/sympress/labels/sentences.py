@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Container
+from typing import NamedTuple
 
 #: A sentence reaches at most this many characters to either side of a mention, and somewhat more.
 REACH = 1_000
@@ -38,6 +39,8 @@ _GOES_ON_WITH = re.compile(
 )
 #: Behind a semicolon an item of a list has at most so many words, none of which is one of these.
 _ITEM_WORDS = 5
+#: So much behind a semicolon is read.
+_ITEM_LENGTH = 60
 _TELLS = re.compile(
     r"\d|[:+(]|\b(?:no|not|is|are|was|were|has|had|have|with|without|denie[sd]|reports?|complains?|states?|notes?|new|now|"
     r"since|for|but|still|today|continues?|presents?|positive|negative|also|did|does|when|after)\b",
@@ -57,41 +60,74 @@ class Sentences:
     def __init__(self, text: str, joined: Container[int] = ()) -> None:
         """Remember `text`, in its original case, placeholders blanked; no sentence ends at places `joined`."""
         self._text = text
-        self._places = [found.start() for found in _CANDIDATE.finditer(text) if found.start() not in joined]
-        gaps = [found.start() for found in _GAP.finditer(text)]
+        places = map(_start_of, _CANDIDATE.finditer(text))
+        self._places = [at for at in places if at not in joined] if joined else list(places)
+        gaps = [found.start() for found in _GAP.finditer(text)] if "  " in text else []
         if gaps:
             self._places = sorted(self._places + gaps)
+        self._breaks: dict[int, bool] = {}
+        self._items = _Items(text)
+        self._clear = (0, 0)
 
     def around(self, start: int, end: int) -> tuple[int, int]:
         """Return where the sentence of the span `start` to `end` begins and ends.
 
         Where no end is near, the borders are the same for all spans of a thousand characters.
         """
-        text, places = self._text, self._places
-        first = max(0, (start - REACH) // REACH * REACH)
-        last = min(len(text), -(-(end + REACH) // REACH) * REACH)
-        at = bisect_left(places, start) - 1
-        while at >= 0 and places[at] >= first:
-            if is_break(text, places[at]):
-                first = places[at] + 1
-                break
-            at -= 1
-        at = bisect_left(places, end)
-        while at < len(places) and places[at] < last:
-            if is_break(text, places[at]):
-                last = places[at]
-                break
-            at += 1
+        places = self._places
+        before = bisect_left(places, start) - 1
+        behind = bisect_left(places, end, before + 1)
+        first, left = self._last_break(before, max(0, (start - REACH) // REACH * REACH))
+        last, right = self._first_break(behind, min(len(self._text), -(-(end + REACH) // REACH) * REACH))
+        self._clear = (left + 1 if before + 1 == behind else behind, right)
         return first, last
 
+    def _last_break(self, at: int, lowest: int) -> tuple[int, int]:
+        """Return where the text behind the last break from mark `at` back begins, and the break's number.
 
-def is_break(text: str, place: int) -> bool:
+        Without one down to place `lowest` it begins there.
+        """
+        places, (first_clear, behind_clear) = self._places, self._clear
+        while at >= 0 and places[at] >= lowest:
+            if first_clear <= at < behind_clear:
+                at = first_clear - 1
+            elif self._is_break(at):
+                return places[at] + 1, at
+            else:
+                at -= 1
+        return lowest, at
+
+    def _first_break(self, at: int, highest: int) -> tuple[int, int]:
+        """Return the place of the first break from mark `at` on, `highest` without one, and its number."""
+        places, (first_clear, behind_clear) = self._places, self._clear
+        while at < len(places) and places[at] < highest:
+            if first_clear <= at < behind_clear:
+                at = behind_clear
+            elif self._is_break(at):
+                return places[at], at
+            else:
+                at += 1
+        return highest, at
+
+    def _is_break(self, at: int) -> bool:
+        """Whether mark `at` ends a sentence; each is looked at once."""
+        known = self._breaks.get(at)
+        if known is None:
+            known = self._breaks[at] = _is_break(self._text, self._places[at], self._items)
+        return known
+
+
+def _start_of(found: re.Match[str]) -> int:
+    return found.start()
+
+
+def _is_break(text: str, place: int, items: _Items) -> bool:
     """Whether the mark at `place`, one of `. ? ! ;`, a newline or a gap, ends a sentence."""
     mark = text[place]
     if mark == " ":
         return True
     if mark == ";":
-        return not _joins_items(text, place)
+        return not _joins_items(text, place, items)
     if mark == "\n":
         return _line_ends_sentence(text, place)
     behind = text[place + 1 : place + 2]
@@ -112,7 +148,44 @@ def _is_abbreviation(text: str, place: int) -> bool:
     return following.islower() and ("." in word or (len(word) == 1 and word.isalpha()) or word in _SHORT)
 
 
-def _joins_items(text: str, place: int) -> bool:
+class _Item(NamedTuple):
+    """What stands between a semicolon and the next mark.
+
+    Attributes:
+        end: one past its last character.
+        blank: whether it has no words.
+        tells: whether it is more than an item of a list.
+        closes: whether it begins with `or`.
+    """
+
+    end: int
+    blank: bool
+    tells: bool
+    closes: bool
+
+
+class _Items:
+    """The items behind the semicolons of a text, each looked at once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._read: dict[int, _Item] = {}
+
+    def behind(self, place: int) -> _Item:
+        """The item behind the semicolon at `place`."""
+        item = self._read.get(place)
+        if item is None:
+            text, start = self._text, place + 1
+            found = _CANDIDATE.search(text, start, start + _ITEM_LENGTH)
+            end = found.start() if found else min(len(text), start + _ITEM_LENGTH)
+            words = text[start:end]
+            tells = len(words.split()) > _ITEM_WORDS or _TELLS.search(words) is not None
+            closes = _LAST_OF_LIST.match(words) is not None
+            item = self._read[place] = _Item(end, not words.strip(), tells, closes)
+        return item
+
+
+def _joins_items(text: str, place: int, listed: _Items) -> bool:
     """Whether a semicolon stands between items of one list: `Denies fever; chills; or cough`.
 
     All that follows, up to the end of the sentence, are a few words without a verb, a cue or a number, and
@@ -121,25 +194,23 @@ def _joins_items(text: str, place: int) -> bool:
     end = place
     items = 0
     closed = False
-    while text[end : end + 1] == ";" and items < _SEMICOLONS:
-        item_end = _item_end(text, end + 1)
-        item = text[end + 1 : item_end]
-        if not item.strip():
+    while items < _SEMICOLONS and text.startswith(";", end):
+        item = listed.behind(end)
+        if item.blank:
             break
-        if len(item.split()) > _ITEM_WORDS or _TELLS.search(item):
+        if item.tells:
             return False
-        closed = closed or _LAST_OF_LIST.match(item) is not None
-        items, end = items + 1, item_end
-    _, earlier, item = text[max(0, place - 40) : place].rpartition(";")
-    labelled = item.rpartition(":")[2] if not earlier else item
-    among = labelled is not item or bool(earlier)
-    among = among and _CANDIDATE.search(labelled) is None and not _TELLS.search(labelled)
-    return items > 0 and (closed or items > 1 or among)
-
-
-def _item_end(text: str, start: int) -> int:
-    found = _CANDIDATE.search(text, start, start + 60)
-    return found.start() if found else min(len(text), start + 60)
+        closed = closed or item.closes
+        items, end = items + 1, item.end
+    if not items:
+        return False
+    if closed or items > 1:
+        return True
+    _, earlier, before = text[max(0, place - 40) : place].rpartition(";")
+    labelled = before if earlier else before.rpartition(":")[2]
+    if not earlier and labelled == before:
+        return False
+    return _CANDIDATE.search(labelled) is None and not _TELLS.search(labelled)
 
 
 def _line_ends_sentence(text: str, place: int) -> bool:

@@ -28,7 +28,7 @@ Role = Literal["cue", "pseudo", "stop", "statement"]
 SENTENCE = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cue:
     """What a phrase does.
 
@@ -66,6 +66,12 @@ class Cue:
     after_comma: bool = False
     leaves_section: bool = False
     behind_mention: bool = False
+
+    @cached_property
+    def unconditional(self) -> bool:
+        """Whether its phrase is a cue wherever it stands."""
+        conditions = (self.clause_start, self.between, self.not_before_number, self.directly_behind)
+        return not any(conditions) and not self.unless_behind
 
 
 @dataclass(frozen=True)

@@ -180,10 +180,11 @@ class NoteContext:
         """The statement between two places; the last one is kept."""
         if self._statement is None or self._statement[0] != bounds:
             first, last = bounds
-            found, what = self._finder.find(self._reduced, first, last)
+            cues = self._finder.find(self._reduced, first, last)
             inside = self._spans_within(first, last)
             answers = [(mark.start, mark.end) for span in inside if (mark := self._mark(*span)) is not None]
-            self._statement = bounds, Statement(self._reduced.folded, bounds, found, what, inside, answers)
+            statement = Statement(self._reduced.folded, bounds, cues, inside, taken=answers)
+            self._statement = bounds, statement
         return self._statement[1]
 
     def _spans_within(self, first: int, last: int) -> list[Span]:
@@ -245,10 +246,10 @@ class NoteContext:
         if line.end not in self._leads:
             end = line.end
             first = max(line.start, self._sentences.around(end - 1, end)[0])
-            found, what = self._finder.find(self._reduced, first, end)
+            cues = self._finder.find(self._reduced, first, end)
             spans = [*self._spans_within(first, end), (end, end)]
             self._leads[end] = (
-                Statement(self._reduced.folded, (first, end), found, what, spans).reach((end, end)).said
+                Statement(self._reduced.folded, (first, end), cues, spans).reach((end, end)).said
             )
         return self._leads[line.end]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from sympress.labels.assertion.cues import Cue
@@ -40,18 +41,22 @@ class Placed(NamedTuple):
     cue: Cue
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Reach:
     """What the cues of a statement say of a mention.
 
     Attributes:
         said: the assertions that hold, and the cue that says each.
-        left: assertions of its section, or of the line that leads it, that the statement has ended.
+        left: assertions of its section that the statement has ended.
+        stopped: assertions of the line that leads it, or of its section, that a stop has ended.
     """
 
-    said: dict[str, Placed] = field(default_factory=dict)
-    left: set[str] = field(default_factory=set)
-    stopped: set[str] = field(default_factory=set)
+    said: Mapping[str, Placed]
+    left: frozenset[str] = frozenset()
+    stopped: frozenset[str] = frozenset()
+
+
+_NOTHING = Reach({})
 
 
 class Statement:
@@ -61,36 +66,42 @@ class Statement:
         self,
         folded: str,
         bounds: Span,
-        found: Sequence[Found],
-        what: Sequence[tuple[Cue, ...]],
+        cues: tuple[Sequence[Found], Sequence[tuple[Cue, ...]]],
         mentions: Sequence[Span],
+        *,
         taken: Sequence[Span] = (),
+        asked: Sequence[Span] | None = None,
     ) -> None:
         """Read the statement.
 
         Args:
             folded: the note in lower case.
             bounds: where the statement begins and ends.
-            found: phrases of cues in it, each with its number.
-            what: what the phrase of each number does.
+            cues: phrases of cues in it, each with its number, and what the phrase of each number does.
             mentions: all that are in it: a phrase that touches one is no cue.
             taken: other places where no cue can stand, such as the answer in `Fever: no`.
+            asked: those mentions that `reach` will be asked for; None for all.
         """
         self._text, self._bounds = folded, bounds
-        self._cues = self._standing(found, what, [*mentions, *taken])
+        self._cues = self._standing(*cues, [*mentions, *taken]) if cues[0] else []
         self._mentions = sorted(set(mentions))
         self._denial_ends = [
             one.start for one in self._cues if one.cue.role == "stop" and "absent" in one.cue.ends
         ]
-        self._brackets = _Brackets(folded, *bounds)
         self._told: tuple[list[int], list[int]] | None = None
         self._reaches: dict[Span, Reach] = {}
-        self._walk_on(self._mentions)
-        self._walk_back(self._mentions)
+        if self._cues:
+            said = self._walk_on(self._mentions if asked is None else sorted(set(asked)))
+            if any(placed.cue.role == "cue" and not placed.cue.forward for placed in self._cues):
+                self._walk_back(said)
 
     def reach(self, span: Span) -> Reach:
         """What the cues say of one of the mentions."""
-        return self._reaches[span]
+        return self._reaches[span] if self._cues else _NOTHING
+
+    @cached_property
+    def _brackets(self) -> _Brackets:
+        return _Brackets(self._text, *self._bounds)
 
     def _standing(
         self, found: Sequence[Found], what: Sequence[tuple[Cue, ...]], taken: Sequence[Span]
@@ -103,22 +114,26 @@ class Statement:
         first, last = self._bounds
         hidden, stopped = bytearray(last - first), bytearray(last - first)
         for start, end in taken:
-            start, end = max(start, first), min(end, last)  # noqa: PLW2901
-            hidden[start - first : end - first] = b"\1" * max(0, end - start)
+            begin, behind = max(start, first) - first, min(end, last) - first
+            hidden[begin:behind] = b"\1" * max(0, behind - begin)
         kept: list[Placed] = []
-        for start, end, number in sorted(found, key=_longest_first):
-            if start < first or end > last:
+        for start, end, number in sorted(found, key=_longest_first) if len(found) > 1 else found:
+            begin, behind = start - first, end - first
+            if start < first or end > last or hidden.find(1, begin, behind) >= 0:
                 continue
-            place = slice(start - first, end - first)
-            only_stops = all(cue.role in ("stop", "statement") for cue in what[number])
-            hides = any(cue.role != "statement" for cue in what[number])
-            if 1 in hidden[place] or (not only_stops and 1 in stopped[place]):
+            cues = what[number]
+            only_stops = _are_stops(cues)
+            if not only_stops and stopped.find(1, begin, behind) >= 0:
                 continue
-            standing = [cue for cue in what[number] if self._may_stand(cue, start, end)]
-            if standing and hides:
-                (stopped if only_stops else hidden)[place] = b"\1" * (end - start)
-            kept += [Placed(start, end, cue) for cue in standing if cue.role != "pseudo"]
-        return sorted(kept, key=_by_start)
+            hides = False
+            for cue in cues:
+                if cue.unconditional or self._may_stand(cue, start, end):
+                    hides = hides or any(one.role != "statement" for one in cues)
+                    if cue.role != "pseudo":
+                        kept.append(Placed(start, end, cue))
+            if hides:
+                (stopped if only_stops else hidden)[begin:behind] = b"\1" * (end - start)
+        return sorted(kept, key=_by_start) if len(kept) > 1 else kept
 
     def _may_stand(self, cue: Cue, start: int, end: int) -> bool:
         """Whether a phrase is a cue where it stands."""
@@ -142,11 +157,15 @@ class Statement:
         before = self._text[max(self._bounds[0], place - 30) : place].rstrip(" ")
         return not before or before[-1] in _CLAUSE_OPENERS or before.endswith((" -", "\n-"))
 
-    def _walk_on(self, queries: Sequence[Span]) -> None:
-        """From left to right: forward cues reach what is behind them, stops end them."""
+    def _walk_on(self, queries: Sequence[Span]) -> list[tuple[Span, dict[str, Placed]]]:
+        """From left to right: forward cues reach what is behind them, stops end them.
+
+        Returns:
+            what is said of each of `queries`, in their order; more may be added.
+        """
         active: dict[str, deque[Placed]] = {}
-        left: set[str] = set()
-        stopped: set[str] = set()
+        left = stopped = _NOTHING.left
+        told: list[tuple[Span, dict[str, Placed]]] = []
         at, cues = 0, self._cues
         for span in queries:
             while at < len(cues) and cues[at].end <= span[0]:
@@ -155,26 +174,32 @@ class Statement:
                 if cue.role == "cue" and cue.forward:
                     active.setdefault(cue.assertion, deque(maxlen=_REMEMBERED)).append(placed)
                 elif cue.role == "stop" and self._stops(cue, placed.start):
-                    for assertion in cue.ends:
-                        if not cue.behind_mention or self._mention_between(
-                            active.get(assertion), placed.start
-                        ):
-                            active.pop(assertion, None)
+                    self._stop(active, placed)
                     stopped |= cue.ends
                     if cue.leaves_section:
                         left |= cue.ends
-            reach = self._reaches.setdefault(span, Reach())
-            reach.left, reach.stopped = set(left), set(stopped)
+            said: dict[str, Placed] = {}
             for assertion, open_cues in active.items():
-                reaching = next((one for one in reversed(open_cues) if self._reaches_on(one, span)), None)
-                if reaching is not None:
-                    reach.said[assertion] = reaching
+                for one in reversed(open_cues):
+                    if self._reaches_on(one, span):
+                        said[assertion] = one
+                        break
+            told.append((span, said))
+            self._reaches[span] = Reach(said, left, stopped)
+        return told
 
-    def _walk_back(self, queries: Sequence[Span]) -> None:
+    def _stop(self, active: dict[str, deque[Placed]], placed: Placed) -> None:
+        """Close the open cues that a stop ends."""
+        cue = placed.cue
+        for assertion in cue.ends:
+            if not cue.behind_mention or self._mention_between(active.get(assertion), placed.start):
+                active.pop(assertion, None)
+
+    def _walk_back(self, told: Sequence[tuple[Span, dict[str, Placed]]]) -> None:
         """From right to left: backward cues reach what is before them; a denial between the two ends denial."""
         active: dict[str, deque[Placed]] = {}
         at, cues = len(self._cues) - 1, self._cues
-        for span in reversed(queries):
+        for span, said in reversed(told):
             while at >= 0 and cues[at].start >= span[1]:
                 placed, at = cues[at], at - 1
                 cue = placed.cue
@@ -185,11 +210,11 @@ class Statement:
                 elif cue.role == "stop" and self._stops(cue, placed.start):
                     for assertion in cue.ends:
                         active.pop(assertion, None)
-            reach = self._reaches[span]
             for assertion, open_cues in active.items():
-                reaching = next((one for one in reversed(open_cues) if self._reaches_back(one, span)), None)
-                if reaching is not None:
-                    reach.said.setdefault(assertion, reaching)
+                for one in reversed(open_cues):
+                    if self._reaches_back(one, span):
+                        said.setdefault(assertion, one)
+                        break
 
     def _mention_between(self, open_cues: deque[Placed] | None, place: int) -> bool:
         if not open_cues:
@@ -321,4 +346,10 @@ def _words_between(text: str, start: int, end: int, limit: int) -> bool:
         return True
     if end - start > (limit + 1) * _LONG_WORD:
         return False
-    return sum(word not in _DASHES for word in text[start:end].split()) <= limit
+    words = text[start:end].split()
+    return len(words) <= limit or len(words) - sum(map(words.count, _DASHES)) <= limit
+
+
+def _are_stops(cues: Sequence[Cue]) -> bool:
+    """Whether what a phrase does hides no cue of another: it only ends scopes."""
+    return all(cue.role in {"stop", "statement"} for cue in cues)
