@@ -130,8 +130,6 @@ def test_the_past_may_stand_beside_an_absence() -> None:
         ('[[cue]]\nassertion = "absent"\nphrases = ["x"]\n'
          '[[cue]]\nassertion = "absent"\nmax_words = 3\nphrases = ["x"]\n',
          "my.toml, line 4: 'x' is 'absent' twice forward, with different settings (my.toml, line 1)"),
-        ("[words]\nkin = [" + ", ".join(f'"k{k}"' for k in range(20_000)) + "]\n",
-         "my.toml, [words]: they add 1"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place(text: str, message: str) -> None:
@@ -139,6 +137,25 @@ def test_a_mistake_is_named_with_its_place(text: str, message: str) -> None:
         lay_cues(text, "my.toml")
     assert str(caught.value).startswith(message)
     assert caught.value.exit_code == 2
+
+
+def kin(count: int) -> str:
+    return "[words]\nkin = [" + ", ".join(f'"kin{k}"' for k in range(count)) + "]\n"
+
+
+def test_a_word_of_a_list_adds_the_phrases_of_every_template_that_names_the_list() -> None:
+    growth = lay_cues(kin(1), "my.toml").counts["phrases added by words of lists"]
+    assert growth > 100
+    assert lay_cues(kin(7), "my.toml").counts["phrases added by words of lists"] == 7 * growth
+
+
+def test_words_that_add_too_many_phrases_are_refused() -> None:
+    growth = lay_cues(kin(1), "my.toml").counts["phrases added by words of lists"]
+    with pytest.raises(InputError) as caught:
+        lay_cues(kin(20_000), "my.toml")
+    assert str(caught.value) == (
+        f"my.toml, [words]: they add {20_000 * growth:,} phrases to ours, more than 500,000; list fewer"
+    )
 
 
 def test_every_mistake_is_in_one_message() -> None:

@@ -1,14 +1,15 @@
 import re
 import tomllib
+from functools import cache
 from importlib import resources
-from pathlib import Path
 
 import pytest
+from marked import LINES, parse_example
 
 from sympress.errors import InputError
 from sympress.labels.annotate import Annotator
 from sympress.labels.assertion.cues import Cue, load_cues, parse_cues
-from sympress.labels.assertion.decide import CueFinder
+from sympress.labels.assertion.decide import CueFinder, context_of
 from sympress.labels.automaton import reduce_text
 from sympress.labels.lexicon import Lexicon, Symptom
 from sympress.labels.lexicon_forms import expand_all
@@ -16,15 +17,32 @@ from sympress.labels.matching import fold
 
 TABLES = tomllib.loads((resources.files("sympress.labels") / "data" / "cues.toml").read_text("utf-8"))
 WORDS = {name: tuple(words) for name, words in TABLES.pop("words").items()}
-SENTENCES = (
-    fold((Path(__file__).parent / "sentences.txt").read_text("utf-8")).replace("<", "").replace(">", "")
-)
+SENTENCES = fold("\n".join(LINES)).replace("<", "").replace(">", "")
+
+
+@cache
+def said_in_sentences() -> frozenset[tuple[str, str]]:
+    """What the cues of the marked sentences say, each with its words."""
+    said: set[tuple[str, str]] = set()
+    for line in LINES:
+        text, start, end, _ = parse_example(line)
+        said.update((what, why.words) for what, why in context_of(text, start, end).items())
+    return frozenset(said)
+
+
+@pytest.mark.parametrize("number", range(len(TABLES["cue"])))
+def test_every_table_of_cues_decides_in_a_marked_sentence(number: int) -> None:
+    table = TABLES["cue"][number]
+    phrases = {fold(phrase) for phrase in expand_all(tuple(table["phrases"]), WORDS, "cues.toml")}
+    shown = [words for said, words in said_in_sentences() if said == table["assertion"] and words in phrases]
+    assert shown, (number, sorted(phrases)[:5])
 
 
 @pytest.mark.parametrize(
-    ("role", "number"), [(role, k) for role, tables in TABLES.items() for k in range(len(tables))]
+    ("role", "number"),
+    [(role, k) for role, tables in TABLES.items() if role != "cue" for k in range(len(tables))],
 )
-def test_every_table_of_cues_is_at_work_in_a_marked_sentence(role: str, number: int) -> None:
+def test_every_table_of_what_limits_cues_stands_in_a_marked_sentence(role: str, number: int) -> None:
     phrases = expand_all(tuple(TABLES[role][number]["phrases"]), WORDS, "cues.toml")
     shown = [p for p in phrases if re.search(rf"(?<!\w){re.escape(fold(p))}(?!\w)", SENTENCES)]
     assert len(shown) >= 1, (role, number, phrases[:5])
@@ -76,10 +94,11 @@ def test_after_the_first_searches_all_cues_are_read(monkeypatch: pytest.MonkeyPa
     ("text", "message"),
     [
         ("[[cue]\n", "own.toml: not valid TOML: "),
-        ("[[cues]]\nphrases = []\n", "own.toml: unknown table 'cues'; use cue, pseudo, stop, statement or words"),
+        ("[[cues]]\nphrases = []\n", "own.toml: unknown table 'cues'; use cue, pseudo, stop, "
+         "statement or words"),
         ('[[cue]]\nassertion = "absent"\n',
-         "own.toml, cue 1: no phrases; the keys are across_commas, assertion, between, clause_start, direction, "
-         "directly_behind, max_words, not_before_number, phrases, unless_behind, within_item"),
+         "own.toml, cue 1: no phrases; the keys are across_commas, assertion, between, clause_start, "
+         "direction, directly_behind, max_words, not_before_number, phrases, unless_behind, within_item"),
         ('[[pseudo]]\nphrases = ["x"]\nends = []\n',
          "own.toml, pseudo 1: unknown key 'ends'; the keys are phrases"),
         ('[[cue]]\nassertion = "gone"\nphrases = ["x"]\n',

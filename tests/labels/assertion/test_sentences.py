@@ -1,33 +1,7 @@
-import re
-from pathlib import Path
-
 import pytest
+from marked import LINES, parse_example
 
 from sympress.labels.assertion.decide import assert_mention, context_of
-from sympress.labels.mentions import ASSERTIONS
-
-_EXAMPLE = re.compile(r"([^<>]*)<([^<>]+)>([^<>]*) = ([a-z]+)")
-
-
-def parse_example(line: str) -> tuple[str, int, int, str]:
-    """Return the text, where the mention starts and ends, and the assertion; `\\n` stands for a newline."""
-    found = _EXAMPLE.fullmatch(line)
-    if found is None:
-        raise ValueError(f"{line!r}: write it like 'Denies <fever> = absent', with one mention")
-    before, mention, after, assertion = found.groups()
-    if assertion not in ASSERTIONS:
-        raise ValueError(f"{line!r}: unknown assertion {assertion!r}")
-    if mention != mention.strip():
-        raise ValueError(f"{line!r}: no space inside the brackets")
-    before, mention, after = (part.replace("\\n", "\n") for part in (before, mention, after))
-    return before + mention + after, len(before), len(before) + len(mention), assertion
-
-
-LINES = [
-    line
-    for line in (Path(__file__).parent / "sentences.txt").read_text("utf-8").splitlines()
-    if not line.startswith("#")
-]
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -37,7 +11,7 @@ def test_marked_sentence(line: str) -> None:
 
 
 def test_there_are_enough_examples_each_once() -> None:
-    assert len(set(LINES)) == len(LINES) >= 280
+    assert len(set(LINES)) == len(LINES) >= 570
 
 
 @pytest.mark.parametrize(
