@@ -147,7 +147,7 @@ class NoteContext:
         self._lines = Lines(reduced.masked, self._opens_list)
         self._spans = spans
         self._statement: tuple[Span, Statement] | None = None
-        self._leads: dict[int, dict[str, Placed]] = {}
+        self._leads: dict[int, Mapping[str, Placed]] = {}
         self._rows: dict[tuple[int, int], Row] = {}
 
     def context(self, start: int, end: int) -> dict[str, Reason]:
@@ -241,7 +241,7 @@ class NoteContext:
             if assertion not in reach.stopped:
                 context.setdefault(assertion, self._by_cue(placed))
 
-    def _said_by(self, line: Line) -> dict[str, Placed]:
+    def _said_by(self, line: Line) -> Mapping[str, Placed]:
         """What the cues of a line say of what follows it."""
         if line.end not in self._leads:
             end = line.end

@@ -28,6 +28,7 @@ _COMMA, _NUMBER, _BRACKET = (
 )
 _RATIO = re.compile(r"\s*\d+/\d")
 _NUMBERED = re.compile(r"(?:\.[ \t]?#?|#)\d")
+_LABELS = re.compile(r"[ \t]?:")
 _WITH = re.compile(r"\b(?:with\b|w/)")
 _NOT_BETWEEN = re.compile(r"[ \t]*(?:[:=]|[-–][ \t]|\.?[ \t]*\d|(?:t|p|bp|hr|rr)[ :]?\d)")
 _CLAUSE_OPENERS = frozenset(",;:.(/|\n\t[{?!•–—")
@@ -292,6 +293,7 @@ class Statement:
             commas = [at for at in commas if self._brackets.closes(at) is None]
             telling = [placed.start for placed in self._cues if placed.cue.role == "statement"]
             telling += [at + 1 for at in commas if _RATIO.match(text, at + 1, last)]
+            telling += [end for _, end in self._mentions if _LABELS.match(text, end, last)]
             telling += [
                 at.start() for at in _NUMBER.finditer(text, first, last) if self._measures(at.start(), commas)
             ]

@@ -99,7 +99,8 @@ _BARE: tuple[tuple[re.Pattern[str], Said], ...] = (
 )
 _CSV = re.compile(rf",[ \t]*(?:(?P<absent>{_NO})|(?P<present>{_YES}|1))[ \t]*\r?$", re.I)
 _QUESTION = re.compile(
-    r"[^.?!;\n]{0,80}\?\s*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?(?:(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*)?"
+    r"[^.?!;\n]{0,80}\?\s*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?"
+    r"(?:(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
     r"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b(?=[ \t]*(?:[.,;|\r\n]|$))",
     re.I,
 )
@@ -207,11 +208,11 @@ class Row:
         bare = text[end:stop].lstrip(" \t")
         if not bare or (bare[0] not in _FIRST and not text.startswith(("\t", "  "), end)):
             return self._asked(at)
-        gap = text[end:stop]
         for pattern, said in _AFTER:
-            found = pattern.match(gap)
-            if found and not (said == "possible" and self._asked(at)):
-                return Mark(said, end + _lead_of(found), end + found.end())
+            # A word is an answer only where something ends behind it: `Rash: no itching` denies the itching.
+            found = pattern.match(text, end, self._line[1] if _END in pattern.pattern else stop)
+            if found and found.end() <= stop and not (said == "possible" and self._asked(at)):
+                return Mark(said, end + _lead_of(found), found.end())
         return self._in_series(at, end, stop) or self._asked(at)
 
     def _in_series(self, at: int, end: int, stop: int) -> Mark | None:
@@ -267,7 +268,9 @@ class Row:
         for pattern, said in _BEFORE:
             found = pattern.search(before)
             if found:
-                return Mark(said, first + found.start(), first + len(found.group().rstrip()) + found.start())
+                mark = found.group().strip(" \t.,:;")
+                place = first + found.start() + found.group().index(mark)
+                return Mark(said, place, place + len(mark))
         if before[-1].isspace() and self._listed_minus(before, start):
             return Mark("absent", first + before.index(bare[-1]), start - 1)
         if before[-1] in "-–−" and (len(before) == 1 or before[-2] in " \t(,") and self._signed(start):
@@ -353,4 +356,6 @@ def _meet(one: Mark | None, other: Mark | None) -> bool:
 
 def _lead_of(found: re.Match[str]) -> int:
     """How far into a match its first mark stands."""
-    return len(found.group()) - len(found.group().lstrip(" \t:=|,"))
+    bare = found.group().lstrip(" \t:=|,\"'*_.?>→")
+    worded = bare.lstrip("-–— \t")
+    return len(found.group()) - len(worded if worded[:1].isalpha() else bare)

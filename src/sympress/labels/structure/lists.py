@@ -117,9 +117,9 @@ class Lines:
             return above, True
         if gaps or line.labelled or not self._alike(line, over):
             return None
-        if over.bullet or not self._opens(over.end):
-            return above, False
-        return above, True
+        if over.bullet and line.indent <= over.indent:
+            return None  # the list is over
+        return above, not over.bullet and self._opens(over.end)
 
     def _above_bullet(self, line: Line, above: int, over: Line) -> tuple[int, bool] | None:
         if over.bullet:
