@@ -7,6 +7,7 @@ stand before its first symptom stand before all of them, marks behind its last s
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,18 @@ class Mark(NamedTuple):
     said: Said
     start: int
     end: int
+
+
+
+def _any_of(patterns: Sequence[tuple[re.Pattern[str], Said]]) -> re.Pattern[str]:
+    """One pattern that matches where one of `patterns` does."""
+    unnamed = re.compile(r"\?P<\w+>")
+    return re.compile(
+        "|".join(
+            f"(?{'i' if pattern.flags & re.I else ''}:{unnamed.sub('?:', pattern.pattern)})"
+            for pattern, _ in patterns
+        )
+    )
 
 
 #: A row is read at most so far to either side of a symptom, and a gap between two of them.
@@ -110,6 +123,9 @@ _SIGNED = re.compile(r"(?:^|[\s,(])(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
 _HEADER_NO = re.compile(r"\b(?:no|absent|neg(?:ative)?|denies)\b", re.I)
 _HEADER_YES = re.compile(r"\b(?:yes|present|pos(?:itive)?|endorses)\b", re.I)
 _TICK = re.compile(r"(?<![^\s|])(?:[xX✓✔☒☑●*]|\[[xX]\])(?![^\s|])")
+#: One look instead of many: whether any of the marks above stands behind a symptom.
+_ANY_AFTER = _any_of(_AFTER)
+_ANY_IN_SERIES = _any_of((*_KEYED, *_GLUED, *_BARE, (_CSV, "absent")))
 _LAST = frozenset("+-–−?)]}☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔Ø∅⊘")
 _FIRST = frozenset("\"'*<>≥≤+-–−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌nNyYpP")
 _HOLLOW, _FULL = "○◯", "●⬤"
@@ -133,7 +149,8 @@ class Row:
         if any(trailing) or any(leading):
             self._share(leading, trailing)
             self._spread(trailing)
-        if "):" in text[line[0] : line[1]] or "]:" in text[line[0] : line[1]]:
+        headed = min(line[1], line[0] + 4 * _ROW)
+        if text.find("):", line[0], headed) >= 0 or text.find("]:", line[0], headed) >= 0:
             self._head()
 
     def _spread(self, trailing: Sequence[Mark | None]) -> None:
@@ -143,20 +160,22 @@ class Row:
             mark = self.marks.get(other)
             if one in self.marks or mark is None or mark is not trailing[at + 1] or mark.said == "possible":
                 continue
-            alone = not self._text[self._line[0] : self._spans[0][0]].strip(" \t-*•|")
-            if alone and _TOGETHER.fullmatch(self._text, one[1], other[0]):
+            if self._begins_with(self._spans[0][0], " \t-*•|") and _TOGETHER.fullmatch(self._text, one[1], other[0]):
                 self.marks[one] = mark
 
     def _head(self) -> None:
         """Read signs that head a list: `(-): fever, chills; (+): cough`."""
-        heads = list(
-            _HEADED.finditer(self._text, self._line[0], min(self._line[1], self._line[0] + 4 * _ROW))
-        )
+        first, last = self._line
+        heads = list(_HEADED.finditer(self._text, first, min(last, first + 4 * _ROW)))
+        ends = [head.end() for head in heads]
         for span in self._spans:
-            before = [head for head in heads if head.end() <= span[0]]
-            if before and span not in self.marks and ";" not in self._text[before[-1].end() : span[0]]:
-                said: Said = "absent" if before[-1]["absent"] else "present"
-                self.marks[span] = Mark(said, before[-1].start(said), before[-1].end(said))
+            number = bisect_right(ends, span[0]) - 1
+            if number < 0 or span in self.marks or span[0] - ends[number] > 4 * _ROW:
+                continue
+            head = heads[number]
+            if self._text.find(";", head.end(), span[0]) < 0:
+                said: Said = "absent" if head["absent"] else "present"
+                self.marks[span] = Mark(said, head.start(said), head.end(said))
 
     def _share(self, leading: list[Mark | None], trailing: list[Mark | None]) -> None:
         """Give each mark to one symptom."""
@@ -200,7 +219,7 @@ class Row:
         if not bare or (bare[0] not in _FIRST and not text.startswith(("\t", "  "), end)):
             return self._asked(at)
         gap = text[end:stop]
-        for pattern, said in _AFTER:
+        for pattern, said in _AFTER if _ANY_AFTER.match(gap) else ():
             found = pattern.match(gap)
             if found and not (said == "possible" and self._asked(at)):
                 return Mark(said, end + _lead_of(found), end + found.end())
@@ -209,8 +228,10 @@ class Row:
     def _in_series(self, at: int, end: int, stop: int) -> Mark | None:
         """A mark that counts only where the row goes on in the same way."""
         text = self._text
+        if not _ANY_IN_SERIES.match(text, end, self._line[1]):
+            return None
         found = _CSV.match(text, end, self._line[1])
-        if found and not text[self._line[0] : self._spans[at][0]].strip():
+        if found and self._begins_with(self._spans[at][0], " \t"):
             return Mark("absent" if found["absent"] else "present", end + 1, found.end())
         for pattern, said in _KEYED:
             keyed = pattern.match(text, end, self._line[1])
@@ -224,9 +245,7 @@ class Row:
 
     def _alternates(self, at: int, behind: int) -> bool:
         """Whether nothing but the mark stands between symptom `at` and the next, and the last has a mark too."""
-        if not 0 < len(self._spans) - 1 <= 60 or self._text[self._line[0] : self._spans[0][0]].strip(
-            " \t-*•"
-        ):
+        if len(self._spans) < 2 or not self._begins_with(self._spans[0][0], " \t-*•"):
             return False
         if at + 1 < len(self._spans) and self._text[behind : self._spans[at + 1][0]].strip(" \t,;"):
             return False
@@ -234,6 +253,11 @@ class Row:
         return any(
             pattern.match(f"{tail.rstrip()} ." if tail.strip() else "") for pattern, _ in (*_GLUED, *_BARE)
         )
+
+    def _begins_with(self, place: int, marks: str) -> bool:
+        """Whether nothing but `marks` stands on the line before `place`, which is near its beginning."""
+        first = self._line[0]
+        return place - first <= _ROW and not self._text[first:place].strip(marks)
 
     def _asked(self, at: int) -> Mark | None:
         """The answer to the question in which a symptom stands."""
@@ -278,12 +302,16 @@ class Row:
         first, last = max(self._line[0], start - _ROW), min(self._line[1], start + _ROW)
         if len(_SIGNED.findall(self._text[first:last])) > 1:
             return True
-        return not self._text[self._line[0] : start - 1].strip() and self._among_pluses(start)
+        return self._begins_with(start - 1, " \t") and self._among_pluses(start)
 
     def _among_pluses(self, start: int) -> bool:
         """Whether another line near by begins with a plus."""
-        near = self._text[max(0, self._line[0] - _ROW) : min(self._line[1], start + _ROW) + _ROW]
-        return _PLUS_LINE.search(near) is not None
+        (first, last), stop = self._line, min(self._line[1], start + _ROW) + _ROW
+        # Of its own line only the beginning counts: a long one is not read for each symptom on it.
+        before = self._text[max(0, first - _ROW) : min(stop, first + _ROW)]
+        return _PLUS_LINE.search(before) is not None or (
+            stop > last and _PLUS_LINE.search(self._text[last:stop]) is not None
+        )
 
 
 def ticked(text: str, line: tuple[int, int], end: int) -> bool:
