@@ -24,8 +24,8 @@ from sympress.labels.automaton import (
 )
 from sympress.labels.matching import fold
 from sympress.labels.mentions import Assertion, Reason, ReasonKind
-from sympress.labels.sections import SectionBook, find_sections, load_sections, section_at
-from sympress.labels.sentences import Sentences
+from sympress.labels.sections import SectionBook, find_sections, load_sections
+from sympress.labels.sentences import REACH, Sentences
 from sympress.labels.structure.answers import Mark, Row, answer_of_columns, names_columns, ticked
 from sympress.labels.structure.lists import Line, Lines
 
@@ -148,14 +148,16 @@ class NoteContext:
         self._spans = spans
         self._statement: tuple[Span, Statement] | None = None
         self._leads: dict[int, Mapping[str, Placed]] = {}
-        self._rows: dict[tuple[int, int], Row] = {}
+        self._marks: dict[Span, Mark | None] = {}
+        self._headers: dict[int, Span | None] = {}
+        self._section_starts = [section.start for section in self._sections]
 
     def context(self, start: int, end: int) -> dict[str, Reason]:
         """Return everything that holds of one of the spans, with what says so."""
-        number = section_at(self._sections, start)
+        number = bisect_right(self._section_starts, start) - 1
         bounds = self._sentence_of(start, end, number)
-        mark = self._mark(start, end)
-        reach = self._statement_of(bounds).reach((start, end))
+        mark = self._mark((start, end))
+        reach = self._reach(bounds, (start, end))
         context = {assertion: self._by_cue(placed) for assertion, placed in reach.said.items()}
         self._add_lead(context, reach, bounds, start)
         self._add_section(context, reach, number, start)
@@ -176,47 +178,64 @@ class NoteContext:
     def _by_mark(self, mark: Mark) -> Reason:
         return self._reason("mark", mark.start, mark.end)
 
-    def _statement_of(self, bounds: Span) -> Statement:
-        """The statement between two places; the last one is kept."""
-        if self._statement is None or self._statement[0] != bounds:
+    def _reach(self, bounds: Span, span: Span) -> Reach:
+        """What the cues of the statement between two places say of a span; the last statement is kept."""
+        if self._statement is None or self._statement[0] != bounds or span not in self._statement[1]:
             first, last = bounds
             cues = self._finder.find(self._reduced, first, last)
             inside = self._spans_within(first, last)
-            answers = [(mark.start, mark.end) for span in inside if (mark := self._mark(*span)) is not None]
-            statement = Statement(self._reduced.folded, bounds, cues, inside, taken=answers)
+            marks = [mark for one in inside if (mark := self._mark(one)) is not None] if cues[0] else []
+            answers = [(mark.start, mark.end) for mark in marks]
+            asked = self._asked_with(span, bounds) if last - first > REACH else inside
+            statement = Statement(self._reduced.folded, bounds, cues, inside, taken=answers, asked=asked)
             self._statement = bounds, statement
-        return self._statement[1]
+        return self._statement[1].reach(span)
+
+    def _asked_with(self, span: Span, bounds: Span) -> list[Span]:
+        """The spans from `span` on that stand in the same statement, of which a long line has many."""
+        asked = [span]
+        for place in range(bisect_right(self._spans, span), len(self._spans)):
+            start, end = self._spans[place]
+            if start >= bounds[1]:
+                break
+            number = bisect_right(self._section_starts, start) - 1
+            if self._sentence_of(start, end, number) != bounds:
+                break
+            asked.append((start, end))
+        return asked
 
     def _spans_within(self, first: int, last: int) -> list[Span]:
         spans = self._spans
-        return [
-            one
-            for one in spans[bisect_left(spans, (first, 0)) : bisect_left(spans, (last, 0))]
-            if one[1] <= last
-        ]
+        inside = spans[bisect_left(spans, (first, 0)) : bisect_left(spans, (last, 0))]
+        return [one for one in inside if one[1] <= last]
 
-    def _mark(self, start: int, end: int) -> Mark | None:
+    def _mark(self, span: Span) -> Mark | None:
         """What is marked beside a span, in its row or in a column of its table."""
-        line = self._lines.number(start)
-        first, last = self._lines.bounds(line)
-        text = self._reduced.masked
-        if line and ticked(text, (first, last), end) and (header := self._header(line)) is not None:
-            return answer_of_columns(text, (first, last), end, header)
-        return self._row(line, first, last, start).marks.get((start, end))
+        if span not in self._marks:
+            self._read_row(span)
+        return self._marks[span]
 
-    def _row(self, line: int, first: int, last: int, start: int) -> Row:
-        spans = self._spans
+    def _read_row(self, asked: Span) -> None:
+        """Read the marks of the row that holds a span."""
+        spans, text = self._spans, self._reduced.masked
+        line = self._lines.number(asked[0])
+        first, last = self._lines.bounds(line)
         begin, finish = bisect_left(spans, (first, 0)), bisect_right(spans, (last, 0))
-        part = (bisect_left(spans, (start, 0)) - begin) // _ROW_SPANS
-        row = self._rows.get((line, part))
-        if row is None:
-            begin += part * _ROW_SPANS
-            row = Row(self._reduced.masked, (first, last), spans[begin : min(finish, begin + _ROW_SPANS)])
-            self._rows[line, part] = row
-        return row
+        begin += (bisect_left(spans, (asked[0], 0)) - begin) // _ROW_SPANS * _ROW_SPANS
+        row = spans[begin : min(finish, begin + _ROW_SPANS)]
+        marks = Row(text, (first, last), row).marks
+        for span in row:
+            self._marks[span] = marks.get(span)
+            if line and ticked(text, (first, last), span[1]) and (header := self._header(line)) is not None:
+                self._marks[span] = answer_of_columns(text, (first, last), span[1], header)
 
     def _header(self, line: int) -> Span | None:
         """Where the column names of the table stand in which a line is a row."""
+        if line not in self._headers:
+            self._headers[line] = self._find_header(line)
+        return self._headers[line]
+
+    def _find_header(self, line: int) -> Span | None:
         for above in range(line - 1, max(-1, line - _TABLE_LINES), -1):
             first, last = self._lines.bounds(above)
             if last - first > 300 or not self._reduced.masked[first:last].strip():
@@ -233,8 +252,9 @@ class NoteContext:
         line = self._lines.lead(start)
         if line is None:
             return
-        first, _ = self._lines.bounds(self._lines.number(start))
-        own = self._lines.line(self._lines.number(start))
+        number = self._lines.number(start)
+        first, _ = self._lines.bounds(number)
+        own = self._lines.line(number)
         if bounds[0] > (own.start if own else first):
             return  # a second sentence on its line
         for assertion, placed in self._said_by(line).items():
@@ -266,8 +286,10 @@ class NoteContext:
     def _on_line_of(self, heading_end: int, place: int) -> bool:
         """Whether `place` is on the line of a heading, or the heading has a line to itself."""
         number = self._lines.number(heading_end)
-        alone = not self._reduced.masked[heading_end : self._lines.bounds(number)[1]].strip(" \t:")
-        return alone or number == self._lines.number(place)
+        if number == self._lines.number(place):
+            return True
+        last = self._lines.bounds(number)[1]
+        return last - heading_end < _LONGEST_CUE and not self._reduced.masked[heading_end:last].strip(" \t:")
 
     def _sentence_of(self, start: int, end: int, number: int) -> Span:
         first, last = self._sentences.around(start, end)

@@ -7,7 +7,6 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from sympress.labels.assertion.cues import Cue
@@ -20,6 +19,7 @@ _DASHES = frozenset({"-", "\u2010", "\u2011", "\u2013", "--"})
 _REMEMBERED = 6
 #: A word and its space are at most so long when words are counted.
 _LONG_WORD = 40
+_ENDING = frozenset({"stop", "statement"})
 _LIST_ENDS = re.compile(r"\b(?:n?or)\b(?! (?:so|more|less|two|three)\b)")
 _COMMA, _NUMBER, _BRACKET = (
     re.compile(","),
@@ -89,6 +89,7 @@ class Statement:
         self._denial_ends = [
             one.start for one in self._cues if one.cue.role == "stop" and "absent" in one.cue.ends
         ]
+        self._brackets: _Brackets | None = None
         self._told: tuple[list[int], list[int]] | None = None
         self._reaches: dict[Span, Reach] = {}
         if self._cues:
@@ -96,13 +97,19 @@ class Statement:
             if any(placed.cue.role == "cue" and not placed.cue.forward for placed in self._cues):
                 self._walk_back(said)
 
+    def __contains__(self, span: Span) -> bool:
+        """Whether `reach` can be asked for a mention."""
+        return not self._cues or span in self._reaches
+
     def reach(self, span: Span) -> Reach:
         """What the cues say of one of the mentions."""
         return self._reaches[span] if self._cues else _NOTHING
 
-    @cached_property
-    def _brackets(self) -> _Brackets:
-        return _Brackets(self._text, *self._bounds)
+    def _closes(self, place: int) -> int | None:
+        """Where the innermost pair of brackets around `place` closes; None where none stands around it."""
+        if self._brackets is None:
+            self._brackets = _Brackets(self._text, *self._bounds)
+        return self._brackets.closes(place)
 
     def _standing(
         self, found: Sequence[Found], what: Sequence[tuple[Cue, ...]], taken: Sequence[Span]
@@ -230,7 +237,7 @@ class Statement:
         cue, start, end = placed.cue, placed.end, span[0]
         if not _words_between(self._text, start, end, cue.max_words):
             return False
-        closes = self._brackets.closes(placed.start)
+        closes = self._closes(placed.start)
         if closes is not None and closes < end:
             return False  # `chills (no fever), cough`
         if cue.within_item:
@@ -290,7 +297,7 @@ class Statement:
         if self._told is None:
             (first, last), text = self._bounds, self._text
             commas = [at.start() for at in _COMMA.finditer(text, first, last)]
-            commas = [at for at in commas if self._brackets.closes(at) is None]
+            commas = [at for at in commas if self._closes(at) is None]
             telling = [placed.start for placed in self._cues if placed.cue.role == "statement"]
             telling += [at + 1 for at in commas if _RATIO.match(text, at + 1, last)]
             telling += [end for _, end in self._mentions if _LABELS.match(text, end, last)]
@@ -305,7 +312,7 @@ class Statement:
         before = bisect_right(commas, place)
         opens = commas[before - 1] if before else self._bounds[0]
         at = bisect_right(self._mentions, (place, 0)) - 1
-        return at >= 0 and opens < self._mentions[at][1] <= place and self._brackets.closes(place) is None
+        return at >= 0 and opens < self._mentions[at][1] <= place and self._closes(place) is None
 
 
 class _Brackets:
@@ -354,4 +361,6 @@ def _words_between(text: str, start: int, end: int, limit: int) -> bool:
 
 def _are_stops(cues: Sequence[Cue]) -> bool:
     """Whether what a phrase does hides no cue of another: it only ends scopes."""
-    return all(cue.role in {"stop", "statement"} for cue in cues)
+    if cues[0].role not in _ENDING:
+        return False
+    return len(cues) == 1 or all(cue.role in _ENDING for cue in cues)

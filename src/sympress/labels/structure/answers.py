@@ -7,6 +7,7 @@ stand before its first symptom stand before all of them, marks behind its last s
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,17 @@ class Mark(NamedTuple):
     said: Said
     start: int
     end: int
+
+
+def _any_of(patterns: Sequence[tuple[re.Pattern[str], Said]]) -> re.Pattern[str]:
+    """One pattern that matches where one of `patterns` does."""
+    unnamed = re.compile(r"\?P<\w+>")
+    return re.compile(
+        "|".join(
+            f"(?{'i' if pattern.flags & re.I else ''}:{unnamed.sub('?:', pattern.pattern)})"
+            for pattern, _ in patterns
+        )
+    )
 
 
 #: A row is read at most so far to either side of a symptom, and a gap between two of them.
@@ -116,6 +128,9 @@ _SIGNED = re.compile(r"(?:^|[\s,(])(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
 _HEADER_NO = re.compile(r"\b(?:no|absent|neg(?:ative)?|denies)\b", re.I)
 _HEADER_YES = re.compile(r"\b(?:yes|present|pos(?:itive)?|endorses)\b", re.I)
 _TICK = re.compile(r"(?<![^\s|])(?:[xX✓✔☒☑●*]|\[[xX]\])(?![^\s|])")
+#: One look instead of many: whether any of the marks above stands behind a symptom.
+_ANY_AFTER = _any_of(_AFTER)
+_ANY_IN_SERIES = _any_of((*_KEYED, *_GLUED, *_BARE, (_CSV, "absent")))
 _LAST = frozenset("+-–−?)]}☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔Ø∅⊘")
 _FIRST = frozenset("\"'*<>≥≤+-–−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌nNyYpP")
 _HOLLOW, _FULL = "○◯", "●⬤"
@@ -139,7 +154,9 @@ class Row:
         if any(trailing) or any(leading):
             self._share(leading, trailing)
             self._spread(trailing)
-        self._head()
+        first, last = max(0, spans[0][0] - _HEADED_FROM), spans[-1][0]
+        if text.find("+", first, last) >= 0 or text.find("):", first, last) >= 0:
+            self._head()
 
     def _spread(self, trailing: Sequence[Mark | None]) -> None:
         """Give an answer to all that it answers: `Fever or chills: no`."""
@@ -148,8 +165,9 @@ class Row:
             mark = self.marks.get(other)
             if one in self.marks or mark is None or mark is not trailing[at + 1] or mark.said == "possible":
                 continue
-            alone = not self._text[self._line[0] : self._spans[0][0]].strip(" \t-*•|")
-            if alone and _TOGETHER.fullmatch(self._text, one[1], other[0]):
+            if self._begins_with(self._spans[0][0], " \t-*•|") and _TOGETHER.fullmatch(
+                self._text, one[1], other[0]
+            ):
                 self.marks[one] = mark
 
     def _head(self) -> None:
@@ -208,7 +226,7 @@ class Row:
         bare = text[end:stop].lstrip(" \t")
         if not bare or (bare[0] not in _FIRST and not text.startswith(("\t", "  "), end)):
             return self._asked(at)
-        for pattern, said in _AFTER:
+        for pattern, said in _AFTER if _ANY_AFTER.match(text, end, stop) else ():
             # A word is an answer only where something ends behind it: `Rash: no itching` denies the itching.
             found = pattern.match(text, end, self._line[1] if _END in pattern.pattern else stop)
             if found and found.end() <= stop and not (said == "possible" and self._asked(at)):
@@ -218,8 +236,10 @@ class Row:
     def _in_series(self, at: int, end: int, stop: int) -> Mark | None:
         """A mark that counts only where the row goes on in the same way."""
         text = self._text
+        if not _ANY_IN_SERIES.match(text, end, self._line[1]):
+            return None
         found = _CSV.match(text, end, self._line[1])
-        if found and not text[self._line[0] : self._spans[at][0]].strip():
+        if found and self._begins_with(self._spans[at][0], " \t"):
             return Mark("absent" if found["absent"] else "present", end + 1, found.end())
         for pattern, said in _KEYED:
             keyed = pattern.match(text, end, self._line[1])
@@ -233,9 +253,7 @@ class Row:
 
     def _alternates(self, at: int, behind: int) -> bool:
         """Whether nothing but the mark stands between symptom `at` and the next, and the last has a mark too."""
-        if not 0 < len(self._spans) - 1 <= 60 or self._text[self._line[0] : self._spans[0][0]].strip(
-            " \t-*•"
-        ):
+        if len(self._spans) < 2 or not self._begins_with(self._spans[0][0], " \t-*•"):
             return False
         if at + 1 < len(self._spans) and self._text[behind : self._spans[at + 1][0]].strip(" \t,;"):
             return False
@@ -243,6 +261,11 @@ class Row:
         return any(
             pattern.match(f"{tail.rstrip()} ." if tail.strip() else "") for pattern, _ in (*_GLUED, *_BARE)
         )
+
+    def _begins_with(self, place: int, marks: str) -> bool:
+        """Whether nothing but `marks` stands on the line before `place`, which is near its beginning."""
+        first = self._line[0]
+        return place - first <= _ROW and not self._text[first:place].strip(marks)
 
     def _asked(self, at: int) -> Mark | None:
         """The answer to the question in which a symptom stands."""
@@ -289,7 +312,7 @@ class Row:
         first, last = max(self._line[0], start - _ROW), min(self._line[1], start + _ROW)
         if len(_SIGNED.findall(self._text[first:last])) > 1:
             return True
-        return not self._text[self._line[0] : start - 1].strip() and self._among_pluses(start)
+        return self._begins_with(start - 1, " \t") and self._among_pluses(start)
 
     def _listed_minus(self, before: str, start: int) -> bool:
         """Whether a minus and a space before a symptom are a sign: `+ nausea, - vomiting`."""
@@ -300,8 +323,12 @@ class Row:
 
     def _among_pluses(self, start: int) -> bool:
         """Whether another line near by begins with a plus."""
-        near = self._text[max(0, self._line[0] - _ROW) : min(self._line[1], start + _ROW) + _ROW]
-        return _PLUS_LINE.search(near) is not None
+        (first, last), stop = self._line, min(self._line[1], start + _ROW) + _ROW
+        # Of its own line only the beginning counts: a long one is not read for each symptom on it.
+        before = self._text[max(0, first - _ROW) : min(stop, first + _ROW)]
+        return _PLUS_LINE.search(before) is not None or (
+            stop > last and _PLUS_LINE.search(self._text[last:stop]) is not None
+        )
 
 
 def ticked(text: str, line: tuple[int, int], end: int) -> bool:
