@@ -84,7 +84,7 @@ class Statement:
             asked: those mentions that `reach` will be asked for; None for all.
         """
         self._text, self._bounds = folded, bounds
-        self._cues = self._standing(*cues, [*mentions, *taken]) if cues[0] else []
+        self._cues = self._standing(*cues, mentions, taken) if cues[0] else []
         self._mentions = sorted(set(mentions))
         self._denial_ends = [
             one.start for one in self._cues if one.cue.role == "stop" and "absent" in one.cue.ends
@@ -112,24 +112,32 @@ class Statement:
         return self._brackets.closes(place)
 
     def _standing(
-        self, found: Sequence[Found], what: Sequence[tuple[Cue, ...]], taken: Sequence[Span]
+        self,
+        found: Sequence[Found],
+        what: Sequence[tuple[Cue, ...]],
+        mentions: Sequence[Span],
+        taken: Sequence[Span],
     ) -> list[Placed]:
         """The cues that nothing hides, by start.
 
         Longest first, not leftmost first: `were not consistent with` is `not consistent with`, not `were
-        not`. Stops do not hide one another: `now with` and `came in with` end what `now` and `came in` end.
+        not`. Stops do not hide one another: `now with` and `came in with` end what `now` and `came in` end. A
+        mention hides what denies within it (`no appetite`), not what begins with it (`worried about`).
         """
         first, last = self._bounds
         hidden, stopped = bytearray(last - first), bytearray(last - first)
-        for start, end in taken:
-            begin, behind = max(start, first) - first, min(end, last) - first
-            hidden[begin:behind] = b"\1" * max(0, behind - begin)
+        for spans, mark in ((mentions, b"\2"), (taken, b"\1")):
+            for start, end in spans:
+                begin, behind = max(start, first) - first, min(end, last) - first
+                hidden[begin:behind] = mark * max(0, behind - begin)
         kept: list[Placed] = []
         for start, end, number in sorted(found, key=_longest_first) if len(found) > 1 else found:
             begin, behind = start - first, end - first
             if start < first or end > last or hidden.find(1, begin, behind) >= 0:
                 continue
             cues = what[number]
+            if hidden.find(2, begin, behind) >= 0 and not _reaches_beyond(hidden, begin, behind, cues):
+                continue
             only_stops = _are_stops(cues)
             if not only_stops and stopped.find(1, begin, behind) >= 0:
                 continue
@@ -338,6 +346,12 @@ class _Brackets:
         while at >= 0 and self._closes[at] <= place:  # closed before, or never
             at = self._outer[at]
         return self._closes[at] if at >= 0 else None
+
+
+def _reaches_beyond(hidden: bytearray, begin: int, behind: int, cues: Sequence[Cue]) -> bool:
+    """Whether a phrase that touches a mention is a cue all the same: it goes on behind it, and denies nothing."""
+    own = all(cue.role == "cue" and cue.assertion != "absent" for cue in cues)
+    return own and hidden[behind - 1] == 0
 
 
 def _longest_first(match: Found) -> tuple[int, int, int]:
