@@ -226,7 +226,7 @@ def _joint_agrees(wanted: str, joint: str) -> bool:
 
 def _plain(text: str) -> str:
     """Straighten apostrophes."""
-    return text.replace("\u2019", "'")
+    return text.replace("\u2019", "'").replace("`", "'").replace("\u00b4", "'")
 
 
 def _word_codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:

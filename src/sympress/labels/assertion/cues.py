@@ -49,6 +49,9 @@ class Cue:
         after_comma: a stop counts only directly behind a comma.
         leaves_section: a stop also ends what the section asserts.
         behind_mention: a stop counts only where a mention stands between the cue and it.
+        before_mention: a stop counts only where none does.
+        recent: a statement also ends what `history of` says of the mention before it.
+        second_item: a statement counts only in the item behind the first comma, where no other follows.
     """
 
     role: Role
@@ -66,6 +69,9 @@ class Cue:
     after_comma: bool = False
     leaves_section: bool = False
     behind_mention: bool = False
+    before_mention: bool = False
+    recent: bool = False
+    second_item: bool = False
 
     @cached_property
     def unconditional(self) -> bool:
@@ -161,8 +167,13 @@ def parse_cues(text: str, source: str) -> CueBook:
             cue = _read(reader, table, where)
             for template in table["phrases"]:
                 split_template(template, words, where)
-                rules.append((template, cue, where))
+                rules += [(written, cue, where) for written in _spellings(template)]
     return CueBook(tuple(rules), words)
+
+
+def _spellings(template: str) -> tuple[str, ...]:
+    """A template, and as it is written in a hurry: `doesnt have`."""
+    return (template, template.replace("n't", "nt")) if "n't" in template else (template,)
 
 
 @cache
@@ -218,6 +229,9 @@ def _read(reader: _Reader, table: Mapping[str, Any], where: str) -> Cue:
         after_comma=table.get("after_comma", False),
         leaves_section=table.get("leaves_section", False),
         behind_mention=table.get("behind_mention", False),
+        before_mention=table.get("before_mention", False),
+        recent=table.get("recent", False),
+        second_item=table.get("second_item", False),
     )
 
 
@@ -248,9 +262,10 @@ _READERS: dict[str, _Reader] = {
     ),
     "pseudo": _Reader("pseudo", frozenset({"phrases"})),
     "stop": _Reader(
-        "stop", frozenset({"phrases", "ends", "after_comma", "leaves_section", "behind_mention"})
+        "stop",
+        frozenset({"phrases", "ends", "after_comma", "leaves_section", "behind_mention", "before_mention"}),
     ),
-    "statement": _Reader("statement", frozenset({"phrases"})),
+    "statement": _Reader("statement", frozenset({"phrases", "recent", "second_item"})),
 }
 
 #: The tables of a cue file, each with the keys that it may have.

@@ -258,7 +258,7 @@ class NoteContext:
         if bounds[0] > (own.start if own else first):
             return  # a second sentence on its line
         for assertion, placed in self._said_by(line).items():
-            if assertion not in reach.stopped:
+            if assertion not in reach.stopped and not placed.cue.within_item:
                 context.setdefault(assertion, self._by_cue(placed))
 
     def _said_by(self, line: Line) -> Mapping[str, Placed]:

@@ -28,6 +28,8 @@ _COMMA, _NUMBER, _BRACKET = (
 )
 _RATIO = re.compile(r"\s*\d+/\d")
 _NUMBERED = re.compile(r"(?:\.[ \t]?#?|#)\d")
+_DASH = re.compile(r"(?<=\s)[-–—]{1,2}(?=\s)")
+_SOON = 30
 _LABELS = re.compile(r"[ \t]?:")
 _WITH = re.compile(r"\b(?:with\b|w/)")
 _NOT_BETWEEN = re.compile(r"[ \t]*(?:[:=]|[-–][ \t]|\.?[ \t]*\d|(?:t|p|bp|hr|rr)[ :]?\d)")
@@ -90,6 +92,8 @@ class Statement:
             one.start for one in self._cues if one.cue.role == "stop" and "absent" in one.cue.ends
         ]
         self._brackets: _Brackets | None = None
+        self._second: list[int] = []
+        self._recent: list[int] = []
         self._told: tuple[list[int], list[int]] | None = None
         self._reaches: dict[Span, Reach] = {}
         if self._cues:
@@ -208,8 +212,11 @@ class Statement:
         """Close the open cues that a stop ends."""
         cue = placed.cue
         for assertion in cue.ends:
-            if not cue.behind_mention or self._mention_between(active.get(assertion), placed.start):
-                active.pop(assertion, None)
+            if cue.behind_mention or cue.before_mention:
+                between = self._mention_between(active.get(assertion), placed.start)
+                if between != cue.behind_mention:
+                    continue
+            active.pop(assertion, None)
 
     def _walk_back(self, told: Sequence[tuple[Span, dict[str, Placed]]]) -> None:
         """From right to left: backward cues reach what is before them; a denial between the two ends denial."""
@@ -253,7 +260,34 @@ class Statement:
             return ("," not in gap and _WITH.search(gap) is None) or (
                 cue.assertion == "absent" and self._list_closes(end)
             )
+        if cue.assertion == "historical" and self._is_recent(start, span):
+            return False
+        if cue.assertion == "possible" and self._begins_anew(start, span):
+            return False
         return cue.assertion not in ("absent", "historical") or not self._own_statement(start, span)
+
+    def _is_recent(self, cue_end: int, span: Span) -> bool:
+        """Whether a short time beside a mention makes its history a present one: `h/o fever x 5 days`."""
+        commas, _ = self._items()
+        if not self._recent:
+            return False
+        behind = bisect_left(commas, cue_end)
+        item_end = commas[behind] if behind < len(commas) else self._bounds[1]
+        return item_end >= span[1] and self._told_in(self._recent, cue_end, min(item_end, span[1] + _SOON))
+
+    def _begins_anew(self, cue_end: int, span: Span) -> bool:
+        """Whether a comma ends what is doubted before any symptom is named: `suspected PE, chest pain`."""
+        commas, _ = self._items()
+        behind = bisect_left(commas, cue_end)
+        if behind == len(commas) or commas[behind] > span[0]:
+            return False
+        at = bisect_left(self._mentions, (cue_end, 0))
+        return self._mentions[at][0] > commas[behind]
+
+    def _told_in(self, places: Sequence[int], first: int, last: int) -> bool:
+        """Whether one of some places, in order, lies between two others."""
+        at = bisect_left(places, first)
+        return at < len(places) and places[at] < last
 
     def _list_closes(self, place: int) -> bool:
         """Whether the list in which `place` stands ends in `or`."""
@@ -283,6 +317,8 @@ class Statement:
             item_end = min(
                 item_end, self._denial_ends[stop] + 1
             )  # what ends a denial may tell as well: `since`
+        if first == behind - 1 and behind == len(commas) and self._told_in(self._second, span[1], item_end):
+            return True
         tells = bisect_right(telling, commas[first])
         if tells == len(telling) or telling[tells] >= item_end:
             return False
@@ -306,7 +342,14 @@ class Statement:
             (first, last), text = self._bounds, self._text
             commas = [at.start() for at in _COMMA.finditer(text, first, last)]
             commas = [at for at in commas if self._closes(at) is None]
-            telling = [placed.start for placed in self._cues if placed.cue.role == "statement"]
+            dashes = [at.start() for at in _DASH.finditer(text, first, last)]
+            dashes = [at for at in dashes if self._mentions and self._mentions[0][1] <= at]
+            commas = sorted((*commas, *dashes))
+            told = [placed for placed in self._cues if placed.cue.role == "statement"]
+            telling = [placed.start for placed in told if not placed.cue.second_item]
+            telling += [at + 1 for at in dashes] if len(dashes) == 1 else []  # more of them make a list
+            self._second = [placed.start for placed in told if placed.cue.second_item]
+            self._recent = [placed.start for placed in told if placed.cue.recent]
             telling += [at + 1 for at in commas if _RATIO.match(text, at + 1, last)]
             telling += [end for _, end in self._mentions if _LABELS.match(text, end, last)]
             telling += [

@@ -63,6 +63,7 @@ _BEFORE: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(rf"(?:{_YES_BOX}|{_YES_SIGN}){_SPACE}$", re.I), "present"),
     (re.compile(r"(?<![\w+])\+{1,3}[ \t]?$"), "present"),
     (re.compile(rf"[.,:;][ \t]+{_MINUS}$|[,:;]{_MINUS}$"), "absent"),
+    (re.compile(r"(?<![\d.:/,-])\b(?:x[ \t]?)?0[ \t]+$"), "absent"),
     (re.compile(r"(?:^|(?<=[\s(,]))\?{1,3}[ \t]?$"), "possible"),
 )
 _BOX_SAYS: tuple[tuple[str, Said], ...] = (
@@ -74,9 +75,15 @@ _BOX_SAYS: tuple[tuple[str, Said], ...] = (
     (rf"[ \t:?]*(?:{_NO_BOX}){_SPACE}(?:no|n|absent|denies)\b[ \t,/]*(?:{_YES_BOX}){_SPACE}(?:yes|y|present)\b", "present"),
     (rf"[ \t:?]*(?:yes|y){_SPACE}(?:{_YES_BOX})", "present"),
 )  # fmt: skip
-_ASIDE = r"[\"'*_]{0,2}[ \t]*(?:\([^()\n]{0,30}\)[ \t]*|[<>≥≤]=?[ \t]*\d[\d.]*[ \t]*°?[FCfc]?[ \t]*)?"
+_ASIDE = r"[\"'*_)]{0,2}[ \t]*(?:\([^()\n]{0,30}\)[ \t]*|[<>≥≤]=?[ \t]*\d[\d.]*[ \t]*°?[FCfc]?[ \t]*)?"
 _COLON = r"(?:[:=][*_\"']{0,2}|[-–—]{1,2}>|→|=>)"
 _LEADER = r"(?:[?]|[-–—]{1,2}(?=[ \t])|\.{2,}|_{2,}|\||\t+|[ \t]{2,})"
+# `Pain 0/10`, `nausea score: 0`, `vomiting x0`.
+_ZERO = (
+    r"(?:[ \t]*(?:pain[ \t]+)?(?:score|level|scale|rating|grade|severity))?[ \t]*(?:is|was|of|rated|[:=-])?[ \t]*"
+    r"(?:\(?0[ \t]*-[ \t]*10\)?[ \t]*[:=][ \t]*)?(?:x[ \t]?0|\b0)(?:[ \t]*/[ \t]*\d{1,2}|[ \t]+out of[ \t]+\d{1,2})?\b(?![.,:/]?\d|[ \t]*(?:%|(?:-|to)[ \t]*\d|[cm]m\b|mg|ml))"
+)
+_MORE_ITEMS = r"(?:[ \t]*(?:,|/|\bor\b|\band\b)[ \t]*(?:(?:or|and)[ \t]+)?[A-Za-z-]+(?:[ \t][A-Za-z-]+)?){1,3}[ \t]*[:?][ \t]*"
 _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
     *((re.compile(pattern, re.I), said) for pattern, said in _BOX_SAYS),
     (re.compile(rf"{_SPACE}:?{_SPACE}(?:{_NO_BOX}|{_NO_SIGN})", re.I), "absent"),
@@ -87,6 +94,13 @@ _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(r"[ \t]?\+{1,4}(?=[ \t]*(?:[,;.)|\r\n]|$))"), "present"),
     (re.compile(rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?(?:{_NO}){_END}", re.I), "absent"),
     (re.compile(rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?(?:{_YES}|1){_END}", re.I), "present"),
+    (re.compile(_ZERO, re.I), "absent"),
+    (re.compile(rf"{_MORE_ITEMS}(?:{_NO}){_END}", re.I), "absent"),
+    (re.compile(rf"{_MORE_ITEMS}(?:{_YES}){_END}", re.I), "present"),
+    (
+        re.compile(rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:unknown|unsure|not sure|uncertain|not assessed){_END}", re.I),
+        "possible",
+    ),
     (re.compile(rf"[-–—](?:no|neg){_END}", re.I), "absent"),
     (re.compile(rf"[-–—](?:yes|pos){_END}", re.I), "present"),
     (re.compile(rf"_(?:{_NO})\b", re.I), "absent"),
@@ -97,8 +111,8 @@ _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
 )  # fmt: skip
 # Signs and answers that are read only where all of the row is written so.
 _GLUED: tuple[tuple[re.Pattern[str], Said], ...] = (
-    (re.compile(rf"{_MINUS}(?=\s|$)"), "absent"),
-    (re.compile(r"\+{1,4}(?=\s|$)"), "present"),
+    (re.compile(rf"[ \t]?{_MINUS}(?=\s|$)"), "absent"),
+    (re.compile(r"[ \t]?\+{1,4}(?=\s|$)"), "present"),
 )
 _KEYED: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(rf"{_ASIDE}{_COLON}{_SPACE}(?:{_NO})(?=[ \t]+\S)", re.I), "absent"),
@@ -116,11 +130,22 @@ _QUESTION = re.compile(
     r"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b(?=[ \t]*(?:[.,;|\r\n]|$))",
     re.I,
 )
+_QUESTION_MARK = re.compile(r"[^.?!;\n]{0,80}\?")
+_SENTENCE_START = re.compile(r"[.?!\n]")
+_ASKS = re.compile(
+    r"\s*(?:Q\w{0,3}[.:)]?\s*)?(?:\d+[.)]\s*)?(?:do|does|did|have|has|had|any|are|is|were|was|ever)\b", re.I
+)
 _PLUS_LINE = re.compile(r"(?:^|\n)[ \t]*\+[ \t]?\w")
+_SPACED_PLUS = re.compile(r"\s\+[ \t]?\w")
 _LISTED_MINUS, _LISTED_PLUS = re.compile(r"[,;:][ \t]*[-–−][ \t]$"), re.compile(r"[,;:][ \t]*\+[ \t]?\w")
-_TOGETHER = re.compile(r"[ \t]*(?:,|/|&|\b(?:or|and|and/or)\b)[ \t]*(?:\b(?:or|and)\b[ \t]*)?")
+_TOGETHER = re.compile(
+    r"[ \t]*\(?(?:,|/|&|\(|\b(?:or|and|and/or)\b)[ \t]*(?:\b(?:or|and)\b[ \t]*)?(?:[A-Za-z-]+[ \t]*(?:,|\bor\b)[ \t]*)?"
+)
+_JOINED = re.compile(r"[ \t]*(?:/|&|\b(?:or|and)\b)[ \t]*")
+_WORD_SIGN = re.compile(r"(?:^|[ \t,;/])(?:(?P<present>pos(?:itive)?)|(?P<absent>neg(?:ative)?))$", re.I)
+_SIGN_LINE = re.compile(r"[ \t]*(?:[\w ]{1,20}:[ \t]*)?(?:pos|neg)(?:itive|ative)?[ \t]+\w", re.I)
 _HEADED_FROM = 160
-_SIGN = r"[(\[]?\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))(?:\s*[)\]]\s*:?|(?=[ \n]))"
+_SIGN = r"[(\[]?\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))(?:\s*[)\]]\s*:?|:|(?=[ \n]))"
 _HEAD = re.compile(rf"\s*{_SIGN}")
 _HEADS = re.compile(rf"(?:^|[;.:]\s|\n)\s*{_SIGN}")
 _LIST_STARTS = re.compile(r"[;.]\s|(?<![)\]]):\s|\n(?=\s*[(\[]?[-+])")
@@ -131,8 +156,8 @@ _TICK = re.compile(r"(?<![^\s|])(?:[xX✓✔☒☑●*]|\[[xX]\])(?![^\s|])")
 #: One look instead of many: whether any of the marks above stands behind a symptom.
 _ANY_AFTER = _any_of(_AFTER)
 _ANY_IN_SERIES = _any_of((*_KEYED, *_GLUED, *_BARE, (_CSV, "absent")))
-_LAST = frozenset("+-–−?)]}☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔Ø∅⊘")
-_FIRST = frozenset("\"'*<>≥≤+-–−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌nNyYpP")
+_LAST = frozenset("0+-–−?)]}☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔Ø∅⊘")
+_FIRST = frozenset("\"'*<>≥≤+-–−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔nNyYpP0xXsSlLgGrRiIwWoOaA/)")
 _HOLLOW, _FULL = "○◯", "●⬤"
 
 
@@ -154,21 +179,36 @@ class Row:
         if any(trailing) or any(leading):
             self._share(leading, trailing)
             self._spread(trailing)
+            self._spread_on(leading)
         first, last = max(0, spans[0][0] - _HEADED_FROM), spans[-1][0]
         if text.find("+", first, last) >= 0 or text.find("):", first, last) >= 0:
             self._head()
 
-    def _spread(self, trailing: Sequence[Mark | None]) -> None:
+    def _spread(self, trailing: list[Mark | None]) -> None:
         """Give an answer to all that it answers: `Fever or chills: no`."""
         for at in range(len(self._spans) - 2, -1, -1):
             one, other = self._spans[at], self._spans[at + 1]
             mark = self.marks.get(other)
             if one in self.marks or mark is None or mark is not trailing[at + 1] or mark.said == "possible":
                 continue
-            if self._begins_with(self._spans[0][0], " \t-*•|") and _TOGETHER.fullmatch(
-                self._text, one[1], other[0]
-            ):
-                self.marks[one] = mark
+            gap = _TOGETHER.fullmatch(self._text, one[1], other[0])
+            if gap is not None and ("," not in gap.group() or self._opens_group()):
+                self.marks[one] = trailing[at] = mark
+
+    def _spread_on(self, leading: list[Mark | None]) -> None:
+        """Give a box or sign before one to what it is joined with: `[ ] fever or chills`."""
+        for at in range(len(self._spans) - 1):
+            one, other = self._spans[at], self._spans[at + 1]
+            mark = self.marks.get(one)
+            if mark is None or mark is not leading[at] or other in self.marks or mark.said == "possible":
+                continue
+            if _JOINED.fullmatch(self._text, one[1], other[0]):
+                self.marks[other] = leading[at + 1] = mark
+
+    def _opens_group(self) -> bool:
+        """Whether the first symptom begins the line, or stands behind a label."""
+        before = self._text[max(self._line[0], self._spans[0][0] - 60) : self._spans[0][0]].strip(" \t-*•|")
+        return not before or before[-1] in ":.;)]"
 
     def _head(self) -> None:
         """Read signs that head a list: `(-): fever, chills; (+): cough`, `+ nausea & pain; - rash, fever`."""
@@ -176,7 +216,9 @@ class Row:
         for span in self._spans:
             first = max(0, span[0] - _HEADED_FROM)
             head = _HEAD.match(text, first + _list_start(text[first : span[0]]), span[0])
-            if head is not None and span not in self.marks and self._has_both_heads(span[0]):
+            if head is None or span in self.marks:
+                continue
+            if head.group().strip()[0] in "([" or self._has_both_heads(span[0]):
                 said: Said = "absent" if head["absent"] else "present"
                 self.marks[span] = Mark(said, head.start(said), head.end(said))
 
@@ -226,9 +268,9 @@ class Row:
         bare = text[end:stop].lstrip(" \t")
         if not bare or (bare[0] not in _FIRST and not text.startswith(("\t", "  "), end)):
             return self._asked(at)
-        for pattern, said in _AFTER if _ANY_AFTER.match(text, end, stop) else ():
-            # A word is an answer only where something ends behind it: `Rash: no itching` denies the itching.
-            found = pattern.match(text, end, self._line[1] if _END in pattern.pattern else stop)
+        for pattern, said in _AFTER if _ANY_AFTER.match(text, end, self._line[1]) else ():
+            # A word or sign is an answer only where something ends behind it: `Rash: no itching`.
+            found = pattern.match(text, end, self._line[1])
             if found and found.end() <= stop and not (said == "possible" and self._asked(at)):
                 return Mark(said, end + _lead_of(found), found.end())
         return self._in_series(at, end, stop) or self._asked(at)
@@ -272,9 +314,19 @@ class Row:
         end = self._spans[at][1]
         found = _QUESTION.match(self._text, end, min(len(self._text), end + 120))
         if found is None:
-            return None
+            return self._unanswered(end)
         name: Said = "absent" if found["absent"] else "present"
         return Mark(name, found.start(name), found.end(name))
+
+    def _unanswered(self, end: int) -> Mark | None:
+        """What is asked and not answered may be."""
+        mark = _QUESTION_MARK.match(self._text, end, min(len(self._text), end + 90))
+        if mark is None:
+            return None
+        before = self._text[max(0, end - 120) : end]
+        if _ASKS.match(_SENTENCE_START.split(before)[-1]) is None:
+            return None
+        return Mark("possible", mark.end() - 1, mark.end())
 
     def _ahead(self, at: int) -> Mark | None:
         """The mark before a symptom, back to the one before."""
@@ -287,7 +339,7 @@ class Row:
         if bare[-1] in _HOLLOW + _FULL:
             return self._round(bare[-1], first + len(bare) - 1)
         if bare[-1] not in _LAST:
-            return None
+            return self._word_sign(bare, first)
         for pattern, said in _BEFORE:
             found = pattern.search(before)
             if found:
@@ -299,6 +351,14 @@ class Row:
         if before[-1] in "-–−" and (len(before) == 1 or before[-2] in " \t(,") and self._signed(start):
             return Mark("absent", start - 1, start)
         return None
+
+    def _word_sign(self, before: str, first: int) -> Mark | None:
+        """A sign in words, where the line begins with one: `pos fever neg cough`."""
+        found = _WORD_SIGN.search(before) if before[-1] in "sSgGeE" else None
+        if found is None or not _SIGN_LINE.match(self._text, self._line[0], self._line[1]):
+            return None
+        said: Said = "absent" if found["absent"] else "present"
+        return Mark(said, first + found.start(said), first + found.end(said))
 
     def _round(self, shape: str, place: int) -> Mark | None:
         """`○` and `●` are boxes where both are used, else marks of a list."""
@@ -317,9 +377,12 @@ class Row:
     def _listed_minus(self, before: str, start: int) -> bool:
         """Whether a minus and a space before a symptom are a sign: `+ nausea, - vomiting`."""
         if before.strip() in ("-", "–", "−") and before.strip() == before.lstrip()[0]:
-            return self._among_pluses(start)
+            behind = self._text[start : min(self._line[1], start + _ROW)]
+            return _SPACED_PLUS.search(behind) is not None or self._among_pluses(start)
         near = self._text[max(self._line[0], start - _ROW) : min(self._line[1], start + _ROW)]
-        return _LISTED_MINUS.search(before) is not None and _LISTED_PLUS.search(near) is not None
+        return _LISTED_MINUS.search(before) is not None and (
+            _LISTED_PLUS.search(near) is not None or _SPACED_PLUS.search(near) is not None
+        )
 
     def _among_pluses(self, start: int) -> bool:
         """Whether another line near by begins with a plus."""
