@@ -32,6 +32,7 @@ P, A, Y, H, F = "present", "absent", "hypothetical", "historical", "family"
         ("The patient, who was seen in the clinic today, denies fever\ncough and rash at night.", [A, A, A]),
         ("Seen with her husband this morning, she denies any fever\nCough or rash.", [A, A, A]),
         # A line that begins a new statement, however long the one before is.
+        ("The patient, who was seen in the clinic today, denies any fever\n- cough", [A, P]),
         ("The patient, who was seen in the clinic today, denies any fever\nSkin: rash", [A, P]),
         ("The patient, who was seen in the clinic today, denies any fever\n[x] cough", [A, P]),
         ("The patient, who was seen in the clinic today, denies any fever\n\ncough", [A, P]),

@@ -35,9 +35,12 @@ def said(told, text: str) -> list[str]:
         ("fever -, cough +", [A, P]),
         ("fever -ve, cough +ve", [A, P]),
         # A minus that is no sign.
+        ("nausea-vomiting since Monday", [P, P]),
+        ("fever-chills, cough", [P, P, P]),
         ("- fever\n- cough", [P, P]),
         ("low-grade fever - worse at night", [P]),
         ("-fever for three days", [P]),
+        ("headache-nausea-dizziness", [P, P, P]),
         # Signs that head a list.
         ("(-): fever, chills; (+): cough", [A, A, P]),
         ("[+]: cough, rash; [-]: fever", [P, P, A]),
@@ -165,6 +168,40 @@ def test_ticks_under_the_names_of_columns(told, text: str, expected: list[str]) 
     assert said(told, text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("has fever no cough", [P, A]),
+        ("c/o nausea no vomiting no pain", [P, A, A]),
+        ("headache - denies nausea", [P, A]),
+        ("fever - no cough", [P, A]),
+        ("rash, fever no chills", [P, P, A]),
+        ("cough | no fever", [P, A]),
+        ("cough\tno fever", [P, A]),
+        ("cough ... no fever", [P, A]),
+        ("Cough  No fever", [P, A]),
+        ("fever yes cough", [P, P]),
+    ],
+)
+def test_a_denial_of_the_next_symptom_is_no_answer_to_the_one_before(
+    told, text: str, expected: list[str]
+) -> None:
+    assert said(told, text) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Smoker: no", "Any pets? No", "Strep: negative", "Flu shot - no", "Snoring: denies", "Rash: absent"],
+)
+@pytest.mark.parametrize("bullet", ["", "- "])
+def test_an_answer_leads_no_list(told, line: str, bullet: str) -> None:
+    assert said(told, f"{line}\n{bullet}headache")[-1] == P
+
+
+def test_an_answer_says_nothing_of_the_next_line(told) -> None:
+    assert said(told, "Fever: no\nCough for two days\nRash: no\nHeadache") == [A, P, A, P]
+
+
 def test_what_a_mark_affirms_is_still_the_past_of_a_section_and_someone_elses(told) -> None:
     assert said(told, "PAST MEDICAL HISTORY:\nMigraine: yes\nSeizures: no") == ["historical", A]
     assert said(told, "Family History:\n[x] migraine [ ] seizures") == ["family", "family"]
@@ -173,6 +210,11 @@ def test_what_a_mark_affirms_is_still_the_past_of_a_section_and_someone_elses(to
 def test_a_mark_outweighs_a_denial_and_a_doubt_before_it(told) -> None:
     assert said(told, "Denies: fever (-), cough (+)") == [A, P]
     assert said(told, "Possible fever: yes") == [P]
+
+
+def test_a_long_row_is_read_to_its_end(told) -> None:
+    assert said(told, "fever (-) cough (+) " * 60) == [A, P] * 60
+    assert said(told, "(-) fever (+) cough " * 60) == [A, P] * 60
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,12 @@ def test_a_lead_says_of_its_bullets_what_its_cue_says(told, lead: str, assertion
         ("Denies fever;\n- cough", ["absent", "present"]),
         # Indents and lists within lists.
         ("  Denies:\n    - fever\n    - cough", ["absent", "absent"]),
+        ("- Denies:\n  - fever\n  - cough\n- rash", ["absent", "absent", "present"]),
+        ("- Denies\n  - fever\n- cough", ["absent", "present"]),
         ("1. Denies:\n   a. fever\n   b. cough\n2. Reports:\n   a. rash", ["absent", "absent", "present"]),
+        ("Denies:\n- of the chest:\n  - cough\n  - wheezing\n- fever", ["absent", "absent", "absent"]),
+        ("Denies:\n- Resp:\n  - cough\n- Reports:\n  - fever", ["absent", "present"]),
+        ("- Denies:\n    - fever\n  - cough\n- rash", ["absent", "absent", "present"]),
         ("Denies:\n\nPhysical exam:\n- rash", ["present"]),
         ("Denies:\n- fever\n  or cough at night\n- rash", ["absent", "absent", "absent"]),
         # Blank lines and bare lines.
@@ -66,6 +71,7 @@ def test_a_lead_says_of_its_bullets_what_its_cue_says(told, lead: str, assertion
         ("Denies\nfever\ncough", ["absent", "absent"]),
         # Labels.
         ("Denies:\nSkin: rash\nfever", ["present", "present"]),
+        ("Denies:\n  Skin: rash\n  Chest: cough", ["absent", "absent"]),
         # An item says otherwise.
         ("Denies:\n- fever\n- but has cough", ["absent", "present"]),
         ("Denies:\n- fever\n- reports cough", ["absent", "present"]),
@@ -74,12 +80,14 @@ def test_a_lead_says_of_its_bullets_what_its_cue_says(told, lead: str, assertion
         ("Denies:\n- fever. Cough is new.\n- rash", ["absent", "present", "absent"]),
         ("Denies:\n- fever +\n- cough", ["present", "absent"]),
         # Where no cue leads: a line that says something of its own symptom has said it.
+        ("No fever\n- cough\n- rash", ["absent", "present", "present"]),
         ("No fever and none of these\n- cough\n- rash", ["absent", "absent", "absent"]),
         ("No fever, and he denies\n- cough", ["absent", "absent"]),
         ("Denies fever and:\n- cough", ["absent", "absent"]),
         ("He denies fever and has\n- cough\n- rash", ["absent", "present", "present"]),
         ("Fever\n- cough\n- rash", ["present", "present", "present"]),
         ("- fever\n- no cough\n- rash", ["present", "absent", "present"]),
+        ("COVID test: negative\n- fever\n- cough", ["present", "present"]),
     ],
 )  # fmt: skip
 def test_a_list_ends_where_its_form_says(told, text: str, expected: list[str]) -> None:

@@ -74,6 +74,8 @@ def decide(context: Context) -> tuple[Assertion, Reason | None]:
 _LONGEST_CUE = 60
 #: So many symptoms of one line are read as one row.
 _ROW_SPANS = 48
+#: Lists are read so deep within one another.
+_NESTED_LISTS = 6
 #: So many lines above a row its column names are looked for.
 _TABLE_LINES = 30
 
@@ -205,8 +207,10 @@ class NoteContext:
         part = (bisect_left(spans, (start, 0)) - begin) // _ROW_SPANS
         row = self._rows.get((line, part))
         if row is None:
+            begun = self._row(line, first, last, spans[begin][0]) if part else None
             begin += part * _ROW_SPANS
-            row = Row(self._reduced.masked, (first, last), spans[begin : min(finish, begin + _ROW_SPANS)])
+            inside = spans[begin : min(finish, begin + _ROW_SPANS)]
+            row = Row(self._reduced.masked, (first, last), inside, begun)
             self._rows[line, part] = row
         return row
 
@@ -237,16 +241,38 @@ class NoteContext:
                 context.setdefault(assertion, self._by_cue(placed))
 
     def _said_by(self, line: Line) -> dict[str, Placed]:
-        """What the cues of a line say of what follows it."""
+        """What the cues of a line say of what follows it, and those of the lines that lead it as an item."""
         if line.end not in self._leads:
-            end = line.end
-            first = max(line.start, self._sentences.around(end - 1, end)[0])
-            found, what = self._finder.find(self._reduced, first, end)
-            spans = [*self._spans_within(first, end), (end, end)]
-            self._leads[end] = (
-                Statement(self._reduced.folded, (first, end), found, what, spans).reach((end, end)).said
-            )
+            said, stopped = dict[str, Placed](), set[str]()
+            inner = line
+            for _ in range(_NESTED_LISTS):
+                reach = self._at_end_of(inner)
+                own = {
+                    assertion: placed for assertion, placed in reach.said.items() if assertion not in stopped
+                }
+                said = own | said
+                stopped |= reach.stopped
+                outer = self._lines.lead(inner.start)
+                if outer is None or not (inner.bullet or inner.indent > outer.indent):
+                    break
+                inner = outer
+            self._leads[line.end] = said
         return self._leads[line.end]
+
+    def _at_end_of(self, line: Line) -> Reach:
+        """What the cues of a line say at its end; without a colon, of no more than the line's own symptoms."""
+        end = line.end
+        first = max(line.start, self._sentences.around(end - 1, end)[0])
+        inside = self._spans_within(first, end)
+        found, what = self._finder.find(self._reduced, first, end)
+        reach = Statement(self._reduced.folded, (first, end), found, what, [*inside, (end, end)]).reach(
+            (end, end)
+        )
+        if inside and not line.leads:
+            reach.said = {
+                name: placed for name, placed in reach.said.items() if placed.start >= inside[-1][1]
+            }
+        return reach
 
     def _add_section(self, context: dict[str, Reason], reach: Reach, number: int, start: int) -> None:
         if number >= 0:

@@ -118,19 +118,30 @@ _HOLLOW, _FULL = "○◯", "●⬤"
 class Row:
     """The symptoms of one line and what is marked beside each."""
 
-    def __init__(self, text: str, line: tuple[int, int], spans: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        text: str,
+        line: tuple[int, int],
+        spans: Sequence[tuple[int, int]],
+        begun: Row | None = None,
+    ) -> None:
         """Read a row.
 
         Args:
             text: in its original case, placeholders blanked.
             line: where the line begins and ends.
-            spans: of all symptoms on it, by start.
+            spans: of the symptoms on it, by start.
+            begun: what stands before them on their line: marks stand on the same side there.
         """
         self._text, self._line, self._spans = text, line, spans
         self.marks: dict[tuple[int, int], Mark] = {}
         trailing = [self._behind(at) for at in range(len(spans))]
         leading = [self._ahead(at) for at in range(len(spans))]
+        self.behind = False
         if any(trailing) or any(leading):
+            self.behind = self._stand_behind(leading, trailing) if begun is None else begun.behind
+            if begun is not None and self.behind:
+                leading[0] = None  # it belongs to the symptom before
             self._share(leading, trailing)
             self._spread(trailing)
         if "):" in text[line[0] : line[1]] or "]:" in text[line[0] : line[1]]:
@@ -160,7 +171,7 @@ class Row:
 
     def _share(self, leading: list[Mark | None], trailing: list[Mark | None]) -> None:
         """Give each mark to one symptom."""
-        behind = self._stand_behind(leading, trailing)
+        behind = self.behind
         for at, span in enumerate(self._spans):
             before, after = leading[at], trailing[at]
             if before is not None and at and _meet(trailing[at - 1], before) and behind:
@@ -199,11 +210,10 @@ class Row:
         bare = text[end:stop].lstrip(" \t")
         if not bare or (bare[0] not in _FIRST and not text.startswith(("\t", "  "), end)):
             return self._asked(at)
-        gap = text[end:stop]
         for pattern, said in _AFTER:
-            found = pattern.match(gap)
-            if found and not (said == "possible" and self._asked(at)):
-                return Mark(said, end + _lead_of(found), end + found.end())
+            found = pattern.match(text, end, self._line[1])
+            if found and found.end() <= stop and not (said == "possible" and self._asked(at)):
+                return Mark(said, end + _lead_of(found), found.end())
         return self._in_series(at, end, stop) or self._asked(at)
 
     def _in_series(self, at: int, end: int, stop: int) -> Mark | None:
