@@ -39,8 +39,8 @@ ambiguous = [{ form = "BZ", case = "upper" }]
 "z/h" = ["zaps", "headache"]
 """
 CUES = '[[cue]]\nassertion = "absent"\nphrases = ["negates"]\n'
-SECTIONS = '[[section]]\nkind = "instructions"\nheadings = ["safety net"]\n'
-NOTE = "Patient negates brain zaps. BZ, but no bz; zap tree. z/h.\n\nSafety net:\nHiccups."
+SECTIONS = '[[section]]\nkind = "instructions"\nheadings = ["words to heed"]\n'
+NOTE = "Patient negates brain zaps. BZ, but no bz; zap tree. z/h.\n\nWords to heed:\nHiccups."
 FOUND = [
     ("brain zaps", "zaps", "absent"),
     ("BZ", "zaps", "present"),

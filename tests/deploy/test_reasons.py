@@ -18,6 +18,7 @@ from sympress.deploy.extract.shapes import FINDING_COLUMNS, Header, finding_rows
 from sympress.deploy.extract.table import POINTS_AT_NO_WORDS, Table
 from sympress.deploy.extractor import FoundMention, FoundSymptom, NoteResult
 from sympress.labels.mentions import Reason
+from sympress.labels.own_words import OwnWords
 from sympress.notes.intake import Note
 
 TEXT = "denies cough, has fever"
@@ -101,7 +102,11 @@ def test_the_table_explains_on_request(result: NoteResult, explain: bool, lines:
 
 
 def test_notes_in_a_markup_are_counted():
-    extractor = SimpleNamespace(answer=lambda text: RESULT if "cough" in text else WHOLE)
+    extractor = SimpleNamespace(
+        words=OwnWords(),
+        settings=SimpleNamespace(codes={}),
+        answer=lambda text: RESULT if "cough" in text else WHOLE,
+    )
     other = Note("8", None, None, None, None, None, None, "fever", None)
     answered = answer_chunk(
         extractor, Chunk(0, [NOTE, other, NOTE]), Order("notes", csv=False, header=HEADER)

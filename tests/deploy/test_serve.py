@@ -417,6 +417,7 @@ def test_openapi_describes_every_address(service: Running):
         "/readyz",
         "/v1/extract",
         "/v1/models",
+        "/v1/models/{name}/card",
         "/v1/models/{name}/reload",
     ]
     missing = [

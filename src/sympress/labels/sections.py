@@ -18,7 +18,7 @@ OTHER = "other"
 
 _LONGEST_HEADING = 60
 _LONGEST_LEAD = 40
-_ABBREVIATED = 5
+_ABBREVIATED = 4
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _LEAD = re.compile(r"[\s\d.)(#*•·=\[_~>|+\-]*(?:[A-Za-z][.)][ \t])?(?:(?:his|her|the)\s+)?", re.IGNORECASE)
 _UNKNOWN = re.compile(r"[A-Z][A-Za-z0-9 /&(),'\-]*")

@@ -75,6 +75,8 @@ def decide(context: Context) -> tuple[Assertion, Reason | None]:
 _LONGEST_CUE = 60
 #: So many symptoms of one line are read as one row.
 _ROW_SPANS = 48
+#: Lists are read so deep within one another.
+_NESTED_LISTS = 6
 #: So many lines above a row its column names are looked for.
 _TABLE_LINES = 30
 
@@ -149,6 +151,7 @@ class NoteContext:
         self._statement: tuple[Span, Statement] | None = None
         self._leads: dict[int, Mapping[str, Placed]] = {}
         self._marks: dict[Span, Mark | None] = {}
+        self._begun: dict[int, Row] = {}
         self._headers: dict[int, Span | None] = {}
         self._section_starts = [section.start for section in self._sections]
 
@@ -221,9 +224,12 @@ class NoteContext:
         line = self._lines.number(asked[0])
         first, last = self._lines.bounds(line)
         begin, finish = bisect_left(spans, (first, 0)), bisect_right(spans, (last, 0))
-        begin += (bisect_left(spans, (asked[0], 0)) - begin) // _ROW_SPANS * _ROW_SPANS
+        part = (bisect_left(spans, (asked[0], 0)) - begin) // _ROW_SPANS
+        if part and line not in self._begun:
+            self._begun[line] = Row(text, (first, last), spans[begin : begin + _ROW_SPANS])
+        begin += part * _ROW_SPANS
         row = spans[begin : min(finish, begin + _ROW_SPANS)]
-        marks = Row(text, (first, last), row).marks
+        marks = Row(text, (first, last), row, self._begun[line] if part else None).marks
         for span in row:
             self._marks[span] = marks.get(span)
             if line and ticked(text, (first, last), span[1]) and (header := self._header(line)) is not None:
@@ -262,16 +268,35 @@ class NoteContext:
                 context.setdefault(assertion, self._by_cue(placed))
 
     def _said_by(self, line: Line) -> Mapping[str, Placed]:
-        """What the cues of a line say of what follows it."""
+        """What the cues of a line say of what follows it, and those of the lines that lead it as an item."""
         if line.end not in self._leads:
-            end = line.end
-            first = max(line.start, self._sentences.around(end - 1, end)[0])
-            cues = self._finder.find(self._reduced, first, end)
-            spans = [*self._spans_within(first, end), (end, end)]
-            self._leads[end] = (
-                Statement(self._reduced.folded, (first, end), cues, spans).reach((end, end)).said
-            )
+            said, stopped = dict[str, Placed](), set[str]()
+            inner = line
+            for _ in range(_NESTED_LISTS):
+                reach = self._at_end_of(inner)
+                own = {
+                    assertion: placed for assertion, placed in reach.said.items() if assertion not in stopped
+                }
+                said = own | said
+                stopped |= reach.stopped
+                outer = self._lines.lead(inner.start)
+                if outer is None or not (inner.bullet or inner.indent > outer.indent):
+                    break
+                inner = outer
+            self._leads[line.end] = said
         return self._leads[line.end]
+
+    def _at_end_of(self, line: Line) -> Reach:
+        """What the cues of a line say at its end; without a colon, of no more than the line's own symptoms."""
+        end = line.end
+        first = max(line.start, self._sentences.around(end - 1, end)[0])
+        inside = self._spans_within(first, end)
+        cues = self._finder.find(self._reduced, first, end)
+        reach = Statement(self._reduced.folded, (first, end), cues, [*inside, (end, end)]).reach((end, end))
+        if not inside or line.leads:
+            return reach
+        said = {name: placed for name, placed in reach.said.items() if placed.start >= inside[-1][1]}
+        return Reach(said, reach.left, reach.stopped)
 
     def _add_section(self, context: dict[str, Reason], reach: Reach, number: int, start: int) -> None:
         if number >= 0:

@@ -343,7 +343,10 @@ class Statement:
             commas = [at.start() for at in _COMMA.finditer(text, first, last)]
             commas = [at for at in commas if self._closes(at) is None]
             dashes = [at.start() for at in _DASH.finditer(text, first, last)]
-            dashes = [at for at in dashes if self._mentions and self._mentions[0][1] <= at]
+            opened = {placed.end for placed in self._cues if placed.cue.role == "cue"}
+            dashes = [
+                at for at in dashes if len(text[first:at].rstrip()) + first not in opened
+            ]  # `Absent - fever`
             commas = sorted((*commas, *dashes))
             told = [placed for placed in self._cues if placed.cue.role == "statement"]
             telling = [placed.start for placed in told if not placed.cue.second_item]

@@ -164,19 +164,30 @@ _HOLLOW, _FULL = "○◯", "●⬤"
 class Row:
     """The symptoms of one line and what is marked beside each."""
 
-    def __init__(self, text: str, line: tuple[int, int], spans: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        text: str,
+        line: tuple[int, int],
+        spans: Sequence[tuple[int, int]],
+        begun: Row | None = None,
+    ) -> None:
         """Read a row.
 
         Args:
             text: in its original case, placeholders blanked.
             line: where the line begins and ends.
-            spans: of all symptoms on it, by start.
+            spans: of the symptoms on it, by start.
+            begun: what stands before them on their line: marks stand on the same side there.
         """
         self._text, self._line, self._spans = text, line, spans
         self.marks: dict[tuple[int, int], Mark] = {}
         trailing = [self._behind(at) for at in range(len(spans))]
         leading = [self._ahead(at) for at in range(len(spans))]
+        self.behind = False
         if any(trailing) or any(leading):
+            self.behind = self._stand_behind(leading, trailing) if begun is None else begun.behind
+            if begun is not None and self.behind:
+                leading[0] = None  # it belongs to the symptom before
             self._share(leading, trailing)
             self._spread(trailing)
             self._spread_on(leading)
@@ -229,7 +240,7 @@ class Row:
 
     def _share(self, leading: list[Mark | None], trailing: list[Mark | None]) -> None:
         """Give each mark to one symptom."""
-        behind = self._stand_behind(leading, trailing)
+        behind = self.behind
         for at, span in enumerate(self._spans):
             before, after = leading[at], trailing[at]
             if before is not None and at and _meet(trailing[at - 1], before) and behind:
@@ -446,6 +457,6 @@ def _meet(one: Mark | None, other: Mark | None) -> bool:
 
 def _lead_of(found: re.Match[str]) -> int:
     """How far into a match its first mark stands."""
-    bare = found.group().lstrip(" \t:=|,\"'*_.?>→")
-    worded = bare.lstrip("-–— \t")
-    return len(found.group()) - len(worded if worded[:1].isalpha() else bare)
+    mark = found.group().lstrip(" \t:=|,")
+    words = mark.lstrip("\"'*_.?>→-–— \t")
+    return len(found.group()) - len(words if words[:1].isalpha() else mark)

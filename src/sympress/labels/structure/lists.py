@@ -11,6 +11,12 @@ from typing import NamedTuple
 _BULLET = re.compile(r"(?:[-–—*•·▪◦‣➢>]+|\(?(?:\d{1,2}|[a-z])[.)])[ \t]+(?=\S)|[•·▪◦‣➢](?=\S)")
 _INDENT = re.compile(r"[ \t]*")
 _LABEL = re.compile(r"[A-Za-z][\w /&()'-]{0,50}:(?=[ \t]*\S)")
+# `Strep: negative` and `Smoker? No` answer; they say nothing of the lines below. `ROS: negative` does.
+_ANSWERED = re.compile(
+    r"(?<!\bros)(?<!systems)(?<!symptoms)[ \t]*[:?=|–—\t-][ \t]*"
+    r"(?:no|none|n|neg(?:ative)?|denie[sd]|absent|never)$",
+    re.IGNORECASE,
+)
 #: No more of a line than this is looked at: longer ones lead no list.
 _LOOKED_AT = 400
 
@@ -25,6 +31,7 @@ class Line(NamedTuple):
         end: one past its last character that is no space.
         leads: whether it ends in a colon, or in a dash behind which nothing comes.
         labelled: whether it begins with a label and has something behind the colon.
+        answered: whether it ends in the answer to what it asks.
     """
 
     indent: int
@@ -33,6 +40,7 @@ class Line(NamedTuple):
     end: int
     leads: bool
     labelled: bool
+    answered: bool
 
 
 class Lines:
@@ -98,7 +106,9 @@ class Lines:
         bullet = _BULLET.match(text, start, end)
         start = bullet.end() if bullet else start
         leads = text[end - 1] == ":" or (end - start > 2 and text[end - 2 : end] in (" -", " –"))
-        return Line(indent, bullet is not None, start, end, leads, bool(_LABEL.match(text, start, end)))
+        labelled = _LABEL.match(text, start, end) is not None
+        answered = _ANSWERED.search(text, start, end) is not None
+        return Line(indent, bullet is not None, start, end, leads, labelled, answered)
 
     def _above(self, number: int) -> tuple[int, bool] | None:
         """The line to look at for what leads line `number`, and whether it is the lead; None: nothing does."""
@@ -115,19 +125,34 @@ class Lines:
             return self._above_bullet(line, above, over)
         if over.leads and (not line.labelled or line.indent > over.indent):
             return above, True
-        if gaps or line.labelled or not self._alike(line, over):
+        among = over.labelled and 0 < over.indent == line.indent
+        if gaps or (line.labelled and not among) or not self._alike(line, over):
             return None
         if over.bullet and line.indent <= over.indent:
             return None  # the list is over
-        return above, not over.bullet and self._opens(over.end)
+        return above, not over.bullet and self._opens_next(over)
 
     def _above_bullet(self, line: Line, above: int, over: Line) -> tuple[int, bool] | None:
+        nearest = deeper = above
+        while over.bullet and over.indent > line.indent and deeper:
+            deeper -= 1
+            higher = self.line(deeper)
+            if higher is None:
+                break
+            above, over = deeper, higher
         if over.bullet:
-            opens = over.leads or (over.indent < line.indent and self._opens(over.end))
-            return above, over.indent <= line.indent and opens
+            beside = over.indent > line.indent or (above < nearest and over.indent == line.indent)
+            opens = over.leads or (over.indent < line.indent and self._opens_next(over))
+            return above, not beside and opens
         if over.indent > line.indent and not over.leads:
             return above, False  # a bullet goes on in the line behind it
-        return (above, True) if over.leads or self._text[over.end - 1] not in ".!?;" else None
+        if over.leads or (self._text[over.end - 1] not in ".!?;" and not over.answered):
+            return above, True
+        return None
+
+    def _opens_next(self, line: Line) -> bool:
+        """Whether a line ends in a cue that says something of the next."""
+        return not line.answered and self._opens(line.end)
 
     def _alike(self, line: Line, over: Line) -> bool:
         """Whether two lines could be items of one list: both begin with a capital, or neither does."""
