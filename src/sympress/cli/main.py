@@ -35,6 +35,9 @@ COMMANDS: dict[str, str] = {
     )
 }
 
+#: Exit code of a command that SIGINT ended: 128 and the number of the signal, as shells have it.
+_INTERRUPTED = 130
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -71,12 +74,17 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 a failure of ours, 2 a mistake in the call or the input."""
+    """Run the command line and exit: 0 done, 1 a failure of ours, 2 a mistake in the call or the input.
+
+    130 is an interruption by SIGINT (Ctrl-C), whatever the command was doing.
+    """
     try:
         asked = sys.argv[1:2] if arguments is None else arguments[:1]
         names = asked if asked and asked[0] in COMMANDS else COMMANDS  # the others' modules cost a second
-        build_app(names)(args=arguments, standalone_mode=False)
-        sys.exit(0)
+        ended = build_app(names)(args=arguments, standalone_mode=False)
+        if ended == _INTERRUPTED:  # typer turns Ctrl-C into a value that it returns
+            raise KeyboardInterrupt
+        sys.exit(ended if isinstance(ended, int) else 0)
     except MistakesError as error:
         _fail(str(error), error.exit_code, lines=True)
     except SympressError as error:
@@ -86,7 +94,7 @@ def run(arguments: list[str] | None = None) -> None:
     except TyperException as error:
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; run the same command again to go on", 130)
+        _fail("interrupted; run the same command again to go on", _INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
