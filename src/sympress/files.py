@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ LOCK = "lock"
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` only if the block succeeds.
 
+    The file has the mode that the user's umask gives to any new file, also where a library that writes it
+    (safetensors, say) replaces it by one that only its owner may read.
+
     Raises:
         InputError: the file could not be written (for example a full disk). Nothing is left
             under the final name that was not there before.
@@ -30,13 +34,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        temporary, mode = draft, stat.S_IMODE(os.fstat(descriptor).st_mode)
         os.close(descriptor)
-        temporary = Path(name)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
         raise InputError(_unwritable(path, error.strerror or type(error).__name__)) from error
@@ -72,13 +77,17 @@ def alone(folder: Path, output: Path) -> Iterator[None]:
     A missing folder is made. Windows has no such locks: there nothing is held.
 
     Raises:
-        InputError: another process holds it, and so is writing `output`; or the folder cannot be written.
+        InputError: another process holds it, and so is writing `output`; the folder cannot be written; or
+            the lock is a link, which is not followed.
     """
+    path = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
         import fcntl
 
-        file = (folder / LOCK).open("wb")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise InputError(f"{path}: a link, or no file, which is not followed; remove it")
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
     except ImportError:
         yield
         return
@@ -87,8 +96,11 @@ def alone(folder: Path, output: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{output}: another process is writing it; wait for it to end") from None
+            here = path.stat().st_ino == os.fstat(file.fileno()).st_ino  # not one that its holder removed
+        except (BlockingIOError, FileNotFoundError):
+            here = False
+        if not here:
+            raise InputError(f"{output}: another process is writing it; wait for it to end")
         yield
 
 

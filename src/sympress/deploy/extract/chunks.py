@@ -51,7 +51,8 @@ class Answered:
         end: one past the last item of the chunk.
         data: rows, encoded.
         errors: one JSON object a failure: id and reason.
-        tally: notes written and failed, rows written, notes truncated, findings, windows, characters, notes in a markup.
+        tally: notes written and failed, rows written, notes truncated, findings, windows, characters, notes
+            in a markup.
     """
 
     end: int
@@ -117,12 +118,19 @@ class Digest:
 
     def add(self, item: Item) -> None:
         """Take one more item in."""
-        rest = item.reason if isinstance(item, Failure) else item.text
-        for part in (item.note_id, rest):
-            raw = part.encode("utf-8", "surrogatepass")
+        for part in (item.note_id, *_parts(item)):
+            raw = b"" if part is None else b"=" + part.encode("utf-8", "surrogatepass")
             self._hash.update(len(raw).to_bytes(8, "little"))
             self._hash.update(raw)
 
     def value(self) -> str:
         """The digest of what was added so far."""
         return self._hash.hexdigest()
+
+
+def _parts(item: Item) -> tuple[str | None, ...]:
+    """What the rows of an item are made of, beside its id."""
+    if isinstance(item, Failure):
+        return (item.reason,)
+    time = None if item.time is None else item.time.isoformat()
+    return (item.text, item.patient_id, item.encounter_id, time, item.category)
