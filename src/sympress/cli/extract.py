@@ -81,6 +81,13 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     url: Annotated[
         str | None, typer.Option(help="Database as SQLAlchemy writes it: duckdb:///FILE, sqlite:///FILE, …")
     ] = None,
+    url_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the URL of the database; or set SYMPRESS_URL: neither shows a password.",
+            metavar="FILE",
+        ),
+    ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Standard input is one note, not one a line.")
     ] = False,
@@ -120,6 +127,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
 ) -> None:
     """Find symptoms in notes, on all cores; a job that was killed goes on when it is given again."""
     from sympress.deploy.bundled import artifact_folder
+    from sympress.deploy.extract.databases import read_url
     from sympress.deploy.extract.filters import read_wanted
     from sympress.deploy.extract.job import Job
     from sympress.deploy.extract.shapes import read_columns
@@ -136,7 +144,13 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     )  # fmt: skip
     words = read_words(lexicon, cues, sections)
     job = Job(
-        notes=find_notes(notes or [], sql=sql, url=url, table=table, whole=whole),
+        notes=find_notes(
+            notes or [],
+            sql=sql,
+            url=read_url(url, url_file, wanted=sql is not None),
+            table=table,
+            whole=whole,
+        ),
         wanted=read_wanted(category or [], since, until),
         artifact=artifact_folder(model),
         shape=shape,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +75,8 @@ def parquet_notes(
         total = int(table.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path} is damaged: not a readable Parquet file; copy it again") from error
-    reading = Rows(options, intake, path, lambda name: table.select(name).head(EVIDENCE_ROWS).collect()[name])
+    named = dataclasses.replace(options, header=True)
+    reading = Rows(named, intake, path, lambda name: table.select(name).head(EVIDENCE_ROWS).collect()[name])
     names = list(schema)
     layout = reading.columns(names)
     text = names[layout.text]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
@@ -30,7 +30,7 @@ class Query:
     """Notes that a database selects: `sql` at the SQLAlchemy `url`."""
 
     sql: str
-    url: str
+    url: str = field(repr=False)  # it may hold a password
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,14 @@ class Notes:
     def names(self) -> list[str]:
         """What is read, without secrets, to tell this job from another."""
         if self.query:
-            return [self.query.sql, self.query.url]
+            return [self.query.sql, _without_secrets(self.query.url)]
         return [STANDARD_INPUT] if self.stdin else [str(source.root) for source in self.sources]
+
+
+def _without_secrets(url: str) -> str:
+    """A URL without user, password and arguments, any of which may be secret."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def find_notes(
@@ -78,7 +84,10 @@ def find_notes(
     """
     if sql or url:
         if not (sql and url) or given:
-            raise InputError("--sql and --url belong together, and replace NOTES; give both and no NOTES")
+            raise InputError(
+                "--sql and --url (or --url-file, or SYMPRESS_URL) belong together, and replace NOTES; "
+                "give both and no NOTES"
+            )
         return Notes(query=Query(sql, url), table=table)
     if not given:
         raise InputError("no notes: name files, folders or globs, '-' for standard input, or --sql and --url")
