@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from test_extract import ids, refused, run
 
+from sympress.deploy.extract import checkpoint, finish
 from sympress.deploy.extract.progress import Pace
 from sympress.errors import SympressError
 
@@ -224,9 +228,6 @@ def test_a_job_that_is_killed_while_it_renames_finishes(
 
     class KilledError(BaseException): ...
 
-    import sympress.deploy.extract.checkpoint as checkpoint
-    import sympress.deploy.extract.finish as finish
-
     done: list[object] = []
     place = finish._place
 
@@ -275,3 +276,39 @@ def test_what_was_corrected_beside_the_text_is_noticed_when_a_job_goes_on(
     break_off(monkeypatch, notes, *RULES, "-o", output)
     notes.write_text(rows(**changed), encoding="utf-8")
     assert refused(notes, *RULES, "-o", output).startswith("the notes have changed since this job began")
+
+
+def test_a_disk_that_is_full_at_the_end_of_parquet_is_one_line_and_the_command_goes_on(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    output = tmp_path / "out.parquet"
+    written = finish.write_parquet
+
+    def full(*arguments: Any) -> None:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        try:
+            written(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(finish, "write_parquet", full)
+        said = refused(notes, *RULES, "-o", output)
+    assert "cannot be written" in said
+    assert "free space or choose another folder" in said
+    assert not output.exists()
+    assert f"going on after {ROWS} notes" in run(notes, "-m", "rules", "-j", "1", "-o", output)[1]
+    assert count(output) == ROWS - 1
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o644)])
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_have_the_mode_that_umask_says(notes: Path, tmp_path: Path, name: str, mask: int, mode: int):
+    before = os.umask(mask)
+    try:
+        run(notes, *RULES, "-o", tmp_path / name)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / name, tmp_path / f"{name}.errors.jsonl"):
+        assert stat.S_IMODE(path.stat().st_mode) == mode

@@ -234,11 +234,18 @@ class Rows:
         """Return the note in one row, or None with the reason counted.
 
         Dates that cannot be read and ages that are no number become null. A row without an id is called
-        after its number.
+        after its number. A row that holds what cannot be a note's is malformed.
         """
-        layout, counts = self._layout, self._intake.counts
-        if layout is None:
+        if self._layout is None:
             raise ValueError("columns() comes first")
+        try:
+            return self._note(values, self._layout)
+        except (ValueError, OverflowError, TypeError, RecursionError):  # of a library that took a value
+            self._intake.counts.drop(MALFORMED)
+            return None
+
+    def _note(self, values: Sequence[object], layout: Layout) -> Note | None:
+        counts = self._intake.counts
         if layout.retracted >= 0 and _is_set(values[layout.retracted]):
             counts.drop(RETRACTED)
             return None

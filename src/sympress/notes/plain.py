@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,7 @@ from sympress.notes.tables.objects import ObjectRows
 from sympress.notes.tables.options import TableOptions
 
 _SLICE_ROWS = 10_000
+_EPOCH = date(1970, 1, 1)
 
 
 def jsonl_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator[Note]:
@@ -99,12 +101,43 @@ def parquet_notes(
             raise InputError(
                 f"{path} is damaged: cannot be read beyond row {start}; copy it again"
             ) from error
-        for values in rows.iter_rows():
+        for values in _in_calendar(rows).iter_rows():
             intake.row()
             if (note := reading.note(values)) is not None:
                 yield note
         # Columns of a slice lie all over the file: its share of the rows stands for its bytes.
         intake.meter.close(size * min(start + slice_rows, total) // total - size * start // total)
+
+
+def _in_calendar(rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows`, with what lies beyond Python's calendar as text that is no date: one of these stops Polars."""
+    for column in rows.iter_columns():
+        kind = column.dtype
+        if not isinstance(kind, (pl.Date, pl.Datetime, pl.Duration)):
+            continue
+        numbers = column.to_physical().cast(pl.Int64)
+        first, last = _bounds(kind)
+        beyond = (numbers < first) | (numbers > last)
+        if beyond.any():
+            inside = column.set(beyond, None).to_list()
+            mixed = [
+                f"beyond the calendar: {number}" if out else value
+                for value, number, out in zip(inside, numbers, beyond, strict=True)
+            ]
+            rows = rows.with_columns(pl.Series(column.name, mixed, dtype=pl.Object))
+    return rows
+
+
+def _bounds(kind: pl.Date | pl.Datetime | pl.Duration) -> tuple[int, int]:
+    """The first and the last number of a time that Python can hold, in the unit of its column."""
+    if isinstance(kind, pl.Date):
+        return (date.min - _EPOCH).days, (date.max - _EPOCH).days
+    a_day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[kind.time_unit]
+    if isinstance(kind, pl.Duration):
+        return max(timedelta.min.days * a_day, -(2**63)), min(timedelta.max.days * a_day, 2**63 - 1)
+    edge = 0 if kind.time_zone in (None, "UTC") else 1  # a zone moves a time by less than a day
+    first, last = (date.min - _EPOCH).days + edge, (date.max - _EPOCH).days - edge
+    return max(first * a_day, -(2**63)), min((last + 1) * a_day, 2**63) - 1
 
 
 def folder_notes(

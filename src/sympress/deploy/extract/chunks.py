@@ -80,8 +80,12 @@ def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
         if result.failure is not None:
             failures.append(Failure(item.note_id, result.failure))
             continue
-        rows = SHAPES[order.shape](item, result, header, serial)
-        data.append(encode(rows))
+        try:
+            rows = SHAPES[order.shape](item, result, header, serial)
+            data.append(encode(rows))
+        except Exception as error:  # whatever is odd in one note, the others go on
+            failures.append(Failure(item.note_id, f"its row cannot be written ({type(error).__name__})"))
+            continue
         tally["notes"] += 1
         tally["written"] += len(rows)
         tally["truncated"] += result.truncated

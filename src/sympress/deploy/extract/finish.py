@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import MAXYEAR, MINYEAR
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -96,16 +97,27 @@ def write_parquet(lines: Path, output: Path, shape: Shape, columns: tuple[str, .
     if "time" in schema:
         written, form = pl.col("time").str, "%Y-%m-%dT%H:%M:%S"
         zoned = written.to_datetime(f"{form}%z", time_unit="us", strict=False)
-        plain = written.to_datetime(form, time_unit="us", strict=False)
-        # One column holds times with and without a zone: in UTC where a note has one, else as written.
-        frame = frame.with_columns(pl.coalesce(zoned.dt.replace_time_zone(None), plain).alias("time"))
+        in_utc = pl.when(zoned.dt.year().is_between(MINYEAR, MAXYEAR)).then(zoned.dt.replace_time_zone(None))
+        plain = written.slice(0, len("2026-01-31T12:00:00")).str.to_datetime(
+            form, time_unit="us", strict=False
+        )
+        # One column holds times with and without a zone: in UTC where a note has one, else as written, as are
+        # those for which UTC lies beyond the calendar.
+        frame = frame.with_columns(pl.coalesce(in_utc, plain).alias("time"))
     if shape == "omop":
         frame = frame.with_columns(
             pl.col("nlp_date").str.to_date("%Y-%m-%d"),
             pl.col("nlp_datetime").str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us"),
         )
     with atomic_path(output) as temporary:
-        frame.sink_parquet(temporary, row_group_size=_ROWS_A_GROUP, maintain_order=True)
+        try:
+            frame.sink_parquet(temporary, row_group_size=_ROWS_A_GROUP, maintain_order=True)
+        except pl.exceptions.PolarsError as error:  # also of a full disk; what it says may quote a row
+            kind = type(error).__name__
+            raise InputError(
+                f"{output}: cannot be written ({kind}, most likely a full disk); free space or choose "
+                "another folder, then run the same command again"
+            ) from None
 
 
 def _frames(  # noqa: PLR0917  as polars calls it
