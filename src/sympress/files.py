@@ -60,7 +60,7 @@ def read_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`, or None if there is none: what was stored by a run may be half-written."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -14,7 +14,7 @@ from sympress.errors import InputError
 from sympress.notes.intake import MALFORMED, NOTE_LIMIT, Intake, Note
 from sympress.notes.layout import EVIDENCE_ROWS, Rows
 from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
-from sympress.notes.tables.encoding import decode_file, encoding_by_mark, read_as_cp1252
+from sympress.notes.tables.encoding import decode_file, encoding_by_mark, read_as_cp1252, unmarked_utf16
 from sympress.notes.tables.objects import ObjectRows
 from sympress.notes.tables.options import TableOptions
 
@@ -159,9 +159,12 @@ def folder_notes(
 
 def _text_of(path: Path, encoding: str | None, intake: Intake) -> str:
     with file_errors(path):
-        raw = path.read_bytes() if path.stat().st_size <= NOTE_LIMIT else None
+        size = path.stat().st_size
+        raw = (path.read_bytes() if size else b"") if size <= NOTE_LIMIT else None
     if raw is None:
         raise InputError(f"{path}: above {NOTE_LIMIT:,} bytes, too large for one note; split it into notes")
+    if encoding is None and (found := unmarked_utf16(raw)) is not None:
+        raise InputError(f"{path}: UTF-16 without its mark; add --encoding {found}, or convert the file")
     if b"\0" in raw and encoding is None and encoding_by_mark(raw) is None:
         raise InputError(f"{path}: a binary file, not a note; move it out of the folder")
     try:

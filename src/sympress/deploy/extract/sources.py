@@ -17,7 +17,13 @@ from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, Note, Progress
 from sympress.notes.layout import row_name
 from sympress.notes.sources import Source, recognise
 from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
-from sympress.notes.tables.encoding import ESCAPED_BYTE, decode_file, read_as_cp1252, some_not_utf8
+from sympress.notes.tables.encoding import (
+    ESCAPED_BYTE,
+    decode_file,
+    read_as_cp1252,
+    some_not_utf8,
+    unmarked_utf16,
+)
 from sympress.notes.tables.options import RECOGNISED, TableOptions
 from sympress.notes.vaers import vaers_notes
 
@@ -206,10 +212,13 @@ def _folder_items(source: Source, table: TableOptions, intake: EveryNote) -> Ite
         note_id = path.relative_to(source.root).with_suffix("").as_posix()
         with file_errors(path):
             size = path.stat().st_size
-            raw = path.read_bytes() if size <= 4 * NOTE_LIMIT else None
+            raw = (path.read_bytes() if size else b"") if size <= 4 * NOTE_LIMIT else None
         intake.meter.close(size)
         if raw is None:
             yield Failure(note_id, f"longer than {NOTE_LIMIT:,} characters")
+            continue
+        if table.encoding is None and (found := unmarked_utf16(raw)) is not None:
+            yield Failure(note_id, f"{found} without its mark")
             continue
         try:
             text, guessed = decode_file(raw, table.encoding)
