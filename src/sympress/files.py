@@ -8,8 +8,8 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def refuse_to_overwrite(written: Iterable[Path], read: Iterable[os.stat_result]) -> None:
+    """Refuse to write over what is read, by whatever name: it may be a link, or one of a folder's files.
+
+    Raises:
+        InputError: with the file.
+    """
+    taken = {(one.st_dev, one.st_ino) for one in read}
+    for path in written:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = path.stat()
+            if (found.st_dev, found.st_ino) in taken:
+                raise InputError(f"{path}: read by this very command; name another output")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from test_extract import ids, refused, run
 
+from sympress.cli.main import run as command
 from sympress.deploy.extract import checkpoint, finish
 from sympress.deploy.extract.progress import Pace
 from sympress.errors import SympressError
@@ -128,17 +129,33 @@ def test_an_output_that_is_an_input_is_refused_with_force(
     source, output = place(tmp_path, notes)
     before = output.read_bytes()
     said = refused(source, *RULES, "-o", output, "--force")
-    assert said == f"{output}: holds notes that this job reads; name another output"
+    assert said == f"{output}: read by this very command; name another output"
     assert output.read_bytes() == before
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_file_of_words_or_codes_is_not_overwritten(notes: Path, tmp_path: Path):
+    own = tmp_path / "own.csv"
+    own.write_text("symptom,system,code\nfever,ICD10CM,R50.9\n")
+    asked = (notes, *RULES, "--format", "omop", "-o", own, "--force", "--concepts", own)
+    assert refused(*asked) == f"{own}: read by this very command; name another output"
+    assert own.read_text().startswith("symptom")
+
+
+def test_label_does_not_overwrite_its_notes(notes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "link.jsonl").symlink_to(notes)
+    for output in (notes, tmp_path / "link.jsonl"):
+        with pytest.raises(SystemExit) as done:
+            command(["label", str(notes), "-o", str(output), "--force", "--task", "mentions"])
+        assert done.value.code == 2
+        assert "read by this very command" in capsys.readouterr().err
+    assert notes.read_text() == rows()
 
 
 def test_failures_that_are_an_input_are_not_overwritten(notes: Path, tmp_path: Path):
     source = tmp_path / "out.jsonl.errors.jsonl"
     notes.rename(source)
-    assert "holds notes that this job reads" in refused(
-        source, *RULES, "-o", tmp_path / "out.jsonl", "--force"
-    )
+    assert "read by this very command" in refused(source, *RULES, "-o", tmp_path / "out.jsonl", "--force")
     assert source.read_text() == rows()
 
 

@@ -20,6 +20,7 @@ from sympress.cli.table_options import (
 )
 from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption, read_words
 from sympress.errors import InputError, SympressError, nearest
+from sympress.files import refuse_to_overwrite
 from sympress.notes.tables.options import TableOptions
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     if output == _STANDARD_OUTPUT:
         _to_stream(job, Table(explain=explain) if _is_table(output_format) else None, quiet=quiet)
     else:
+        given = (path for path in (concepts, url_file, lexicon, cues, sections) if path is not None)
+        refuse_to_overwrite([Path(output)], [Path(path).stat() for path in given if Path(path).exists()])
         _to_file(job, Path(output), force=force, quiet=quiet)
 
 

@@ -35,6 +35,7 @@ from sympress.deploy.extract.shapes import Header, Shape
 from sympress.deploy.extract.sources import Notes, stream_items
 from sympress.deploy.extract.workers import Answer, open_workers
 from sympress.errors import InputError
+from sympress.files import refuse_to_overwrite
 from sympress.labels.own_words import OURS, OwnWords
 
 Encoding = Literal["jsonl", "csv", "parquet"]
@@ -208,14 +209,9 @@ def _check_not_read(notes: Notes, output: Path) -> None:
     if notes.stdin:
         with contextlib.suppress(OSError, ValueError):
             read.append(os.fstat(sys.stdin.fileno()))
-    found = {(one.st_dev, one.st_ino) for one in read}
     folder = partial_folder(output)
     unfinished = folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ()
-    for path in (output, failures_path(output), *unfinished):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            one = path.stat()
-            if (one.st_dev, one.st_ino) in found:
-                raise InputError(f"{path}: holds notes that this job reads; name another output")
+    refuse_to_overwrite((output, failures_path(output), *unfinished), read)
 
 
 def _summary(state: State, resumed: int, errors: Path | None) -> Summary:
