@@ -52,7 +52,7 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path, before: str | 
     assert before is None or path.read_text(encoding="utf-8") == before
 
 
-@pytest.mark.parametrize("place", ["write", "fsync", "replace", "mkstemp"])
+@pytest.mark.parametrize("place", ["write", "fsync", "replace", "open"])
 @pytest.mark.parametrize("before", [None, "old"])
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, before: str | None
@@ -64,7 +64,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(
         "write": (Path, "write_text"),
         "fsync": (os, "fsync"),
         "replace": (Path, "replace"),
-        "mkstemp": (__import__("tempfile"), "mkstemp"),
+        "open": (os, "open"),
     }[place]
     with monkeypatch.context() as patch:
         patch.setattr(*target, full)

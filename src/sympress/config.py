@@ -231,3 +231,5 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML ({error})") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: nested too deeply; a study has plain settings") from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ LOCK = "lock"
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` only if the block succeeds.
 
+    The file has the mode that the user's umask gives to any new file, also where a library that writes it
+    (safetensors, say) replaces it by one that only its owner may read.
+
     Raises:
         InputError: the file could not be written (for example a full disk). Nothing is left
             under the final name that was not there before.
@@ -30,19 +34,34 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        temporary, mode = draft, stat.S_IMODE(os.fstat(descriptor).st_mode)
         os.close(descriptor)
-        temporary = Path(name)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
         raise InputError(_unwritable(path, error.strerror or type(error).__name__)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def refuse_to_overwrite(written: Iterable[Path], read: Iterable[os.stat_result]) -> None:
+    """Refuse to write over what is read, by whatever name: it may be a link, or one of a folder's files.
+
+    Raises:
+        InputError: with the file.
+    """
+    taken = {(one.st_dev, one.st_ino) for one in read}
+    for path in written:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = path.stat()
+            if (found.st_dev, found.st_ino) in taken:
+                raise InputError(f"{path}: read by this very command; name another output")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -55,7 +74,7 @@ def read_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`, or None if there is none: what was stored by a run may be half-written."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -72,13 +91,17 @@ def alone(folder: Path, output: Path) -> Iterator[None]:
     A missing folder is made. Windows has no such locks: there nothing is held.
 
     Raises:
-        InputError: another process holds it, and so is writing `output`; or the folder cannot be written.
+        InputError: another process holds it, and so is writing `output`; the folder cannot be written; or
+            the lock is a link, which is not followed.
     """
+    path = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
         import fcntl
 
-        file = (folder / LOCK).open("wb")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise InputError(f"{path}: a link, or no file, which is not followed; remove it")
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
     except ImportError:
         yield
         return
@@ -87,8 +110,11 @@ def alone(folder: Path, output: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{output}: another process is writing it; wait for it to end") from None
+            here = path.stat().st_ino == os.fstat(file.fileno()).st_ino  # not one that its holder removed
+        except (BlockingIOError, FileNotFoundError):
+            here = False
+        if not here:
+            raise InputError(f"{output}: another process is writing it; wait for it to end")
         yield
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,3 +79,16 @@ def test_a_damaged_model_is_one_clear_line(damage: str, make_encoder: Callable, 
     kinds = {"config": "FileNotFoundError", "weights": "FileNotFoundError", "foreign": "KeyError"}
     kind = kinds.get(damage, "SafetensorError")
     assert str(caught.value) == f"{tmp_path}: not a model that sympress saved ({kind})"
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_weights_have_the_mode_of_other_files(
+    make_encoder: Callable[..., torch.nn.Module], tmp_path: Path, mask: int, mode: int
+):
+    before = os.umask(mask)
+    try:
+        save_model(build_model(make_encoder("bert"), 3, "cls", seed=0), tmp_path)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"config.json": mode, "model.safetensors": mode}

@@ -20,6 +20,7 @@ from sympress.cli.table_options import (
 )
 from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption, read_words
 from sympress.errors import InputError, SympressError, nearest
+from sympress.files import refuse_to_overwrite
 from sympress.notes.tables.options import TableOptions
 
 if TYPE_CHECKING:
@@ -81,6 +82,13 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     url: Annotated[
         str | None, typer.Option(help="Database as SQLAlchemy writes it: duckdb:///FILE, sqlite:///FILE, …")
     ] = None,
+    url_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the URL of the database; or set SYMPRESS_URL: neither shows a password.",
+            metavar="FILE",
+        ),
+    ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Standard input is one note, not one a line.")
     ] = False,
@@ -120,6 +128,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
 ) -> None:
     """Find symptoms in notes, on all cores; a job that was killed goes on when it is given again."""
     from sympress.deploy.bundled import artifact_folder
+    from sympress.deploy.extract.databases import read_url
     from sympress.deploy.extract.filters import read_wanted
     from sympress.deploy.extract.job import Job
     from sympress.deploy.extract.shapes import read_columns
@@ -136,7 +145,13 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     )  # fmt: skip
     words = read_words(lexicon, cues, sections)
     job = Job(
-        notes=find_notes(notes or [], sql=sql, url=url, table=table, whole=whole),
+        notes=find_notes(
+            notes or [],
+            sql=sql,
+            url=read_url(url, url_file, wanted=sql is not None),
+            table=table,
+            whole=whole,
+        ),
         wanted=read_wanted(category or [], since, until),
         artifact=artifact_folder(model),
         shape=shape,
@@ -151,6 +166,8 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     if output == _STANDARD_OUTPUT:
         _to_stream(job, Table(explain=explain) if _is_table(output_format) else None, quiet=quiet)
     else:
+        given = (path for path in (concepts, url_file, lexicon, cues, sections) if path is not None)
+        refuse_to_overwrite([Path(output)], [Path(path).stat() for path in given if Path(path).exists()])
         _to_file(job, Path(output), force=force, quiet=quiet)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from sympress.cli.table_options import EncodingName, IdColumn, PatientColumn, TextColumn
 from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption, read_words
 from sympress.errors import InputError
-from sympress.files import atomic_path
+from sympress.files import atomic_path, refuse_to_overwrite
 from sympress.labels.coded import check_labelling, label_coded_present, label_coded_topic
 from sympress.labels.find import MentionFinder, Source, TopicFinder, find_each, find_present, find_topics
 from sympress.labels.labelset import LabelSet
@@ -24,6 +24,7 @@ from sympress.labels.silver import write_mentions
 from sympress.labels.topic import Rule, check_rule
 from sympress.notes.read import read_notes
 from sympress.notes.schema import ReadingCounts
+from sympress.notes.sources import recognise
 from sympress.notes.tables.options import TableOptions
 
 _SUFFIXES = (".jsonl", ".parquet", ".csv")
@@ -66,6 +67,7 @@ def label(
     if output.exists() and not force:
         raise InputError(f"{output}: exists already; name another file, or add --force to overwrite it")
     table = TableOptions(text_column, id_column, patient_column, encoding=encoding)
+    refuse_to_overwrite([output], [file.stat() for file in recognise(notes, table).files])
     source = Source(notes, table, fraction, ray)
     own = read_words(lexicon or "paper", cues, sections)
     _check_read(own, task, labels)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +36,11 @@ COMMANDS: dict[str, str] = {
         "compare",
     )
 }
+
+#: Exit code of a command that SIGINT ended: 128 and the number of the signal, as shells have it.
+_INTERRUPTED = 130
+#: The environment variable that shows the traceback of a fault of ours.
+_TRACEBACK = "SYMPRESS_TRACEBACK"
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,28 +78,48 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 a failure of ours, 2 a mistake in the call or the input."""
+    """Run the command line and exit: 0 done, 1 a failure of ours, 2 a mistake in the call or the input.
+
+    130 is an interruption by SIGINT (Ctrl-C), whatever the command was doing.
+    """
     try:
         asked = sys.argv[1:2] if arguments is None else arguments[:1]
         names = asked if asked and asked[0] in COMMANDS else COMMANDS  # the others' modules cost a second
-        build_app(names)(args=arguments, standalone_mode=False)
-        sys.exit(0)
-    except MistakesError as error:
-        _fail(str(error), error.exit_code, lines=True)
+        ended = build_app(names)(args=arguments, standalone_mode=False)
+        if ended == _INTERRUPTED:  # typer turns Ctrl-C into a value that it returns
+            raise KeyboardInterrupt
+        sys.exit(ended if isinstance(ended, int) else 0)
     except SympressError as error:
-        _fail(str(error), error.exit_code)
+        _fail(str(error), error.exit_code, lines=isinstance(error, MistakesError))
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except TyperException as error:
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; run the same command again to go on", 130)
+        _fail("interrupted; run the same command again to go on", _INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or type(error).__name__}; nothing half-written is left", 1)
+    except Exception as error:
+        _fail(*_fault(error))
+
+
+def _fault(error: Exception) -> tuple[str, int]:
+    """A fault of the program in one line: its kind and place, as what a library says may quote a note."""
+    if _TRACEBACK in os.environ:
+        raise error
+    if isinstance(error, RecursionError):
+        return "a file of the call, JSON or TOML, is nested too deeply to be read; mend it", 2
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f"{Path(one.filename).name}:{one.lineno}" for one in frames if "sympress" in one.filename]
+    message = (
+        f"a fault of sympress ({type(error).__name__} at {', '.join(ours[-3:])}); please report it. "
+        f"{_TRACEBACK}=1 shows more, perhaps a note's words too"
+    )
+    return message, 1
 
 
 def _fail(message: str, code: int, *, lines: bool = False) -> None:

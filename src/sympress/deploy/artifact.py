@@ -63,7 +63,7 @@ class Extractor(BaseModel):
         evidence: words that stand for a symptom of the model, by symptom; chosen on validation notes.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: Literal[1] = 1
     task: Literal["topic", "present", "mentions"]
@@ -118,7 +118,7 @@ def read_provenance(folder: Path, *, missing: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{folder}: {missing}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
 
 
@@ -133,7 +133,7 @@ def read_extractor(folder: Path) -> Extractor:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{folder}: no artifact here (extractor.json is missing)") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
     found = raw.get("format") if isinstance(raw, dict) else None
     if isinstance(found, int) and found > ARTIFACT_FORMAT:

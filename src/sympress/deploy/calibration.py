@@ -20,7 +20,7 @@ class Calibration(BaseModel):
     For `topic` all `a` are one over the temperature and all `b` are 0.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     a: list[float]
     b: list[float]

@@ -65,7 +65,7 @@ def _read_checksums(folder: Path) -> dict[str, str]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
     if isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > CHECKSUMS_FORMAT:
         raise InputError(f"{path}: format {raw['format']} is newer than this sympress; upgrade sympress")

@@ -195,6 +195,8 @@ class Extractor:
             return in_original(self._answer_view(view), view.span, view.markup)
         except MemoryError:
             return failed("not enough memory for this note")
+        except InputError as error:  # of ours, so without the note's words
+            return failed(str(error))
         except Exception as error:  # whatever a library does with one note, the others go on
             return failed(f"the model failed ({type(error).__name__})")
 

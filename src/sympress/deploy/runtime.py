@@ -92,7 +92,7 @@ class Runtime:
         result: NDArray[np.float32] = self.session.run(
             None, {"input_ids": row, "attention_mask": np.ones_like(row)}
         )[0][0]
-        return result
+        return checked_logits(result)
 
     def batch_logits(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Logits `(batch, K)` of notes padded to the longest of them."""
@@ -103,7 +103,7 @@ class Runtime:
             padded[row, : len(note)] = note
             mask[row, : len(note)] = 1
         result: NDArray[np.float32] = self.session.run(None, {"input_ids": padded, "attention_mask": mask})[0]
-        return result
+        return checked_logits(result)
 
     def predict_logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Logits `(notes, K)`."""
@@ -122,6 +122,17 @@ class Runtime:
         if calibration is None or task == "mentions":
             return to_probabilities(task, logits)
         return calibration.apply(logits, task=task)
+
+
+def checked_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`logits`, of any shape, which are numbers: NaN is below every threshold and would say "no symptoms".
+
+    Raises:
+        InputError: one of them is NaN or infinite.
+    """
+    if not np.isfinite(logits).all():
+        raise InputError("the model gives NaN or infinity for logits: its weights are damaged, make it again")
+    return logits
 
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

@@ -14,8 +14,8 @@ from pathlib import Path
 from sympress.errors import InputError, nearest
 from sympress.notes.intake import MALFORMED, NOT_UTF8, RETRACTED, WITHOUT_TEXT, Intake, Note
 from sympress.notes.tables.dates import Unread, common_order, read_time
-from sympress.notes.tables.names import KNOWN, MORE_TEXT, TEXT, plain
-from sympress.notes.tables.options import COLUMN_OPTIONS, TableOptions
+from sympress.notes.tables.names import ALSO_VALUES, KNOWN, MORE_TEXT, NAMES, TEXT, plain
+from sympress.notes.tables.options import COLUMN_OPTIONS, RECOGNISED, TableOptions
 
 #: Rows at the start of a table that may tell the order of day and month in its dates.
 EVIDENCE_ROWS = 10_000
@@ -62,14 +62,13 @@ def layout_of(
         InputError: a named column or the text is missing or ambiguous; the message names the columns there
             are.
     """
-    spelled = [plain(name) for name in names]
     named = {
-        field: _named_position(names, spelled, field, name, path, optional)
+        field: _named_position(names, options, field, name, path, optional)
         for field in COLUMN_OPTIONS
         if (name := options.column(field)) is not None
     }
     taken = set(named.values())
-    text = named["text"] if "text" in named else _text_position(names, taken, path)
+    text = named["text"] if "text" in named else _text_position(names, taken, path, options)
     taken.add(text)  # the text of a note is nothing else, whatever its name
 
     def known(field: str) -> list[int]:
@@ -97,11 +96,16 @@ def layout_of(
 
 
 def _named_position(  # noqa: PLR0917  all of it is needed for the message
-    names: Sequence[str], spelled: list[str], field: str, name: str, path: Path, optional: Sequence[str]
+    names: Sequence[str],
+    options: TableOptions,
+    field: str,
+    name: str,
+    path: Path,
+    optional: Sequence[str],
 ) -> int:
     """Where the column `name` is, which the user named for `field`; -1 if rows may lack it."""
     exact = [position for position, one in enumerate(names) if one == name]
-    alike = [position for position, one in enumerate(spelled) if one == plain(name)]
+    alike = [position for position, one in enumerate(names) if plain(one) == plain(name)]
     found = exact or alike
     if len(found) == 1:
         return found[0]
@@ -110,11 +114,11 @@ def _named_position(  # noqa: PLR0917  all of it is needed for the message
     if plain(name) in {plain(one) for one in optional}:
         return -1
     shown = [*dict.fromkeys((*names, *optional))]
-    close = nearest(name, shown) if _is_header(shown) else ""
+    close = nearest(name, shown) if _is_header(shown, options) else ""
     what = {"text": "text", "note_id": "ids"}.get(field, field.replace("_id", ""))
     raise InputError(
         f"{path}: no column {name!r}{close}; "
-        f"choose the {what} with {COLUMN_OPTIONS[field]} NAME ({_columns(shown)})"
+        f"choose the {what} with {COLUMN_OPTIONS[field]} NAME ({_columns(shown, options)})"
     )
 
 
@@ -131,7 +135,7 @@ def _places(known: Sequence[str], names: Sequence[str]) -> list[int]:
     return []
 
 
-def _text_position(names: Sequence[str], taken: set[int], path: Path) -> int:
+def _text_position(names: Sequence[str], taken: set[int], path: Path, options: TableOptions) -> int:
     found: list[int] = []
     for known in (TEXT, MORE_TEXT):
         found = found or [at for at in _places(known, names) if at not in taken]
@@ -140,18 +144,33 @@ def _text_position(names: Sequence[str], taken: set[int], path: Path) -> int:
     problem = (
         "several columns may hold the text" if found else "no column with a well-known name for the text"
     )
-    raise InputError(f"{path}: {problem}; choose it with --text-column NAME ({_columns(names)})")
+    raise InputError(f"{path}: {problem}; choose it with --text-column NAME ({_columns(names, options)})")
 
 
-def _columns(names: Sequence[str]) -> str:
+def _columns(names: Sequence[str], options: TableOptions = RECOGNISED) -> str:
     """Name the columns, unless the first row may be a note already: a note never enters an error."""
-    if _is_header(names):
+    if _is_header(names, options):
         return "columns: " + ", ".join(name.strip() or "(unnamed)" for name in names)
-    return f"its first row, {len(names)} fields, does not look like a header: add one"
+    return (
+        f"its first row, {len(names)} fields, does not look like a header, so it is not shown: add one if it "
+        "is none"
+    )
 
 
-def _is_header(names: Sequence[str]) -> bool:
-    return bool(names) and all(_looks_like_a_name(name, len(names)) for name in names)
+def _is_header(names: Sequence[str], options: TableOptions) -> bool:
+    """Whether `names` are names beyond doubt: of columns that say so, or with names that tables have.
+
+    The first row of a table without a header looks like names too: `Smith,Anna,fever`. So one of them must
+    be known, or named by the user, and no value that rows have as well, such as `Report`.
+    """
+    if not names or not all(_looks_like_a_name(name, len(names)) for name in names):
+        return False
+    if options.header:
+        return True
+    spelled = {plain(name) for name in names}
+    asked = {plain(name) for field in COLUMN_OPTIONS if (name := options.column(field)) is not None}
+    known = spelled & NAMES
+    return bool(spelled & asked) or bool(known - ALSO_VALUES) or len(known) > 1
 
 
 def _looks_like_a_name(name: str, columns: int) -> bool:
@@ -206,7 +225,7 @@ class Rows:
         elif not self._named:
             self._intake.counts.remark(
                 f"{self._path}: no column holds the ids of the notes, so rows are numbered: row-1, row-2, …; "
-                f"name it with --id-column NAME ({_columns(names)})"
+                f"name it with --id-column NAME ({_columns(names, self.options)})"
             )
             self._named = True
         return self._layout
@@ -215,11 +234,18 @@ class Rows:
         """Return the note in one row, or None with the reason counted.
 
         Dates that cannot be read and ages that are no number become null. A row without an id is called
-        after its number.
+        after its number. A row that holds what cannot be a note's is malformed.
         """
-        layout, counts = self._layout, self._intake.counts
-        if layout is None:
+        if self._layout is None:
             raise ValueError("columns() comes first")
+        try:
+            return self._note(values, self._layout)
+        except (ValueError, OverflowError, TypeError, RecursionError):  # of a library that took a value
+            self._intake.counts.drop(MALFORMED)
+            return None
+
+    def _note(self, values: Sequence[object], layout: Layout) -> Note | None:
+        counts = self._intake.counts
         if layout.retracted >= 0 and _is_set(values[layout.retracted]):
             counts.drop(RETRACTED)
             return None

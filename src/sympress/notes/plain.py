@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -12,11 +14,12 @@ from sympress.errors import InputError
 from sympress.notes.intake import MALFORMED, NOTE_LIMIT, Intake, Note
 from sympress.notes.layout import EVIDENCE_ROWS, Rows
 from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
-from sympress.notes.tables.encoding import decode_file, encoding_by_mark, read_as_cp1252
+from sympress.notes.tables.encoding import decode_file, encoding_by_mark, read_as_cp1252, unmarked_utf16
 from sympress.notes.tables.objects import ObjectRows
 from sympress.notes.tables.options import TableOptions
 
 _SLICE_ROWS = 10_000
+_EPOCH = date(1970, 1, 1)
 
 
 def jsonl_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator[Note]:
@@ -74,7 +77,8 @@ def parquet_notes(
         total = int(table.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path} is damaged: not a readable Parquet file; copy it again") from error
-    reading = Rows(options, intake, path, lambda name: table.select(name).head(EVIDENCE_ROWS).collect()[name])
+    named = dataclasses.replace(options, header=True)
+    reading = Rows(named, intake, path, lambda name: table.select(name).head(EVIDENCE_ROWS).collect()[name])
     names = list(schema)
     layout = reading.columns(names)
     text = names[layout.text]
@@ -97,12 +101,43 @@ def parquet_notes(
             raise InputError(
                 f"{path} is damaged: cannot be read beyond row {start}; copy it again"
             ) from error
-        for values in rows.iter_rows():
+        for values in _in_calendar(rows).iter_rows():
             intake.row()
             if (note := reading.note(values)) is not None:
                 yield note
         # Columns of a slice lie all over the file: its share of the rows stands for its bytes.
         intake.meter.close(size * min(start + slice_rows, total) // total - size * start // total)
+
+
+def _in_calendar(rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows`, with what lies beyond Python's calendar as text that is no date: one of these stops Polars."""
+    for column in rows.iter_columns():
+        kind = column.dtype
+        if not isinstance(kind, (pl.Date, pl.Datetime, pl.Duration)):
+            continue
+        numbers = column.to_physical().cast(pl.Int64)
+        first, last = _bounds(kind)
+        beyond = (numbers < first) | (numbers > last)
+        if beyond.any():
+            inside = column.set(beyond, None).to_list()
+            mixed = [
+                f"beyond the calendar: {number}" if out else value
+                for value, number, out in zip(inside, numbers, beyond, strict=True)
+            ]
+            rows = rows.with_columns(pl.Series(column.name, mixed, dtype=pl.Object))
+    return rows
+
+
+def _bounds(kind: pl.Date | pl.Datetime | pl.Duration) -> tuple[int, int]:
+    """The first and the last number of a time that Python can hold, in the unit of its column."""
+    if isinstance(kind, pl.Date):
+        return (date.min - _EPOCH).days, (date.max - _EPOCH).days
+    a_day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[kind.time_unit]
+    if isinstance(kind, pl.Duration):
+        return max(timedelta.min.days * a_day, -(2**63)), min(timedelta.max.days * a_day, 2**63 - 1)
+    edge = 0 if kind.time_zone in (None, "UTC") else 1  # a zone moves a time by less than a day
+    first, last = (date.min - _EPOCH).days + edge, (date.max - _EPOCH).days - edge
+    return max(first * a_day, -(2**63)), min((last + 1) * a_day, 2**63) - 1
 
 
 def folder_notes(
@@ -124,9 +159,12 @@ def folder_notes(
 
 def _text_of(path: Path, encoding: str | None, intake: Intake) -> str:
     with file_errors(path):
-        raw = path.read_bytes() if path.stat().st_size <= NOTE_LIMIT else None
+        size = path.stat().st_size
+        raw = (path.read_bytes() if size else b"") if size <= NOTE_LIMIT else None
     if raw is None:
         raise InputError(f"{path}: above {NOTE_LIMIT:,} bytes, too large for one note; split it into notes")
+    if encoding is None and (found := unmarked_utf16(raw)) is not None:
+        raise InputError(f"{path}: UTF-16 without its mark; add --encoding {found}, or convert the file")
     if b"\0" in raw and encoding is None and encoding_by_mark(raw) is None:
         raise InputError(f"{path}: a binary file, not a note; move it out of the folder")
     try:

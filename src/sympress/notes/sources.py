@@ -9,7 +9,7 @@ from typing import Literal
 from sympress.errors import InputError
 from sympress.notes.delimited import delimiter_of
 from sympress.notes.streams import file_errors, head_of
-from sympress.notes.tables.encoding import decoded_head, encoding_by_mark
+from sympress.notes.tables.encoding import decoded_head, encoding_by_mark, unmarked_utf16
 from sympress.notes.tables.options import RECOGNISED, TableOptions
 from sympress.notes.vaers import Year, year_of_file, years_in_folder, years_in_zip
 
@@ -142,11 +142,8 @@ def _check_text(path: Path, head: bytes, encoding: str | None) -> None:
     """
     if encoding is not None or encoding_by_mark(head):
         return
-    zeros = head.count(0)
-    if zeros * 3 >= len(head) > 3 and (head[1::2].count(0) in (0, zeros)):
-        raise InputError(
-            f"{path}: UTF-16 without its mark; add --encoding utf-16-le (or utf-16-be), or convert the file"
-        )
+    if (found := unmarked_utf16(head)) is not None:
+        raise InputError(f"{path}: UTF-16 without its mark; add --encoding {found}, or convert the file")
     control = sum(byte < 0x20 and byte not in b"\t\n\v\f\r\x1a\x1b" for byte in head)
     if control > max(len(head) // 50, min(len(head) // 8, _FEW)):
         raise InputError(f"{path}: a binary file; {_READABLE}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -34,8 +35,17 @@ def head_of(path: Path) -> bytes:
     A gzip stream that breaks off early yields what there is: its reader reports the damage with a row.
 
     Raises:
-        InputError: the file cannot be opened, or not even the start of it can be unpacked.
+        InputError: the file cannot be opened, is a pipe or a device, which may never end, or its start cannot
+            be unpacked.
     """
+    with file_errors(path):
+        found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(
+            f"{path}: no file but a pipe or a device; give  -  and let it come by standard input"
+        )
+    if found.st_size == 0:
+        return b""  # nor is a file of /proc read, which has no size and may wait for ever
     with file_errors(path), path.open("rb") as raw:
         if raw.read(2) != GZIP_MAGIC:
             raw.seek(0)

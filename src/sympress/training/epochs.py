@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from sympress.files import write_json
+from sympress.files import atomic_path, write_json
 from sympress.training.data import NoteDataset
 from sympress.training.model import SymptomModel
 from sympress.training.predict import predict_logits
@@ -111,7 +111,8 @@ class Watcher(TrainerCallback):
 
     def _save(self, name: str) -> None:
         state_dict = {key: value.contiguous() for key, value in self.model.state_dict().items()}
-        save_file(state_dict, self.folder / f"{name}.safetensors")
+        with atomic_path(self.folder / f"{name}.safetensors") as draft:
+            save_file(state_dict, draft)
 
     def _write_log(self) -> None:
         now = time.perf_counter()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from sympress.errors import InputError
+from sympress.files import atomic_path
 from sympress.training.heads import POOLINGS, Pooling, SymptomHead
 
 _KEY = "sympress"
@@ -77,7 +78,8 @@ def save_model(model: SymptomModel, folder: Path) -> None:
     prefix = model.encoder.base_model_prefix + "."
     state = {prefix + name: value.contiguous().cpu() for name, value in model.encoder.state_dict().items()}
     state |= {"head." + name: value.contiguous().cpu() for name, value in model.head.state_dict().items()}
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    with atomic_path(folder / "model.safetensors") as draft:  # safetensors alone: for its owner only
+        save_file(state, draft, metadata={"format": "pt"})
 
 
 def load_model(folder: Path) -> SymptomModel:

@@ -1,30 +1,41 @@
 """What a job has written so far, so that one that was killed goes on without losing or doubling a note.
 
 Rows are appended to one file and failures to another; `state.json`, replaced atomically after both are
-on disk, says how far they are good. Whatever a killed job wrote beyond that is cut off.
+on disk, says how far they are good. Whatever a killed job wrote beyond that is cut off. The folder may hold
+what others put there: nothing but the files of a job is written, followed or removed.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from sympress.errors import InputError
-from sympress.files import alone, write_json
+from sympress.errors import InputError, SympressError
+from sympress.files import LOCK, alone, write_json
 
 _SECONDS_BETWEEN = 1.0
+_STATE, _DATA, _ERRORS, _TABLE = "state.json", "data", "errors.jsonl", "table.parquet"
+#: What a job writes into its folder; the last are drafts that a kill left of the ones before.
+_OURS = (_DATA, _ERRORS, _TABLE, f".{_STATE}.*.json", f".{_TABLE}.*.parquet", _STATE, LOCK)
+
+#: What tells a file from another one of the same name: inode, bytes, and time of the last change in ns.
+Mark = tuple[int, int, int]
 
 
 class State(BaseModel):
-    """How far a job is: everything beyond is done again."""
+    """How far a job is: everything beyond is done again.
+
+    Attributes:
+        output: the finished file, wherever it stands; None before it is there.
+        failures: the file with the failures, likewise.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,28 +49,43 @@ class State(BaseModel):
     tally: dict[str, int] = {}
     seconds: float = 0.0
     complete: bool = False
+    output: Mark | None = None
+    failures: Mark | None = None
 
 
 class Checkpoint:
     """The unfinished output of one job, in the folder `OUT.partial`."""
 
-    def __init__(self, folder: Path, state: State, data: IO[bytes], errors: IO[bytes]) -> None:
+    def __init__(self, folder: Path, state: State, data: IO[bytes] | None, errors: IO[bytes] | None) -> None:
         self.folder, self.state = folder, state
+        self._files = [
+            (file, path)
+            for file, path in ((data, self.data_path), (errors, self.errors_path))
+            if file is not None
+        ]
         self._data, self._errors = data, errors
         self._saved = time.monotonic()
+        self.placed = False
 
     @property
     def data_path(self) -> Path:
         """The rows written so far."""
-        return self.folder / "data"
+        return self.folder / _DATA
 
     @property
     def errors_path(self) -> Path:
         """The failures written so far."""
-        return self.folder / "errors.jsonl"
+        return self.folder / _ERRORS
+
+    @property
+    def table_path(self) -> Path:
+        """The rows as one Parquet file, before it gets its final name."""
+        return self.folder / _TABLE
 
     def add(self, data: bytes, errors: bytes, items: int, digest: str, tally: dict[str, int]) -> None:
         """Append the output of the items before `items`; it is safe on disk about a second later."""
+        if self._data is None or self._errors is None:
+            raise ValueError("this job is complete")
         now = time.monotonic()
         self._data.write(data)
         self._errors.write(errors)
@@ -73,19 +99,67 @@ class Checkpoint:
             self.save()
 
     def save(self) -> None:
-        """Make everything that was added survive a kill, or a loss of power."""
-        for file in (self._data, self._errors):
+        """Make everything that was added survive a kill, or a loss of power.
+
+        Raises:
+            SympressError: somebody removed or replaced a file of the job meanwhile.
+        """
+        for file, _ in self._files:
             file.flush()
             os.fsync(file.fileno())
+        self.check()
         now = time.monotonic()
         self.state.seconds += now - self._saved
         self._saved = now
-        write_json(self.folder / "state.json", self.state.model_dump())
+        write_json(self.folder / _STATE, self.state.model_dump())
+
+    def check(self) -> None:
+        """See that what was written still stands where it was written.
+
+        Raises:
+            SympressError: it does not.
+        """
+        for file, path in self._files:
+            written = os.fstat(file.fileno())
+            try:
+                found = path.lstat()
+            except FileNotFoundError:
+                found = None
+            if found is None or (found.st_dev, found.st_ino) != (written.st_dev, written.st_ino):
+                clear(self.folder)  # else the same command would go on from what is no more
+                raise SympressError(
+                    f"{self.folder}: {path.name} was removed or replaced while the job ran, so there is no "
+                    "output; run the same command again"
+                )
 
 
 def partial_folder(output: Path) -> Path:
     """Where the unfinished output of `output` stands."""
     return output.with_name(output.name + ".partial")
+
+
+def failures_path(output: Path) -> Path:
+    """Where the failures of the job that writes `output` are listed."""
+    return output.with_name(output.name + ".errors.jsonl")
+
+
+def mark_of(path: Path) -> Mark | None:
+    """What tells the file `path` from another one; it stays when the file is renamed. None: no such file."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def clear(folder: Path) -> None:
+    """Remove the files of a job from `folder`, and the folder if nothing else is in it."""
+    for name in _OURS:
+        for path in folder.glob(name):
+            with suppress(OSError):
+                path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @contextmanager
@@ -100,20 +174,23 @@ def open_checkpoint(output: Path, job: str, date: str, *, anew: bool, header: by
         header: first bytes of the data.
 
     Raises:
-        InputError: another job's unfinished output stands there, one is running, or nothing can be written.
+        InputError: another job's unfinished output stands there, or files that are no job's, one is running,
+            or nothing can be written.
     """
     folder = partial_folder(output)
     try:
+        if folder.is_symlink():
+            raise InputError(f"{folder}: a link, which is not followed; remove it, or name another output")
         folder.mkdir(parents=True, exist_ok=True)
         with alone(folder, output):
             state = None if anew else _read_state(folder, job, output)
-            state = state or _begin(folder, State(job=job, date=date, data_bytes=len(header)), header)
-            with (
-                _reopened(folder / "data", state.data_bytes) as data,
-                _reopened(folder / "errors.jsonl", state.error_bytes) as errors,
-                _kept(Checkpoint(folder, state, data, errors)) as checkpoint,
-            ):
+            if state is None:
+                state = State(job=job, date=date, data_bytes=len(header))
+                _begin(folder, state, header)
+            with _opened(folder, state) as checkpoint, _kept(checkpoint):
                 yield checkpoint
+            if checkpoint.placed:
+                clear(folder)
     except OSError as error:
         raise InputError(
             f"{output}: cannot be written ({error.strerror or type(error).__name__}); free space or choose "
@@ -122,35 +199,67 @@ def open_checkpoint(output: Path, job: str, date: str, *, anew: bool, header: by
 
 
 @contextmanager
-def _kept(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
+def _opened(folder: Path, state: State) -> Iterator[Checkpoint]:
+    if state.output is not None:  # the rows may stand under their final name already
+        yield Checkpoint(folder, state, None, None)
+        return
+    with (
+        _reopened(folder / _DATA, state.data_bytes) as data,
+        _reopened(folder / _ERRORS, state.error_bytes) as errors,
+    ):
+        yield Checkpoint(folder, state, data, errors)
+
+
+@contextmanager
+def _kept(checkpoint: Checkpoint) -> Iterator[None]:
     """Save what there is if the job is interrupted; a job that has nothing yet leaves nothing behind."""
     try:
-        yield checkpoint
+        yield
     except BaseException:
-        if checkpoint.state.items:
-            checkpoint.save()
+        if checkpoint.state.items and (checkpoint.folder / _STATE).is_file():
+            with suppress(SympressError):  # what was raised first says more
+                checkpoint.save()
         else:
-            shutil.rmtree(checkpoint.folder, ignore_errors=True)
+            clear(checkpoint.folder)
         raise
 
 
-def _begin(folder: Path, state: State, header: bytes) -> State:
-    (folder / "data").write_bytes(header)
-    (folder / "errors.jsonl").write_bytes(b"")
-    write_json(folder / "state.json", state.model_dump())
-    return state
+def _begin(folder: Path, state: State, header: bytes) -> None:
+    """Start a job anew in `folder`, in place of the files of another one.
+
+    The state comes first: rows beside no state are nobody's job, and are left alone.
+    """
+    if not (folder / _STATE).is_file():
+        strange = [name for name in (_DATA, _ERRORS, _TABLE, _STATE) if os.path.lexists(folder / name)]
+        if strange:
+            raise InputError(
+                f"{folder}: holds {strange[0]!r}, which is no job's; move it away, or name another output"
+            )
+    write_json(folder / _STATE, state.model_dump())
+    for name, content in ((_DATA, header), (_ERRORS, b"")):
+        (folder / name).unlink(missing_ok=True)
+        with (folder / name).open("xb") as file:
+            file.write(content)
+
+
+def find_state(folder: Path) -> State | None:
+    """How far the job in `folder` is, whosever it is; None where there is none, or none that can be read."""
+    try:
+        return State.model_validate_json((folder / _STATE).read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def _read_state(folder: Path, job: str, output: Path) -> State | None:
-    path = folder / "state.json"
-    if not path.is_file():
-        return None
-    try:
-        raw: Any = json.loads(path.read_text(encoding="utf-8"))
-        state = State.model_validate(raw)
-    except (ValueError, ValidationError) as error:
-        raise InputError(f"{folder}: damaged; add --force to begin anew") from error
-    if state.items == 0:
+    """What an earlier run of `job` has done; None for nothing.
+
+    Raises:
+        InputError: the folder is damaged, or another job's.
+    """
+    state = find_state(folder)
+    if state is None and (folder / _STATE).is_file():
+        raise InputError(f"{folder}: damaged; add --force to begin anew")
+    if state is None or (state.items == 0 and not state.complete):
         return None
     if state.job != job:
         raise InputError(
@@ -162,10 +271,16 @@ def _read_state(folder: Path, job: str, output: Path) -> State | None:
 
 @contextmanager
 def _reopened(path: Path, size: int) -> Iterator[IO[bytes]]:
-    """Open `path` to append after its first `size` bytes; the rest is cut off."""
-    if not path.is_file() and size == 0:
-        path.touch()
-    with path.open("r+b") as file:
+    """Open `path` to append after its first `size` bytes; the rest is cut off. Links are not followed."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        raise InputError(f"{path.parent}: damaged ({path.name} is gone); add --force to begin anew") from None
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        raise InputError(
+            f"{path}: a link, or no file, which is not written to; remove it and add --force to begin anew"
+        )
+    with os.fdopen(os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "r+b") as file:
         if path.stat().st_size < size:
             raise InputError(f"{path.parent}: damaged ({path.name} is too short); add --force to begin anew")
         file.truncate(size)

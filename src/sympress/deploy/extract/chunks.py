@@ -51,7 +51,8 @@ class Answered:
         end: one past the last item of the chunk.
         data: rows, encoded.
         errors: one JSON object a failure: id and reason.
-        tally: notes written and failed, rows written, notes truncated, findings, windows, characters, notes in a markup.
+        tally: notes written and failed, rows written, notes truncated, findings, windows, characters, notes
+            in a markup.
     """
 
     end: int
@@ -79,8 +80,12 @@ def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
         if result.failure is not None:
             failures.append(Failure(item.note_id, result.failure))
             continue
-        rows = SHAPES[order.shape](item, result, header, serial)
-        data.append(encode(rows))
+        try:
+            rows = SHAPES[order.shape](item, result, header, serial)
+            data.append(encode(rows))
+        except Exception as error:  # whatever is odd in one note, the others go on
+            failures.append(Failure(item.note_id, f"its row cannot be written ({type(error).__name__})"))
+            continue
         tally["notes"] += 1
         tally["written"] += len(rows)
         tally["truncated"] += result.truncated
@@ -117,12 +122,19 @@ class Digest:
 
     def add(self, item: Item) -> None:
         """Take one more item in."""
-        rest = item.reason if isinstance(item, Failure) else item.text
-        for part in (item.note_id, rest):
-            raw = part.encode("utf-8", "surrogatepass")
+        for part in (item.note_id, *_parts(item)):
+            raw = b"" if part is None else b"=" + part.encode("utf-8", "surrogatepass")
             self._hash.update(len(raw).to_bytes(8, "little"))
             self._hash.update(raw)
 
     def value(self) -> str:
         """The digest of what was added so far."""
         return self._hash.hexdigest()
+
+
+def _parts(item: Item) -> tuple[str | None, ...]:
+    """What the rows of an item are made of, beside its id."""
+    if isinstance(item, Failure):
+        return (item.reason,)
+    time = None if item.time is None else item.time.isoformat()
+    return (item.text, item.patient_id, item.encounter_id, time, item.category)

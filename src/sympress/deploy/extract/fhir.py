@@ -191,7 +191,10 @@ def _moment(field: str, moment: datetime | None) -> dict[str, Any]:
         if (
             offset.seconds % 60 or abs(offset) > _OFFSET_MOST
         ):  # of local mean time, say: FHIR has no such zone
-            moment = moment.astimezone(UTC)
+            try:
+                moment = moment.astimezone(UTC)
+            except OverflowError:  # UTC lies beyond the calendar
+                return {field: moment.date().isoformat()}
         return {field: moment.isoformat()}
     day = {field: moment.date().isoformat()}
     if moment.time() == time.min:

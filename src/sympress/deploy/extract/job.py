@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import shutil
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -14,7 +16,15 @@ from pathlib import Path
 from typing import Literal
 
 from sympress.deploy.checksums import files_to_run
-from sympress.deploy.extract.checkpoint import Checkpoint, State, open_checkpoint
+from sympress.deploy.extract.checkpoint import (
+    Checkpoint,
+    State,
+    failures_path,
+    find_state,
+    mark_of,
+    open_checkpoint,
+    partial_folder,
+)
 from sympress.deploy.extract.chunks import CHUNK_NOTES, MARKUP, Answered, Chunk, Digest, Order, cut_chunks
 from sympress.deploy.extract.concepts import ConceptMap, Vocabulary
 from sympress.deploy.extract.filters import Wanted, keep_wanted
@@ -25,9 +35,13 @@ from sympress.deploy.extract.shapes import Header, Shape
 from sympress.deploy.extract.sources import Notes, stream_items
 from sympress.deploy.extract.workers import Answer, open_workers
 from sympress.errors import InputError
+from sympress.files import refuse_to_overwrite
 from sympress.labels.own_words import OURS, OwnWords
 
 Encoding = Literal["jsonl", "csv", "parquet"]
+
+#: How notes are compared with those of an unfinished job; another way makes another job.
+_DIGEST = "notes with patients, encounters, times and categories"
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,7 @@ class Job:
     def name(self) -> str:
         """A digest of all that decides the output; the number of workers does not."""
         parts = [
+            _DIGEST,
             *self.notes.names(),
             str(self.notes.whole),
             *map(str, dataclasses.astuple(self.notes.table)),
@@ -144,16 +159,17 @@ def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], Non
         InputError: `output` exists, cannot be written or is another job's, or the notes have changed since
             the job began.
     """
-    if output.exists() and not force:
-        raise InputError(f"{output}: exists already; name another file, or add --force to overwrite it")
-    if output.is_dir():
-        raise InputError(f"{output}: a folder; name a file")
     from sympress.deploy.extract.finish import finish, first_bytes
 
-    date = _now()
+    if output.is_dir():
+        raise InputError(f"{output}: a folder; name a file")
+    _check_not_read(job.notes, output)
+    name, date = job.name(), _now()
+    if not force:
+        _check_free(output, name)
     header = first_bytes(job.shape, job.encoding, job.columns)
     anew = force or job.notes.stdin
-    with open_checkpoint(output, job.name(), date, anew=anew, header=header) as checkpoint:
+    with open_checkpoint(output, name, date, anew=anew, header=header) as checkpoint:
         resumed = checkpoint.state.items
         counts = ItemCounts(say=say)
         if resumed:
@@ -164,10 +180,38 @@ def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], Non
             checkpoint.state.tally |= _tally(counts)
             checkpoint.state.complete = True
             checkpoint.save()
-        state = checkpoint.state
-        errors = finish(checkpoint, output, job.shape, job.encoding, job.columns)
-    shutil.rmtree(checkpoint.folder, ignore_errors=True)
-    return _summary(state, resumed, errors)
+        errors = finish(checkpoint, output, job.shape, job.encoding, job.columns, force=force)
+    return _summary(checkpoint.state, resumed, errors)
+
+
+def _check_free(output: Path, name: str) -> None:
+    """Refuse to write over files that the job called `name` has not left there itself.
+
+    Raises:
+        InputError: with the file.
+    """
+    state = find_state(partial_folder(output))
+    known = () if state is None or state.job != name else (state.output, state.failures)
+    for path, what in ((output, ""), (failures_path(output), ", with the failures of an earlier job")):
+        if os.path.lexists(path) and (mark_of(path) is None or mark_of(path) not in known):
+            raise InputError(
+                f"{path}: exists already{what}; name another file, or add --force to overwrite it"
+            )
+
+
+def _check_not_read(notes: Notes, output: Path) -> None:
+    """Refuse to write over what is read, by whatever name: a link, or a file in a folder or pattern.
+
+    Raises:
+        InputError: with the file.
+    """
+    read = [file.stat() for source in notes.sources for file in source.files]
+    if notes.stdin:
+        with contextlib.suppress(OSError, ValueError):
+            read.append(os.fstat(sys.stdin.fileno()))
+    folder = partial_folder(output)
+    unfinished = folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ()
+    refuse_to_overwrite((output, failures_path(output), *unfinished), read)
 
 
 def _summary(state: State, resumed: int, errors: Path | None) -> Summary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
@@ -17,7 +17,13 @@ from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, Note, Progress
 from sympress.notes.layout import row_name
 from sympress.notes.sources import Source, recognise
 from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
-from sympress.notes.tables.encoding import ESCAPED_BYTE, decode_file, read_as_cp1252, some_not_utf8
+from sympress.notes.tables.encoding import (
+    ESCAPED_BYTE,
+    decode_file,
+    read_as_cp1252,
+    some_not_utf8,
+    unmarked_utf16,
+)
 from sympress.notes.tables.options import RECOGNISED, TableOptions
 from sympress.notes.vaers import vaers_notes
 
@@ -30,7 +36,7 @@ class Query:
     """Notes that a database selects: `sql` at the SQLAlchemy `url`."""
 
     sql: str
-    url: str
+    url: str = field(repr=False)  # it may hold a password
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,14 @@ class Notes:
     def names(self) -> list[str]:
         """What is read, without secrets, to tell this job from another."""
         if self.query:
-            return [self.query.sql, self.query.url]
+            return [self.query.sql, _without_secrets(self.query.url)]
         return [STANDARD_INPUT] if self.stdin else [str(source.root) for source in self.sources]
+
+
+def _without_secrets(url: str) -> str:
+    """A URL without user, password and arguments, any of which may be secret."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def find_notes(
@@ -78,7 +90,10 @@ def find_notes(
     """
     if sql or url:
         if not (sql and url) or given:
-            raise InputError("--sql and --url belong together, and replace NOTES; give both and no NOTES")
+            raise InputError(
+                "--sql and --url (or --url-file, or SYMPRESS_URL) belong together, and replace NOTES; "
+                "give both and no NOTES"
+            )
         return Notes(query=Query(sql, url), table=table)
     if not given:
         raise InputError("no notes: name files, folders or globs, '-' for standard input, or --sql and --url")
@@ -197,10 +212,13 @@ def _folder_items(source: Source, table: TableOptions, intake: EveryNote) -> Ite
         note_id = path.relative_to(source.root).with_suffix("").as_posix()
         with file_errors(path):
             size = path.stat().st_size
-            raw = path.read_bytes() if size <= 4 * NOTE_LIMIT else None
+            raw = (path.read_bytes() if size else b"") if size <= 4 * NOTE_LIMIT else None
         intake.meter.close(size)
         if raw is None:
             yield Failure(note_id, f"longer than {NOTE_LIMIT:,} characters")
+            continue
+        if table.encoding is None and (found := unmarked_utf16(raw)) is not None:
+            yield Failure(note_id, f"{found} without its mark")
             continue
         try:
             text, guessed = decode_file(raw, table.encoding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -86,7 +87,8 @@ def _by_processes(
     left = chain([chunk], chunks)
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_process, job) as processes:
         try:
-            starting = [processes.submit(_is_ready) for _ in range(workers)]
+            with _unheard(signal.SIGINT):
+                starting = [processes.submit(_is_ready) for _ in range(workers)]
             for chunk in left:
                 if all(one.done() for one in starting):
                     yield from _in_order(processes, _answer_in_process, chain([chunk], left), workers)
@@ -97,6 +99,22 @@ def _by_processes(
                 "a worker process died, most likely for want of memory; run the same command again with "
                 "fewer --workers"
             ) from error
+
+
+@contextmanager
+def _unheard(number: signal.Signals) -> Iterator[None]:
+    """Processes that start in the block never get this signal; here it waits until the block ends.
+
+    Ctrl-C reaches every process of a terminal. The one that writes decides what becomes of the job.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _in_order(

@@ -28,6 +28,7 @@ ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _UNDEFINED = re.compile("[\udc81\udc8d\udc8f\udc90\udc9d]")
 _CHUNK_BYTES = 1 << 16
 _CHARACTER_BYTES = 4  # of the longest character in UTF-8
+_NULS_OF_TEXT = 8  # so many may stand in a short text that is not UTF-16
 
 
 class Bytes(Protocol):
@@ -41,6 +42,21 @@ class Bytes(Protocol):
 def encoding_by_mark(head: bytes) -> str | None:
     """The encoding that a byte order mark names: UTF-16 or UTF-32; None without one of these."""
     return next((name for mark, name in _BOMS if head.startswith(mark)), None)
+
+
+def unmarked_utf16(head: bytes) -> str | None:
+    """`utf-16-le` or `utf-16-be` where bytes without a mark are that, by the zeros in every other place.
+
+    Read as UTF-8 it would be text with a NUL behind each letter, in which nothing is found. It is known where
+    an eighth of its characters are Latin, or spaces and line ends.
+    """
+    if len(head) < _CHARACTER_BYTES or encoding_by_mark(head) is not None:
+        return None
+    first, second = head[::2].count(0), head[1::2].count(0)
+    more, fewer = max(first, second), min(first, second)
+    if more * 16 < len(head) or fewer * 20 > more or (more < _NULS_OF_TEXT and more * 3 < len(head)):
+        return None
+    return "utf-16-le" if second > first else "utf-16-be"
 
 
 def decoded_head(head: bytes, encoding: str | None) -> str:
@@ -171,6 +187,10 @@ class Utf8Stream(io.RawIOBase):
 
     def _open_by(self, head: bytes) -> None:
         """Look for a byte order mark, of UTF-8 too."""
+        if self._encoding is None and (found := unmarked_utf16(head)) is not None:
+            raise InputError(
+                f"{self._where}: UTF-16 without its mark; add --encoding {found}, or convert the text"
+            )
         if self._decoder is None and (name := encoding_by_mark(head)):
             self._encoding, self._decoder = name, codecs.getincrementaldecoder(name)("strict")
         self._open = self._open and not head.startswith(codecs.BOM_UTF8)

@@ -103,3 +103,15 @@ def _listed(names: str) -> tuple[str, ...]:
 
 TEXT, MORE_TEXT = _listed(TEXT_NAMES), _listed(MORE_TEXT_NAMES)
 KNOWN: dict[str, tuple[str, ...]] = {field: _listed(names) for field, names in KNOWN_NAMES.items()}
+
+#: Every name of the above.
+NAMES = frozenset((*TEXT, *MORE_TEXT, *(name for names in KNOWN.values() for name in names)))
+#: Those that rows also hold as values, in a column of categories say: they are no sign of a header alone.
+ALSO_VALUES = frozenset(
+    _listed(
+        """
+        note notes report reports narrative document content body transcription clinical_note clinical_notes
+        progress_note patient subject person visit encounter specialty issued created fin har dos
+        """
+    )
+)

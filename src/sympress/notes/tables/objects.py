@@ -35,8 +35,8 @@ class ObjectRows:
         lines: Callable[[], Iterable[str | bytes]] = lambda: (),
     ) -> None:
         self._lines, self._path = lines, path
-        self._options, self._intake = options, intake
-        self._rows = Rows(options, intake, path, self._evidence)
+        self._options, self._intake = dataclasses.replace(options, header=True), intake
+        self._rows = Rows(self._options, intake, path, self._evidence)
         self._names: list[str] = []
         self._text: str | None = None
 

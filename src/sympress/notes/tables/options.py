@@ -28,6 +28,7 @@ class TableOptions:
         text: column with the text of the notes; so are the next five for the rest of a note.
         date_format: a format of `strptime`, or a word of `dates.WORDS`.
         encoding: of the file, by a name that Python knows.
+        header: the columns have names for certain, as those of Parquet and of queries do.
 
     Raises:
         InputError: the date format or the encoding is none.
@@ -41,6 +42,7 @@ class TableOptions:
     category: str | None = None
     date_format: str | None = None
     encoding: str | None = None
+    header: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked before anything is read."""

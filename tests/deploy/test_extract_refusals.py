@@ -1,0 +1,158 @@
+"""Sources that never end, other encodings, files nested without end and models of NaN: each is one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from test_extract import refused, run
+from test_extract_input import ended
+
+from sympress.deploy.runtime import Runtime, checked_logits
+from sympress.errors import InputError
+
+RULES = ("-m", "rules", "-j", "1", "-q")
+DEEP = 100_000
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["notes.jsonl", "notes.csv", "notes.txt", "notes.parquet"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str):
+    os.mkfifo(tmp_path / name)
+    assert "no file but a pipe or a device" in refused(tmp_path / name, *RULES)
+    (tmp_path / "link.jsonl").symlink_to("/dev/zero")
+    assert "no file but a pipe or a device" in refused(tmp_path / "link.jsonl", *RULES)
+
+
+@pytest.mark.timeout(20)
+def test_a_file_without_a_size_is_not_read(tmp_path: Path):
+    """As /proc/kmsg, which is a file, and waits until the kernel says something."""
+    assert "an empty file" in refused("/proc/kmsg", *RULES)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").symlink_to("/proc/kmsg")
+    (tmp_path / "texts" / "b.txt").write_text("fever")
+    out, err = run(tmp_path / "texts", "-m", "rules")
+    assert json.loads(out)["note_id"] == "b"
+    assert "note a: no answer, without text" in err
+
+
+TEXTS = [
+    "no fever, cough since Monday\n" * 3,
+    "лихорадка и кашель, без сыпи\n" * 9,
+    "céphalée légère à l'été\n",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_refused(tmp_path: Path, text: str, encoding: str):
+    raw = text.encode(encoding)
+    assert f"--encoding {encoding}" in refused("-", *RULES, stdin=raw)
+    assert f"--encoding {encoding}" in refused("-", "--whole", *RULES, stdin=raw)
+    for name in ("a.txt", "a.csv", "a.jsonl"):
+        (tmp_path / name).write_bytes(raw)
+        assert f"--encoding {encoding}" in refused(tmp_path / name, *RULES)
+        (tmp_path / name).unlink()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_bytes(raw)
+    (tmp_path / "texts" / "b.txt").write_text("fever")
+    out, err = run(tmp_path / "texts", "-m", "rules")
+    assert json.loads(out)["note_id"] == "b"
+    assert f"note a: no answer, {encoding} without its mark" in err
+    assert len(run(tmp_path / "texts" / "a.txt", *RULES, "--encoding", encoding)[0].splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["NUL \x00 inside", "fever\x00", "a,b\x00\n" * 20])
+def test_some_nuls_are_no_utf16(text: str):
+    assert run("-", "--whole", *RULES, stdin=text.encode())[0]
+
+
+@pytest.mark.parametrize("name", ["extractor.json", "checksums.json", "forms.json"])
+def test_json_nested_without_end_is_one_line(
+    tiny_tagger: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_tagger, folder)
+    (folder / "checksums.json").unlink()
+    (folder / name).write_text('{"a":' * DEEP, encoding="utf-8")
+    (tmp_path / "in.txt").write_text("fever")
+    code, said = ended("extract", tmp_path / "in.txt", "-m", folder, capsys=capsys)
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert "damaged" in said
+
+
+@pytest.mark.parametrize("option", ["--lexicon", "--cues", "--sections"])
+def test_toml_nested_without_end_is_one_line(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "own.toml").write_text("a = " + "[" * DEEP, encoding="utf-8")
+    (tmp_path / "in.txt").write_text("fever")
+    code, said = ended("extract", tmp_path / "in.txt", *RULES, option, tmp_path / "own.toml", capsys=capsys)
+    assert (code, len(said.splitlines())) == (2, 1)
+    code, said = ended("study", "--config", tmp_path / "own.toml", "-o", tmp_path / "run", capsys=capsys)
+    assert code == 2
+    assert "nested too deeply" in said
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("field", ["thresholds", "span_bias", "a", "b"])
+def test_settings_that_are_no_number_are_an_error(
+    tiny_artifact: Path, tmp_path: Path, field: str, value: float
+):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, folder)
+    settings = json.loads((folder / "extractor.json").read_text())
+    lines = {"a": [1.0, 1.0, 1.0], "b": [0.0, 0.0, 0.0]}
+    if field in lines:
+        settings["calibration"] = lines | {field: [value, 1.0, 1.0]}
+    else:
+        settings[field] = value if field == "span_bias" else [0.5, value, 0.5]
+    (folder / "extractor.json").write_text(json.dumps(settings))
+    (tmp_path / "in.txt").write_text("fever")
+    assert "damaged at" in refused(tmp_path / "in.txt", "-m", folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_number_are_a_failure_and_not_no_symptoms(
+    tiny_artifact: Path, tmp_path: Path, value: float, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, folder)
+    model = onnx.load(str(folder / "model.onnx"))
+    for weights in model.graph.initializer:
+        numbers = numpy_helper.to_array(weights)
+        if numbers.dtype == np.float32 and numbers.ndim:
+            weights.CopyFrom(numpy_helper.from_array(np.full_like(numbers, value), weights.name))
+    onnx.save(model, str(folder / "model.onnx"))
+    (tmp_path / "in.txt").write_text("fever")
+    code, said = ended("extract", tmp_path / "in.txt", "-m", folder, "-j", "1", capsys=capsys)
+    assert code == 1
+    assert "NaN or infinity" in said
+    with pytest.raises(InputError, match="NaN or infinity"):
+        Runtime.load(folder).batch_logits([np.array([2, 5, 3])])
+
+
+def test_one_logit_of_nan_is_enough():
+    with pytest.raises(InputError, match="NaN or infinity"):
+        checked_logits(np.array([0.0, np.nan, 1.0], dtype=np.float32))
+
+
+def test_a_fault_of_ours_is_one_line_without_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def explode(*_: object, **__: object) -> None:
+        raise LookupError("the note says fever")
+
+    monkeypatch.setattr("sympress.deploy.extract.job.cut_chunks", explode)
+    (tmp_path / "in.txt").write_text("fever")
+    code, said = ended("extract", tmp_path / "in.txt", *RULES, capsys=capsys)
+    assert (code, len(said.splitlines())) == (1, 1)
+    assert said.startswith("sympress: a fault of sympress (LookupError at ")
+    assert "fever" not in said
+    monkeypatch.setenv("SYMPRESS_TRACEBACK", "1")
+    with pytest.raises(LookupError):
+        ended("extract", tmp_path / "in.txt", *RULES, capsys=capsys)
