@@ -71,7 +71,13 @@ class Annotator:
         found = self._read(view.text)
         if not view.denied:
             return found
-        return tuple(_denied(one) if _meets(one, view.denied) else one for one in found)
+        reached, at = 0, 0
+        told: list[Mention] = []
+        for mention in found:
+            while at < len(view.denied) and view.denied[at][0] < mention.end:
+                reached, at = max(reached, view.denied[at][1]), at + 1
+            told.append(_denied(mention) if reached > mention.start else mention)
+        return tuple(told)
 
     def _read(self, text: str) -> tuple[Mention, ...]:
         """Return the mentions of plain text.
@@ -178,10 +184,6 @@ _NEGATED = Reason("mark", "negationInd")
 
 def _denied(mention: Mention) -> Mention:
     return replace(mention, assertion="absent", reason=_NEGATED)
-
-
-def _meets(mention: Mention, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(start < mention.end and mention.start < end for start, end in spans)
 
 
 def _moved(mention: Mention, span: Callable[[int, int], tuple[int, int]]) -> Mention:
