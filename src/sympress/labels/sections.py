@@ -19,9 +19,7 @@ OTHER = "other"
 _LONGEST_HEADING = 60
 _LONGEST_LEAD = 40
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
-_LEAD = re.compile(
-    r"[\s\d.)(#*•·=\[_~>|+\-]*(?:[A-Za-z][.)][ \t])?(?:(?:his|her|the)\s+)?", re.IGNORECASE
-)
+_LEAD = re.compile(r"[\s\d.)(#*•·=\[_~>|+\-]*(?:[A-Za-z][.)][ \t])?(?:(?:his|her|the)\s+)?", re.IGNORECASE)
 _UNKNOWN = re.compile(r"[A-Z][A-Za-z0-9 /&(),'\-]*")
 # What stands between the sentence before and a heading within a line; dumps that lost their line breaks
 # have commas there.

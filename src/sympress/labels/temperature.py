@@ -49,7 +49,7 @@ _OF_BOUND = _WORDS["of_bound"] | _OVER | _UNDER
 _WEAK = {word: kind for kind in ("spikes", "routes", "vitals") for word in _WORDS[kind]}
 #: What a number is of, when one of these stands behind it.
 _OTHER_UNIT = re.compile(
-    r"\s*-?\s*(?:%|percent|mg|mcg|kg|kgs|lbs?|pounds|grams?|g\b|ml|cc|cm|mm|bpm|beats|/\s?min|years?|yrs?|y/?o|"
+    r"\s*+(?:-\s*+)?(?:%|percent|mg|mcg|kg|kgs|lbs?|pounds|grams?|g\b|ml|cc|cm|mm|bpm|beats|/\s?min|years?|yrs?|y/?o|"
     r"yo\b|y\.o|"
     r"months?|mos?\b|days?\b|weeks?|wks?|hours?|minutes?|mins?\b|units?|ng|pg|u/l|meq|mmol|inch|feet|ft\b|"
     r"k\b|th\b|st\b|nd\b|rd\b|french|fr\b|gauge|pack|patients?|tablets?)",

@@ -22,7 +22,6 @@ class Mark(NamedTuple):
     end: int
 
 
-
 def _any_of(patterns: Sequence[tuple[re.Pattern[str], Said]]) -> re.Pattern[str]:
     """One pattern that matches where one of `patterns` does."""
     unnamed = re.compile(r"\?P<\w+>")
@@ -160,7 +159,9 @@ class Row:
             mark = self.marks.get(other)
             if one in self.marks or mark is None or mark is not trailing[at + 1] or mark.said == "possible":
                 continue
-            if self._begins_with(self._spans[0][0], " \t-*•|") and _TOGETHER.fullmatch(self._text, one[1], other[0]):
+            if self._begins_with(self._spans[0][0], " \t-*•|") and _TOGETHER.fullmatch(
+                self._text, one[1], other[0]
+            ):
                 self.marks[one] = mark
 
     def _head(self) -> None:
