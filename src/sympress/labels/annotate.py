@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sympress.labels.abbreviations import find_definitions
 from sympress.labels.assertion.cues import CueBook, load_cues
 from sympress.labels.assertion.decide import CueFinder, NoteContext, decide
 from sympress.labels.automaton import Found, PhraseIndex, Reduced, keep_longest, reduce_text
-from sympress.labels.lexicon import AmbiguousForm, Lexicon
+from sympress.labels.forms import holds, is_undone, read_forms
+from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, Reason
 from sympress.labels.sections import SectionBook, load_sections
 from sympress.labels.temperature import Temperature, find_temperatures
@@ -43,7 +42,7 @@ class Annotator:
         self._finder = CueFinder(load_cues() if cues is None else cues, at_once=at_once)
         self._sections = load_sections() if sections is None else sections
         self._ids = tuple(symptom.id or symptom.name for symptom in lexicon.symptoms)
-        self._forms = _forms_of(lexicon)
+        self._forms = read_forms(lexicon)
         self._fever = self._ids.index(FEVER) if FEVER in self._ids else None
         self._told: list[tuple[str | None, ...]] = [
             (None,) if number in self._forms.unnamed else tuple(self._ids[place] for place in places)
@@ -71,13 +70,20 @@ class Annotator:
         found = self._read(view.text)
         if not view.denied:
             return found
-        return tuple(_denied(one) if _meets(one, view.denied) else one for one in found)
+        reached, at = 0, 0
+        told: list[Mention] = []
+        for mention in found:
+            while at < len(view.denied) and view.denied[at][0] < mention.end:
+                reached, at = max(reached, view.denied[at][1]), at + 1
+            told.append(_denied(mention) if reached > mention.start else mention)
+        return tuple(told)
 
     def _read(self, text: str) -> tuple[Mention, ...]:
         """Return the mentions of plain text.
 
-        Of forms that overlap the leftmost counts, of those the longest; none goes on in another statement. A
-        combined form (`n/v`) is one mention of each of its symptoms. A fever's temperature is a mention of `fever`.
+        Of forms that overlap the leftmost counts, of those the longest; none goes on in another statement.
+        A combined form (`n/v`) is one mention of each of its symptoms. A fever's temperature is a mention of
+        `fever`.
         """
         reduced = reduce_text(text)
         forms, headings = self._index.find(reduced)
@@ -89,6 +95,7 @@ class Annotator:
         if "(" in text:
             counted = self._without_defined(counted, text)
         kept = self._with_temperatures(keep_longest(_on_one_line(counted, text)), temperatures)
+        del forms, counted
         spans = [(start, end) for start, end, number in kept if self._told[number]]
         joined = {at for start, end in spans if (at := text.find("\n", start, end)) >= 0}
         note = NoteContext(reduced, headings, self._finder, self._sections, spans, joined)
@@ -104,7 +111,7 @@ class Annotator:
 
     def _counts(self, match: Found, reduced: Reduced) -> bool:
         """Whether the conditions of an ambiguous form hold."""
-        return _holds(self._forms.conditions[match[2]], reduced, match[0], match[1])
+        return holds(self._forms.conditions[match[2]], reduced, match[0], match[1])
 
     def _without_defined(self, matches: list[Found], text: str) -> list[Found]:
         """Leave out abbreviations to which the note itself gives another meaning: `cerebral palsy (CP)`."""
@@ -165,9 +172,7 @@ class Annotator:
         if number == _TEMPERATURE and reason is None:
             reason = Reason("value", reduced.folded[start:end], start, end)
         elif number in self._forms.denials and assertion in ("present", "absent", "possible"):
-            before = reduced.folded[max(0, start - 60) : start].rstrip()
-            undone = before[-1:].isalpha() and _stands(_UNDOES, before, True)
-            assertion = "present" if undone else "absent"
+            assertion = "present" if is_undone(reduced, start) else "absent"
             reason = Reason("word", reduced.folded[start:end], start, end)
         return assertion, reason
 
@@ -180,14 +185,14 @@ def _denied(mention: Mention) -> Mention:
     return replace(mention, assertion="absent", reason=_NEGATED)
 
 
-def _meets(mention: Mention, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(start < mention.end and mention.start < end for start, end in spans)
-
-
 def _moved(mention: Mention, span: Callable[[int, int], tuple[int, int]]) -> Mention:
     """`mention` with its span and the place of its reason where `span` says they are."""
     start, end = span(mention.start, mention.end)
     return replace(mention, start=start, end=end, reason=mention.reason and mention.reason.moved(span))
+
+
+def _end(match: Found) -> int:
+    return match[1]
 
 
 def _on_one_line(forms: list[Found], text: str) -> list[Found]:
@@ -213,87 +218,3 @@ def _begins_anew(text: str, place: int) -> bool:
     """Whether the line behind a line break begins with a capital and the one before ends in a small letter."""
     following = text[place + 1 : place + 20].lstrip()[:1]
     return following.isupper() and text[max(0, place - 4) : place].rstrip()[-1:].islower()
-
-
-@dataclass(frozen=True)
-class _Forms:
-    """The forms of a lexicon by number.
-
-    Attributes:
-        written: each form.
-        named: the symptoms that it names, or denies, by place; none for an ignored one.
-        conditions: of those that may mean something else.
-        denials: those that say that what they name is absent.
-        unnamed: denials of symptoms in general.
-    """
-
-    written: list[str]
-    named: list[tuple[int, ...]]
-    conditions: Mapping[int, AmbiguousForm]
-    denials: frozenset[int]
-    unnamed: frozenset[int]
-
-
-def _forms_of(lexicon: Lexicon) -> _Forms:
-    written: list[str] = []
-    named: list[tuple[int, ...]] = []
-    conditions: dict[int, AmbiguousForm] = {}
-    denials: set[int] = set()
-    for place, symptom in enumerate(lexicon.symptoms):
-        for ambiguous in symptom.ambiguous:
-            conditions[len(written)] = ambiguous
-            written.append(ambiguous.form)
-            named.append((place,))
-        plain = (*symptom.forms, *symptom.misspellings)
-        written += plain
-        named += [(place,)] * len(plain)
-        denials.update(range(len(written), len(written) + len(symptom.denials)))
-        written += symptom.denials
-        named += [(place,)] * len(symptom.denials)
-    written += (*lexicon.combined, *lexicon.ignored)
-    named += (*lexicon.combined.values(), *[()] * len(lexicon.ignored))
-    unnamed = range(len(written), len(written) + len(lexicon.denials))
-    written += lexicon.denials
-    named += [()] * len(lexicon.denials)
-    return _Forms(written, named, conditions, frozenset((*denials, *unnamed)), frozenset(unnamed))
-
-
-def _end(match: Found) -> int:
-    return match[1]
-
-
-def _holds(condition: AmbiguousForm, reduced: Reduced, start: int, end: int) -> bool:
-    surface = reduced.text[start:end]
-    if condition.case == "upper" and not surface.isupper():
-        return False
-    if condition.case == "plural" and not (surface[:-1].isupper() and surface.endswith("s")):
-        return False
-    before, behind = reduced.folded[max(0, start - 60) : start], reduced.folded[end : end + 60]
-    if condition.not_after and _stands(condition.not_after, before, True):
-        return False
-    if condition.not_before and _stands(condition.not_before, behind, False):
-        return False
-    if condition.only_before and not _stands(condition.only_before, behind, False):
-        return False
-    return not (condition.only_after and not _stands(condition.only_after, before, True))
-
-
-def _stands(phrases: tuple[str, ...], beside: str, before: bool) -> bool:
-    """Whether one of `phrases` stands directly before, or behind, a form; `beside` is the text there."""
-    words = _NO_WORD.sub(" ", beside).strip()
-    if before:
-        return f" {words}".endswith(_padded(phrases, " ", ""))
-    return f"{words} ".startswith(_padded(phrases, "", " "))
-
-
-@cache
-def _padded(phrases: tuple[str, ...], before: str, behind: str) -> tuple[str, ...]:
-    return tuple(f"{before}{phrase}{behind}" for phrase in phrases)
-
-
-_NO_WORD = re.compile(r"[\W_]+")
-#: Directly before a denial these take it back.
-_UNDOES = (
-    *("not", "no longer", "never", "isn t", "wasn t", "aren t", "hasn t been", "not been", "never been"),
-    *("not yet", "not completely", "not entirely", "not fully"),
-)

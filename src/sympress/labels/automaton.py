@@ -31,7 +31,7 @@ _SPACE = 32
 _TABLE_SIZE = 0x10000
 _JOINT = re.compile(r"[\W_]+")
 # White space with at most one line break, or a hyphen that may end a line.
-_GAP = re.compile(r"[^\S\r\n]*(?:\r?\n)?[^\S\r\n]*|[-\u2010\u2011](?:\r?\n[^\S\r\n]*)?")
+_GAP = re.compile(r"[^\S\r\n]*+(?:\r?\n[^\S\r\n]*+)?|[-\u2010\u2011](?:\r?\n[^\S\r\n]*+)?")
 _BLANK = re.compile(r"\s+")
 _PUNCTUATION = "-+()/:.,;=?!#'\" "
 

@@ -29,6 +29,7 @@ _INLINE = re.compile(r"(?:[.,;:!?]|\s{2})\s*([A-Z][A-Z0-9 /&()'\-]{3,60})$")
 _CLOSES = re.compile(
     r"[ \t]{0,20}(?:\([^()\n]{1,40}\))?[ \t\]=*_#~|>-]{0,80}(?::|(?<=[-–—])(?=[ \t])|[–—](?=[ \t])|(?=\r?\n|$))"
 )
+_COLON = re.compile(r"[ \t]*:")
 _COLON_OR_DASH = re.compile(r"[ \t]*(?::|[-–—](?=[ \t]))")
 
 
@@ -157,7 +158,7 @@ def _heading_start(text: str, start: int, end: int) -> int | None:
         return line if _CLOSES.match(text, end) else None
     if not text.startswith(":", end) and not _COLON_OR_DASH.match(text, end):
         return None
-    if not text[start].isupper() or not text[end:].lstrip(" \t").startswith(":"):
+    if not text[start].isupper() or not _COLON.match(text, end):
         return None
     return start if _BEFORE_INLINE.search(text, max(line, start - 4), start) else None
 

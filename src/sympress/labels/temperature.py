@@ -49,7 +49,7 @@ _OF_BOUND = _WORDS["of_bound"] | _OVER | _UNDER
 _WEAK = {word: kind for kind in ("spikes", "routes", "vitals") for word in _WORDS[kind]}
 #: What a number is of, when one of these stands behind it.
 _OTHER_UNIT = re.compile(
-    r"\s*-?\s*(?:%|percent|mg|mcg|kg|kgs|lbs?|pounds|grams?|g\b|ml|cc|cm|mm|bpm|beats|/\s?min|years?|yrs?|y/?o|"
+    r"\s*+(?:-\s*+)?(?:%|percent|mg|mcg|kg|kgs|lbs?|pounds|grams?|g\b|ml|cc|cm|mm|bpm|beats|/\s?min|years?|yrs?|y/?o|"
     r"yo\b|y\.o|"
     r"months?|mos?\b|days?\b|weeks?|wks?|hours?|minutes?|mins?\b|units?|ng|pg|u/l|meq|mmol|inch|feet|ft\b|"
     r"k\b|th\b|st\b|nd\b|rd\b|french|fr\b|gauge|pack|patients?|tablets?)",
@@ -61,10 +61,10 @@ _UNIT = re.compile(
     r"(f(?:ahr(?:enheit)?)?|c(?:els(?:ius)?|entigrade)?)(?![a-z/&+]))",
     re.IGNORECASE,
 )
-_SECOND = re.compile(r"\s*(?:-{1,2}|–|—|to|/|and|then|->|→|,|;)\s*(?=\d)|\s*[(/=\[]\s*(?=\d)", re.IGNORECASE)
+_SECOND = re.compile(r"\s*+(?:-{1,2}|–|—|to|/|and|then|->|→|,|;)\s*(?=\d)|\s*[(/=\[]\s*(?=\d)", re.IGNORECASE)
 _LABEL_BEHIND = re.compile(
-    r"\s*(?:oral|rectal|axillary|tympanic|body)?\s*-?\s*(temp(?:erature)?s?\b|fevers?\b)"
-    r"(?![\s:=(\[|-]*(?:of|is|was)?[\s:=]*\d)",
+    r"\s*+(?:(?:oral|rectal|axillary|tympanic|body)\s*+)?(?:-\s*+)?(temp(?:erature)?s?\b|fevers?\b)"
+    r"(?![\s:=(\[|-]*+(?:of|is|was)?[\s:=]*+\d)",
     re.IGNORECASE,
 )
 _OR_MORE = re.compile(r"\s*(?:or|and|&)\s+(?:higher|greater|above|more|over|up)\b|\s*\+", re.IGNORECASE)
@@ -250,7 +250,7 @@ def _stands_alone(text: str, start: int, end: int, unit: str, decimal: bool) -> 
     """Whether a number with its unit is a body's temperature though no word says so."""
     if not unit:
         return False
-    value = float(text[start:].split(maxsplit=1)[0][:3].rstrip(".,°ºFfCcdD-"))
+    value = float(text[start : start + 3].split(maxsplit=1)[0].rstrip(".,°ºFfCcdD-"))
     around = fold(text[max(0, start - 60) : end + 30])
     if _ELSEWHERE.search(around) or _ANGLE.search(around):
         return False
