@@ -96,8 +96,8 @@ def load_lexicon(source: str | Path) -> Lexicon:
 
     Raises:
         InputError: no such lexicon or file, a file that cannot be read, a bad header, an empty form,
-            a form or a code under two symptoms, a file that extends itself, or no entry at all. The message names
-            every mistake of a file with its line.
+            a form or a code under two symptoms, a file that extends itself, or no entry at all. The message
+            names every mistake of a file with its line.
     """
     if str(source) in BUILT_IN:
         return _built_in(str(source))

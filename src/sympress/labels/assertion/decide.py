@@ -129,6 +129,7 @@ class NoteContext:
         finder: CueFinder,
         sections: SectionBook,
         spans: Sequence[Span],
+        *,
         joined: Container[int] = (),
     ) -> None:
         """Take a note and what was found in it.
@@ -287,7 +288,7 @@ class NoteContext:
         return self._leads[line.end]
 
     def _at_end_of(self, line: Line) -> Reach:
-        """What the cues of a line say at its end; without a colon, of no more than the line's own symptoms."""
+        """What the cues of a line say at its end; without a colon, only those behind its own symptoms."""
         end = line.end
         first = max(line.start, self._sentences.around(end - 1, end)[0])
         inside = self._spans_within(first, end)

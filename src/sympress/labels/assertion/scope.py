@@ -137,21 +137,14 @@ class Statement:
         kept: list[Placed] = []
         for start, end, number in sorted(found, key=_longest_first) if len(found) > 1 else found:
             begin, behind = start - first, end - first
-            if start < first or end > last or hidden.find(1, begin, behind) >= 0:
-                continue
             cues = what[number]
-            if hidden.find(2, begin, behind) >= 0 and not _reaches_beyond(hidden, begin, behind, cues):
-                continue
             only_stops = _are_stops(cues)
-            if not only_stops and stopped.find(1, begin, behind) >= 0:
+            covered = start < first or end > last or _is_hidden(hidden, begin, behind, cues)
+            if covered or (not only_stops and stopped.find(1, begin, behind) >= 0):
                 continue
-            hides = False
-            for cue in cues:
-                if cue.unconditional or self._may_stand(cue, start, end):
-                    hides = hides or any(one.role != "statement" for one in cues)
-                    if cue.role != "pseudo":
-                        kept.append(Placed(start, end, cue))
-            if hides:
+            standing = [cue for cue in cues if cue.unconditional or self._may_stand(cue, start, end)]
+            kept += [Placed(start, end, cue) for cue in standing if cue.role != "pseudo"]
+            if standing and any(one.role != "statement" for one in cues):
                 (stopped if only_stops else hidden)[begin:behind] = b"\1" * (end - start)
         return sorted(kept, key=_by_start) if len(kept) > 1 else kept
 
@@ -219,7 +212,7 @@ class Statement:
             active.pop(assertion, None)
 
     def _walk_back(self, told: Sequence[tuple[Span, dict[str, Placed]]]) -> None:
-        """From right to left: backward cues reach what is before them; a denial between the two ends denial."""
+        """From right to left: backward cues reach what is before them; a denial between ends denial."""
         active: dict[str, deque[Placed]] = {}
         at, cues = len(self._cues) - 1, self._cues
         for span, said in reversed(told):
@@ -394,10 +387,16 @@ class _Brackets:
         return self._closes[at] if at >= 0 else None
 
 
-def _reaches_beyond(hidden: bytearray, begin: int, behind: int, cues: Sequence[Cue]) -> bool:
-    """Whether a phrase that touches a mention is a cue all the same: it goes on behind it, and denies nothing."""
-    own = all(cue.role == "cue" and cue.assertion != "absent" for cue in cues)
-    return own and hidden[behind - 1] == 0
+def _is_hidden(hidden: bytearray, begin: int, behind: int, cues: Sequence[Cue]) -> bool:
+    """Whether a longer phrase (1) or a mention (2) hides what stands between two places.
+
+    A cue that goes on behind a mention and denies nothing is not hidden by it.
+    """
+    if hidden.find(1, begin, behind) >= 0:
+        return True
+    if hidden.find(2, begin, behind) < 0:
+        return False
+    return hidden[behind - 1] != 0 or not all(one.role == "cue" and one.assertion != "absent" for one in cues)
 
 
 def _longest_first(match: Found) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-r"""Signs, boxes, answers and tables beside the words: `fever (-)`, `[x] cough`, `Fever: No`, `| Rash | Yes |`.
+r"""Signs, boxes, answers and tables beside the words: `fever (-)`, `[x] cough`, `Fever: No`, `Rash | Yes`.
 
 A mark between two symptoms belongs to one of them. A comma tells which; without one the row does: marks that
 stand before its first symptom stand before all of them, marks behind its last stand behind all.
@@ -7,7 +7,6 @@ stand before its first symptom stand before all of them, marks behind its last s
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -39,7 +38,8 @@ _GAP = 80
 
 _MINUS = "[-–−]"
 _NO = (
-    r"no(?:ne|t present|t at this time|t reported|t noted|)?(?:[ \t]+(?:reported|noted|present|seen|at this time))?"
+    r"no(?:ne|t present|t at this time|t reported|t noted|)?"
+    r"(?:[ \t]+(?:reported|noted|present|seen|at this time))?"
     r"|neg(?:ative)?|absent|denie[sd]|nil|n(?!/)|never|0(?:/10)?|false|[-–−](?:ve)?|wnl|unremarkable"
 )
 _YES = r"yes|y|pos(?:itive)?|present|true|endorsed|endorses|reported|\+{1,4}(?:ve)?|[x✓✔]|checked"
@@ -66,24 +66,33 @@ _BEFORE: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(r"(?<![\d.:/,-])\b(?:x[ \t]?)?0[ \t]+$"), "absent"),
     (re.compile(r"(?:^|(?<=[\s(,]))\?{1,3}[ \t]?$"), "possible"),
 )
+_NO_WORD, _YES_WORD = r"(?:no|n|absent|denies)\b", r"(?:yes|y|present)\b"
+_NO_BOXED, _YES_BOXED = rf"(?:{_NO_BOX}){_SPACE}", rf"(?:{_YES_BOX}){_SPACE}"
 _BOX_SAYS: tuple[tuple[str, Said], ...] = (
-    (rf"[ \t:?]*(?:{_NO_BOX}){_SPACE}(?:yes|y|present)\b[ \t,/]*(?:{_YES_BOX}){_SPACE}(?:no|n|absent|denies)\b", "absent"),
-    (rf"[ \t:?]*(?:{_YES_BOX}){_SPACE}(?:no|n|absent|denies)\b", "absent"),
-    (rf"[ \t:?]*(?:yes|y){_SPACE}(?:{_NO_BOX})[ \t,/]*(?:no|n){_SPACE}(?:{_YES_BOX})", "absent"),
+    (rf"[ \t:?]*{_NO_BOXED}{_YES_WORD}[ \t,/]*{_YES_BOXED}{_NO_WORD}", "absent"),
+    (rf"[ \t:?]*{_YES_BOXED}{_NO_WORD}", "absent"),
+    (rf"[ \t:?]*(?:yes|y){_SPACE}{_NO_BOXED}[,/]*{_SPACE}(?:no|n){_SPACE}(?:{_YES_BOX})", "absent"),
     (rf"[ \t:?]*(?:no|n){_SPACE}(?:{_YES_BOX})", "absent"),
-    (rf"[ \t:?]*(?:{_YES_BOX}){_SPACE}(?:yes|y|present)\b(?:[ \t,/]*(?:{_NO_BOX}){_SPACE}(?:no|n)\b)?", "present"),
-    (rf"[ \t:?]*(?:{_NO_BOX}){_SPACE}(?:no|n|absent|denies)\b[ \t,/]*(?:{_YES_BOX}){_SPACE}(?:yes|y|present)\b", "present"),
+    (rf"[ \t:?]*{_YES_BOXED}{_YES_WORD}(?:[ \t,/]*{_NO_BOXED}(?:no|n)\b)?", "present"),
+    (rf"[ \t:?]*{_NO_BOXED}{_NO_WORD}[ \t,/]*{_YES_BOXED}{_YES_WORD}", "present"),
     (rf"[ \t:?]*(?:yes|y){_SPACE}(?:{_YES_BOX})", "present"),
-)  # fmt: skip
+)
 _ASIDE = r"[\"'*_)]{0,2}[ \t]*(?:\([^()\n]{0,30}\)[ \t]*|[<>≥≤]=?[ \t]*\d[\d.]*[ \t]*°?[FCfc]?[ \t]*)?"
 _COLON = r"(?:[:=][*_\"']{0,2}|[-–—]{1,2}>|→|=>)"
 _LEADER = r"(?:[?]|[-–—]{1,2}(?=[ \t])|\.{2,}|_{2,}|\||\t+|[ \t]{2,})"
 # `Pain 0/10`, `nausea score: 0`, `vomiting x0`.
 _ZERO = (
-    r"(?:[ \t]*(?:pain[ \t]+)?(?:score|level|scale|rating|grade|severity))?[ \t]*(?:is|was|of|rated|[:=-])?[ \t]*"
-    r"(?:\(?0[ \t]*-[ \t]*10\)?[ \t]*[:=][ \t]*)?(?:x[ \t]?0|\b0)(?:[ \t]*/[ \t]*\d{1,2}|[ \t]+out of[ \t]+\d{1,2})?\b(?![.,:/]?\d|[ \t]*(?:%|(?:-|to)[ \t]*\d|[cm]m\b|mg|ml))"
+    r"(?:[ \t]*(?:pain[ \t]+)?(?:score|level|scale|rating|grade|severity))?[ \t]*"
+    r"(?:is|was|of|rated|[:=-])?[ \t]*"
+    r"(?:\(?0[ \t]*-[ \t]*10\)?[ \t]*[:=][ \t]*)?(?:x[ \t]?0|\b0)"
+    r"(?:[ \t]*/[ \t]*\d{1,2}|[ \t]+out of[ \t]+\d{1,2})?\b"
+    r"(?![.,:/]?\d|[ \t]*(?:%|(?:-|to)[ \t]*\d|[cm]m\b|mg|ml))"
 )
-_MORE_ITEMS = r"(?:[ \t]*(?:,|/|\bor\b|\band\b)[ \t]*(?:(?:or|and)[ \t]+)?[A-Za-z-]+(?:[ \t][A-Za-z-]+)?){1,3}[ \t]*[:?][ \t]*"
+_MORE_ITEMS = (
+    r"(?:[ \t]*(?:,|/|\bor\b|\band\b)[ \t]*(?:(?:or|and)[ \t]+)?[A-Za-z-]+(?:[ \t][A-Za-z-]+)?){1,3}"
+    r"[ \t]*[:?][ \t]*"
+)
+_ASIDE_LEADER = rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?"
 _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
     *((re.compile(pattern, re.I), said) for pattern, said in _BOX_SAYS),
     (re.compile(rf"{_SPACE}:?{_SPACE}(?:{_NO_BOX}|{_NO_SIGN})", re.I), "absent"),
@@ -92,13 +101,13 @@ _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(rf"{_SPACE}\+ve\b|{_SPACE}pos(?:itive)?{_END}", re.I), "present"),
     (re.compile(rf"[ \t]?{_MINUS}(?=[ \t]*(?:[,;.)|\r\n]|$))"), "absent"),
     (re.compile(r"[ \t]?\+{1,4}(?=[ \t]*(?:[,;.)|\r\n]|$))"), "present"),
-    (re.compile(rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?(?:{_NO}){_END}", re.I), "absent"),
-    (re.compile(rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?(?:{_YES}|1){_END}", re.I), "present"),
+    (re.compile(rf"{_ASIDE_LEADER}(?:{_NO}){_END}", re.I), "absent"),
+    (re.compile(rf"{_ASIDE_LEADER}(?:{_YES}|1){_END}", re.I), "present"),
     (re.compile(_ZERO, re.I), "absent"),
     (re.compile(rf"{_MORE_ITEMS}(?:{_NO}){_END}", re.I), "absent"),
     (re.compile(rf"{_MORE_ITEMS}(?:{_YES}){_END}", re.I), "present"),
     (
-        re.compile(rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:unknown|unsure|not sure|uncertain|not assessed){_END}", re.I),
+        re.compile(rf"{_ASIDE_LEADER}(?:unknown|unsure|not sure|uncertain|not assessed){_END}", re.I),
         "possible",
     ),
     (re.compile(rf"[-–—](?:no|neg){_END}", re.I), "absent"),
@@ -127,7 +136,8 @@ _CSV = re.compile(rf",[ \t]*(?:(?P<absent>{_NO})|(?P<present>{_YES}|1))[ \t]*\r?
 _QUESTION = re.compile(
     r"[^.?!;\n]{0,80}\?\s*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?"
     r"(?:(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
-    r"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b(?=[ \t]*(?:[.,;|\r\n]|$))",
+    r"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b"
+    r"(?=[ \t]*(?:[.,;|\r\n]|$))",
     re.I,
 )
 _QUESTION_MARK = re.compile(r"[^.?!;\n]{0,80}\?")
@@ -139,7 +149,8 @@ _PLUS_LINE = re.compile(r"(?:^|\n)[ \t]*\+[ \t]?\w")
 _SPACED_PLUS = re.compile(r"\s\+[ \t]?\w")
 _LISTED_MINUS, _LISTED_PLUS = re.compile(r"[,;:][ \t]*[-–−][ \t]$"), re.compile(r"[,;:][ \t]*\+[ \t]?\w")
 _TOGETHER = re.compile(
-    r"[ \t]*\(?(?:,|/|&|\(|\b(?:or|and|and/or)\b)[ \t]*(?:\b(?:or|and)\b[ \t]*)?(?:[A-Za-z-]+[ \t]*(?:,|\bor\b)[ \t]*)?"
+    r"[ \t]*\(?(?:,|/|&|\(|\b(?:or|and|and/or)\b)[ \t]*(?:\b(?:or|and)\b[ \t]*)?"
+    r"(?:[A-Za-z-]+[ \t]*(?:,|\bor\b)[ \t]*)?"
 )
 _JOINED = re.compile(r"[ \t]*(?:/|&|\b(?:or|and)\b)[ \t]*")
 _WORD_SIGN = re.compile(r"(?:^|[ \t,;/])(?:(?P<present>pos(?:itive)?)|(?P<absent>neg(?:ative)?))$", re.I)
@@ -305,7 +316,7 @@ class Row:
         return None
 
     def _alternates(self, at: int, behind: int) -> bool:
-        """Whether nothing but the mark stands between symptom `at` and the next, and the last has a mark too."""
+        """Whether only the mark stands between symptom `at` and the next, and the last has one too."""
         if len(self._spans) < 2 or not self._begins_with(self._spans[0][0], " \t-*•"):
             return False
         if at + 1 < len(self._spans) and self._text[behind : self._spans[at + 1][0]].strip(" \t,;"):
@@ -351,14 +362,24 @@ class Row:
             return self._round(bare[-1], first + len(bare) - 1)
         if bare[-1] not in _LAST:
             return self._word_sign(bare, first)
+        return self._sign_before(before, first) or self._minus_before(before, first)
+
+    def _sign_before(self, before: str, first: int) -> Mark | None:
+        """A sign or box at the end of `before`, which begins at `first`."""
         for pattern, said in _BEFORE:
             found = pattern.search(before)
             if found:
                 mark = found.group().strip(" \t.,:;")
                 place = first + found.start() + found.group().index(mark)
                 return Mark(said, place, place + len(mark))
+        return None
+
+    def _minus_before(self, before: str, first: int) -> Mark | None:
+        """A minus at the end of `before` that is a sign, not the dash of a list."""
+        start = first + len(before)
         if before[-1].isspace() and self._listed_minus(before, start):
-            return Mark("absent", first + before.index(bare[-1]), start - 1)
+            at = first + len(before.rstrip()) - 1
+            return Mark("absent", at, at + 1)
         if before[-1] in "-–−" and (len(before) == 1 or before[-2] in " \t(,") and self._signed(start):
             return Mark("absent", start - 1, start)
         return None
@@ -447,7 +468,7 @@ def names_columns(text: str, first: int, last: int) -> bool:
 
 
 def _list_start(before: str) -> int:
-    """Where the list begins that goes on to the end of `before`: behind a semicolon, a full stop or a label."""
+    """Where the list begins that goes on to the end of `before`: behind `;`, a full stop or a label."""
     return max((found.end() for found in _LIST_STARTS.finditer(before)), default=0)
 
 

@@ -111,25 +111,22 @@ class Lines:
         return Line(indent, bullet is not None, start, end, leads, labelled, answered)
 
     def _above(self, number: int) -> tuple[int, bool] | None:
-        """The line to look at for what leads line `number`, and whether it is the lead; None: nothing does."""
+        """The line to look at for what leads line `number`, and whether it leads it; None: nothing does."""
         line = self.line(number)
-        if line is None:
-            return None
         above, gaps = number - 1, 0
         while above >= 0 and self._blank(above) and gaps < 2:
             above, gaps = above - 1, gaps + 1
         over = self.line(above) if above >= 0 and gaps < 2 else None
-        if over is None:
+        if line is None or over is None:
             return None
         if line.bullet:
             return self._above_bullet(line, above, over)
         if over.leads and (not line.labelled or line.indent > over.indent):
             return above, True
         among = over.labelled and 0 < over.indent == line.indent
-        if gaps or (line.labelled and not among) or not self._alike(line, over):
+        list_is_over = over.bullet and line.indent <= over.indent
+        if gaps or list_is_over or (line.labelled and not among) or not self._alike(line, over):
             return None
-        if over.bullet and line.indent <= over.indent:
-            return None  # the list is over
         return above, not over.bullet and self._opens_next(over)
 
     def _above_bullet(self, line: Line, above: int, over: Line) -> tuple[int, bool] | None:
