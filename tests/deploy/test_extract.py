@@ -324,7 +324,7 @@ def test_bad_calls_are_one_line(tiny_artifact: Path, notes: Path, tmp_path: Path
     assert not (tmp_path / "new.jsonl.partial").exists()
     assert refused("-m", tiny_artifact).startswith("no notes: name files")
     assert refused(tmp_path / "no*.gone", "-m", tiny_artifact).endswith("no file matches this pattern")
-    assert refused("--sql", "select 1", "-m", tiny_artifact).startswith("--sql and --url belong together")
+    assert refused("--sql", "select 1", "-m", tiny_artifact).startswith("--sql and --url (or --url-file, ")
     gone = f"sqlite:///{tmp_path}/gone.db"
     assert refused("--sql", "select 1", "--url", gone, "-m", tiny_artifact) == (
         "--url: no such SQLite file; write sqlite:///FILE"

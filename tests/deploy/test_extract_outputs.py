@@ -270,6 +270,19 @@ def test_a_job_that_is_killed_while_it_renames_finishes(
     assert "exists already" in refused(notes, *RULES, "-o", output)
 
 
+def test_a_finished_output_that_was_taken_away_is_made_anew(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    output = tmp_path / "out.jsonl"
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "clear", lambda _: None)  # as if it was killed before
+        run(notes, *RULES, "-o", output)
+    output.unlink()
+    Path(f"{output}.errors.jsonl").unlink()
+    run(notes, *RULES, "-o", output)
+    assert count(output) == ROWS - 1
+
+
 def test_an_output_that_appears_while_the_job_runs_is_not_overwritten(
     notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sympress.deploy.extract.checkpoint import partial_folder
+from sympress.deploy.extract.checkpoint import failures_path, partial_folder
 from sympress.deploy.extract.workers import usable_cores
 from sympress.errors import SympressError
 from sympress.files import write_json
@@ -83,13 +83,19 @@ def _asked(notes: Path, model: Path, output: Path, workers: int) -> list[str]:
     return [str(notes), "--model", str(model), "-o", str(output), "-j", str(workers), "-q"]
 
 
+def discard(output: Path) -> None:
+    """Remove the output of a job with its failures, so that another job can have the name."""
+    output.unlink()
+    failures_path(output).unlink(missing_ok=True)
+
+
 def memory_and_rate(work: Path, model: Path, sizes: Sequence[int], cores: int) -> list[dict[str, Any]]:
     """A job for each number of notes on one worker, and the smallest on every core."""
     rows = []
     for notes, workers in [*((size, 1) for size in sizes), (min(sizes), cores)]:
         source, output = made_notes(work, notes), work / "measured.parquet"
         row = one_job(source, model, output, workers)
-        output.unlink()
+        discard(output)
         rate = round(notes / row["seconds"], 1)
         rows.append({"notes": notes, "source_bytes": source.stat().st_size, **row, "notes_per_second": rate})
     return rows
@@ -112,7 +118,7 @@ def killed_job(work: Path, model: Path, notes: int, *, kills: int, workers: int,
         process.send_signal(signal.SIGKILL)
         process.wait()
         if output.exists():  # it was faster, be it by the last moment of its life: once more from the start
-            output.unlink()
+            discard(output)
             done.clear()
             continue
         done.append(items_of(output))
@@ -153,7 +159,7 @@ def made_notes(work: Path, count: int) -> Path:
             kept.writelines(
                 line if at % 100 else line[: len(line) // 2] + b"\n" for at, line in enumerate(made)
             )
-        whole.unlink()
+        discard(whole)
     return path
 
 

@@ -261,6 +261,9 @@ def _read_state(folder: Path, job: str, output: Path) -> State | None:
         raise InputError(f"{folder}: damaged; add --force to begin anew")
     if state is None or (state.items == 0 and not state.complete):
         return None
+    standing = map(mark_of, (output, folder / _DATA, folder / _TABLE))
+    if state.job == job and state.output is not None and state.output not in standing:
+        return None  # it was finished, and somebody has taken the output away
     if state.job != job:
         raise InputError(
             f"{output}: an unfinished job with other notes, options or artifact stands in {folder.name}; "

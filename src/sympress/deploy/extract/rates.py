@@ -16,7 +16,7 @@ from typing import Any
 
 from sympress.deploy.bundled import artifact_folder
 from sympress.deploy.capacity import CORPORA, plan_corpus
-from sympress.deploy.extract.bench import one_job
+from sympress.deploy.extract.bench import discard, one_job
 from sympress.deploy.extract.items import ItemCounts
 from sympress.deploy.extract.sources import find_notes, stream_items
 from sympress.deploy.extract.workers import usable_cores
@@ -44,7 +44,7 @@ def measure_rates(notes: Path, artifacts: Mapping[str, Path], *, times: int, cor
                     output = Path(work) / "out.parquet"
                     done = one_job(notes, folder, output, workers)["seconds"]
                     seconds.setdefault((name, workers), []).append(float(done))
-                    output.unlink()
+                    discard(output)
     measured = {
         name: _row(folder, len(lengths), seconds[name, 1], seconds[name, cores], cores)
         for name, folder in artifacts.items()
