@@ -1,4 +1,4 @@
-"""Time grows with a text's length, however it is written: with one line of it, one sentence, one run of blanks."""
+"""Time grows with a text's length, however it is written: in one line, one sentence, one run of blanks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sympress.labels.lexicon import load_lexicon
 
 #: Four times the text may take so many times as long: a quadratic reading takes 16 times.
 MOST = 5.5
-SHORT = 12_000
+SHORT = 9_000
 #: What is faster than this (seconds) at the greater length is too fast to compare.
 TOO_FAST = 0.02
 TRIES = 3
@@ -66,7 +66,7 @@ def _seconds(text: str) -> float:
 
 
 def _grows_linearly(begin: str, repeated: str, end: str) -> bool:
-    """Whether a text of four times the length takes at most `MOST` times as long, at the best of some tries."""
+    """Whether four times the text takes at most `MOST` times as long, at the best of some tries."""
     texts = [begin + repeated * (length // len(repeated)) + end for length in (SHORT, 4 * SHORT)]
     short, long = float("inf"), float("inf")
     for _ in range(TRIES):

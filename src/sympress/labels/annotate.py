@@ -98,7 +98,7 @@ class Annotator:
         del forms, counted
         spans = [(start, end) for start, end, number in kept if self._told[number]]
         joined = {at for start, end in spans if (at := text.find("\n", start, end)) >= 0}
-        note = NoteContext(reduced, headings, self._finder, self._sections, spans, joined)
+        note = NoteContext(reduced, headings, self._finder, self._sections, spans=spans, joined=joined)
         found: list[Mention] = []
         for start, end, number in kept:
             named = self._told[number]
@@ -215,6 +215,6 @@ def _on_one_line(forms: list[Found], text: str) -> list[Found]:
 
 
 def _begins_anew(text: str, place: int) -> bool:
-    """Whether the line behind a line break begins with a capital and the one before ends in a small letter."""
+    """Whether the line behind a break begins with a capital and the one before ends in a small letter."""
     following = text[place + 1 : place + 20].lstrip()[:1]
     return following.isupper() and text[max(0, place - 4) : place].rstrip()[-1:].islower()

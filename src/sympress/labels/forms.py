@@ -65,7 +65,7 @@ def read_forms(lexicon: Lexicon) -> Forms:
 
 
 def holds(condition: AmbiguousForm, reduced: Reduced, start: int, end: int) -> bool:
-    """Whether an ambiguous form at `start` to `end` means its symptom, by how it is written and what is beside it."""
+    """Whether an ambiguous form means its symptom, by how it is written and what is beside it."""
     surface = reduced.text[start:end]
     if condition.case == "upper" and not surface.isupper():
         return False

@@ -58,7 +58,7 @@ class Sentences:
     """The sentences of one text, found around the spans that are asked for."""
 
     def __init__(self, text: str, joined: Container[int] = ()) -> None:
-        """Remember `text`, in its original case, placeholders blanked; no sentence ends at places `joined`."""
+        """Take a text, in its original case, placeholders blanked; no sentence ends at places `joined`."""
         self._text = text
         places = map(_start_of, _CANDIDATE.finditer(text))
         self._places = [at for at in places if at not in joined] if joined else list(places)

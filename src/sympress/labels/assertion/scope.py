@@ -200,7 +200,7 @@ class Statement:
                 active.pop(assertion, None)
 
     def _walk_back(self, told: Sequence[tuple[Span, dict[str, Placed]]]) -> None:
-        """From right to left: backward cues reach what is before them; a denial between the two ends denial."""
+        """From right to left: backward cues reach what is before them; a denial between ends denial."""
         active: dict[str, deque[Placed]] = {}
         at, cues = len(self._cues) - 1, self._cues
         for span, said in reversed(told):

@@ -1,4 +1,4 @@
-r"""Signs, boxes, answers and tables beside the words: `fever (-)`, `[x] cough`, `Fever: No`, `| Rash | Yes |`.
+r"""Signs, boxes, answers and tables beside the words: `fever (-)`, `[x] cough`, `Rash: No`, `| HA | Yes |`.
 
 A mark between two symptoms belongs to one of them. A comma tells which; without one the row does: marks that
 stand before its first symptom stand before all of them, marks behind its last stand behind all.
@@ -39,7 +39,8 @@ _GAP = 80
 
 _MINUS = "[-–−]"
 _NO = (
-    r"no(?:ne|t present|t at this time|t reported|t noted|)?(?:[ \t]+(?:reported|noted|present|seen|at this time))?"
+    r"no(?:ne|t present|t at this time|t reported|t noted|)?"
+    r"(?:[ \t]+(?:reported|noted|present|seen|at this time))?"
     r"|neg(?:ative)?|absent|denie[sd]|nil|n(?!/)|never|0(?:/10)?|false|[-–−](?:ve)?|wnl|unremarkable"
 )
 _YES = r"yes|y|pos(?:itive)?|present|true|endorsed|endorses|reported|\+{1,4}(?:ve)?|[x✓✔]|checked"
@@ -65,18 +66,24 @@ _BEFORE: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(rf"[,:;][ \t]*{_MINUS}$"), "absent"),
     (re.compile(r"(?:^|(?<=[\s(,]))\?{1,3}[ \t]?$"), "possible"),
 )
+_NOS, _YESES = r"(?:no|n|absent|denies)\b", r"(?:yes|y|present)\b"
+_TO_NEXT = r"[ \t,/]*"
 _BOX_SAYS: tuple[tuple[str, Said], ...] = (
-    (rf"[ \t:?]*(?:{_NO_BOX}){_SPACE}(?:yes|y|present)\b[ \t,/]*(?:{_YES_BOX}){_SPACE}(?:no|n|absent|denies)\b", "absent"),
-    (rf"[ \t:?]*(?:{_YES_BOX}){_SPACE}(?:no|n|absent|denies)\b", "absent"),
-    (rf"[ \t:?]*(?:yes|y){_SPACE}(?:{_NO_BOX})[ \t,/]*(?:no|n){_SPACE}(?:{_YES_BOX})", "absent"),
+    (rf"[ \t:?]*(?:{_NO_BOX}){_SPACE}{_YESES}{_TO_NEXT}(?:{_YES_BOX}){_SPACE}{_NOS}", "absent"),
+    (rf"[ \t:?]*(?:{_YES_BOX}){_SPACE}{_NOS}", "absent"),
+    (rf"[ \t:?]*(?:yes|y){_SPACE}(?:{_NO_BOX}){_TO_NEXT}(?:no|n){_SPACE}(?:{_YES_BOX})", "absent"),
     (rf"[ \t:?]*(?:no|n){_SPACE}(?:{_YES_BOX})", "absent"),
-    (rf"[ \t:?]*(?:{_YES_BOX}){_SPACE}(?:yes|y|present)\b(?:[ \t,/]*(?:{_NO_BOX}){_SPACE}(?:no|n)\b)?", "present"),
-    (rf"[ \t:?]*(?:{_NO_BOX}){_SPACE}(?:no|n|absent|denies)\b[ \t,/]*(?:{_YES_BOX}){_SPACE}(?:yes|y|present)\b", "present"),
+    (
+        rf"[ \t:?]*(?:{_YES_BOX}){_SPACE}{_YESES}(?:{_TO_NEXT}(?:{_NO_BOX}){_SPACE}(?:no|n)\b)?",
+        "present",
+    ),
+    (rf"[ \t:?]*(?:{_NO_BOX}){_SPACE}{_NOS}{_TO_NEXT}(?:{_YES_BOX}){_SPACE}{_YESES}", "present"),
     (rf"[ \t:?]*(?:yes|y){_SPACE}(?:{_YES_BOX})", "present"),
-)  # fmt: skip
+)
 _ASIDE = r"[\"'*_]{0,2}[ \t]*(?:\([^()\n]{0,30}\)[ \t]*|[<>≥≤]=?[ \t]*\d[\d.]*[ \t]*°?[FCfc]?[ \t]*)?"
 _COLON = r"(?:[:=][*_\"']{0,2}|[-–—]{1,2}>|→|=>)"
 _LEADER = r"(?:[?]|[-–—]{1,2}(?=[ \t])|\.{2,}|_{2,}|\||\t+|[ \t]{2,})"
+_TO_ANSWER = rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?"
 _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
     *((re.compile(pattern, re.I), said) for pattern, said in _BOX_SAYS),
     (re.compile(rf"{_SPACE}:?{_SPACE}(?:{_NO_BOX}|{_NO_SIGN})", re.I), "absent"),
@@ -85,8 +92,8 @@ _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(rf"{_SPACE}\+ve\b|{_SPACE}pos(?:itive)?{_END}", re.I), "present"),
     (re.compile(rf"[ \t]?{_MINUS}(?=[ \t]*(?:[,;.)|\r\n]|$))"), "absent"),
     (re.compile(r"[ \t]?\+{1,4}(?=[ \t]*(?:[,;.)|\r\n]|$))"), "present"),
-    (re.compile(rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?(?:{_NO}){_END}", re.I), "absent"),
-    (re.compile(rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?(?:{_YES}|1){_END}", re.I), "present"),
+    (re.compile(rf"{_TO_ANSWER}(?:{_NO}){_END}", re.I), "absent"),
+    (re.compile(rf"{_TO_ANSWER}(?:{_YES}|1){_END}", re.I), "present"),
     (re.compile(rf"[-–—](?:no|neg){_END}", re.I), "absent"),
     (re.compile(rf"[-–—](?:yes|pos){_END}", re.I), "present"),
     (re.compile(rf"_(?:{_NO})\b", re.I), "absent"),
@@ -112,7 +119,8 @@ _BARE: tuple[tuple[re.Pattern[str], Said], ...] = (
 _CSV = re.compile(rf",[ \t]*(?:(?P<absent>{_NO})|(?P<present>{_YES}|1))[ \t]*\r?$", re.I)
 _QUESTION = re.compile(
     r"[^.?!;\n]{0,80}\?\s*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?(?:(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*)?"
-    r"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b(?=[ \t]*(?:[.,;|\r\n]|$))",
+    r"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b"
+    r"(?=[ \t]*(?:[.,;|\r\n]|$))",
     re.I,
 )
 _PLUS_LINE = re.compile(r"(?:^|\n)[ \t]*\+[ \t]?\w")
@@ -245,7 +253,7 @@ class Row:
         return None
 
     def _alternates(self, at: int, behind: int) -> bool:
-        """Whether nothing but the mark stands between symptom `at` and the next, and the last has a mark too."""
+        """Whether only the mark stands between symptom `at` and the next, and the last has a mark, too."""
         if len(self._spans) < 2 or not self._begins_with(self._spans[0][0], " \t-*•"):
             return False
         if at + 1 < len(self._spans) and self._text[behind : self._spans[at + 1][0]].strip(" \t,;"):
@@ -275,11 +283,9 @@ class Row:
         first = max(self._line[0], start - 30, self._spans[at - 1][1] if at else 0)
         before = text[first:start]
         bare = before.rstrip(" \t")
-        if not bare:
-            return None
-        if bare[-1] in _HOLLOW + _FULL:
+        if bare[-1:] and bare[-1] in _HOLLOW + _FULL:
             return self._round(bare[-1], first + len(bare) - 1)
-        if bare[-1] not in _LAST:
+        if bare[-1:] not in _LAST:
             return None
         for pattern, said in _BEFORE:
             found = pattern.search(before)

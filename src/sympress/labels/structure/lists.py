@@ -101,15 +101,13 @@ class Lines:
         return Line(indent, bullet is not None, start, end, leads, bool(_LABEL.match(text, start, end)))
 
     def _above(self, number: int) -> tuple[int, bool] | None:
-        """The line to look at for what leads line `number`, and whether it is the lead; None: nothing does."""
+        """The line to look at for what leads a line, and whether it is the lead; None where nothing is."""
         line = self.line(number)
-        if line is None:
-            return None
         above, gaps = number - 1, 0
         while above >= 0 and self._blank(above) and gaps < 2:
             above, gaps = above - 1, gaps + 1
         over = self.line(above) if above >= 0 and gaps < 2 else None
-        if over is None:
+        if line is None or over is None:
             return None
         if line.bullet:
             return self._above_bullet(line, above, over)
