@@ -128,6 +128,7 @@ class NoteContext:
         headings: Sequence[Found],
         finder: CueFinder,
         sections: SectionBook,
+        *,
         spans: Sequence[Span],
         *,
         joined: Container[int] = (),
@@ -337,7 +338,9 @@ class ContextReader:
     def read(self, text: str, spans: Sequence[Span]) -> NoteContext:
         """Return the context of `text`, ready to be asked for `spans`, which are by start."""
         reduced = reduce_text(text)
-        return NoteContext(reduced, self._headings.find(reduced)[0], self._finder, self._sections, spans)
+        return NoteContext(
+            reduced, self._headings.find(reduced)[0], self._finder, self._sections, spans=spans
+        )
 
 
 @cache
