@@ -130,7 +130,6 @@ class NoteContext:
         sections: SectionBook,
         *,
         spans: Sequence[Span],
-        *,
         joined: Container[int] = (),
     ) -> None:
         """Take a note and what was found in it.
