@@ -98,7 +98,7 @@ class Annotator:
         del forms, counted
         spans = [(start, end) for start, end, number in kept if self._told[number]]
         joined = {at for start, end in spans if (at := text.find("\n", start, end)) >= 0}
-        note = NoteContext(reduced, headings, self._finder, self._sections, spans, joined=joined)
+        note = NoteContext(reduced, headings, self._finder, self._sections, spans=spans, joined=joined)
         found: list[Mention] = []
         for start, end, number in kept:
             named = self._told[number]
