@@ -139,15 +139,16 @@ class _Automaton:
     """
 
     def __init__(self, phrases: Sequence[tuple[str, int, int]]) -> None:
-        owners: dict[str, list[tuple[str, int, int]]] = {}
+        owners: dict[str, tuple[tuple[str, int, int], ...]] = {}
         for phrase, group, number in phrases:
             written = _plain(fold(phrase))
-            words = _JOINT.sub(" ", written).strip()
+            plain = written.replace(" ", "").isalnum() and "  " not in written
+            words = written.strip() if plain else _JOINT.sub(" ", written).strip()
             # A phrase of one bare word needs no second look: its written form is left out.
-            owners.setdefault(f" {words} ", []).append(
-                ("" if words == written and written.isalnum() else written, group, number)
-            )
-        self.owners = list(owners.values())
+            one = ("" if words == written and written.isalnum() else written, group, number)
+            pattern = f" {words} "
+            owners[pattern] = (*owners.get(pattern, ()), one)
+        self.owners = tuple(owners.values())
         self._patterns = ahocorasick_rs.AhoCorasick(
             list(owners),
             matchkind=ahocorasick_rs.MatchKind.Standard,
