@@ -98,7 +98,7 @@ class PhraseIndex:
             raise ValueError(f"{phrase!r}: a phrase needs a letter or a digit")
         self.last_words = frozenset(self._last_words)
         self._searches = 0
-        self._whole = _Automaton(self._phrases) if at_once else None
+        self._whole = self._build_whole() if at_once else None
 
     def find(self, reduced: Reduced, first: int = 0, last: int | None = None) -> list[list[Found]]:
         """Return every occurrence of every phrase, also overlapping ones: one list a group, by end.
@@ -127,11 +127,17 @@ class PhraseIndex:
         """The automaton of all phrases, or for the first searches that of those whose last word is there."""
         self._searches += 1
         if self._searches > FIRST_SEARCHES:
-            self._whole = _Automaton(self._phrases)
+            self._whole = self._build_whole()
             return self._whole
         there = frozenset(words.split())
         pairs = zip(self._phrases, self._last_words, strict=True)
         return _Automaton([phrase for phrase, last in pairs if last in there])
+
+    def _build_whole(self) -> _Automaton:
+        """The automaton of all phrases, which need not be remembered any longer."""
+        automaton = _Automaton(self._phrases)
+        self._phrases, self._last_words = [], []
+        return automaton
 
 
 class _Automaton:
@@ -142,15 +148,18 @@ class _Automaton:
     """
 
     def __init__(self, phrases: Sequence[tuple[str, int, int]]) -> None:
-        owners: dict[str, list[tuple[str, int, int]]] = {}
+        owners: dict[str, tuple[tuple[str, int, int], ...]] = {}
         for phrase, group, number in phrases:
             written = _plain(fold(phrase))
-            words = _JOINT.sub(" ", written).strip()
+            if written == phrase:
+                written = phrase  # one text, not two, for each of many phrases
+            plain = written.replace(" ", "").isalnum() and "  " not in written
+            words = written.strip() if plain else _JOINT.sub(" ", written).strip()
             # A phrase of one bare word needs no second look: its written form is left out.
-            owners.setdefault(f" {words} ", []).append(
-                ("" if words == written and written.isalnum() else written, group, number)
-            )
-        self.owners = list(owners.values())
+            one = ("" if words == written and written.isalnum() else written, group, number)
+            pattern = f" {words} "
+            owners[pattern] = (*owners.get(pattern, ()), one)
+        self.owners = tuple(owners.values())
         self._patterns = ahocorasick_rs.AhoCorasick(
             list(owners),
             matchkind=ahocorasick_rs.MatchKind.Standard,

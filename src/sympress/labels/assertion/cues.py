@@ -182,18 +182,23 @@ def _word_set(text: str) -> frozenset[str]:
 
 
 def _collect(expanded: Iterable[tuple[Cue, list[str]]]) -> CuePhrases:
-    found: dict[str, list[Cue]] = {}
+    found: dict[str, tuple[Cue, ...]] = {}
+    several: dict[tuple[int, ...], tuple[Cue, ...]] = {}  # what phrases do is kept once, not for each of them
     for cue, phrases in expanded:
+        alone = (cue,)
         for phrase in phrases:
-            known = found.setdefault(fold(phrase), [])
-            if not known or known[-1] is not cue:  # two templates of one table may stand for it
-                known.append(cue)
+            folded = fold(phrase)
+            known = found.setdefault(folded, alone)
+            if known[-1] is not cue:  # two templates of one table may stand for it
+                both = (*known, cue)
+                found[folded] = several.setdefault(tuple(map(id, both)), both)
     # Backward first: `chills absent` is read before `absent …`.
-    return CuePhrases(tuple(found), tuple(_backward_first(cues) for cues in found.values()))
+    ordered = {id(cues): _backward_first(cues) for cues in found.values()}
+    return CuePhrases(tuple(found), tuple(ordered[id(cues)] for cues in found.values()))
 
 
-def _backward_first(cues: list[Cue]) -> tuple[Cue, ...]:
-    return tuple(sorted(cues, key=_is_forward)) if len(cues) > 1 else tuple(cues)
+def _backward_first(cues: tuple[Cue, ...]) -> tuple[Cue, ...]:
+    return tuple(sorted(cues, key=_is_forward)) if len(cues) > 1 else cues
 
 
 def _is_forward(cue: Cue) -> bool:

@@ -77,6 +77,8 @@ _LONGEST_CUE = 60
 _ROW_SPANS = 48
 #: Lists are read so deep within one another.
 _NESTED_LISTS = 6
+#: Marks of so many symptoms are remembered, and of a row more.
+_MOST_MARKS = 10_000
 #: So many lines above a row its column names are looked for.
 _TABLE_LINES = 30
 
@@ -221,6 +223,8 @@ class NoteContext:
 
     def _read_row(self, asked: Span) -> None:
         """Read the marks of the row that holds a span."""
+        if len(self._marks) > _MOST_MARKS:
+            self._marks.clear()  # rows that are passed are not asked for again
         spans, text = self._spans, self._reduced.masked
         line = self._lines.number(asked[0])
         first, last = self._lines.bounds(line)

@@ -144,7 +144,7 @@ class Statement:
                 continue
             standing = [cue for cue in cues if cue.unconditional or self._may_stand(cue, start, end)]
             kept += [Placed(start, end, cue) for cue in standing if cue.role != "pseudo"]
-            if standing and any(one.role != "statement" for one in cues):
+            if standing and not (only_stops and _are_statements(cues)):
                 (stopped if only_stops else hidden)[begin:behind] = b"\1" * (end - start)
         return sorted(kept, key=_by_start) if len(kept) > 1 else kept
 
@@ -416,6 +416,11 @@ def _words_between(text: str, start: int, end: int, limit: int) -> bool:
         return False
     words = text[start:end].split()
     return len(words) <= limit or len(words) - sum(map(words.count, _DASHES)) <= limit
+
+
+def _are_statements(cues: Sequence[Cue]) -> bool:
+    """Whether a phrase only makes its item a statement of its own: it hides nothing."""
+    return all(cue.role == "statement" for cue in cues)
 
 
 def _are_stops(cues: Sequence[Cue]) -> bool:

@@ -168,7 +168,13 @@ _TICK = re.compile(r"(?<![^\s|])(?:[xX✓✔☒☑●*]|\[[xX]\])(?![^\s|])")
 _ANY_AFTER = _any_of(_AFTER)
 _ANY_IN_SERIES = _any_of((*_KEYED, *_GLUED, *_BARE, (_CSV, "absent")))
 _LAST = frozenset("0+-–−?)]}☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔Ø∅⊘")
-_FIRST = frozenset("\"'*<>≥≤+-–−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔nNyYpP0xXsSlLgGrRiIwWoOaA/)")
+_FIRST = frozenset("\"'*<>≥≤+-–−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔0/)")
+#: Words with which an answer may begin, where no sign does.
+_FIRST_WORDS = re.compile(
+    r"(?:n|no|none|neg|negative|y|yes|pos|positive|pain|score|level|scale|rating|grade|severity|is|was|of|rated|or|and|x)"
+    r"(?![A-Za-z])",
+    re.I,
+)
 _HOLLOW, _FULL = "○◯", "●⬤"
 
 
@@ -288,7 +294,9 @@ class Row:
         following = self._spans[at + 1][0] if at + 1 < len(self._spans) else None
         stop = stop if following is None else min(stop, following)
         bare = text[end:stop].lstrip(" \t")
-        if not bare or (bare[0] not in _FIRST and not text.startswith(("\t", "  "), end)):
+        if not bare or not (
+            bare[0] in _FIRST or text.startswith(("\t", "  "), end) or _FIRST_WORDS.match(bare)
+        ):
             return self._asked(at)
         for pattern, said in _AFTER if _ANY_AFTER.match(text, end, self._line[1]) else ():
             # A word or sign is an answer only where something ends behind it: `Rash: no itching`.
@@ -334,6 +342,8 @@ class Row:
     def _asked(self, at: int) -> Mark | None:
         """The answer to the question in which a symptom stands."""
         end = self._spans[at][1]
+        if self._text.find("?", end, end + 90) < 0:
+            return None
         found = _QUESTION.match(self._text, end, min(len(self._text), end + 120))
         if found is None:
             return self._unanswered(end)
