@@ -35,7 +35,7 @@ CUE = '[[cue]]\nassertion = "absent"\nphrases = ["nix"]\n'
         ("max_words = 0", "nix fever cough", [A, P]),
         ("max_words = 2", "nix a b fever", [A]),
         ("max_words = 2", "nix a b c fever", [P]),
-        ("max_words = 2", "nix a - b fever", [A]),
+        ("max_words = 2", "nix - a b fever", [A]),
         ('direction = "backward"', "fever nix cough", [A, P]),
         ('direction = "backward"', "fever, cough nix", [P, A]),
         ('direction = "backward"\nacross_commas = true', "fever, cough nix", [A, A]),
