@@ -4,6 +4,7 @@ import pytest
 
 from sympress.labels.annotate import Annotator
 from sympress.labels.assertion.cues import parse_cues
+from sympress.labels.assertion.decide import assert_mention
 from sympress.labels.lexicon import Lexicon, Symptom
 
 P, A, Q, Y, H, F = "present", "absent", "possible", "hypothetical", "historical", "family"
@@ -193,3 +194,8 @@ def test_what_is_asked_first_does_not_matter(few_symptoms: Annotator) -> None:
     alone = [few_symptoms.mentions(text[: m.end] + text[m.end :])[k].assertion for k, m in
              enumerate(few_symptoms.mentions(text))]  # fmt: skip
     assert alone == [A, P, A]
+
+
+@pytest.mark.parametrize("text", ["(+)! no fever", "(+)? no fever"])
+def test_a_mark_before_its_statement_leaves_the_statement_whole(text: str) -> None:
+    assert assert_mention(text, text.index("fever"), len(text)) in ("present", "absent")

@@ -133,7 +133,8 @@ class Statement:
         for spans, mark in ((mentions, b"\2"), (taken, b"\1")):
             for start, end in spans:
                 begin, behind = max(start, first) - first, min(end, last) - first
-                hidden[begin:behind] = mark * max(0, behind - begin)
+                if begin < behind:  # an answer may stand outside the statement
+                    hidden[begin:behind] = mark * (behind - begin)
         kept: list[Placed] = []
         for start, end, number in sorted(found, key=_longest_first) if len(found) > 1 else found:
             begin, behind = start - first, end - first
