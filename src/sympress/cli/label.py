@@ -67,10 +67,10 @@ def label(
     if output.exists() and not force:
         raise InputError(f"{output}: exists already; name another file, or add --force to overwrite it")
     table = TableOptions(text_column, id_column, patient_column, encoding=encoding)
-    refuse_to_overwrite([output], [file.stat() for file in recognise(notes, table).files])
-    source = Source(notes, table, fraction, ray)
     own = read_words(lexicon or "paper", cues, sections)
     _check_read(own, task, labels)
+    refuse_to_overwrite([output], [file.stat() for file in recognise(notes, table).files])
+    source = Source(notes, table, fraction, ray)
     words = own.lexicon or load_lexicon("paper")
     if task == "mentions":
         _write_mentions(source, MentionFinder(words, own), output)

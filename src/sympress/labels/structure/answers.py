@@ -159,7 +159,7 @@ _HEADED_FROM = 160
 _SIGN = r"[(\[]?\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))(?:\s*[)\]]\s*:?|:|(?=[ \n]))"
 _HEAD = re.compile(rf"\s*{_SIGN}")
 _HEADS = re.compile(rf"(?:^|[;.:]\s|\n)\s*{_SIGN}")
-_LIST_STARTS = re.compile(r"[;.]\s|(?<![)\]]):\s|\n(?=\s*[(\[]?[-+])")
+_LIST_STARTS = re.compile(r"[;.!?]\s|(?<![)\]]):\s|\n(?=\s*[(\[]?[-+])")
 _SIGNED = re.compile(r"(?:^|[\s,(])(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
 _HEADER_NO = re.compile(r"\b(?:no|absent|neg(?:ative)?|denies)\b", re.I)
 _HEADER_YES = re.compile(r"\b(?:yes|present|pos(?:itive)?|endorses)\b", re.I)
