@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from threading import current_thread, main_thread
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -39,6 +43,7 @@ COMMANDS: dict[str, str] = {
 
 #: Exit code of a command that SIGINT ended: 128 and the number of the signal, as shells have it.
 _INTERRUPTED = 130
+_INTERRUPTION = "interrupted; run the same command again to go on"
 #: The environment variable that shows the traceback of a fault of ours.
 _TRACEBACK = "SYMPRESS_TRACEBACK"
 
@@ -80,23 +85,55 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a failure of ours, 2 a mistake in the call or the input.
 
-    130 is an interruption by SIGINT (Ctrl-C), whatever the command was doing.
+    130 is an interruption by SIGINT (Ctrl-C), whatever the command was doing, also where a library turned it
+    into an error of its own.
     """
+    with _interruptions() as met:
+        try:
+            asked = sys.argv[1:2] if arguments is None else arguments[:1]
+            names = asked if asked and asked[0] in COMMANDS else COMMANDS  # the others' modules cost a second
+            ended = build_app(names)(args=arguments, standalone_mode=False)
+            if ended == _INTERRUPTED or met:  # typer turns Ctrl-C into a value that it returns
+                raise KeyboardInterrupt
+            sys.exit(ended if isinstance(ended, int) else 0)
+        except (KeyboardInterrupt, typer.Abort):
+            _fail(_INTERRUPTION, _INTERRUPTED)
+        except Exception as error:
+            if met:
+                _fail(_INTERRUPTION, _INTERRUPTED)
+            _end(error)
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """Yield a list that is empty until SIGINT comes, which raises KeyboardInterrupt as ever."""
+    met: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        met.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.getsignal(signal.SIGINT)
+    ours = before is signal.default_int_handler and current_thread() is main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, note)
     try:
-        asked = sys.argv[1:2] if arguments is None else arguments[:1]
-        names = asked if asked and asked[0] in COMMANDS else COMMANDS  # the others' modules cost a second
-        ended = build_app(names)(args=arguments, standalone_mode=False)
-        if ended == _INTERRUPTED:  # typer turns Ctrl-C into a value that it returns
-            raise KeyboardInterrupt
-        sys.exit(ended if isinstance(ended, int) else 0)
+        yield met
+    finally:
+        if ours and signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, before)
+
+
+def _end(cause: Exception) -> NoReturn:
+    """Say what ended the command, and exit."""
+    try:
+        raise cause
     except SympressError as error:
         _fail(str(error), error.exit_code, lines=isinstance(error, MistakesError))
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except TyperException as error:
         _fail(error.format_message(), 2)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; run the same command again to go on", _INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -122,7 +159,7 @@ def _fault(error: Exception) -> tuple[str, int]:
     return message, 1
 
 
-def _fail(message: str, code: int, *, lines: bool = False) -> None:
+def _fail(message: str, code: int, *, lines: bool = False) -> NoReturn:
     kept = message.splitlines() if lines else [message]
     sys.stderr.write("sympress: " + "\n".join(" ".join(one.split()) for one in kept) + "\n")
     sys.exit(code)
