@@ -14,7 +14,7 @@ def _denied(source: str) -> list[str]:
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("<list><item>Denies fever</item><item>Headache</item></list>", "- Denies fever\n- Headache"),
+        ("<list><item>Denies fever</item><item>Headache</item></list>", "• Denies fever\n• Headache"),
         ('<content styleCode="Bold">Denies</content> fever. <content>Rash</content>', "Denies fever. Rash"),
         ("<paragraph>No fever</paragraph><paragraph>cough</paragraph>", "No fever\n\ncough"),
         (
@@ -82,7 +82,7 @@ def test_an_entry_that_refers_to_the_narrative_denies_the_words_there() -> None:
         "<entry><observation><value displayName='Coughing'><originalText><reference value='#p2'/>"
         "</originalText></value></observation></entry></section>"
     )
-    assert read_view(source).text == "- Fever\n- Cough"
+    assert read_view(source).text == "• Fever\n• Cough"
     assert _denied(source) == ["Fever"]
 
 

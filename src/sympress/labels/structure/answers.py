@@ -312,7 +312,8 @@ class Row:
             return None
         found = _CSV.match(text, end, self._line[1])
         if found and self._begins_with(self._spans[at][0], " \t"):
-            return Mark("absent" if found["absent"] else "present", end + 1, found.end())
+            answer = "absent" if found["absent"] else "present"
+            return Mark(answer, end + _lead_of(found), found.end())
         for pattern, said in _KEYED:
             keyed = pattern.match(text, end, self._line[1])
             if keyed and keyed.end() <= stop and _NEXT_KEY.match(text, keyed.end(), self._line[1]):

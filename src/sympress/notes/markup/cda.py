@@ -172,7 +172,7 @@ class CdaPage(HtmlPage):
             element.section.narrative += self.since(element.mark, _NARRATIVE).casefold()
         if element.label and self.length > element.written:
             begun = self.since(element.mark, _LEAD)
-            first = element.written + len(begun) - len(begun.lstrip("\n\t -"))
+            first = element.written + len(begun) - len(begun.lstrip("\n\t •"))
             self._labels[element.label] = (min(first, self.length), self.length)
         self.denying = self._stack[-1].denied
         return element.name

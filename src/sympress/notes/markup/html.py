@@ -162,7 +162,7 @@ class HtmlPage(Page):
         self.leads = True
 
     def _item(self, _: Tag) -> None:
-        self.begin_item("- ")
+        self.begin_item("• ")
 
     def _end_item(self, _: Tag) -> None:
         self.fresh, self.prefix = False, ""
