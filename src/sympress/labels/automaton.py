@@ -119,7 +119,8 @@ class PhraseIndex:
         for which, before, behind in automaton.matches(words):
             start, end = place(skipped + before + 1), place(skipped + behind - 2) + 1
             for written, group, number in owners[which]:
-                if not written or _is_written(written, folded, start, end):
+                as_is = len(written) == end - start and folded.startswith(written, start)
+                if not written or as_is or _is_written(written, folded, start, end):
                     found[group].append((start, end, number))
         return found
 
@@ -210,9 +211,7 @@ def _leftmost_longest(match: Found) -> tuple[int, int, int]:
 
 
 def _is_written(written: str, folded: str, start: int, end: int) -> bool:
-    """Whether the text has the phrase's own punctuation around and between its words."""
-    if folded.startswith(written, start) and len(written) == end - start:
-        return True
+    """Whether the text has a phrase's own punctuation around and between its words, white space aside."""
     if not written[0].isalnum():
         lead = len(written) - len(written.lstrip("-+(/"))
         if folded[max(0, start - lead) : start] != written[:lead]:

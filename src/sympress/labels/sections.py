@@ -30,6 +30,8 @@ _CLOSES = re.compile(
     r"[ \t]{0,20}(?:\([^()\n]{1,40}\))?[ \t\]=*_#~|>-]{0,80}"
     r"(?::|(?<=[-–—])(?=[ \t])|[–—](?=[ \t])|(?=\r?\n|$))"
 )
+#: What a heading is followed by, behind blanks; most of the words that could be one are followed by words.
+_CLOSERS = frozenset("(]=*_#~|>-–—:\r\n")
 _COLON = re.compile(r"[ \t]*:")
 _COLON_OR_DASH = re.compile(r"[ \t]*(?::|[-–—](?=[ \t]))")
 
@@ -152,6 +154,9 @@ def _is_under(text: str, outer: Section, before: Section, section: Section) -> b
 
 def _heading_start(text: str, start: int, end: int) -> int | None:
     """Return where the heading of a known phrase begins, None if the phrase is no heading there."""
+    behind = text[end : end + 102].lstrip(" \t")
+    if behind and behind[0] not in _CLOSERS:
+        return None
     line = text.rfind("\n", max(0, start - _LONGEST_LEAD), start) + 1
     if not line and start > _LONGEST_LEAD:
         line = start - _LONGEST_LEAD  # the line begins farther back

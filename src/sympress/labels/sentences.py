@@ -60,8 +60,8 @@ class Sentences:
     def __init__(self, text: str, joined: Container[int] = ()) -> None:
         """Remember `text`, its placeholders blanked; no sentence ends at the places `joined`."""
         self._text = text
-        places = map(_start_of, _CANDIDATE.finditer(text))
-        self._places = [at for at in places if at not in joined] if joined else list(places)
+        places = [found.start() for found in _CANDIDATE.finditer(text)]
+        self._places = [at for at in places if at not in joined] if joined else places
         gaps = [found.start() for found in _GAP.finditer(text)] if "  " in text else []
         if gaps:
             self._places = sorted(self._places + gaps)
@@ -115,10 +115,6 @@ class Sentences:
         if known is None:
             known = self._breaks[at] = _is_break(self._text, self._places[at], self._items)
         return known
-
-
-def _start_of(found: re.Match[str]) -> int:
-    return found.start()
 
 
 def _is_break(text: str, place: int, items: _Items) -> bool:

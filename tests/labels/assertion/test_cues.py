@@ -52,13 +52,13 @@ def test_a_phrase_stands_once_with_all_that_it_does_backward_first() -> None:
     book = load_cues().every
     assert len(set(book.phrases)) == len(book.phrases) == len(book.cues) > 1_000
     absent = book.cues[book.phrases.index("absent")]
-    assert [cue.forward for cue in absent] == [False, True]
+    assert [cue.forward for cue in absent.cues] == [False, True]
 
 
 def test_own_cues_take_the_place_of_ours() -> None:
     book = parse_cues('[[cue]]\nassertion = "absent"\nphrases = ["kein{,e}"]\n', "own.toml")
     assert book.every.phrases == ("kein", "keine")
-    assert book.every.cues[0] == (Cue("cue", "absent"),)
+    assert book.every.cues[0].cues == (Cue("cue", "absent"),)
     annotator = Annotator(Lexicon("own", (Symptom("Husten", ("husten",), "husten"),)), book)
     told = [m.assertion for text in ("keine Husten", "no Husten") for m in annotator.mentions(text)]
     assert told == ["absent", "present"]

@@ -80,12 +80,43 @@ class Cue:
         return not any(conditions) and not self.unless_behind
 
 
+def _is_forward(cue: Cue) -> bool:
+    # Backward first: `chills absent` is read before `absent …`.
+    return cue.forward
+
+
+class PhraseCues:
+    """Everything that one phrase does, backward cues first, and what is asked of it for each mention.
+
+    Attributes:
+        cues: what it does.
+        only_stops: whether it hides no cue of another phrase: it only ends scopes.
+        only_statements: whether it hides nothing: it only makes its item a statement of its own.
+        affirms: whether it says something and denies nothing.
+        leads: whether it says something of a list behind it.
+        says: whether it says something of mentions.
+        unconditional: whether all of it counts wherever the phrase stands.
+    """
+
+    __slots__ = ("affirms", "cues", "leads", "only_statements", "only_stops", "says", "unconditional")
+
+    def __init__(self, cues: tuple[Cue, ...]) -> None:
+        """Read the cues of a phrase, in any order."""
+        self.cues = tuple(sorted(cues, key=_is_forward)) if len(cues) > 1 else cues
+        self.only_statements = all(cue.role == "statement" for cue in cues)
+        self.only_stops = all(cue.role in ("stop", "statement") for cue in cues)
+        self.affirms = all(cue.role == "cue" and cue.assertion != "absent" for cue in cues)
+        self.leads = any(cue.role == "cue" and cue.forward and not cue.within_item for cue in cues)
+        self.says = any(cue.role == "cue" for cue in cues)
+        self.unconditional = all(cue.unconditional for cue in cues)
+
+
 @dataclass(frozen=True)
 class CuePhrases:
-    """Phrases, each once, and everything they do: `cues[k]` belongs to `phrases[k]`, backward cues first."""
+    """Phrases, each once, and everything they do: `cues[k]` belongs to `phrases[k]`."""
 
     phrases: tuple[str, ...]
-    cues: tuple[tuple[Cue, ...], ...]
+    cues: tuple[PhraseCues, ...]
 
 
 @dataclass(frozen=True)
@@ -192,17 +223,8 @@ def _collect(expanded: Iterable[tuple[Cue, list[str]]]) -> CuePhrases:
             if known[-1] is not cue:  # two templates of one table may stand for it
                 both = (*known, cue)
                 found[folded] = several.setdefault(tuple(map(id, both)), both)
-    # Backward first: `chills absent` is read before `absent …`.
-    ordered = {id(cues): _backward_first(cues) for cues in found.values()}
+    ordered = {id(cues): PhraseCues(cues) for cues in found.values()}
     return CuePhrases(tuple(found), tuple(ordered[id(cues)] for cues in found.values()))
-
-
-def _backward_first(cues: tuple[Cue, ...]) -> tuple[Cue, ...]:
-    return tuple(sorted(cues, key=_is_forward)) if len(cues) > 1 else cues
-
-
-def _is_forward(cue: Cue) -> bool:
-    return cue.forward
 
 
 def _read(reader: _Reader, table: Mapping[str, Any], where: str) -> Cue:

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Container, Mapping, Sequence
 from functools import cache
 
-from sympress.labels.assertion.cues import Cue, CueBook, load_cues
+from sympress.labels.assertion.cues import CueBook, PhraseCues, load_cues
 from sympress.labels.assertion.scope import Placed, Reach, Span, Statement
 from sympress.labels.automaton import (
     FIRST_SEARCHES,
@@ -84,7 +84,7 @@ _TABLE_LINES = 30
 
 
 #: Cues of some part of a text: each with the number of what it does, and what the numbers stand for.
-CuesFound = tuple[list[Found], Sequence[tuple[Cue, ...]]]
+CuesFound = tuple[list[Found], Sequence[PhraseCues]]
 
 
 class CueFinder:
@@ -113,7 +113,8 @@ class CueFinder:
             return False
         found, what = self.find(reduced, first, place)
         return any(
-            end == place and any(one.role == "cue" and one.forward and not one.within_item for one in what[k])
+            end == place
+            and any(one.role == "cue" and one.forward and not one.within_item for one in what[k].cues)
             for _, end, k in found
         )
 
@@ -163,10 +164,16 @@ class NoteContext:
         number = bisect_right(self._section_starts, start) - 1
         bounds = self._sentence_of(start, end, number)
         mark = self._mark((start, end))
-        reach = self._reach(bounds, (start, end))
-        context = {assertion: self._by_cue(placed) for assertion, placed in reach.said.items()}
-        self._add_lead(context, reach, bounds, start)
-        self._add_section(context, reach, number, start)
+        statement = self._statement_of(bounds, (start, end))
+        lead, section = self._lead_of(bounds, start), self._section_of(number, start)
+        context: dict[str, Reason] = {}
+        if not statement.silent or lead is not None or section is not None:
+            reach = statement.reach((start, end))
+            context = {assertion: self._by_cue(placed) for assertion, placed in reach.said.items()}
+            if lead is not None:
+                self._add_lead(context, reach, lead)
+            if section is not None and section[0] not in reach.left:
+                context.setdefault(section[0], self._reason("section", *section[1]))
         if mark is not None and mark.said == "present":
             context.pop("absent", None)
             context.pop("possible", None)
@@ -184,8 +191,8 @@ class NoteContext:
     def _by_mark(self, mark: Mark) -> Reason:
         return self._reason("mark", mark.start, mark.end)
 
-    def _reach(self, bounds: Span, span: Span) -> Reach:
-        """What the cues of the statement between two places say of a span; the last statement is kept."""
+    def _statement_of(self, bounds: Span, span: Span) -> Statement:
+        """The statement between two places, in which a span stands; the last one is kept."""
         if self._statement is None or self._statement[0] != bounds or span not in self._statement[1]:
             first, last = bounds
             cues = self._finder.find(self._reduced, first, last)
@@ -195,7 +202,7 @@ class NoteContext:
             asked = self._asked_with(span, bounds) if last - first > REACH else inside
             statement = Statement(self._reduced.folded, bounds, cues, inside, taken=answers, asked=asked)
             self._statement = bounds, statement
-        return self._statement[1].reach(span)
+        return self._statement[1]
 
     def _asked_with(self, span: Span, bounds: Span) -> list[Span]:
         """The spans from `span` on that stand in the same statement, of which a long line has many."""
@@ -258,16 +265,17 @@ class NoteContext:
     def _opens_list(self, place: int) -> bool:
         return self._finder.opens_at(self._reduced, place)
 
-    def _add_lead(self, context: dict[str, Reason], reach: Reach, bounds: Span, start: int) -> None:
-        """Add what the line above a list says of its items, unless the item says otherwise."""
+    def _lead_of(self, bounds: Span, start: int) -> Line | None:
+        """The line that leads the list in which a mention stands; None where a second sentence does."""
         line = self._lines.lead(start)
         if line is None:
-            return
+            return None
         number = self._lines.number(start)
-        first, _ = self._lines.bounds(number)
         own = self._lines.line(number)
-        if bounds[0] > (own.start if own else first):
-            return  # a second sentence on its line
+        return line if bounds[0] <= (own.start if own else self._lines.bounds(number)[0]) else None
+
+    def _add_lead(self, context: dict[str, Reason], reach: Reach, line: Line) -> None:
+        """Add what the line above a list says of its items, unless the item says otherwise."""
         for assertion, placed in self._said_by(line).items():
             if assertion not in reach.stopped and not placed.cue.within_item:
                 context.setdefault(assertion, self._by_cue(placed))
@@ -303,15 +311,17 @@ class NoteContext:
         said = {name: placed for name, placed in reach.said.items() if placed.start >= inside[-1][1]}
         return Reach(said, reach.left, reach.stopped)
 
-    def _add_section(self, context: dict[str, Reason], reach: Reach, number: int, start: int) -> None:
-        if number >= 0:
-            section = self._sections[number]
-            asserted = self._book.assertions.get(section.kind)
-            if section.kind in self._book.lines and not self._on_line_of(section.heading[1], start):
-                return
-            if asserted is not None and asserted not in reach.left:
-                first, last = section.heading
-                context.setdefault(asserted, self._reason("section", first, last))
+    def _section_of(self, number: int, start: int) -> tuple[str, Span] | None:
+        """What the section that holds a mention asserts of it, and where its heading stands."""
+        if number < 0:
+            return None
+        section = self._sections[number]
+        asserted = self._book.assertions.get(section.kind)
+        if asserted is None or (
+            section.kind in self._book.lines and not self._on_line_of(section.heading[1], start)
+        ):
+            return None
+        return asserted, section.heading
 
     def _on_line_of(self, heading_end: int, place: int) -> bool:
         """Whether `place` is on the line of a heading, or the heading has a line to itself."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sympress.labels.assertion.cues import Cue
+from sympress.labels.assertion.cues import Cue, PhraseCues
 from sympress.labels.automaton import Found
 
 Span = tuple[int, int]
@@ -19,7 +19,6 @@ _DASHES = frozenset({"-", "\u2010", "\u2011", "\u2013", "--"})
 _REMEMBERED = 6
 #: A word and its space are at most so long when words are counted.
 _LONG_WORD = 40
-_ENDING = frozenset({"stop", "statement"})
 _LIST_ENDS = re.compile(r"\b(?:n?or)\b(?! (?:so|more|less|two|three)\b)")
 _COMMA, _NUMBER, _BRACKET = (
     re.compile(","),
@@ -69,7 +68,7 @@ class Statement:
         self,
         folded: str,
         bounds: Span,
-        cues: tuple[Sequence[Found], Sequence[tuple[Cue, ...]]],
+        cues: tuple[Sequence[Found], Sequence[PhraseCues]],
         mentions: Sequence[Span],
         *,
         taken: Sequence[Span] = (),
@@ -81,33 +80,52 @@ class Statement:
             folded: the note in lower case.
             bounds: where the statement begins and ends.
             cues: phrases of cues in it, each with its number, and what the phrase of each number does.
-            mentions: all that are in it: a phrase that touches one is no cue.
+            mentions: all that are in it, by start: a phrase that touches one is no cue.
             taken: other places where no cue can stand, such as the answer in `Fever: no`.
-            asked: those mentions that `reach` will be asked for; None for all.
+            asked: those mentions that `reach` will be asked for, by start; None for all.
         """
         self._text, self._bounds = folded, bounds
-        self._cues = self._standing(*cues, mentions, taken) if cues[0] else []
-        self._mentions = sorted(set(mentions))
-        self._denial_ends = [
-            one.start for one in self._cues if one.cue.role == "stop" and "absent" in one.cue.ends
-        ]
+        self._found, self._taken = cues, taken
+        self._mentions = mentions
+        self._asked = mentions if asked is None else asked
         self._brackets: _Brackets | None = None
         self._second: list[int] = []
         self._recent: list[int] = []
         self._told: tuple[list[int], list[int]] | None = None
+        self._cues: list[Placed] = []
+        self._denial_ends: list[int] = []
         self._reaches: dict[Span, Reach] = {}
-        if self._cues:
-            said = self._walk_on(self._mentions if asked is None else sorted(set(asked)))
-            if any(placed.cue.role == "cue" and not placed.cue.forward for placed in self._cues):
-                self._walk_back(said)
+        self._is_read = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing in it says anything of a mention: it can only end what is said elsewhere."""
+        found, what = self._found
+        return not any(what[number].says for _, _, number in found)
 
     def __contains__(self, span: Span) -> bool:
         """Whether `reach` can be asked for a mention."""
-        return not self._cues or span in self._reaches
+        at = bisect_left(self._asked, span)
+        return not self._found[0] or (at < len(self._asked) and self._asked[at] == span)
 
     def reach(self, span: Span) -> Reach:
         """What the cues say of one of the mentions."""
-        return self._reaches[span] if self._cues else _NOTHING
+        if not self._is_read:
+            self._is_read = True
+            self._read()
+        return self._reaches.get(span, _NOTHING)
+
+    def _read(self) -> None:
+        """Walk over all cues that stand in it."""
+        found, what = self._found
+        self._cues = self._standing(found, what, self._mentions, self._taken) if found else []
+        if self._cues:
+            self._denial_ends = [
+                one.start for one in self._cues if one.cue.role == "stop" and "absent" in one.cue.ends
+            ]
+            said = self._walk_on(self._asked)
+            if any(placed.cue.role == "cue" and not placed.cue.forward for placed in self._cues):
+                self._walk_back(said)
 
     def _closes(self, place: int) -> int | None:
         """Where the innermost pair of brackets around `place` closes; None where none stands around it."""
@@ -118,7 +136,7 @@ class Statement:
     def _standing(
         self,
         found: Sequence[Found],
-        what: Sequence[tuple[Cue, ...]],
+        what: Sequence[PhraseCues],
         mentions: Sequence[Span],
         taken: Sequence[Span],
     ) -> list[Placed]:
@@ -138,16 +156,19 @@ class Statement:
         kept: list[Placed] = []
         for start, end, number in sorted(found, key=_longest_first) if len(found) > 1 else found:
             begin, behind = start - first, end - first
-            cues = what[number]
-            only_stops = _are_stops(cues)
-            covered = start < first or end > last or _is_hidden(hidden, begin, behind, cues)
-            if covered or (not only_stops and stopped.find(1, begin, behind) >= 0):
+            phrase = what[number]
+            covered = start < first or end > last or _is_hidden(hidden, begin, behind, phrase)
+            if covered or (not phrase.only_stops and stopped.find(1, begin, behind) >= 0):
                 continue
-            standing = [cue for cue in cues if cue.unconditional or self._may_stand(cue, start, end)]
+            standing = phrase.cues if phrase.unconditional else self._conditional(phrase, start, end)
             kept += [Placed(start, end, cue) for cue in standing if cue.role != "pseudo"]
-            if standing and not (only_stops and _are_statements(cues)):
-                (stopped if only_stops else hidden)[begin:behind] = b"\1" * (end - start)
+            if standing and not phrase.only_statements:
+                (stopped if phrase.only_stops else hidden)[begin:behind] = b"\1" * (end - start)
         return sorted(kept, key=_by_start) if len(kept) > 1 else kept
+
+    def _conditional(self, phrase: PhraseCues, start: int, end: int) -> tuple[Cue, ...]:
+        """What a phrase does where it stands."""
+        return tuple(cue for cue in phrase.cues if cue.unconditional or self._may_stand(cue, start, end))
 
     def _may_stand(self, cue: Cue, start: int, end: int) -> bool:
         """Whether a phrase is a cue where it stands."""
@@ -188,7 +209,8 @@ class Statement:
                 if cue.role == "cue" and cue.forward:
                     active.setdefault(cue.assertion, deque(maxlen=_REMEMBERED)).append(placed)
                 elif cue.role == "stop" and self._stops(cue, placed.start):
-                    self._stop(active, placed)
+                    if active:
+                        self._stop(active, placed)
                     stopped |= cue.ends
                     if cue.leaves_section:
                         left |= cue.ends
@@ -388,7 +410,7 @@ class _Brackets:
         return self._closes[at] if at >= 0 else None
 
 
-def _is_hidden(hidden: bytearray, begin: int, behind: int, cues: Sequence[Cue]) -> bool:
+def _is_hidden(hidden: bytearray, begin: int, behind: int, phrase: PhraseCues) -> bool:
     """Whether a longer phrase (1) or a mention (2) hides what stands between two places.
 
     A cue that goes on behind a mention and denies nothing is not hidden by it.
@@ -397,7 +419,7 @@ def _is_hidden(hidden: bytearray, begin: int, behind: int, cues: Sequence[Cue]) 
         return True
     if hidden.find(2, begin, behind) < 0:
         return False
-    return hidden[behind - 1] != 0 or not all(one.role == "cue" and one.assertion != "absent" for one in cues)
+    return hidden[behind - 1] != 0 or not phrase.affirms
 
 
 def _longest_first(match: Found) -> tuple[int, int, int]:
@@ -417,15 +439,3 @@ def _words_between(text: str, start: int, end: int, limit: int) -> bool:
         return False
     words = text[start:end].split()
     return len(words) <= limit or len(words) - sum(map(words.count, _DASHES)) <= limit
-
-
-def _are_statements(cues: Sequence[Cue]) -> bool:
-    """Whether a phrase only makes its item a statement of its own: it hides nothing."""
-    return all(cue.role == "statement" for cue in cues)
-
-
-def _are_stops(cues: Sequence[Cue]) -> bool:
-    """Whether what a phrase does hides no cue of another: it only ends scopes."""
-    if cues[0].role not in _ENDING:
-        return False
-    return len(cues) == 1 or all(cue.role in _ENDING for cue in cues)

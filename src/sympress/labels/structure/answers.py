@@ -169,6 +169,8 @@ _ANY_AFTER = _any_of(_AFTER)
 _ANY_IN_SERIES = _any_of((*_KEYED, *_GLUED, *_BARE, (_CSV, "absent")))
 _LAST = frozenset("0+-–−?)]}☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔Ø∅⊘")
 _FIRST = frozenset("\"'*<>≥≤+-–−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔0/)")
+#: All that stands behind most symptoms: between two of a list, or where a sentence ends.
+_NO_MARK = frozenset(("", ",", "."))
 #: Words with which an answer may begin, where no sign does.
 _FIRST_WORDS = re.compile(
     r"(?:n|no|none|neg|negative|y|yes|pos|positive|pain|score|level|scale|rating|grade|severity|is|was|of|rated|or|and|x)"
@@ -293,8 +295,8 @@ class Row:
         stop = min(self._line[1], end + _GAP)
         following = self._spans[at + 1][0] if at + 1 < len(self._spans) else None
         stop = stop if following is None else min(stop, following)
-        bare = text[end:stop].lstrip(" \t")
-        if not bare or not (
+        bare = text[end:stop].strip(" \t")
+        if bare in _NO_MARK or not (
             bare[0] in _FIRST or text.startswith(("\t", "  "), end) or _FIRST_WORDS.match(bare)
         ):
             return self._asked(at)
@@ -312,7 +314,7 @@ class Row:
             return None
         found = _CSV.match(text, end, self._line[1])
         if found and self._begins_with(self._spans[at][0], " \t"):
-            answer = "absent" if found["absent"] else "present"
+            answer: Said = "absent" if found["absent"] else "present"
             return Mark(answer, end + _lead_of(found), found.end())
         for pattern, said in _KEYED:
             keyed = pattern.match(text, end, self._line[1])

@@ -17,6 +17,7 @@ _ANSWERED = re.compile(
     r"(?:no|none|n|neg(?:ative)?|denie[sd]|absent|never)$",
     re.IGNORECASE,
 )
+_ANSWERS = ("no", "none", "n", "neg", "negative", "denies", "denied", "absent", "never")
 #: No more of a line than this is looked at: longer ones lead no list.
 _LOOKED_AT = 400
 
@@ -107,7 +108,7 @@ class Lines:
         start = bullet.end() if bullet else start
         leads = text[end - 1] == ":" or (end - start > 2 and text[end - 2 : end] in (" -", " –"))
         labelled = _LABEL.match(text, start, end) is not None
-        answered = _ANSWERED.search(text, start, end) is not None
+        answered = words.lower().endswith(_ANSWERS) and _ANSWERED.search(text, start, end) is not None
         return Line(indent, bullet is not None, start, end, leads, labelled, answered)
 
     def _above(self, number: int) -> tuple[int, bool] | None:
