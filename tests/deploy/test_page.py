@@ -59,6 +59,7 @@ def page(browser: Any, service: Running) -> Iterator[Any]:
 def read(page: Any, note: str) -> None:
     page.get_by_label("Clinical note").fill(note)
     page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#send:enabled")  # it is not, while an answer is waited for
     page.wait_for_selector("#result:not([hidden])")
 
 
