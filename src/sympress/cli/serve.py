@@ -49,6 +49,13 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
     request_seconds: Annotated[
         float, typer.Option(min=0.001, help="Most time from a request's last byte to its answer.")
     ] = 10.0,
+    process_mb: Annotated[
+        float,
+        typer.Option(min=64, help="Most memory of a process that runs the model, in 10⁶ bytes of data."),
+    ] = 768.0,
+    client_connections: Annotated[
+        int, typer.Option(min=1, help="Open connections of one client address; more behind a proxy.")
+    ] = 128,
     body_mb: Annotated[float, typer.Option(min=0.001, help="Largest body of a request, in 10⁶ bytes.")] = 4.0,
 ) -> None:
     """Serve artifacts on this machine: POST /v1/extract, and a page at /.
@@ -73,6 +80,8 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
         queue_characters=queue_characters,
         batch_wait_ms=batch_wait_ms,
         request_seconds=request_seconds,
+        process_bytes=round(process_mb * 1e6),
+        client_connections=client_connections,
         body_bytes=round(body_mb * 1e6),
     )
     folders = parse_models(model) if model else {"box": BOX_FOLDER}
