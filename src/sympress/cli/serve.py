@@ -43,16 +43,12 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
     queue_characters: Annotated[
         int, typer.Option(min=1, help="Characters that may wait; beyond, 429.")
     ] = 1_000_000,
-    batch_wait_ms: Annotated[
-        float, typer.Option(min=0, help="How long a batch waits for company while a core is free.")
-    ] = 2.0,
     request_seconds: Annotated[
         float, typer.Option(min=0.001, help="Most time from a request's last byte to its answer.")
     ] = 10.0,
-    process_mb: Annotated[
-        float,
-        typer.Option(min=64, help="Most memory of a process that runs the model, in 10⁶ bytes of data."),
-    ] = 768.0,
+    note_mb: Annotated[
+        float, typer.Option(min=1, help="Most memory for one note beside the model, in 10⁶ bytes.")
+    ] = 320.0,
     client_connections: Annotated[
         int, typer.Option(min=1, help="Open connections of one client address; more behind a proxy.")
     ] = 128,
@@ -78,9 +74,8 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
         allowed_hosts=tuple(allowed_host or ()),
         queue_notes=queue_notes,
         queue_characters=queue_characters,
-        batch_wait_ms=batch_wait_ms,
         request_seconds=request_seconds,
-        process_bytes=round(process_mb * 1e6),
+        note_bytes=round(note_mb * 1e6),
         client_connections=client_connections,
         body_bytes=round(body_mb * 1e6),
     )

@@ -137,12 +137,13 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        """Run batches from start to stop; a batch that runs is finished."""
+        """Run batches from start to stop. Nobody waits for one that still runs then, so it is given up."""
         running = asyncio.create_task(self.batcher.run())
         try:
             yield
         finally:
             running.cancel()
+            await asyncio.to_thread(self.shelf.close)
             await asyncio.gather(running, return_exceptions=True)
 
 

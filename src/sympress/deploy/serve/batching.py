@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
@@ -34,7 +34,6 @@ class _Waiting:
     model: ServedModel
     text: str
     answer: asyncio.Future[Rendered]
-    since: float = field(default_factory=time.monotonic)
 
 
 class Batcher:
@@ -99,7 +98,6 @@ class Batcher:
             while True:
                 await self._arrived.wait()
                 await self._free_threads.acquire()
-                await self._wait_for_company()
                 batch = self._take()
                 task = asyncio.create_task(self._answer(batch))
                 self._running.add(task)
@@ -107,12 +105,6 @@ class Batcher:
         finally:
             await asyncio.gather(*self._running, return_exceptions=True)
             self._pool.shutdown()
-
-    async def _wait_for_company(self) -> None:
-        waited = time.monotonic() - self._queue[0].since if self._queue else math.inf
-        remaining = self._config.batch_wait_ms / 1000 - waited
-        if remaining > 0 and len(self._queue) < self._config.batch_notes:
-            await asyncio.sleep(remaining)
 
     def _take(self) -> list[_Waiting]:
         """The next batch: the oldest note and those behind it of the same model, as far as it may grow."""

@@ -18,7 +18,6 @@ class ServeConfig(BaseModel):
         batch_notes: most notes in a batch.
         batch_characters: most characters in a batch, unless its only note is longer.
         batch_ms: how long a batch may take in the model, judged by the rate of late, unless it is one note.
-        batch_wait_ms: how long a batch waits for company while a thread is free.
         queue_notes: most notes that wait for a thread; a request beyond is answered 429.
         queue_characters: most characters that wait. An empty queue takes any request.
         request_notes: most notes in one request.
@@ -28,7 +27,7 @@ class ServeConfig(BaseModel):
         answers_bytes: most bytes of answers being sent at the same time; beyond, clients that do not read
             theirs are cut.
         note_mentions: most mentions of one note.
-        process_bytes: most memory that a process of a model may take for its data.
+        note_bytes: most memory that one note may take beside the loaded artifact.
         load_seconds: most time that an artifact may take to load and to answer once.
         request_seconds: most time from a body's last byte to its answer.
         body_seconds: most time that a body may take to arrive.
@@ -51,7 +50,6 @@ class ServeConfig(BaseModel):
     batch_notes: PositiveInt = 32
     batch_characters: PositiveInt = 65_536
     batch_ms: PositiveFloat = 100.0
-    batch_wait_ms: float = Field(default=2.0, ge=0)
     queue_notes: PositiveInt = 128
     queue_characters: PositiveInt = 1_000_000
     request_notes: PositiveInt = 256
@@ -60,7 +58,7 @@ class ServeConfig(BaseModel):
     answer_bytes: PositiveInt = 16 * 1024 * 1024
     answers_bytes: PositiveInt = 32 * 1024 * 1024
     note_mentions: PositiveInt = 50_000
-    process_bytes: PositiveInt = 768_000_000
+    note_bytes: PositiveInt = 320_000_000
     load_seconds: PositiveFloat = 60.0
     request_seconds: PositiveFloat = 10.0
     body_seconds: PositiveFloat = 10.0

@@ -25,8 +25,9 @@ from sympress.deploy.serve.config import ServeConfig
 from sympress.deploy.serve.logs import SparingLog
 from sympress.deploy.serve.metrics import Metrics
 
-#: TLS handshakes that may be under way; asyncio holds 256 KiB for each. One more cuts the oldest.
-_HANDSHAKES = 64
+#: TLS handshakes that may be under way; asyncio holds 256 KiB for each. One more cuts the oldest of the
+#: client that has most.
+_HANDSHAKES = 128
 _AT_ONCE = 32
 _PAUSE_SECONDS = 0.5
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -50,7 +51,7 @@ class Door:
         self._listener, self._config, self._metrics = listener, config, metrics
         self._log, self._make_protocol, self._tls = SparingLog(log), make_protocol, tls
         self._open: Counter[str] = Counter()
-        self._beginning: dict[asyncio.Task[None], None] = {}  # the oldest first
+        self._beginning: dict[asyncio.Task[None], str] = {}  # of which client, the oldest first
         self._accepting = asyncio.create_task(self._accept())
 
     async def close(self) -> None:
@@ -82,12 +83,16 @@ class Door:
         else:
             self._open[client] += 1
             if len(self._beginning) >= _HANDSHAKES and self._tls is not None:
-                oldest = next(iter(self._beginning))
-                del self._beginning[oldest]
-                oldest.cancel()
+                self._cut_handshake()
             task = asyncio.create_task(self._begin(connection, self._leave_once(client)))
-            self._beginning[task] = None
+            self._beginning[task] = client
             task.add_done_callback(lambda done: self._beginning.pop(done, None))
+
+    def _cut_handshake(self) -> None:
+        [(busiest, _)] = Counter(self._beginning.values()).most_common(1)
+        oldest = next(task for task, client in self._beginning.items() if client == busiest)
+        del self._beginning[oldest]
+        oldest.cancel()
 
     async def _begin(self, connection: socket.socket, leave: Callable[[], None]) -> None:
         """Set up a connection, with TLS where that is asked for."""

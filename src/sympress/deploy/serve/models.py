@@ -146,7 +146,7 @@ def load_model(
     limits = ProcessLimits(
         load_seconds=config.load_seconds,
         note_seconds=config.note_seconds,
-        memory_bytes=config.process_bytes,
+        note_bytes=config.note_bytes,
         mentions=config.note_mentions,
     )
     processes = ModelProcesses(folder, words, limits, config.threads)

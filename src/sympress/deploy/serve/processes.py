@@ -66,13 +66,13 @@ class ProcessLimits:
     Attributes:
         load_seconds: most time from its start until the artifact has answered once.
         note_seconds: most time for one note.
-        memory_bytes: most memory of its own data (`RLIMIT_DATA`); a note that needs more has no answer.
+        note_bytes: most memory for a note beside what the loaded artifact takes (Linux's `RLIMIT_DATA`).
         mentions: most mentions of one note.
     """
 
     load_seconds: float
     note_seconds: float
-    memory_bytes: int
+    note_bytes: int
     mentions: int
 
 
@@ -86,7 +86,7 @@ class ModelProcesses:
             InputError: the artifact cannot be used, takes too long to load, or changed meanwhile.
         """
         self._processes = [_Process(folder, words, limits) for _ in range(count)]
-        self.close = weakref.finalize(self, _kill, self._processes)
+        self.close = weakref.finalize(self, _stop, self._processes)
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         try:
             self.description = self._processes[0].wait_until_loaded()
@@ -117,6 +117,7 @@ class _Process:
     def __init__(self, folder: Path, words: OwnWords, limits: ProcessLimits) -> None:
         self._folder, self._words, self._limits = folder, words, limits
         self._fingerprint: str | None = None
+        self._changing, self._stopped = threading.Lock(), False
         self._start()
 
     def _start(self) -> None:
@@ -168,6 +169,8 @@ class _Process:
         """The answer to one note, or the failure that it cost a process."""
         if not self._process.is_alive():
             self._replace()
+        if self._stopped:
+            return render_failure("the service stopped")
         self.expect(self._fingerprint or self.wait_until_loaded().fingerprint)
         try:
             self._pipe.send(text)
@@ -181,8 +184,17 @@ class _Process:
         return render_failure(late)
 
     def _replace(self) -> None:
-        self.kill()
-        self._start()
+        with self._changing:
+            self.kill()
+            if not self._stopped:
+                self._start()
+
+    def stop(self) -> None:
+        """End the process for good, from any thread; one that waits for its answer gets a failure."""
+        with self._changing:
+            self._stopped = True
+            self._process.kill()
+            self._process.join()
 
     def kill(self) -> None:
         """End the process, whatever it does."""
@@ -191,9 +203,9 @@ class _Process:
         self._pipe.close()
 
 
-def _kill(processes: Sequence[_Process]) -> None:
+def _stop(processes: Sequence[_Process]) -> None:
     for process in processes:
-        process.kill()
+        process.stop()
 
 
 def render(result: NoteResult) -> Rendered:
@@ -240,7 +252,6 @@ def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits
     """Load, say what was loaded, then answer note after note until the pipe ends."""
     _leave_signals_to_parent()
     threading.Thread(target=end_with_parent, daemon=True).start()
-    _limit_memory(limits.memory_bytes)
     from sympress.deploy.extractor import failed
 
     try:
@@ -248,6 +259,7 @@ def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits
     except InputError as error:
         pipe.send(str(error))
         return
+    _limit_data(limits.note_bytes)
     pipe.send(description)
     with suppress(EOFError, BrokenPipeError):
         while True:
@@ -270,11 +282,14 @@ def _leave_signals_to_parent() -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def _limit_memory(most_bytes: int) -> None:
-    with suppress(ImportError, OSError, ValueError):  # not on Windows; or a lower limit holds already
+def _limit_data(more_bytes: int) -> None:
+    """Let the data of this process, without what it shares, grow by no more than `more_bytes`."""
+    with suppress(ImportError, OSError, ValueError):  # not on Linux; or a lower limit holds already
         import resource
 
-        resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        most = int(status.partition("VmData:")[2].split()[0]) * 1024 + more_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def _load(folder: Path, words: OwnWords) -> tuple[Any, Description]:
