@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -81,8 +82,10 @@ def test_one_client_cannot_take_every_connection():
             assert client.post("/v1/extract", json={"text": "fever"}).status_code == 200
         assert cut(service, "too_many_of_client") == 3
         many[0].close()
+        until = time.monotonic() + 5
+        while service.server._door._open["127.0.0.2"] == 3 and time.monotonic() < until:
+            time.sleep(0.01)
         with connected(service, "127.0.0.2") as again:
-            time.sleep(0.1)
             again.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert received(again).startswith(b"HTTP/1.1 200")
 
@@ -134,33 +137,40 @@ def test_handshakes_that_never_end_are_cut_without_a_word(certificate: tuple[Pat
     assert events == ["request", "stopping", "stopped"]
 
 
-def test_without_file_descriptors_the_log_gets_a_line_and_the_service_goes_on(monkeypatch: Any):
-    log, admitted = io.StringIO(), []
+class Exhausted(socket.socket):
+    """A listener for which the system has no file descriptor at the first tries."""
 
-    async def take() -> None:
-        loop = asyncio.get_running_loop()
-        accept, failing = loop.sock_accept, iter(range(5))
+    tries = 0
 
-        async def fail(listener: socket.socket) -> Any:
-            if next(failing, None) is not None:
-                raise OSError(24, "too many open files")
-            return await accept(listener)
+    def accept(self) -> Any:
+        type(self).tries += 1
+        if self.tries <= 5:
+            raise OSError(errno.EMFILE, "too many open files")
+        return super().accept()
 
-        monkeypatch.setattr(loop, "sock_accept", fail)
-        monkeypatch.setattr("sympress.deploy.serve.door._PAUSE_SECONDS", 0.01)
-        with listen(ServeConfig(port=0)) as listener:
 
-            def make(leave: Any) -> asyncio.Protocol:
-                admitted.append(leave)
-                return asyncio.Protocol()
+def test_without_file_descriptors_the_log_gets_a_line_and_the_service_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    log, made = io.StringIO(), []
+    monkeypatch.setattr("sympress.deploy.serve.door._PAUSE_SECONDS", 0.05)
 
-            door = Door(listener, ServeConfig(), Metrics(), open_log(log), make, None)
-            with socket.create_connection(listener.getsockname()):
-                while not admitted:
-                    await asyncio.sleep(0.01)
-            await door.close()
+    def make(leave: Any) -> asyncio.Protocol:
+        made.append(leave)
+        return asyncio.Protocol()
 
-    asyncio.run(asyncio.wait_for(take(), 10))
+    async def take(listener: socket.socket) -> None:
+        door = Door(listener, ServeConfig(), Metrics(), open_log(log), make, None)
+        began = time.monotonic()
+        with socket.create_connection(listener.getsockname()):
+            while not made:
+                await asyncio.sleep(0.01)
+        assert time.monotonic() - began >= 0.25
+        await door.close()
+
+    with Exhausted(fileno=listen(ServeConfig(port=0)).detach()) as listener:
+        listener.setblocking(False)
+        asyncio.run(asyncio.wait_for(take(listener), 10))
     (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
     assert (line["event"], line["reason"]) == ("cannot_accept", "EMFILE")
 

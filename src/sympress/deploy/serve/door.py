@@ -28,6 +28,7 @@ from sympress.deploy.serve.metrics import Metrics
 #: TLS handshakes that may be under way; asyncio holds 256 KiB for each. One more cuts the oldest of the
 #: client that has most.
 _HANDSHAKES = 128
+#: A flood of connections must not keep others from being answered.
 _AT_ONCE = 32
 _PAUSE_SECONDS = 0.5
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -52,27 +53,42 @@ class Door:
         self._log, self._make_protocol, self._tls = SparingLog(log), make_protocol, tls
         self._open: Counter[str] = Counter()
         self._beginning: dict[asyncio.Task[None], str] = {}  # of which client, the oldest first
-        self._accepting = asyncio.create_task(self._accept())
+        self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
+        self._watch()
 
     async def close(self) -> None:
-        """Take what the system has accepted until now, and nothing after it."""
-        self._accepting.cancel()
-        for connection, address in accept_waiting(self._listener):
-            self._admit(connection, address)
+        """Take what the system has accepted until now, and close the listener."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listener)
+        self._take(math.inf)
+        self._listener.close()
         await asyncio.gather(*self._beginning, return_exceptions=True)
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _watch(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        reason = self._take(_AT_ONCE)
+        if reason in _EXHAUSTED:
+            self._log.warning("cannot_accept", reason=errno.errorcode[reason])
+            self._loop.remove_reader(self._listener)
+            self._pause = self._loop.call_later(_PAUSE_SECONDS, self._watch)
+
+    def _take(self, most: float) -> int:
+        """Take the connections that wait, `most` at once; what the system said when it gave no more, or 0."""
+        taken = 0
+        while taken < most:
             try:
-                self._admit(*await loop.sock_accept(self._listener))
+                connection, address = self._listener.accept()
             except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._log.warning("cannot_accept", reason=errno.errorcode[error.errno])
-                    await asyncio.sleep(_PAUSE_SECONDS)
-            for connection, address in accept_waiting(self._listener, _AT_ONCE):
-                self._admit(connection, address)
-            await asyncio.sleep(0)  # a flood of connections must not keep others from being answered
+                return error.errno or 0
+            connection.setblocking(False)
+            self._admit(connection, address)
+            taken += 1
+        return 0
 
     def _admit(self, connection: socket.socket, address: Any) -> None:
         client = client_of(address[0])
@@ -99,7 +115,7 @@ class Door:
         with contextlib.suppress(OSError):  # it is lost already, which the transport finds out
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
+            await self._loop.connect_accepted_socket(
                 partial(self._make_protocol, leave),
                 connection,
                 ssl=self._tls,
@@ -136,14 +152,3 @@ def client_of(host: str) -> str:
             mapped = address.ipv4_mapped
             return str(mapped or ipaddress.ip_network((int(address), 64), strict=False))
     return host
-
-
-def accept_waiting(listener: socket.socket, most: float = math.inf) -> list[tuple[socket.socket, Any]]:
-    """Connections that the system has accepted on `listener` but nobody has taken, and their addresses."""
-    taken: list[tuple[socket.socket, Any]] = []
-    with contextlib.suppress(OSError):  # there is none, or the system has no more to give
-        while len(taken) < most:
-            connection, address = listener.accept()
-            connection.setblocking(False)
-            taken.append((connection, address))
-    return taken
