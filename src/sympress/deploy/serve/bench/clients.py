@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,12 @@ class Target:
 
 
 def _tree(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    except OSError:  # it has ended
-        return []
-    return [pid, *(one for child in children for one in _tree(int(child)))]
+    """A process and those that any of its threads started, and so on."""
+    children: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(OSError):  # it has ended
+            children += map(int, (thread / "children").read_text(encoding="ascii").split())
+    return [pid, *(one for child in children for one in _tree(child))]
 
 
 def _rss_bytes(pid: int) -> int:
