@@ -50,7 +50,7 @@ check: lint types test ## all of the above that can fail
 PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
-.PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-evidence
+.PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence
 .PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
@@ -219,6 +219,9 @@ bench-evidence: install ## what each rule of the default answer costs and gains;
 
 bench-serve: install ## load on the service: rates, 429, slow connections, bodies of a gigabyte, SIGTERM
 	$(BIN)/python -m sympress.deploy.serve.bench --model $(ARTIFACTS)/pocket-seed0 -o results/serve.json
+
+bench-attack: install ## an attack on the service, bounded in count and time: overload, handshakes, clients that do not read, long notes
+	$(BIN)/python -m sympress.deploy.serve.bench.attack -o results/attack.json
 
 define pair
 $(BIN)/sympress compare runs/students/artifacts/$(1)-seed0 runs/students/artifacts/$(2)-seed0 --notes $(DATA)/vaers \

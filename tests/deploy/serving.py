@@ -23,6 +23,7 @@ from sympress.deploy.serve.config import ServeConfig
 from sympress.deploy.serve.logs import open_log
 from sympress.deploy.serve.metrics import Metrics
 from sympress.deploy.serve.models import ServedModel, Shelf
+from sympress.deploy.serve.processes import render
 from sympress.deploy.serve.server import GracefulServer, listen, make_server
 from sympress.errors import InputError
 from sympress.labels.mentions import Reason
@@ -95,7 +96,7 @@ def shelf_of(models: dict[str, WordModel], task: str = "mentions") -> Shelf:
             raise InputError(f"{name}: a damaged artifact; copy it again")
         return ServedModel(
             name,
-            model,
+            lambda notes: map(render, model(notes)),
             task,
             tuple(WORDS),
             10,

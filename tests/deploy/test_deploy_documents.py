@@ -69,9 +69,18 @@ def test_the_limits_that_the_page_on_serving_states_are_the_defaults():
     limits = ServeConfig()
     assert (
         f"A head has {limits.header_seconds:g} s to arrive, a body {limits.body_seconds:g} s, "
-        f"an idle connection {limits.idle_seconds} s; {limits.connections:,} connections"
+        f"an idle connection {limits.idle_seconds} s; {limits.connections:,} connections may be open, "
+        f"{limits.client_connections} of one client address"
     ) in TEXTS["serve"]
     assert f"take at most {limits.uploads_bytes >> 20} MiB" in TEXTS["serve"]
+    assert limits.answers_bytes == limits.uploads_bytes
+    assert f"an answer of more than {limits.answer_bytes >> 20} MiB" in TEXTS["serve"]
+    assert f"reads nothing of its answer for {limits.unread_seconds:g} s" in TEXTS["serve"]
+    assert f"does not answer within {limits.load_seconds:g} s" in TEXTS["serve"]
+    assert f"more than {limits.note_mentions:,} mentions" in TEXTS["serve"]
+    assert limits.note_seconds == pytest.approx(0.3 * limits.request_seconds)
+    assert "a note of 4 MB up to 320 MB more" in TEXTS["serve"]
+    assert limits.note_bytes == 320_000_000
 
 
 def test_the_corpora_of_the_plan_are_those_of_the_page():

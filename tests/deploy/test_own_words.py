@@ -225,8 +225,8 @@ def test_a_service_reads_the_files_again_and_keeps_its_words_when_they_are_wrong
     files["cues"].write_text("", encoding="utf-8")
     second = shelf.reload("rules")
     assert second.fingerprint != first.fingerprint
-    [before], [after] = first.extract([NOTE]), second.extract([NOTE])
-    assert [before.mentions[0].assertion, after.mentions[0].assertion] == ["absent", "present"]
+    answers = [json.loads(answer.body) for model in (first, second) for answer in model.extract([NOTE])]
+    assert [answer["mentions"][0]["assertion"] for answer in answers] == ["absent", "present"]
     files["cues"].write_text("[[cues]]", encoding="utf-8")
     with pytest.raises(InputError, match="unknown key 'cues'"):
         shelf.reload("rules")

@@ -348,7 +348,7 @@ def test_a_taken_port_and_bad_names_are_one_line():
 def test_a_stop_under_load_answers_every_request_that_was_sent():
     slow = WordModel(seconds=0.1)
     with (
-        running({"slow": slow}, batch_notes=2) as service,
+        running({"slow": slow}, batch_notes=2, request_seconds=20.0) as service,
         concurrent.futures.ThreadPoolExecutor(24) as clients,
     ):
         asked = [clients.submit(post, service, "fever") for _ in range(24)]

@@ -43,12 +43,15 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
     queue_characters: Annotated[
         int, typer.Option(min=1, help="Characters that may wait; beyond, 429.")
     ] = 1_000_000,
-    batch_wait_ms: Annotated[
-        float, typer.Option(min=0, help="How long a batch waits for company while a core is free.")
-    ] = 2.0,
     request_seconds: Annotated[
         float, typer.Option(min=0.001, help="Most time from a request's last byte to its answer.")
     ] = 10.0,
+    note_mb: Annotated[
+        float, typer.Option(min=1, help="Most memory for one note beside the model, in 10⁶ bytes.")
+    ] = 320.0,
+    client_connections: Annotated[
+        int, typer.Option(min=1, help="Open connections of one client address; more behind a proxy.")
+    ] = 128,
     body_mb: Annotated[float, typer.Option(min=0.001, help="Largest body of a request, in 10⁶ bytes.")] = 4.0,
 ) -> None:
     """Serve artifacts on this machine: POST /v1/extract, and a page at /.
@@ -71,8 +74,9 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
         allowed_hosts=tuple(allowed_host or ()),
         queue_notes=queue_notes,
         queue_characters=queue_characters,
-        batch_wait_ms=batch_wait_ms,
         request_seconds=request_seconds,
+        note_bytes=round(note_mb * 1e6),
+        client_connections=client_connections,
         body_bytes=round(body_mb * 1e6),
     )
     folders = parse_models(model) if model else {"box": BOX_FOLDER}

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 
+from sympress.child_processes import end_with_parent, unheard
 from sympress.deploy.extract.chunks import Answered, Chunk, Order, answer_chunk
 from sympress.deploy.extractor import Extractor
 from sympress.errors import SympressError
@@ -87,7 +88,7 @@ def _by_processes(
     left = chain([chunk], chunks)
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_process, job) as processes:
         try:
-            with _unheard(signal.SIGINT):
+            with unheard(signal.SIGINT):
                 starting = [processes.submit(_is_ready) for _ in range(workers)]
             for chunk in left:
                 if all(one.done() for one in starting):
@@ -99,22 +100,6 @@ def _by_processes(
                 "a worker process died, most likely for want of memory; run the same command again with "
                 "fewer --workers"
             ) from error
-
-
-@contextmanager
-def _unheard(number: signal.Signals) -> Iterator[None]:
-    """Processes that start in the block never get this signal; here it waits until the block ends.
-
-    Ctrl-C reaches every process of a terminal. The one that writes decides what becomes of the job.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _in_order(
@@ -144,23 +129,13 @@ _here: dict[str, tuple[Extractor, Order]] = {}
 
 def _start_process(folder: Path, order: Order, words: OwnWords) -> None:
     """Load the artifact into a new process, which ends when the one that started it does."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     _here["job"] = (Extractor.load(folder, words=words), order)
 
 
 def _is_ready() -> None:
     """Done once a process is there that has the artifact."""
-
-
-def _end_with_parent() -> None:
-    from multiprocessing import parent_process
-    from multiprocessing.connection import wait
-
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)  # SIGKILL of the parent tells nobody
 
 
 def _answer_in_process(chunk: Chunk) -> Answered:

@@ -19,9 +19,10 @@ from sympress.deploy.serve.auth import ApiKeys
 from sympress.deploy.serve.batching import Batcher, BatchFailedError
 from sympress.deploy.serve.config import ServeConfig
 from sympress.deploy.serve.edge import Draining, Edge
-from sympress.deploy.serve.limits import Uploads, is_small, read_body
+from sympress.deploy.serve.limits import Answers, HeldResponse, Uploads, is_small, read_body
 from sympress.deploy.serve.metrics import Metrics
 from sympress.deploy.serve.models import ServedModel, Shelf
+from sympress.deploy.serve.processes import Rendered
 from sympress.deploy.serve.refusals import Refusal, json_response
 from sympress.deploy.serve.schemas import (
     EXTRACT_REQUEST,
@@ -32,7 +33,7 @@ from sympress.deploy.serve.schemas import (
     ModelList,
     OneNote,
     Status,
-    answer_note,
+    assemble_answer,
     describe_model,
     parse_request,
 )
@@ -61,6 +62,7 @@ class Service:
         self.draining = Draining()
         self.batcher = Batcher(config, metrics, log)
         self.uploads = Uploads(config, metrics)
+        self.answers = Answers(config, metrics)
 
     async def extract(self, request: Request) -> Response:
         """Answer `POST /v1/extract`."""
@@ -78,24 +80,33 @@ class Service:
             [note.text for note in notes] if notes else [parsed.text] if isinstance(parsed, OneNote) else []
         )
         model = self.shelf.pick(parsed.model)
-        results = await self._wait(model, texts)
         ids = [note.id for note in notes] if notes else [None]
-        answers = [answer_note(note_id, result) for note_id, result in zip(ids, results, strict=True)]
-        return json_response({"model": model.name, "task": model.task, "notes": answers})
+        del parsed, notes
+        answer = assemble_answer(model, ids, await self._wait(model, texts))
+        return HeldResponse(answer, self.answers, request.state.connection)
 
-    async def _wait(self, model: ServedModel, texts: list[str]) -> list[Any]:
-        answers = self.batcher.submit(model, texts)
+    async def _wait(self, model: ServedModel, texts: list[str]) -> list[Rendered]:
+        waiting = self.batcher.submit(model, texts)
+        answers: list[Rendered] = []
+        room = self.config.answer_bytes
         try:
             async with asyncio.timeout(self.config.request_seconds):
-                return await asyncio.gather(*answers)
+                for one in waiting:
+                    answers.append(await one)
+                    room -= len(answers[-1].body)
+                    if room < 0:
+                        message = f"the answer is larger than {self.config.answer_bytes} bytes; "
+                        raise Refusal(413, "answer_too_large", message + "send fewer or shorter notes")
+            return answers
         except TimeoutError:
             message = f"no answer within {self.config.request_seconds:g} s; send fewer or shorter notes"
             raise Refusal(504, "too_slow", message) from None
         except BatchFailedError:
             raise Refusal(500, "model_failed", "the model failed; the service's log says where") from None
         finally:
-            for answer in answers:
-                answer.cancel()
+            for one in waiting:
+                if not one.cancel() and not one.cancelled():
+                    one.exception()  # nobody else asks for it
 
     async def reload(self, name: str) -> Response:
         """Answer `POST /v1/models/{name}/reload`; only a service with a key lets itself be told."""
@@ -126,12 +137,13 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        """Run batches from start to stop; a batch that runs is finished."""
+        """Run batches from start to stop. Nobody waits for one that still runs then, so it is given up."""
         running = asyncio.create_task(self.batcher.run())
         try:
             yield
         finally:
             running.cancel()
+            await asyncio.to_thread(self.shelf.close)
             await asyncio.gather(running, return_exceptions=True)
 
 

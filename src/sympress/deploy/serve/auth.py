@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -17,9 +18,13 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class ApiKeys:
-    """The keys that open the service; only their SHA-256 digests are kept."""
+    """The keys that open the service; only their SHA-256 digests are kept.
 
-    def __init__(self, keys: Iterable[str]) -> None:
+    `warnings` say, a line each, what is unsafe about where they come from.
+    """
+
+    def __init__(self, keys: Iterable[str], warnings: Iterable[str] = ()) -> None:
+        self.warnings = tuple(warnings)
         self._digests = [sha256(key.encode()).digest() for key in keys]
 
     def __bool__(self) -> bool:
@@ -51,22 +56,29 @@ class ApiKeys:
 def read_keys(file: Path | None) -> ApiKeys:
     """Keys from `file`, one a line, and from the environment variable `SYMPRESS_API_KEY`.
 
+    Empty lines of the file and those that begin with `#` hold none. A file that every user of the machine can
+    read is warned of; a container's secret often is such a file.
+
     Raises:
         InputError: the file cannot be read or holds no key, or a key is too short to be safe.
     """
     keys = [key for key in [os.environ.get(KEY_VARIABLE, "").strip()] if key]
+    warnings = []
     if file is not None:
         try:
             lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+            mode = stat.S_IMODE(file.stat().st_mode)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: the API key cannot be read ({type(error).__name__})") from error
-        found = [line for line in lines if line]
+        found = [line for line in lines if line and not line.startswith("#")]
         if not found:
             raise InputError(f"{file}: no API key in it; write one a line")
         keys += found
+        if mode & stat.S_IROTH and os.name == "posix":
+            warnings.append(f"{file}: every user of this machine can read it (mode {mode:o}); chmod o-r it")
     if any(len(key) < SHORTEST_KEY for key in keys):
         raise InputError(f"an API key is shorter than {SHORTEST_KEY} characters; use a longer one")
-    return ApiKeys(keys)
+    return ApiKeys(keys, warnings)
 
 
 def check_host(headers: Mapping[bytes, bytes], *, loopback: bool, allowed: Iterable[str]) -> None:

@@ -8,17 +8,17 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
-from sympress.deploy.extractor import NoteResult
 from sympress.deploy.serve.config import ServeConfig
 from sympress.deploy.serve.logs import failure_place
 from sympress.deploy.serve.metrics import Metrics
 from sympress.deploy.serve.models import ServedModel
+from sympress.deploy.serve.processes import Rendered
 from sympress.deploy.serve.refusals import Refusal
-from sympress.errors import SympressError
+from sympress.errors import InputError, SympressError
 
 _LONGEST_RETRY_SECONDS = 30
 #: What a batch counts for when the next one is done, in the rate of late.
@@ -33,8 +33,7 @@ class BatchFailedError(SympressError):
 class _Waiting:
     model: ServedModel
     text: str
-    answer: asyncio.Future[NoteResult]
-    since: float = field(default_factory=time.monotonic)
+    answer: asyncio.Future[Rendered]
 
 
 class Batcher:
@@ -52,11 +51,15 @@ class Batcher:
         self._free_threads = asyncio.Semaphore(config.threads)
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="batch")
         self._running: set[asyncio.Task[None]] = set()
+        self._large_running = 0
         metrics.watch("sympress_queue_notes", "Notes that wait.", lambda: len(self._queue))
         metrics.watch("sympress_queue_characters", "Characters that wait.", lambda: self._queued_characters)
 
     def check_room(self, notes: int = 1, characters: int = 0) -> None:
         """Let a request pass if its notes fit into the queue; an empty queue takes any request.
+
+        While a long note runs, of more than `batch_characters`, a request must fit also into an empty queue:
+        who came behind two long ones would be answered too late.
 
         A queue that will take more than half of `request_seconds`, judged by the rate of late, is full too:
         most of what came behind it would be answered too late, for nothing.
@@ -64,7 +67,7 @@ class Batcher:
         Raises:
             Refusal: 429, the queue is full; `Retry-After` says when it should have run dry.
         """
-        if not self._queue:
+        if not self._queue and not self._large_running:
             return
         if len(self._queue) + notes > self._config.queue_notes:
             raise self._full("notes")
@@ -73,8 +76,8 @@ class Batcher:
         if self._seconds_of(self._queued_characters) > self._config.request_seconds / 2:
             raise self._full("time")
 
-    def submit(self, model: ServedModel, texts: Sequence[str]) -> list[asyncio.Future[NoteResult]]:
-        """Queue `texts`; a result of the extractor each, in order, or `BatchFailedError`.
+    def submit(self, model: ServedModel, texts: Sequence[str]) -> list[asyncio.Future[Rendered]]:
+        """Queue `texts`; the answer to each, in order, or `BatchFailedError`.
 
         A future that is cancelled leaves the queue without running.
 
@@ -95,7 +98,6 @@ class Batcher:
             while True:
                 await self._arrived.wait()
                 await self._free_threads.acquire()
-                await self._wait_for_company()
                 batch = self._take()
                 task = asyncio.create_task(self._answer(batch))
                 self._running.add(task)
@@ -103,12 +105,6 @@ class Batcher:
         finally:
             await asyncio.gather(*self._running, return_exceptions=True)
             self._pool.shutdown()
-
-    async def _wait_for_company(self) -> None:
-        waited = time.monotonic() - self._queue[0].since if self._queue else math.inf
-        remaining = self._config.batch_wait_ms / 1000 - waited
-        if remaining > 0 and len(self._queue) < self._config.batch_notes:
-            await asyncio.sleep(remaining)
 
     def _take(self) -> list[_Waiting]:
         """The next batch: the oldest note and those behind it of the same model, as far as it may grow."""
@@ -153,28 +149,23 @@ class Batcher:
 
     async def _run_batch(self, batch: list[_Waiting]) -> None:
         model, began = batch[0].model, time.monotonic()
+        large = sum(len(note.text) for note in batch) > self._config.batch_characters
+        loop = asyncio.get_running_loop()
+        self._large_running += large
         try:
-            results = await self._call(model, [note.text for note in batch])
+            failed = await loop.run_in_executor(self._pool, _answer_in_order, loop, model, batch)
         except Exception as error:  # a failure of ours: the extractor itself answers for what a note holds
             self._fail(batch, error)
             return
+        finally:
+            self._large_running -= large
         self._measure(model, batch, time.monotonic() - began)
-        failed = sum(result.failure is not None for result in results)
         self._metrics.failures.labels(model.name).inc(failed)
-        for note, result in zip(batch, results, strict=True):
-            if not note.answer.done():
-                note.answer.set_result(result)
-
-    async def _call(self, model: ServedModel, texts: list[str]) -> Sequence[NoteResult]:
-        loop = asyncio.get_running_loop()
-        results = await loop.run_in_executor(self._pool, model.extract, texts)
-        if len(results) != len(texts):
-            raise ValueError(f"{len(results)} results for {len(texts)} notes")
-        return results
 
     def _fail(self, batch: list[_Waiting], error: Exception) -> None:
         model = batch[0].model.name
-        self._log.error("batch_failed", model=model, notes=len(batch), **failure_place(error))
+        reason = {"reason": str(error)} if isinstance(error, InputError) else {}
+        self._log.error("batch_failed", model=model, notes=len(batch), **failure_place(error), **reason)
         self._metrics.failures.labels(model).inc(len(batch))
         for note in batch:
             if not note.answer.done():
@@ -194,3 +185,17 @@ class Batcher:
         seconds = math.ceil(self._seconds_of(self._queued_characters))
         wait = str(min(max(seconds, 1), _LONGEST_RETRY_SECONDS))
         return Refusal(429, "busy", f"the queue is full; try again in {wait} s", {"Retry-After": wait})
+
+
+def _answer_in_order(loop: asyncio.AbstractEventLoop, model: ServedModel, batch: Sequence[_Waiting]) -> int:
+    """Answer the notes of `batch` one after another; how many of them failed. Blocks."""
+    failed = 0
+    for note, answer in zip(batch, model.extract([note.text for note in batch]), strict=True):
+        loop.call_soon_threadsafe(_settle, note, answer)
+        failed += answer.failed
+    return failed
+
+
+def _settle(note: _Waiting, answer: Rendered) -> None:
+    if not note.answer.done():
+        note.answer.set_result(answer)

@@ -1,8 +1,9 @@
-"""A connection that nobody can hold open for nothing: uvicorn's own has no limit for slow heads."""
+"""A connection that nobody can hold open for nothing."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -20,30 +21,52 @@ _SLACK_SECONDS = 5.0
 class GuardedConnection(H11Protocol):
     """An HTTP/1.1 connection with a clock for every state that it can be in.
 
-    Head: `header_seconds`. Body, answer and a client that does not read it: the sum of their limits and
-    `_SLACK_SECONDS`. Idle: `idle_seconds`, after a
-    request by uvicorn's keep-alive. A connection whose clock runs out is cut.
+    Head: `header_seconds`. Body and answer: the sum of their limits and `_SLACK_SECONDS`. An answer that the
+    client does not read: `unread_seconds`. Idle: `idle_seconds`, after a request by uvicorn's keep-alive. A
+    connection whose clock runs out is cut.
+
+    It is a subclass because uvicorn 0.54 has a clock for the idle time after a request and none for the
+    first byte, a head or an unread answer, and because it closes idle connections at once when it stops. A
+    reverse proxy can do this in its stead, but the service is also run without one.
     """
 
-    def __init__(self, *, limits: ServeConfig, metrics: Metrics, **given: Any) -> None:
+    def __init__(
+        self, *, limits: ServeConfig, metrics: Metrics, leave: Callable[[], None], **given: Any
+    ) -> None:
         super().__init__(**given)
-        self._limits, self._metrics = limits, metrics
+        self._limits, self._metrics, self._leave = limits, metrics, leave
+        self.app_state = {**self.app_state, "connection": self}  # for what sends an answer
         self._clock: asyncio.TimerHandle | None = None
+        self._unread_clock: asyncio.TimerHandle | None = None
         self._watched: str | None = None
         self._stopping = False
 
+    @property
+    def unread(self) -> bool:
+        """Whether the client does not read what waits for it."""
+        return self._unread_clock is not None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock for the first byte; cut a connection beyond the limit."""
+        """Start the clock for the first byte."""
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
-            self._cut("too_many")
-        else:
-            self._watch("idle", self._limits.idle_seconds)
+        self._watch("idle", self._limits.idle_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks and make room for another."""
         self._watch(None, 0)
         super().connection_lost(exc)
+        self._set_unread(None)
+        self._leave()
+
+    def pause_writing(self) -> None:
+        """Start the clock of an answer that is not read."""
+        super().pause_writing()
+        self._set_unread(LINGER_SECONDS if self._stopping else self._limits.unread_seconds)
+
+    def resume_writing(self) -> None:
+        """Stop it."""
+        super().resume_writing()
+        self._set_unread(None)
 
     def data_received(self, data: bytes) -> None:
         """Take what came, then set the clock for the state that it led to."""
@@ -58,6 +81,8 @@ class GuardedConnection(H11Protocol):
     def shutdown(self) -> None:
         """Finish the request that runs; an idle connection may still bring one for `LINGER_SECONDS`."""
         self._stopping = True
+        if self.unread or self.transport.is_closing():
+            self._set_unread(LINGER_SECONDS)
         if self._busy:
             super().shutdown()
         else:
@@ -78,6 +103,7 @@ class GuardedConnection(H11Protocol):
 
     def _follow(self) -> None:
         if self.transport.is_closing():
+            self._set_unread(LINGER_SECONDS if self._stopping else self._limits.unread_seconds)
             return
         if self._busy:
             if self._stopping:
@@ -99,9 +125,15 @@ class GuardedConnection(H11Protocol):
         if self._clock is not None:
             self._clock.cancel()
         self._watched = state
-        self._clock = self.loop.call_later(seconds, self._cut, f"slow_{state}") if state else None
+        self._clock = self.loop.call_later(seconds, self.cut, f"slow_{state}") if state else None
 
-    def _cut(self, reason: str) -> None:
+    def _set_unread(self, seconds: float | None) -> None:
+        if self._unread_clock is not None:
+            self._unread_clock.cancel()
+        self._unread_clock = None if seconds is None else self.loop.call_later(seconds, self.cut, "unread")
+
+    def cut(self, reason: str) -> None:
+        """Close it at once, and count why."""
         self._metrics.connections_cut.labels(reason).inc()
         self.transport.abort()
 

@@ -87,6 +87,9 @@ class Edge:
 
     def _admit(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            message = "a request has a Content-Length or a Transfer-Encoding, not both"
+            raise Refusal(400, "two_lengths", message, close=True)
         check_host(headers, loopback=self._config.is_loopback, allowed=self._config.allowed_hosts)
         path = scope["path"]
         if path not in _OPEN_PATHS and not path.startswith(_OPEN_FOLDER):

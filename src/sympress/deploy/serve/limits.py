@@ -1,12 +1,15 @@
-"""Reading a request's body: never more than allowed, never longer than allowed, JSON only."""
+"""What bodies and answers take: never more memory than allowed, never longer than allowed, JSON only."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from sympress.deploy.serve.config import ServeConfig
 from sympress.deploy.serve.metrics import Metrics
@@ -14,6 +17,8 @@ from sympress.deploy.serve.refusals import Refusal
 
 #: A body up to this size is let through to its end even if its request is refused: the connection lives on.
 SMALL_BODY_BYTES = 65_536
+#: So much of an answer is given to a connection at once.
+_PART_BYTES = 65_536
 
 
 class Uploads:
@@ -55,6 +60,74 @@ class _Hold:
     def take(self, count: int) -> None:
         self._uploads.take(count)
         self.taken_bytes += count
+
+
+class Reader(Protocol):
+    """The connection of a client that an answer is sent to."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client does not read what waits for it."""
+
+    def cut(self, reason: str) -> None:
+        """Close it at once, and count why."""
+
+
+class Answers:
+    """The bytes of all answers that are being sent."""
+
+    def __init__(self, config: ServeConfig, metrics: Metrics) -> None:
+        self._config, self._metrics = config, metrics
+        self._held: dict[Reader, int] = {}  # the oldest first
+        self.held_bytes = 0
+        metrics.watch("sympress_answer_bytes", "Bytes of answers in memory.", lambda: self.held_bytes)
+
+    @contextmanager
+    def hold(self, reader: Reader, count: int) -> Iterator[None]:
+        """Count an answer of `count` bytes until the block ends.
+
+        Where it does not fit beside the others, clients that do not read theirs are cut, the oldest first.
+
+        Raises:
+            Refusal: 429, the others are being read and fill the memory that is meant for them.
+        """
+        while self.held_bytes + count > self._config.answers_bytes and self._held:
+            idle = next((one for one in self._held if one.unread), None)
+            if idle is None:
+                self._metrics.shed.labels("answers").inc()
+                message = "too many large answers; try again in 1 s"
+                raise Refusal(429, "busy", message, {"Retry-After": "1"})
+            self._release(idle)
+            idle.cut("unread")
+        self._held[reader] = count
+        self.held_bytes += count
+        try:
+            yield
+        finally:
+            self._release(reader)
+
+    def _release(self, reader: Reader) -> None:
+        self.held_bytes -= self._held.pop(reader, 0)
+
+
+class HeldResponse(Response):
+    """JSON that counts among `answers`, given to the connection a part at a time as the client reads it."""
+
+    media_type = "application/json"
+
+    def __init__(self, body: bytes, answers: Answers, reader: Reader) -> None:
+        super().__init__(body, headers={"Cache-Control": "no-store"})
+        self._answers, self._reader = answers, reader
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  the form of ASGI
+        """Send the answer."""
+        with self._answers.hold(self._reader, len(self.body)):
+            start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            await send(start)
+            for at in range(0, len(self.body), _PART_BYTES):
+                part = bytes(self.body[at : at + _PART_BYTES])
+                more = at + _PART_BYTES < len(self.body)
+                await send({"type": "http.response.body", "body": part, "more_body": more})
 
 
 async def read_body(request: Request, hold: _Hold, config: ServeConfig) -> bytes:

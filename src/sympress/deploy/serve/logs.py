@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
+import time
 import traceback
+from collections import Counter
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import FilteringBoundLogger
+
+#: How often the same warning of uvicorn, asyncio or the listener is written at most.
+SPARING_SECONDS = 10.0
 
 
 def open_log(stream: TextIO | None = None) -> FilteringBoundLogger:
@@ -41,13 +47,32 @@ class UvicornHandler(logging.Handler):
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         super().__init__(logging.WARNING)
-        self._log = log
+        self._log = SparingLog(log)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
         raised = record.exc_info[1] if record.exc_info else None
         shown = "failed" if raised else str(record.msg).split("\n", maxsplit=1)[0]
         self._log.warning("uvicorn", message=shown, **(failure_place(raised) if raised else {}))
+
+
+class SparingLog:
+    """Writes what is said over and over once in `SPARING_SECONDS`, with how often it was left out since."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._said: dict[tuple[Any, ...], float] = {}
+        self._left_out: Counter[tuple[Any, ...]] = Counter()
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write `event`, or count it; the values of `fields` must be few."""
+        key, now = (event, *sorted(fields.items())), time.monotonic()
+        if now - self._said.get(key, -math.inf) < SPARING_SECONDS:
+            self._left_out[key] += 1
+            return
+        self._said[key] = now
+        left_out = self._left_out.pop(key, 0)
+        self._log.warning(event, **fields, **({"left_out": left_out} if left_out else {}))
 
 
 def route_uvicorn(log: FilteringBoundLogger) -> None:

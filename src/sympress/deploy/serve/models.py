@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
-from sympress.deploy.checksums import files_to_run
-from sympress.deploy.extractor import Extractor, NoteResult
-from sympress.deploy.link import load_names
+from sympress.deploy.serve.config import ServeConfig
+from sympress.deploy.serve.processes import ModelProcesses, ProcessLimits, Rendered
 from sympress.deploy.serve.refusals import Refusal
 from sympress.errors import InputError
 from sympress.labels.own_words import OURS, OwnWords
 
-#: Answers notes in order, a result each; called from several threads.
-Extract = Callable[[Sequence[str]], Sequence[NoteResult]]
+#: Answers notes in order, each as soon as it is done; called from several threads.
+Extract = Callable[[Sequence[str]], Iterable[Rendered]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -37,6 +34,7 @@ class ServedModel:
         names: what people call each symptom that it may answer with, by id.
         card: its card, in Markdown; None where the artifact has none.
         points_at_words: its answers have mentions; a model of whole notes without rules has none.
+        close: ends its processes; otherwise they end when nothing refers to the model any more.
     """
 
     name: str
@@ -49,6 +47,7 @@ class ServedModel:
     names: Mapping[str, str] = field(default_factory=dict)
     card: str | None = None
     points_at_words: bool = True
+    close: Callable[[], object] = bool
 
 
 class Shelf:
@@ -89,6 +88,11 @@ class Shelf:
             raise Refusal(404, "unknown_model", f"no model has that name; served are: {known}")
         return model
 
+    def close(self) -> None:
+        """End the processes of every model."""
+        for model in self.models():
+            model.close()
+
     def reload(self, name: str) -> ServedModel:
         """Load the folder of `name` again and swap it in; on any failure the old one stays.
 
@@ -124,48 +128,28 @@ def parse_models(given: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
-def load_model(name: str, folder: Path, words: OwnWords = OURS) -> ServedModel:
-    """Load the artifact in `folder` on one core and let it answer once, so that it is known to work.
+def load_model(
+    name: str, folder: Path, words: OwnWords = OURS, config: ServeConfig | None = None
+) -> ServedModel:
+    """Load the artifact in `folder` into processes of its own, each of which has answered once.
 
     Args:
         name: what requests call it.
         folder: of the artifact.
         words: a user's own, in place of those that the artifact reads by.
+        config: how many processes, and what each may take; the defaults unless given.
 
     Raises:
-        InputError: the folder is no artifact, is damaged, does not answer, or changed while it was read.
+        InputError: the folder is no artifact, is damaged, does not answer in time, or changed meanwhile.
     """
-    before = _fingerprint(folder, words)
-    extractor = Extractor.load(folder, words=words)
-    if (failure := extractor(["no complaints"])[0].failure) is not None:
-        raise InputError(f"{folder}: loads, but does not answer ({failure}); make the artifact again")
-    if _fingerprint(folder, words) != before:
-        raise InputError(f"{folder}: changed while it was loaded; load it again when it is complete")
-    return ServedModel(
-        name=name,
-        extract=extractor,
-        task=extractor.task,
-        symptoms=tuple(extractor.symptoms),
-        size_bytes=0 if extractor.runtime is None else (folder / "model.onnx").stat().st_size,
-        fingerprint=before,
-        loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        names=load_names(extractor.settings, extractor.words.lexicon),
-        card=_card(folder),
-        points_at_words=extractor.settings.rules or extractor.task == "mentions",
+    config = config or ServeConfig()
+    limits = ProcessLimits(
+        load_seconds=config.load_seconds,
+        note_seconds=config.note_seconds,
+        note_bytes=config.note_bytes,
+        mentions=config.note_mentions,
     )
-
-
-def _card(folder: Path) -> str | None:
-    """The card of the artifact in `folder`, if there is one that can be read."""
-    try:
-        return (folder / "README.md").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _fingerprint(folder: Path, words: OwnWords) -> str:
-    digest = sha256(words.digest().encode() if words.named() else b"")
-    for name in files_to_run(folder):
-        path = folder / name
-        digest.update(path.read_bytes() if path.is_file() else b"")
-    return digest.hexdigest()[:16]
+    processes = ModelProcesses(folder, words, limits, config.threads)
+    told = processes.description
+    fields = {one: getattr(told, one) for one in told.__dataclass_fields__}
+    return ServedModel(name=name, extract=processes.answer, close=processes.close, **fields)

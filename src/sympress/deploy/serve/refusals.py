@@ -66,6 +66,11 @@ def json_response(
     kind: type[Response] = Response,
 ) -> Response:
     """`value` as compact UTF-8 JSON that no cache keeps."""
-    body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    body = encode_json(value)
     kept = {"Cache-Control": "no-store", **(headers or {})}
     return kind(body, status, kept, media_type="application/json")
+
+
+def encode_json(value: Any) -> bytes:
+    """`value` as compact JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
-from sympress.deploy.extract.shapes import reason_fields, rounded
-from sympress.deploy.extractor import NoteResult
 from sympress.deploy.serve.models import ServedModel
-from sympress.deploy.serve.refusals import Refusal
+from sympress.deploy.serve.processes import Rendered
+from sympress.deploy.serve.refusals import Refusal, encode_json
 from sympress.labels.mentions import Assertion, ReasonKind, Source
 
 _FIELDS = frozenset({"text", "notes", "model", "id"})
@@ -181,36 +181,14 @@ def _explain(error: ValidationError) -> str:
     return f"{where or 'body'}: {first['msg'].lower()}; send {{'text': …}} or {{'notes': [{{'id', 'text'}}]}}"
 
 
-def answer_note(note_id: str | None, result: NoteResult) -> dict[str, Any]:
-    """`result` as `NoteAnswer`, as plain values."""
-    return {
-        "id": note_id,
-        "symptoms": [
-            {
-                "symptom": found.symptom,
-                "code": found.code,
-                "probability": rounded(found.probability),
-                "source": found.source,
-            }
-            for found in result.symptoms
-        ],
-        "mentions": [
-            {
-                "start": found.start,
-                "end": found.end,
-                "symptom": found.symptom,
-                "code": found.code,
-                "assertion": found.assertion,
-                "score": rounded(found.score),
-                "source": found.source,
-                "reason": reason_fields(found.reason),
-            }
-            for found in result.mentions
-        ],
-        "truncated": result.truncated,
-        "markup": result.markup,
-        "failure": result.failure,
-    }
+def assemble_answer(model: ServedModel, ids: Sequence[str | None], answers: Sequence[Rendered]) -> bytes:
+    """`ExtractAnswer` in UTF-8: the notes as they were rendered, each with its id put before."""
+    notes = b",".join(
+        b'{"id":' + encode_json(note_id) + b"," + answer.body[1:]
+        for note_id, answer in zip(ids, answers, strict=True)
+    )
+    head = b'{"model":' + encode_json(model.name) + b',"task":' + encode_json(model.task)
+    return head + b',"notes":[' + notes + b"]}"
 
 
 def describe_model(model: ServedModel) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sympress.deploy.serve.app import Service, build_app
 from sympress.deploy.serve.auth import KEY_VARIABLE, ApiKeys
 from sympress.deploy.serve.config import ServeConfig
 from sympress.deploy.serve.connection import GuardedConnection
+from sympress.deploy.serve.door import Door
 from sympress.deploy.serve.logs import open_log, route_uvicorn
 from sympress.deploy.serve.metrics import Metrics
 from sympress.deploy.serve.models import ServedModel, Shelf, load_model
@@ -27,6 +28,8 @@ from sympress.labels.own_words import OURS, OwnWords
 
 _BACKLOG = 2048
 _LARGEST_HEAD_BYTES = 32_768
+#: Files that are open beside connections: processes, pipes, libraries, artifacts.
+_OTHER_FILES = 128
 
 
 class GracefulServer(uvicorn.Server):
@@ -36,34 +39,30 @@ class GracefulServer(uvicorn.Server):
         super().__init__(config)
         self._service, self._listener = service, listener
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and reload the models at SIGHUP."""
-        await super().startup(sockets)
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  uvicorn's form
+        """Start to take connections, and reload the models at SIGHUP."""
+        await super().startup([])  # uvicorn itself accepts nothing
         loop = asyncio.get_running_loop()
         self._reloading: set[asyncio.Task[None]] = set()
         with contextlib.suppress(NotImplementedError, RuntimeError):  # not on Windows, not in a thread
             loop.add_signal_handler(signal.SIGHUP, self._reload)
+        service = self._service
+        self._door = Door(
+            self._listener, service.config, service.metrics, service.log, self._make_protocol, self.config.ssl
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take what the system has accepted, close the listener, finish every request."""
         self._service.draining.begun = True
         self._service.log.info("stopping", connections=len(self.server_state.connections))
-        late = accept_waiting(self._listener)
-        for server in self.servers:
-            server.close()
-        await asyncio.gather(*(self._adopt(connection) for connection in late), return_exceptions=True)
+        await self._door.close()
         await super().shutdown(sockets)
         self._service.log.info("stopped")
 
-    async def _adopt(self, connection: socket.socket) -> None:
-        config = self.config
-        protocol = partial(
-            cast("Any", config.http_protocol_class),
-            config=config,
-            server_state=self.server_state,
-            app_state=self.lifespan.state,
-        )
-        await asyncio.get_running_loop().connect_accepted_socket(protocol, connection, ssl=config.ssl)
+    def _make_protocol(self, leave: Callable[[], None]) -> asyncio.BaseProtocol:
+        make = cast("Any", self.config.http_protocol_class)
+        given = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+        return cast("asyncio.BaseProtocol", make(**given, leave=leave))
 
     def _reload(self) -> None:
         task = asyncio.create_task(self._reload_all())
@@ -74,17 +73,6 @@ class GracefulServer(uvicorn.Server):
         for name in self._service.shelf.names():
             with contextlib.suppress(InputError):  # logged and counted; the old one stays
                 await self._service.reload_model(name)
-
-
-def accept_waiting(listener: socket.socket) -> list[socket.socket]:
-    """Every connection that the system has accepted on `listener` but nobody has taken yet."""
-    taken: list[socket.socket] = []
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            taken.append(connection)
-    return taken
 
 
 def check_exposure(config: ServeConfig, keys: ApiKeys) -> None:
@@ -162,6 +150,8 @@ def serve(
 ) -> None:
     """Serve the artifacts in `folders` until SIGTERM or SIGINT; every request that was taken is answered.
 
+    After SIGTERM it returns; SIGINT then raises KeyboardInterrupt.
+
     Args:
         config: how it listens, and the most that it takes.
         folders: of the artifacts, by name.
@@ -174,18 +164,35 @@ def serve(
     check_exposure(config, keys)
 
     def load(name: str, folder: Path) -> ServedModel:
-        return load_model(name, folder, read_words())
+        return load_model(name, folder, read_words(), config)
 
     service_log: FilteringBoundLogger = open_log()
-    service = Service(config, Shelf(folders, load), keys, Metrics(), service_log)
-    with listen(config) as listener:
+    for warning in keys.warnings:
+        service_log.warning("api_key", message=warning)
+    _allow_files(config.connections)
+    shelf = Shelf(folders, load)
+    with contextlib.closing(shelf), listen(config) as listener:
+        service = Service(config, shelf, keys, Metrics(), service_log)
         server = make_server(service, listener)
         route_uvicorn(service_log)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # uvicorn handles them while it runs, and raises them after
+        # uvicorn handles signals while it runs and raises them after: SIGTERM has done its work by then, and
+        # SIGINT is the interruption of a command as of any other
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         url = _url_of(config, listener)
-        service_log.info("listening", url=url, models=service.shelf.names(), key_required=bool(keys))
+        service_log.info("listening", url=url, models=shelf.names(), key_required=bool(keys))
         asyncio.run(server.serve(sockets=[listener]))
+
+
+def _allow_files(connections: int) -> None:
+    """Let this process open as many files as it may need, as far as the system lets it."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = connections + _OTHER_FILES
+        if soft < needed:
+            most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _url_of(config: ServeConfig, listener: socket.socket) -> str:

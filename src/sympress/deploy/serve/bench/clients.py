@@ -1,18 +1,22 @@
-"""The clients of `serve.bench`: requests over plain connections, and what came of them."""
+"""The clients of both benchmarks: requests over plain connections, and what came of them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
+import ssl
 import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+#: Clients of one address; the service limits them.
+_PER_ADDRESS = 64
 
 
 @dataclass
@@ -56,20 +60,41 @@ class Target:
     process: subprocess.Popen[bytes]
     port: int
     requests: list[tuple[bytes, int]]
+    tls: ssl.SSLContext | None = None
 
     def rss_bytes(self) -> int:
-        """Resident memory of the service now."""
-        pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+        """Resident memory now of all processes of the service; what they share counts twice."""
+        return sum(_rss_bytes(pid) for pid in _tree(self.process.pid))
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """A connection, closed at the end."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def connect(
+        self, source: int = 1, *, plain: bool = False
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A connection from the address 127.0.0.`source`, closed at the end; `plain` begins no TLS."""
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, ssl=None if plain else self.tls, local_addr=(f"127.0.0.{source}", 0)
+        )
         try:
             yield reader, writer
         finally:
             writer.close()
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and those that any of its threads started, and so on."""
+    children: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(OSError):  # it has ended
+            children += map(int, (thread / "children").read_text(encoding="ascii").split())
+    return [pid, *(one for child in children for one in _tree(child))]
+
+
+def _rss_bytes(pid: int) -> int:
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
@@ -86,7 +111,7 @@ async def client(target: Target, seen: Outcomes, pace_seconds: float, until: flo
     due = time.monotonic() + chance.random() * pace_seconds
     while due < until:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        async with target.connect() as (reader, writer):
+        async with target.connect(1 + seed // _PER_ADDRESS) as (reader, writer):
             closing = False
             while not closing and due < until and not reader.at_eof():
                 closing = await _ask(target, seen, reader, writer, chance)
@@ -120,14 +145,15 @@ async def load(target: Target, clients: int, rate: float | None, seconds: float)
     """What `clients` see in `seconds`, at `rate` requests a second over all of them, or without a pause."""
     seen, began = Outcomes(), time.monotonic()
     pace = clients / rate if rate else 0.0
-    watching = asyncio.create_task(_watch_memory(target, seen))
+    watching = asyncio.create_task(watch_memory(target, seen))
     await asyncio.gather(*(client(target, seen, pace, began + seconds, seed) for seed in range(clients)))
     watching.cancel()
     offered = {"clients": clients, "offered_per_second": round(rate, 1) if rate else None}
     return offered | seen.summary(time.monotonic() - began)
 
 
-async def _watch_memory(target: Target, seen: Outcomes) -> None:
+async def watch_memory(target: Target, seen: Outcomes) -> None:
+    """Note the memory of the service until cancelled."""
     while True:
         seen.rss_bytes.append(target.rss_bytes())
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sympress.deploy.extract.workers import usable_cores
-from sympress.deploy.serve.bench_clients import Outcomes, Target, client, load, read_answer
+from sympress.deploy.serve.bench.clients import Outcomes, Target, client, load, read_answer
 from sympress.errors import SympressError
 from sympress.files import write_json
 from sympress.notes.synthesize import synthesize
@@ -31,7 +31,7 @@ from sympress.provenance import environment
 
 CLIENTS = 64
 _SHORTEST, _LONGEST = 50, 5000
-_HEAD = (
+REQUEST_HEAD = (
     b"POST /v1/extract HTTP/1.1\r\nHost: localhost\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 )
@@ -39,21 +39,21 @@ _HUGE_BYTES = 1_000_000_000
 
 
 async def slow_connections(
-    target: Target, rate: float, count: int = 500, seconds: float = 15
+    target: Target, rate: float, count: int = 400, seconds: float = 15
 ) -> dict[str, Any]:
     """What the 64 clients see while `count` connections send a head one byte a second."""
 
-    async def dribble() -> bool:
-        async with target.connect() as (reader, writer):
+    async def dribble(at: int) -> bool:
+        async with target.connect(11 + at // 100) as (reader, writer):
             with suppress(ConnectionError):
-                for byte in _HEAD[: int(seconds)]:
+                for byte in REQUEST_HEAD[: int(seconds)]:
                     writer.write(bytes([byte]))
                     await writer.drain()
                     if await _closed(reader, 1.0):
                         return True
         return False
 
-    dribbling = asyncio.gather(*(dribble() for _ in range(count)))
+    dribbling = asyncio.gather(*(dribble(at) for at in range(count)))
     seen = await load(target, CLIENTS, rate, seconds)
     return {"connections": count, "cut": sum(await dribbling), "clients": seen}
 
@@ -71,8 +71,11 @@ async def huge_bodies(target: Target) -> dict[str, Any]:
     """What two bodies of a gigabyte do, one announced and one in chunks: the status and the memory."""
     before = target.rss_bytes()
     chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
-    chunked = _HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
-    statuses = [await _pour(target, _HEAD % _HUGE_BYTES, b" " * 65_536), await _pour(target, chunked, chunk)]
+    chunked = REQUEST_HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
+    statuses = [
+        await _pour(target, REQUEST_HEAD % _HUGE_BYTES, b" " * 65_536),
+        await _pour(target, chunked, chunk),
+    ]
     grown = target.rss_bytes() - before
     return {"bytes": _HUGE_BYTES, "statuses": statuses, "rss_grew_mb": round(grown / 1e6, 1)}
 
@@ -122,11 +125,11 @@ def make_requests(count: int = 2000) -> list[tuple[bytes, int]]:
         length = chance.randint(_SHORTEST, _LONGEST)
         start = chance.randrange(len(text) - length)
         body = json.dumps({"text": text[start : start + length]}, ensure_ascii=False).encode()
-        made.append((_HEAD % len(body) + body, length))
+        made.append((REQUEST_HEAD % len(body) + body, length))
     return made
 
 
-def start_service(model: Path, threads: int) -> tuple[subprocess.Popen[bytes], int]:
+def start_service(model: Path, threads: int, *options: str) -> tuple[subprocess.Popen[bytes], int]:
     """`sympress serve` on a free port of loopback, ready to answer.
 
     Raises:
@@ -136,7 +139,7 @@ def start_service(model: Path, threads: int) -> tuple[subprocess.Popen[bytes], i
         port = int(free.getsockname()[1])
     command = [sys.executable, "-m", "sympress", "serve", "--model", str(model), "--port", str(port)]
     process = subprocess.Popen(  # noqa: S603  our own command
-        [*command, "--threads", str(threads)], stderr=subprocess.DEVNULL
+        [*command, "--threads", str(threads), *options], stderr=subprocess.DEVNULL
     )
     while process.poll() is None:
         with suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 1):

@@ -1,0 +1,335 @@
+"""A model in processes of its own: a note that takes too long or too much memory costs one, and no more.
+
+A thread cannot be given up, and neither can one task of `concurrent.futures.ProcessPoolExecutor`. Here each
+process answers one note at a time over a pipe; one that is late or dies is killed and replaced, and what it
+was reading is answered with a failure.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from sympress.child_processes import end_with_parent, unheard
+from sympress.deploy.checksums import files_to_run
+from sympress.deploy.serve.refusals import encode_json
+from sympress.errors import InputError
+from sympress.labels.own_words import OwnWords
+
+if TYPE_CHECKING:
+    from sympress.deploy.extractor import NoteResult
+
+_DIED = "the process that read it ended, most likely for want of memory; send a shorter note"
+
+#: What a process reads before it is ready: the rules put off a second of their work until the third note.
+_FIRST_NOTES = ["no complaints", *["no fever"] * 4]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The answer to one note as it is sent: the JSON object `NoteAnswer` without its `id`, in UTF-8."""
+
+    body: bytes
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What an artifact says of itself when it is loaded; the fields are those of `models.ServedModel`."""
+
+    task: str
+    symptoms: tuple[str, ...]
+    size_bytes: int
+    fingerprint: str
+    loaded_at: str
+    names: Mapping[str, str]
+    card: str | None
+    points_at_words: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLimits:
+    """What a process may take.
+
+    Attributes:
+        load_seconds: most time from its start until the artifact has answered once.
+        note_seconds: most time for one note.
+        note_bytes: most memory for a note beside what the loaded artifact takes (Linux's `RLIMIT_DATA`).
+        mentions: most mentions of one note.
+    """
+
+    load_seconds: float
+    note_seconds: float
+    note_bytes: int
+    mentions: int
+
+
+class ModelProcesses:
+    """`count` processes with the artifact in `folder`; they end when nothing refers to this object."""
+
+    def __init__(self, folder: Path, words: OwnWords, limits: ProcessLimits, count: int) -> None:
+        """Start them and wait until each has answered a note.
+
+        Raises:
+            InputError: the artifact cannot be used, takes too long to load, or changed meanwhile.
+        """
+        self._processes = [_Process(folder, words, limits) for _ in range(count)]
+        self.close = weakref.finalize(self, _stop, self._processes)
+        self._idle: SimpleQueue[_Process] = SimpleQueue()
+        try:
+            self.description = self._processes[0].wait_until_loaded()
+            for process in self._processes:
+                process.expect(self.description.fingerprint)
+                self._idle.put(process)
+        except BaseException:
+            self.close()
+            raise
+
+    def answer(self, texts: Sequence[str]) -> Iterator[Rendered]:
+        """Yield the answer to each of `texts`, in order, as soon as it is there; blocks.
+
+        Raises:
+            InputError: a process had to be replaced, and the folder holds another artifact by now.
+        """
+        process = self._idle.get()
+        try:
+            for text in texts:
+                yield process.answer(text)
+        finally:
+            self._idle.put(process)
+
+
+class _Process:
+    """One process, replaced whenever it is late or dies."""
+
+    def __init__(self, folder: Path, words: OwnWords, limits: ProcessLimits) -> None:
+        self._folder, self._words, self._limits = folder, words, limits
+        self._fingerprint: str | None = None
+        self._changing, self._stopped = threading.Lock(), False
+        self._start()
+
+    def _start(self) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        given = (theirs, self._folder, self._words, self._limits)
+        self._process = context.Process(target=_work, args=given, daemon=True)
+        with unheard(signal.SIGINT):
+            self._process.start()
+        theirs.close()
+        self._due = time.monotonic() + self._limits.load_seconds
+        self._loaded: Description | None = None
+
+    def wait_until_loaded(self) -> Description:
+        """What was loaded; only the first call takes time.
+
+        Raises:
+            InputError: the artifact cannot be used, or took too long.
+        """
+        if self._loaded is None:
+            told: Description | str | None = None
+            with suppress(EOFError, OSError):
+                if not self._pipe.poll(max(0.0, self._due - time.monotonic())):
+                    told = (
+                        f"{self._folder}: does not answer within {self._limits.load_seconds:g} s of loading"
+                    )
+                    told += "; make the artifact again"
+                else:
+                    told = self._pipe.recv()
+            if not isinstance(told, Description):
+                self.kill()
+                died = f"{self._folder}: the process that loads it ended, most likely for want of memory"
+                raise InputError(told or died)
+            self._loaded = told
+        return self._loaded
+
+    def expect(self, fingerprint: str) -> None:
+        """From now on, refuse an artifact other than this one.
+
+        Raises:
+            InputError: the folder holds another one by now.
+        """
+        self._fingerprint = fingerprint
+        if self.wait_until_loaded().fingerprint != fingerprint:
+            self.kill()
+            raise InputError(f"{self._folder}: changed since it was loaded; reload it when it is complete")
+
+    def answer(self, text: str) -> Rendered:
+        """The answer to one note, or the failure that it cost a process."""
+        if not self._process.is_alive():
+            self._replace()
+        if self._stopped:
+            return render_failure("the service stopped")
+        self.expect(self._fingerprint or self.wait_until_loaded().fingerprint)
+        try:
+            self._pipe.send(text)
+            if self._pipe.poll(self._limits.note_seconds):
+                answer: Rendered = self._pipe.recv()
+                return answer
+            late = f"no answer within {self._limits.note_seconds:g} s; send it in parts"
+        except (EOFError, OSError):
+            late = _DIED
+        self._replace()
+        return render_failure(late)
+
+    def _replace(self) -> None:
+        with self._changing:
+            self.kill()
+            if not self._stopped:
+                self._start()
+
+    def stop(self) -> None:
+        """End the process for good, from any thread; one that waits for its answer gets a failure."""
+        with self._changing:
+            self._stopped = True
+            self._process.kill()
+            self._process.join()
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+def _stop(processes: Sequence[_Process]) -> None:
+    for process in processes:
+        process.stop()
+
+
+def render(result: NoteResult) -> Rendered:
+    """`result` as it is sent."""
+    from sympress.deploy.extract.shapes import reason_fields, rounded
+
+    answer = {
+        "symptoms": [
+            {
+                "symptom": found.symptom,
+                "code": found.code,
+                "probability": rounded(found.probability),
+                "source": found.source,
+            }
+            for found in result.symptoms
+        ],
+        "mentions": [
+            {
+                "start": found.start,
+                "end": found.end,
+                "symptom": found.symptom,
+                "code": found.code,
+                "assertion": found.assertion,
+                "score": rounded(found.score),
+                "source": found.source,
+                "reason": reason_fields(found.reason),
+            }
+            for found in result.mentions
+        ],
+        "truncated": result.truncated,
+        "markup": result.markup,
+        "failure": result.failure,
+    }
+    return Rendered(encode_json(answer), failed=result.failure is not None)
+
+
+def render_failure(reason: str) -> Rendered:
+    """The answer to a note that cannot be answered."""
+    fields: dict[str, Any] = {"symptoms": [], "mentions": [], "truncated": False, "markup": None}
+    return Rendered(encode_json(fields | {"failure": reason}), failed=True)
+
+
+def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits) -> None:
+    """Load, say what was loaded, then answer note after note until the pipe ends."""
+    _leave_signals_to_parent()
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    from sympress.deploy.extractor import failed
+
+    try:
+        extractor, description = _load(folder, words)
+    except InputError as error:
+        pipe.send(str(error))
+        return
+    _limit_data(limits.note_bytes)
+    pipe.send(description)
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            text = pipe.recv()
+            try:
+                result = extractor.answer(text)
+                if len(result.mentions) > limits.mentions:
+                    result = failed(f"more than {limits.mentions:,} mentions; send it in parts")
+                answer = render(result)
+            except MemoryError:
+                answer = render_failure("not enough memory for this note; send it in parts")
+            result = text = None
+            pipe.send(answer)
+
+
+def _leave_signals_to_parent() -> None:
+    """A supervisor or a terminal signals every process; the one that serves decides when this one ends."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _limit_data(more_bytes: int) -> None:
+    """Let the data of this process, without what it shares, grow by no more than `more_bytes`."""
+    with suppress(ImportError, OSError, ValueError):  # not on Linux; or a lower limit holds already
+        import resource
+
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        most = int(status.partition("VmData:")[2].split()[0]) * 1024 + more_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def _load(folder: Path, words: OwnWords) -> tuple[Any, Description]:
+    """Load the artifact in `folder` on one core and let it answer, so that it works and works at once.
+
+    Raises:
+        InputError: the folder is no artifact, is damaged, does not answer, or changed while it was read.
+    """
+    from sympress.deploy.extractor import Extractor
+    from sympress.deploy.link import load_names
+
+    before = _fingerprint(folder, words)
+    extractor = Extractor.load(folder, words=words)
+    if (failure := extractor(_FIRST_NOTES)[0].failure) is not None:
+        raise InputError(f"{folder}: loads, but does not answer ({failure}); make the artifact again")
+    if _fingerprint(folder, words) != before:
+        raise InputError(f"{folder}: changed while it was loaded; load it again when it is complete")
+    return extractor, Description(
+        task=extractor.task,
+        symptoms=tuple(extractor.symptoms),
+        size_bytes=0 if extractor.runtime is None else (folder / "model.onnx").stat().st_size,
+        fingerprint=before,
+        loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        names=load_names(extractor.settings, extractor.words.lexicon),
+        card=_card(folder),
+        points_at_words=extractor.settings.rules or extractor.task == "mentions",
+    )
+
+
+def _card(folder: Path) -> str | None:
+    """The card of the artifact in `folder`, if there is one that can be read."""
+    try:
+        return (folder / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _fingerprint(folder: Path, words: OwnWords) -> str:
+    digest = sha256(words.digest().encode() if words.named() else b"")
+    for name in files_to_run(folder):
+        path = folder / name
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()[:16]
