@@ -178,7 +178,7 @@ def test_another_study_in_the_same_folder_is_refused(
 ) -> None:
     run, _ = finished
     other = StudyConfig(encoder=str(encoder_folder), protocol="paper", **(SMALL | {"epochs": 2}))
-    with pytest.raises(InputError, match=r"holds another study \(its epochs is 1, not 2\)"):
+    with pytest.raises(InputError, match=r"run: its epochs is 1, not 2; choose another -o$"):
         run_study(other, run)
 
 

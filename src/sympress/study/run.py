@@ -33,6 +33,7 @@ from sympress.study.span_results import run_span_rows
 from sympress.study.transfer import read_transfer_notes
 from sympress.study.yardsticks import teacher_yardsticks
 from sympress.training.encoder import load_encoder
+from sympress.training.fingerprint import fingerprint_encoder
 
 #: Only the first seed's artifacts are timed; the others have the same shapes.
 TIMED_SEED = 0
@@ -66,7 +67,7 @@ def run_study(
         return _run_mentions(config, run, reporter, command)
     with reporter, full_disk_explained(run.path):
         bench, warnings = _set_up(config, run, reporter)
-        with run.held(config):
+        with run.held(config, {**bench.data.inputs, "encoder": fingerprint_encoder(bench.encoder)}):
             for seed in range(config.seeds):
                 for name in strategies:
                     _announce(reporter, run, name, seed)
@@ -106,7 +107,7 @@ def _run_mentions(config: StudyConfig, run: RunFolder, reporter: Reporter, comma
         data = prepare_spans(config, reporter)
         for warning in encoder.warnings:
             reporter.say(f"note: {warning}")
-        with run.held(config):
+        with run.held(config, {**data.inputs, "encoder": fingerprint_encoder(encoder)}):
             rows, yardsticks = run_span_rows(SpanBench(config, data, encoder, run, reporter), recipes)
             results = Results(
                 protocol=config.protocol,
