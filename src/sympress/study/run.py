@@ -24,6 +24,7 @@ from sympress.study.assemble import TestSet, assemble_row, correct_p_values
 from sympress.study.costs import Candidate, measure_costs
 from sympress.study.folder import RunFolder
 from sympress.study.mentions import SpanBench, span_recipes
+from sympress.study.predictions import keep_predictions
 from sympress.study.prepare import prepare
 from sympress.study.press import named
 from sympress.study.references import LOADERS, references, run_reference
@@ -45,7 +46,8 @@ def run_study(
     """Run, or continue, the study `config` in the folder `output`.
 
     Every finished strategy is stored; a run that was killed goes on where it stopped and ends with the
-    same results (timings aside). Writes `results.json`, the CSVs, `report.html` and the artifacts.
+    same results (timings aside). Writes `results.json`, the CSVs, `report.html`, the artifacts and, of
+    the tasks of whole notes, `predictions.npz`.
 
     Args:
         config: what to run.
@@ -87,6 +89,7 @@ def run_study(
                 warnings=warnings,
             )
             _write(results, run)
+            keep_predictions(run, bench.data, rows)
     return results
 
 
