@@ -50,6 +50,12 @@ check: lint types test ## all of the above that can fail
 PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
 PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
+.PHONY: check-tables
+check-tables: install ## compute the tables in results/ again from the predictions that runs/ holds
+	@for found in $(wildcard runs/*/predictions.npz); do \
+		table=results/$$(basename $$(dirname $$found)).json; \
+		test ! -f $$table || $(BIN)/sympress report $$table --check $$found || exit 1; done
+
 .PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence
 .PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
 bench-demo: demo ## the demo's table

@@ -67,7 +67,21 @@ def test_adapt_writes_an_encoder_that_loads(
     assert command(*call) == 0  # done before
     assert capsys.readouterr().out == said
     assert command(*call, "--seed", "1") == 2
-    assert "holds another adaptation (other settings); choose another -o" in capsys.readouterr().err
+    assert "its seed is 0, not 1; choose another -o" in capsys.readouterr().err
+    moved, other = tmp_path / "moved.jsonl", tmp_path / "other" / "notes.jsonl"
+    moved.write_bytes(notes.read_bytes())
+    assert command(*call, "--notes", moved) == 0
+    capsys.readouterr()
+    other.parent.mkdir()
+    other.write_text("\n".join(notes.read_text().splitlines()[::-1]))
+    assert command(*call, "--notes", other) == 2
+    assert f"{out}: the notes, or their order, changed since it was begun; undo" in capsys.readouterr().err
+    encoder = load_encoder(str(encoder_folder))
+    encoder.model.embeddings.word_embeddings.weight.data += 1
+    encoder.model.save_pretrained(tmp_path / "encoder")
+    encoder.tokenizer.save_pretrained(tmp_path / "encoder")
+    assert command(*call, "--encoder", tmp_path / "encoder") == 2
+    assert f"{out}: the encoder changed since it was begun; undo that, or choose" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def make_run(tmp_path, data):
         folder = tmp_path / name
         write_json(
             folder / "study.json",
-            {"format": 1, "config": StudyConfig(**(CONFIG | settings)).resolved().model_dump(mode="json")},
+            claim_of(StudyConfig(**(CONFIG | settings)).resolved()),
         )
         truth = data.labels.targets[data.split.test].astype(float)
         rows = []
@@ -49,6 +49,12 @@ def make_run(tmp_path, data):
         return folder
 
     return make
+
+
+def claim_of(config):
+    """What a study writes into its folder, of its data."""
+    inputs = prepare(config, Reporter(quiet=True)).inputs
+    return {"format": 2, "config": config.model_dump(mode="json"), "inputs": dict(inputs)}
 
 
 def result_row(name):
@@ -293,7 +299,7 @@ def test_what_a_run_pressed_is_judged_by_further_test_notes_and_answered_once(tm
 
     monkeypatch.setattr("sympress.study.wider.Runtime", SimpleNamespace(load=load))
     run = tmp_path / "run"
-    write_json(run / "study.json", {"format": 1, "config": config.model_dump(mode="json")})
+    write_json(run / "study.json", claim_of(config))
     names = [(name, seed) for seed in (0, 1) for name in ("baseline", "safe", "tfidf")]
     write_json(run / "results.json", results_of(own, [result_row(name) | {"seed": at} for name, at in names]))
     for name, seed in names:

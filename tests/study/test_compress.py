@@ -25,6 +25,7 @@ from sympress.deploy.artifact import read_extractor
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
 from sympress.files import alone, read_object, write_json
+from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
 from sympress.study import presser as presser_module
 from sympress.study.assemble import answers
@@ -210,9 +211,13 @@ def test_the_same_order_is_done_and_another_is_refused(
     before = (output / "model.onnx").stat().st_mtime_ns
     assert compress(make_plan(order)) == record
     assert (output / "model.onnx").stat().st_mtime_ns == before
-    for other in (replace(order, recipe=parse_recipe("quantize(int8)")), replace(order, teachers=())):
-        with pytest.raises(InputError, match=r"holds another artifact or other files; choose another -o$"):
+    for other, said in (
+        (replace(order, recipe=parse_recipe("quantize(int8)")), f"its recipe is '{RECIPE}', not 'quantize("),
+        (replace(order, teachers=()), "a further teacher changed since it was begun; undo that, or choose"),
+    ):
+        with pytest.raises(InputError) as refused:
             compress(make_plan(other))
+        assert f"pressed: {said}" in str(refused.value)
 
 
 def test_a_killed_call_goes_on_with_what_was_pressed(
@@ -236,7 +241,7 @@ def test_a_killed_call_goes_on_with_what_was_pressed(
     assert not order.output.exists()
     assert list((order.work / "made").glob("*/made.json"))
     different = replace(order, changes={"epochs": 7})
-    with pytest.raises(InputError, match=r"left by another call \(its epochs was 1, not 7\); remove it"):
+    with pytest.raises(InputError, match=r"out.work: its epochs is 1, not 7; remove it or choose another"):
         compress(make_plan(different))
     with alone(order.work, order.output), pytest.raises(InputError, match=r"out: another process is writing"):
         compress(make_plan(order))
@@ -253,13 +258,13 @@ def test_another_call_that_began_while_the_notes_were_read_is_not_overwritten(
     order = Order(model=teacher, output=tmp_path / "out", recipe=parse_recipe("quantize(int8)"), test=False)
 
     def meanwhile(origin: Any, reporter: Any) -> Any:
-        write_json(order.work / "asked.json", {"model": "another"})
+        write_json(order.work / "asked.json", {"asked": {"seed": 7}, "inputs": {}})
         return read_texts(origin, reporter)
 
     monkeypatch.setattr("sympress.study.compress.read_texts", meanwhile)
-    with pytest.raises(InputError, match=r"left by another call \(its model was 'another', not "):
+    with pytest.raises(InputError, match=r"out.work: its recipe is None, not 'quantize"):
         compress(make_plan(order))
-    assert read_object(order.work / "asked.json") == {"model": "another"}
+    assert read_object(order.work / "asked.json") == {"asked": {"seed": 7}, "inputs": {}}
 
 
 def test_a_named_kernel_replaces_what_the_step_stands_for(teacher: Path, tmp_path: Path) -> None:
@@ -377,3 +382,46 @@ def test_an_answer_is_the_likeliest_topic_or_all_at_their_thresholds() -> None:
     assert answers("topic", probabilities, None).tolist() == [[False, True], [True, False]]
     assert answers("present", probabilities, None).tolist() == [[False, True], [True, True]]
     assert answers("present", probabilities, np.array([0.7, 0.6])).tolist() == [[False, True], [False, False]]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: rows[::-1], "the notes, or their order, changed since it was begun"),
+        (lambda rows: rows[:-20], "the notes, or their order, changed since it was begun"),
+    ],
+)
+def test_other_notes_of_the_same_name_are_not_done_before(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, said: str
+) -> None:
+    frame = synthesize(600, seed=0).frame
+    rows = [json.dumps({key: one[key] for key in ("note_id", "text")}) for one in frame.iter_rows(named=True)]
+
+    def order(folder: str, rows: list[str]) -> Order:
+        notes = tmp_path / folder / "notes.jsonl"
+        notes.parent.mkdir(exist_ok=True)
+        notes.write_text("\n".join(rows))
+        recipe = parse_recipe("quantize(int8)")
+        return Order(model=teacher, output=tmp_path / "out", notes=notes, recipe=recipe)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sympress.study.compress._presser", killed)
+    for folder in ("notes", "moved"):
+        with pytest.raises(KeyboardInterrupt):
+            compress(make_plan(order(folder, rows)))
+    with pytest.raises(InputError) as refused:
+        compress(make_plan(order("other", change(rows))))
+    assert (
+        str(refused.value) == f"{tmp_path / 'out.work'}: {said}; undo that, or remove it or choose another -o"
+    )
+    claim = read_object(tmp_path / "out.work" / "asked.json") or {}
+    (tmp_path / "out").mkdir()
+    write_json(tmp_path / "out" / "provenance.json", {**claim, "trials": None})
+    assert compress(make_plan(order("moved", rows)))["inputs"] == claim["inputs"]
+    with pytest.raises(InputError, match=r"out: the notes, or their order, changed since it was begun"):
+        compress(make_plan(order("other", change(rows))))
+    write_json(tmp_path / "out" / "provenance.json", {"asked": claim["asked"], "trials": None})
+    with pytest.raises(InputError, match=r"out: an older sympress began it and did not note what its inputs"):
+        compress(make_plan(order("moved", rows)))

@@ -75,4 +75,4 @@ def test_every_document_is_answered_once_and_a_second_call_goes_on(
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.parent != run} == before
     assert "tagger: documents 10, gold spans 20" in capsys.readouterr().out
     assert main([*call, "--seed", "1"]) == 2
-    assert "made with other settings or documents; choose another -o" in capsys.readouterr().err
+    assert "its seed is 0, not 1; choose another -o" in capsys.readouterr().err

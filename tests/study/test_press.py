@@ -416,6 +416,6 @@ def test_another_recipe_of_the_same_name_is_refused(
     with pytest.raises(InputError) as caught:
         run_study(config, run)
     assert str(caught.value) == (
-        f"{run}: its row 'small' has recipe 'vocab(keep=47) > distill(layers=1) > quantize(int8)', not "
+        f"{run}: row 'small': its recipe is 'vocab(keep=47) > distill(layers=1) > quantize(int8)', not "
         "'prune(layers=1)'; give this recipe another name, or another -o"
     )

@@ -23,6 +23,7 @@ from sympress.errors import InputError
 from sympress.files import alone
 from sympress.notes.synthesize import synthesize
 from sympress.results import Results, StrategyResult, load_results
+from sympress.study.predictions import check_results, read_predictions
 from sympress.study.run import run_study
 from sympress.training.model import load_model
 
@@ -173,12 +174,24 @@ def test_no_text_of_a_note_is_in_the_run_folder_outside_the_weights(finished: tu
     assert results.environment["cores"] >= 1
 
 
+def test_every_figure_follows_from_the_predictions_beside_the_results(
+    finished: tuple[Path, Results],
+) -> None:
+    run, results = finished
+    kept = read_predictions(run / "predictions.npz")
+    assert len(kept.note_ids) == results.data.test
+    checked = check_results(load_results(run), kept)
+    assert checked.differing == ()
+    assert checked.rows == len(results.strategies)
+    assert checked.figures > 500
+
+
 def test_another_study_in_the_same_folder_is_refused(
     finished: tuple[Path, Results], encoder_folder: Path
 ) -> None:
     run, _ = finished
     other = StudyConfig(encoder=str(encoder_folder), protocol="paper", **(SMALL | {"epochs": 2}))
-    with pytest.raises(InputError, match=r"holds another study \(its epochs is 1, not 2\)"):
+    with pytest.raises(InputError, match=r"run: its epochs is 1, not 2; choose another -o$"):
         run_study(other, run)
 
 

@@ -60,7 +60,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[StudyConfig,
 
             def __init__(self, *_: Any, **__: Any) -> None:
                 self.model, self.model.config = self, self  # type: ignore[has-type]
-                self.hidden_size, self.description = 32, self
+                self.hidden_size, self.description, self.inputs = 32, self, {}
 
             def model_dump(self, **_: Any) -> dict[str, str]:
                 return {"fingerprint": "made up"}
@@ -74,6 +74,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[StudyConfig,
         monkeypatch.setattr(tune, "load_encoder", Nothing)
         monkeypatch.setattr(tune, "prepare", Nothing)
         monkeypatch.setattr(tune, "make_bench", bench)
+        monkeypatch.setattr(tune, "fingerprint_encoder", lambda _: "made up")
         monkeypatch.setattr(tune, "score_epoch", lambda _bench, logits: (float(logits[0, 0]), {}))
         return begun
 
@@ -186,7 +187,7 @@ def test_more_trials_go_on_and_another_search_in_the_folder_is_refused(
     more = run_tuning(config, Search("baseline", trials=4), tmp_path)
     assert more.trials[:2] == first.trials
     assert len(begun) == 4
-    with pytest.raises(InputError, match="holds a search over other settings or of another seed"):
+    with pytest.raises(InputError, match="baseline: its seed is 0, not 1; choose another -o"):
         run_tuning(config, Search("baseline", trials=4, seed=1), tmp_path)
     with pytest.raises(InputError, match="its epochs is 2, not 3"):
         run_tuning(config.model_copy(update={"epochs": 3}), Search("baseline"), tmp_path)
@@ -199,7 +200,7 @@ def test_values_of_two_scores_are_not_mixed(
     made_up(peak)
     run_tuning(config, Search("baseline", trials=1), tmp_path)
     monkeypatch.setattr(tune, "epoch_score_name", lambda _task: "average precision")
-    with pytest.raises(InputError, match="holds a search by F1, not by average precision"):
+    with pytest.raises(InputError, match="its score is 'F1', not 'average precision'; choose another -o"):
         run_tuning(config, Search("baseline", trials=2), tmp_path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 from dataclasses import asdict
@@ -16,13 +15,15 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
+from sympress.claim import check_claim
 from sympress.errors import InputError, nearest
-from sympress.files import full_disk_explained, write_json
+from sympress.files import full_disk_explained, read_object, write_json
 from sympress.notes.duplicates import connected_components, group_notes
 from sympress.notes.placeholders import mask_placeholders
 from sympress.notes.read import read_notes
 from sympress.notes.split import assign_part, split_notes
 from sympress.progress import Reporter
+from sympress.study.inputs import fingerprint_frame, fingerprint_texts
 
 if TYPE_CHECKING:
     from sympress.training.adapt import AdaptLog, AdaptSettings
@@ -77,19 +78,16 @@ def adapt(
             f"read {read.frame.height:,} notes"
             + (f"; {left_out:,} that a study would judge are left out (split {split})" if left_out else "")
         )
-        claim = {
-            "encoder": Path(encoder).name if Path(encoder).is_absolute() else encoder,
-            "notes": read.fingerprint,
-            "split": split,
-            "validation_from": None if validation_from is None else validation_from.isoformat(),
-            "settings": asdict(settings),
-        }
         log = adapt_folder(
             encoder,
-            frame["text"].to_list(),
+            frame,
             groups,
             settings,
-            claim=claim,
+            about={
+                "encoder": Path(encoder).name if Path(encoder).is_absolute() else encoder,
+                "split": split,
+                "validation_from": None if validation_from is None else validation_from.isoformat(),
+            },
             output=output,
             reporter=reporter,
         )
@@ -133,28 +131,46 @@ def training_side(
 
 def adapt_folder(
     encoder: str,
-    texts: list[str],
+    notes: pl.DataFrame,
     groups: NDArray[np.int64],
     settings: AdaptSettings,
     *,
-    claim: dict[str, Any],
+    about: dict[str, Any],
     output: Path,
     reporter: Reporter,
 ) -> AdaptLog:
     """Adapt `encoder` and write it to `output` with `adapt.json`, or read what is finished there.
 
+    Args:
+        encoder: `bundled`, a folder, or a Hugging Face id.
+        notes: to learn from, `NOTE_SCHEMA`.
+        groups: `(notes,)`, equal for notes of one patient and for copies.
+        settings: how to learn.
+        about: what `adapt.json` says besides: how the encoder was called, and which notes were left out.
+        output: folder of the adapted encoder.
+        reporter: where progress goes.
+
     Raises:
-        InputError: `output` holds something else.
+        InputError: `output` holds something else, or was begun with other notes, settings or encoder.
     """
     from sympress.extras import bundled_encoder_folder
     from sympress.training.adapt import AdaptLog, adapt_encoder_
     from sympress.training.encoder import BUNDLED, load_encoder
+    from sympress.training.fingerprint import fingerprint_encoder
 
+    _check_free(output)
+    loaded = load_encoder(encoder)
+    claim = {
+        "settings": asdict(settings),
+        "inputs": {
+            "notes": fingerprint_texts([fingerprint_frame(notes), str(groups.tolist())]),
+            "encoder": fingerprint_encoder(loaded),
+        },
+    }
     done = _finished(output, claim)
     if done is not None:
         reporter.say("done before")
         return AdaptLog(**(done | {"epochs": tuple(done["epochs"])}))
-    loaded = load_encoder(encoder)
     for warning in loaded.warnings:
         reporter.say(f"note: {warning}")
     work = output / "work"
@@ -162,7 +178,7 @@ def adapt_folder(
     log = adapt_encoder_(
         loaded.model,
         loaded.tokenizer,
-        [mask_placeholders(text) for text in texts],
+        [mask_placeholders(text) for text in notes["text"]],
         settings,
         work,
         groups=groups,
@@ -173,26 +189,33 @@ def adapt_folder(
     loaded.tokenizer.save_pretrained(work / "encoder-folder")
     for file in sorted((work / "encoder-folder").iterdir()):
         file.replace(output / file.name)
-    write_json(output / "adapt.json", {"format": 1, **claim, "helped": log.helped, "log": asdict(log)})
+    write_json(
+        output / "adapt.json", {"format": 2, **about, **claim, "helped": log.helped, "log": asdict(log)}
+    )
     shutil.rmtree(work)
     return log
 
 
+def _check_free(output: Path) -> None:
+    """Refuse what is no adaptation, before an encoder is loaded."""
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())) and _stored(output) is None:
+        raise InputError(f"{output}: exists and is not an adapted encoder; choose another -o")
+
+
+def _stored(output: Path) -> dict[str, Any] | None:
+    """What a finished adaptation, or one that was cut off, says of itself."""
+    finished = read_object(output / "adapt.json")
+    return read_object(output / "work" / "claim.json") if finished is None else finished
+
+
 def _finished(output: Path, claim: dict[str, Any]) -> dict[str, Any] | None:
     """The log of this very adaptation if it is finished; None if it is not begun or was cut off."""
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+    found = _stored(output)
+    if found is None:
         return None
-    for path in (output / "adapt.json", output / "work" / "claim.json"):
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        changed = [key for key in claim if found.get(key) != claim[key]]
-        if changed:
-            raise InputError(f"{output}: holds another adaptation (other {changed[0]}); choose another -o")
-        log: dict[str, Any] | None = found.get("log")
-        return log
-    raise InputError(f"{output}: exists and is not an adapted encoder; choose another -o")
+    check_claim(output, found, claim["settings"], claim["inputs"])
+    log: dict[str, Any] | None = found.get("log")
+    return log
 
 
 def _say(log: AdaptLog, notes: Path, encoder: str, output: Path) -> None:

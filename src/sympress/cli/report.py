@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sympress.errors import InputError
+from sympress.errors import InputError, SympressError
 from sympress.files import write_text
 from sympress.report.card import write_cards
 from sympress.report.csvs import write_csvs
@@ -41,6 +41,14 @@ def report(  # noqa: PLR0917  one option a setting; typer passes them by name
             metavar="URI", help="Also write to MLflow: `file` for RUN/mlruns, a folder, a database, a server."
         ),
     ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            help="RUN/predictions.npz: compute figures and intervals again from it, and only say whether "
+            "they agree.",
+            show_default=False,
+        ),
+    ] = None,
     show_examples: Annotated[
         bool, typer.Option("--show-examples", help="Show notes whose answer flipped: puts TEXT OF NOTES in.")
     ] = False,
@@ -50,6 +58,11 @@ def report(  # noqa: PLR0917  one option a setting; typer passes them by name
     if len(loaded) > 1 and show_examples:
         raise InputError("--show-examples shows the notes of one run; give one run")
     console = Console()
+    if check is not None:
+        if len(loaded) > 1:
+            raise InputError("--check has the predictions of one run; give one run")
+        _check(*loaded[0], check, console)
+        return
     if len(loaded) == 1:
         page = _report_one(*loaded[0], console, show_examples=show_examples)
     else:
@@ -66,6 +79,24 @@ def report(  # noqa: PLR0917  one option a setting; typer passes them by name
         for path in written:
             console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"next: open {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _check(run: Path, results: Results, predictions: Path, console: Console) -> None:
+    """Say whether the table follows from the predictions."""
+    from sympress.study.predictions import check_results, read_predictions
+
+    checked = check_results(results, read_predictions(predictions))
+    for line in checked.differing:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if checked.differing:
+        count = f"{len(checked.differing):,} of {checked.figures:,} figures"
+        raise SympressError(f"{run}: {count} do not follow from {predictions}")
+    console.print(
+        f"{checked.figures:,} figures of {checked.rows} rows agree with {predictions}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _report_one(run: Path, results: Results, console: Console, *, show_examples: bool) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from sympress.measure.reliability import score_calibration
 from sympress.measure.significance import compare_present, compare_topic, holm, mcnemar, one_hot
 from sympress.measure.subgroups import score_groups
 from sympress.results import Comparison, Cost, EpochQuality, Quality, StrategyResult
-from sympress.study.folder import RunFolder
 from sympress.study.prepare import StudyData
 from sympress.study.settle import stored_settled
 
@@ -26,6 +25,16 @@ _CORRECTED = {"p_value": "p_holm", "p_value_micro": "p_holm_micro", "p_mcnemar":
 
 #: Probabilities `(notes, K)` and, for `present`, thresholds `(K,)`.
 Scored = tuple[NDArray[np.float64], NDArray[np.float64] | None]
+
+
+class StoredRows(Protocol):
+    """Whatever keeps rows and their predictions: the run folder, or the file of `study.predictions`."""
+
+    def read_row(self, name: str, seed: int) -> dict[str, Any] | None:
+        """Thresholds, calibration and what else is known of a row, or None."""
+
+    def predictions(self, name: str, seed: int, part: str) -> NDArray[np.float64]:
+        """Uncalibrated probabilities `(notes, K)` of `test`."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class TestSet:
 
 
 def assemble_row(
-    run: RunFolder, test: TestSet, config: StudyConfig, *, name: str, seed: int, cost: Cost, baseline: Cost
+    run: StoredRows, test: TestSet, config: StudyConfig, *, name: str, seed: int, cost: Cost, baseline: Cost
 ) -> StrategyResult:
     """One row: quality with intervals, cost, and the paired difference to the baseline of that seed.
 
@@ -105,7 +114,7 @@ def _with_p(row: StrategyResult, key: str, value: float | None) -> StrategyResul
     return row.model_copy(update={"versus_baseline": row.versus_baseline.model_copy(update={key: value})})
 
 
-def _scored(run: RunFolder, config: StudyConfig, name: str, seed: int) -> Scored:
+def _scored(run: StoredRows, config: StudyConfig, name: str, seed: int) -> Scored:
     """Calibrated probabilities of the test notes, and their thresholds."""
     settled = stored_settled(run.read_row(name, seed) or {})
     return settled.apply(config.note_task, run.predictions(name, seed, "test")), settled.thresholds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sympress.claim import check_claim
 from sympress.compress.budget.found import SearchResult
 from sympress.compress.budget.parse import Budget
 from sympress.compress.budget.search import search
@@ -18,10 +18,11 @@ from sympress.compress.recipe.parse import parse_recipe
 from sympress.deploy.artifact import write_provenance
 from sympress.deploy.checksums import write_checksums
 from sympress.errors import InputError
-from sympress.files import alone, full_disk_explained, is_bare, write_json, write_text
+from sympress.files import alone, full_disk_explained, is_bare, read_object, write_json, write_text
 from sympress.progress import Reporter
 from sympress.report.card import artifact_card
 from sympress.report.front import write_front
+from sympress.study.inputs import fingerprint_texts
 from sympress.study.judge import Judged, judge, predict_yardstick
 from sympress.study.origin import Origin, Texts, read_texts
 from sympress.study.plan import Order, Plan
@@ -30,6 +31,10 @@ from sympress.study.record import describe_artifact
 from sympress.study.settle import calibrates
 from sympress.study.yardsticks import INT8, PYTORCH, Yardstick, teacher_yardsticks
 from sympress.training.data import encode_texts
+from sympress.training.fingerprint import fingerprint_tokenizer
+
+#: Of what was asked for, the names of files, which may move: what they hold is compared instead.
+_NAMES = ("notes", "teachers")
 
 
 def compress(plan: Plan, *, reporter: Reporter | None = None, command: str | None = None) -> dict[str, Any]:
@@ -43,23 +48,25 @@ def compress(plan: Plan, *, reporter: Reporter | None = None, command: str | Non
     """
     order, reporter = plan.order, reporter or Reporter(quiet=True)
     asked = _asked(plan)
-    done = _check_output(order, asked)
-    if done is not None:
-        reporter.say(f"{order.output}: done before")
-        return done
+    _check_output(order, asked, {})  # before minutes of reading
     with reporter, full_disk_explained(order.work):
         texts = read_texts(plan.origin, reporter)
+        claim = {"asked": asked, "inputs": _inputs(plan, texts)}
+        done = _check_output(order, **claim)
+        if done is not None:
+            reporter.say(f"{order.output}: done before")
+            return done
         with alone(order.work, order.output):
-            done = _check_output(order, asked)
-            if done is not None:  # another call ended while the notes were read
+            done = _check_output(order, **claim)
+            if done is not None:  # another call ended meanwhile
                 shutil.rmtree(order.work)
                 return done
-            write_json(order.work / "asked.json", asked)
-            return _make(plan, texts, asked, command, reporter)
+            write_json(order.work / "asked.json", claim)
+            return _make(plan, texts, claim, command, reporter)
 
 
 def _make(
-    plan: Plan, texts: Texts, asked: dict[str, Any], command: str | None, reporter: Reporter
+    plan: Plan, texts: Texts, claim: dict[str, dict[str, Any]], command: str | None, reporter: Reporter
 ) -> dict[str, Any]:
     """Everything after the notes are read; the caller holds the work folder alone."""
     order = plan.order
@@ -71,7 +78,7 @@ def _make(
     reporter.say(f"recipe: {recipe}")
     artifact = presser.press(recipe)
     record = describe_artifact(presser, artifact, recipe, found, test=order.test)
-    record |= {"asked": asked, "trials": _trials(order), "command": command}
+    record |= {**claim, "trials": _trials(order), "command": command}
     write_provenance(artifact, record)
     write_text(artifact / "README.md", artifact_card(record, plan.origin.extractor.symptoms))
     if found is not None:
@@ -86,10 +93,9 @@ def _make(
 
 
 def _asked(plan: Plan) -> dict[str, Any]:
-    """What decides the result, to tell whether a folder belongs to this call."""
+    """The settings that decide the result, and names for the record."""
     order, config = plan.order, plan.origin.config
     return {
-        "model": fingerprint_teacher(plan.origin.model),
         "recipe": None if order.recipe is None else str(order.recipe),
         "budget": None if order.budget is None else str(order.budget),
         "notes": None if config.notes is None else config.notes.name,
@@ -106,37 +112,52 @@ def _asked(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _check_output(order: Order, asked: dict[str, Any]) -> dict[str, Any] | None:
-    """The provenance of the finished artifact if this very order made it; None where nothing is there yet."""
+def _inputs(plan: Plan, texts: Texts) -> dict[str, str]:
+    """Fingerprints of what decides the result."""
+    origin = plan.origin
+    cuts = fingerprint_tokenizer(origin.tokenizer)
+    teachers = [
+        fingerprint_teacher(one.model) + fingerprint_tokenizer(one.tokenizer) for one in plan.teachers
+    ]
+    return {
+        **texts.data.inputs,
+        "model": fingerprint_texts(
+            [fingerprint_teacher(origin.model), cuts, origin.extractor.model_dump_json()]
+        ),
+        "teachers": fingerprint_texts(teachers),
+        "transfer": fingerprint_texts(texts.material.transfer),
+    }
+
+
+def _check_output(order: Order, asked: dict[str, Any], inputs: dict[str, str]) -> dict[str, Any] | None:
+    """The provenance of the finished artifact if this very order made it; None where nothing is there yet.
+
+    Raises:
+        InputError: the output, or what lies beside it of an order that was cut off, is another's.
+    """
     output = order.output
+    settings = {key: value for key, value in asked.items() if key not in _NAMES}
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: a file, not a folder; choose another -o")
     if output.is_dir() and any(output.iterdir()):
-        stored = _read(output / "provenance.json")
-        if stored.get("asked") == asked and stored.get("trials") == _trials(order):
-            return stored
-        raise InputError(f"{output}: holds another artifact or other files; choose another -o")
+        stored = read_object(output / "provenance.json") or {}
+        if not isinstance(stored.get("asked"), dict):
+            raise InputError(f"{output}: holds another artifact or other files; choose another -o")
+        found = {
+            "settings": stored["asked"] | {"trials": stored.get("trials")},
+            "inputs": stored.get("inputs"),
+        }
+        check_claim(output, found, settings | {"trials": _trials(order)}, inputs)
+        return stored
     if not is_bare(order.work):
-        before = _read(order.work / "asked.json")
-        for key, value in asked.items():
-            if before.get(key) != value:
-                raise InputError(
-                    f"{order.work}: left by another call (its {key} was {before.get(key)!r}, not {value!r}); "
-                    "remove it or choose another -o"
-                )
+        before = read_object(order.work / "asked.json") or {}
+        found = {"settings": before.get("asked", {}), "inputs": before.get("inputs")}
+        check_claim(order.work, found, settings, inputs, advice="remove it or choose another -o")
     return None
 
 
 def _trials(order: Order) -> int | None:
     return None if order.budget is None else order.trials
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _presser(plan: Plan, texts: Texts, reporter: Reporter) -> Presser:

@@ -1,6 +1,6 @@
 """The run folder: where each finished piece lies, so that a killed run goes on where it stopped.
 
-RUN/study.json        the configuration; another one in the same folder is refused
+RUN/study.json        the configuration and fingerprints of the inputs; others in the same folder are refused
 RUN/rows/             one JSON a finished strategy and seed, one a reference model
 RUN/predictions/      probabilities on validation and test notes, in the order of the split
 RUN/artifacts/        what would be deployed
@@ -11,7 +11,7 @@ RUN/lock              held by the process that writes here
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sympress.claim import check_claim, check_inputs, check_settings
 from sympress.config import StudyConfig
 from sympress.errors import InputError
-from sympress.files import alone, atomic_path, is_bare, write_json
+from sympress.files import alone, atomic_path, is_bare, read_object, write_json
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 
 #: Settings that may change from one call to the next: they add rows or measure anew, and change no row.
 MAY_CHANGE = ("strategies", "recipes", "transfer_fraction", "seeds", "resamples", "threads")
+
+#: Settings that name files, which may move: what the files hold is compared instead.
+_BY_CONTENT = ("notes", "gold", "lexicon", "encoder")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class RunFolder:
     path: Path
 
     def check(self, config: StudyConfig) -> None:
-        """Check that the folder is free, or holds this very study.
+        """Check that the folder is free, or holds a study with these settings.
 
         Raises:
             InputError: the folder holds something else.
@@ -48,27 +52,43 @@ class RunFolder:
             if not is_bare(self.path):
                 raise InputError(f"{self.path}: not empty and not a sympress run; choose another -o")
             return
-        try:
-            found = json.loads(self._marker.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self._marker}: damaged; choose another -o") from error
-        wanted = _claim(config)
-        if _fixed(found) != _fixed(wanted):
-            raise InputError(
-                f"{self.path}: holds another study ({_difference(found, wanted)}); choose another -o"
-            )
+        ours = config.model_dump(mode="json")
+        fixed = {key: value for key, value in ours.items() if key not in (*MAY_CHANGE, *_BY_CONTENT)}
+        found = self._claimed()
+        check_claim(self.path, {"settings": found["config"], "inputs": found.get("inputs")}, fixed, {})
 
     @contextmanager
-    def held(self, config: StudyConfig) -> Iterator[None]:
-        """Hold the folder alone, as this study's; entered once the notes and the encoder are known to do.
+    def held(self, config: StudyConfig, inputs: Mapping[str, str]) -> Iterator[None]:
+        """Hold the folder alone, as this study's; entered once the notes and the encoder are read.
+
+        Args:
+            config: of the study.
+            inputs: fingerprints of its data and its encoder, by the names of `claim.INPUTS`.
 
         Raises:
-            InputError: another process writes here, or has begun another study since `check`.
+            InputError: another process writes here, or the folder holds rows of other settings or inputs.
         """
         with alone(self.path, self.path):
             self.check(config)
-            write_json(self._marker, _claim(config))
+            if self._marker.is_file():
+                self.check_inputs(inputs)
+            claim = {"format": RUN_FORMAT, "config": config.model_dump(mode="json"), "inputs": dict(inputs)}
+            write_json(self._marker, claim)
             yield
+
+    def check_inputs(self, inputs: Mapping[str, str]) -> None:
+        """Check that the rows here were made from these inputs, or from these among others.
+
+        Raises:
+            InputError: they were not, or nothing tells.
+        """
+        check_inputs(self.path, self._claimed().get("inputs"), inputs)
+
+    def _claimed(self) -> dict[str, Any]:
+        found = read_object(self._marker)
+        if found is None or not isinstance(found.get("config"), dict):
+            raise InputError(f"{self._marker}: damaged; choose another -o")
+        return found
 
     @property
     def _marker(self) -> Path:
@@ -81,6 +101,18 @@ class RunFolder:
     def work(self, name: str, seed: int) -> Path:
         """Folder of the checkpoints of a strategy and seed."""
         return self.path / "work" / _key(name, seed)
+
+    def has_row(self, name: str, seed: int, made: Mapping[str, Any]) -> bool:
+        """Whether that piece is finished, made by what `made` says.
+
+        Raises:
+            InputError: it is, and by something else.
+        """
+        row = self.read_row(name, seed)
+        if row is not None:
+            advice = "give this recipe another name, or another -o"
+            check_settings(f"{self.path}: row {name!r}", row, made, advice=advice)
+        return row is not None
 
     def read_row(self, name: str, seed: int) -> dict[str, Any] | None:
         """What `write_row` stored, or None if that piece is not finished."""
@@ -112,26 +144,5 @@ class RunFolder:
             return result
 
 
-def _claim(config: StudyConfig) -> dict[str, Any]:
-    return {"format": RUN_FORMAT, "config": config.model_dump(mode="json")}
-
-
-def _fixed(claim: Any) -> Any:
-    """A claim without what may change."""
-    if not isinstance(claim, dict) or not isinstance(claim.get("config"), dict):
-        return claim
-    config = {key: value for key, value in claim["config"].items() if key not in MAY_CHANGE}
-    return claim | {"config": config}
-
-
 def _key(name: str, seed: int) -> str:
     return f"{name}-seed{seed}"
-
-
-def _difference(found: Any, wanted: dict[str, Any]) -> str:
-    ours = wanted["config"]
-    theirs = found.get("config", {}) if isinstance(found, dict) else {}
-    for key, value in ours.items():
-        if key not in MAY_CHANGE and theirs.get(key) != value:
-            return f"its {key} is {theirs.get(key)!r}, not {value!r}"
-    return "written by another version"

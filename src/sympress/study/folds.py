@@ -18,14 +18,17 @@ from typing import Any
 
 import numpy as np
 
+from sympress.claim import check_claim
 from sympress.compress.recipe.parse import Recipe
 from sympress.errors import InputError
 from sympress.files import read_object, write_json
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.study.inputs import fingerprint_annotated, fingerprint_lexicon, fingerprint_texts
 from sympress.study.tagger import TaggerSettings, predict_mentions, train_tagger
 from sympress.study.tagger_press import press_tagger
 from sympress.training.encoder import Encoder
+from sympress.training.fingerprint import fingerprint_encoder
 
 #: Share of a fold's training documents that only choose the epoch and the bias.
 VALIDATION_SHARE = 0.125
@@ -87,7 +90,7 @@ def run_fold(options: Options, fold: Fold, documents: Sequence[AnnotatedNote], e
     """Predictions of the fold's test documents by the deployed file."""
     folder = options.output / f"fold-{fold.number}"
     stored = folder / "predictions.json"
-    claim = _claim(options, fold, documents)
+    claim = _claim(options, fold, documents, encoder)
     if (done := read_object(stored)) is not None:
         return _claimed(done, claim, folder)
     if read_object(folder / "claim.json") != claim:
@@ -99,12 +102,21 @@ def run_fold(options: Options, fold: Fold, documents: Sequence[AnnotatedNote], e
 
 
 def press_fold(
-    options: Options, fold: Fold, documents: Sequence[AnnotatedNote], *, name: str, recipe: Recipe
+    options: Options,
+    fold: Fold,
+    documents: Sequence[AnnotatedNote],
+    encoder: Encoder,
+    *,
+    name: str,
+    recipe: Recipe,
 ) -> Found:
     """The same by the fold's tagger, pressed by `recipe`."""
     folder = options.output / f"fold-{fold.number}"
     stored = folder / f"predictions-{name}.json"
-    claim = _claim(options, fold, documents) | {"recipe": str(recipe), "transfer": options.transfer}
+    transfer = _transfer(options)
+    claim = _claim(options, fold, documents, encoder)
+    claim["settings"] |= {"recipe": str(recipe)}
+    claim["inputs"] |= {"transfer": fingerprint_texts(transfer)}
     if (done := read_object(stored)) is not None:
         return _claimed(done, claim, folder)
     target = folder / f"artifact-{name}"
@@ -117,7 +129,7 @@ def press_fold(
         options.tagger,
         target,
         lexicon=load_lexicon("clinical"),
-        transfer=_transfer(options),
+        transfer=transfer,
         step=_stepped(f"fold {fold.number}, {name}"),
     )
     return _predict(artifact, fold, documents, stored, claim)
@@ -132,8 +144,7 @@ def _transfer(options: Options) -> list[str]:
 
 def _claimed(done: dict[str, Any], claim: dict[str, Any], folder: Path) -> Found:
     """Stored predictions, if they were made with these settings."""
-    if done.get("claim") != claim:
-        raise InputError(f"{folder}: made with other settings or documents; choose another -o")
+    check_claim(folder, done.get("claim") or {}, claim["settings"], claim["inputs"])
     predictions: Found = done["predictions"]
     return predictions
 
@@ -225,12 +236,18 @@ def _stepped(name: str) -> Callable[[str, int, int], None]:
     return lambda _what, done, total: said(done, total)
 
 
-def _claim(options: Options, fold: Fold, documents: Sequence[AnnotatedNote]) -> dict[str, Any]:
+def _claim(
+    options: Options, fold: Fold, documents: Sequence[AnnotatedNote], encoder: Encoder
+) -> dict[str, Any]:
     """All that a fold's predictions depend on."""
+    silver = read_reports(options.reports, options.silver) if options.silver and options.reports else []
     return {
-        "encoder": Path(options.encoder).name,
-        "silver": [options.silver, options.silver_weight],
-        "tagger": asdict(options.tagger),
-        "test": [documents[index].note_id for index in fold.test],
-        "documents": len(documents),
+        "settings": {"silver_weight": options.silver_weight, **asdict(options.tagger)},
+        "inputs": {
+            "notes": fingerprint_annotated(documents),
+            "lexicon": fingerprint_lexicon(load_lexicon("clinical")),
+            "split": fingerprint_texts([json.dumps([fold.train, fold.validation, fold.test])]),
+            "silver": fingerprint_texts([text for _, text in silver]),
+            "encoder": fingerprint_encoder(encoder),
+        },
     }

@@ -10,7 +10,6 @@ same command goes on where it was killed. Ends with `generalize.json` in the out
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -23,9 +22,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from sympress.claim import check_settings
 from sympress.config import StudyConfig, make_config
 from sympress.errors import InputError, SympressError
-from sympress.files import write_json
+from sympress.files import read_object, write_json
 from sympress.labels.coded import label_coded_present
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.measure.asserted import AssertedRule
@@ -288,16 +288,12 @@ def _train(place: Workplace, frame: pl.DataFrame, silver: Silver, name: str) -> 
 
 
 def _claim(output: Path, order: Order, config: StudyConfig) -> None:
-    """Refuse a folder that other experiments were begun in."""
-    asked = _public_order(order) | {"fraction": config.fraction, "top_k": config.top_k}
+    """Refuse a folder that other experiments were begun in; each training compares what it learns from."""
+    asked = asdict(order) | {"fraction": config.fraction, "top_k": config.top_k}
+    del asked["elsewhere"], asked["lexicon"]  # files, which may move
     path = output / "asked.json"
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        for key, value in asked.items():
-            if before.get(key) != value:
-                raise InputError(
-                    f"{output}: its {key} is {before.get(key)!r}, not {value!r}; choose another -o"
-                )
+        check_settings(output, read_object(path) or {}, asked)
     elif output.is_dir() and any(output.iterdir()):
         raise InputError(f"{output}: not empty and not of sympress.study.generalize; choose another -o")
     write_json(path, asked)

@@ -64,7 +64,7 @@ def run(options: Options, documents: Sequence[AnnotatedNote], counts: dict[str, 
     for fold in folds:
         found[TAGGER] |= run_fold(options, fold, documents, encoder)
         for name, recipe in recipes.items():
-            found[name] |= press_fold(options, fold, documents, name=name, recipe=recipe)
+            found[name] |= press_fold(options, fold, documents, encoder, name=name, recipe=recipe)
         for index in fold.test:
             spans: dict[tuple[int, int], Mention] = {}  # one a span: people marked `n/v` once
             for one in annotator.mentions(documents[index].text):

@@ -112,13 +112,7 @@ def run_pressed_tagger(bench: SpanBench, name: str, recipe: Recipe, seed: int) -
     Raises:
         InputError: the row was made by another recipe.
     """
-    done = bench.run.read_row(name, seed)
-    if done is not None:
-        if done["recipe"] != str(recipe):
-            raise InputError(
-                f"{bench.run.path}: its row {name!r} has recipe {done['recipe']!r}, not {str(recipe)!r}; "
-                "give this recipe another name, or another -o"
-            )
+    if bench.run.has_row(name, seed, {"recipe": str(recipe)}):
         return
     artifact = press_tagger(
         bench.run.artifact("baseline", seed),

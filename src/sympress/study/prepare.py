@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ from sympress.notes.split import Split, check_leaks, split_notes
 from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
 from sympress.results import DataDescription
+from sympress.study.inputs import data_inputs, fingerprint_labels
 from sympress.study.labelled import Sources, label_present
 from sympress.study.negated import negated_label_share
 
@@ -44,6 +46,7 @@ class StudyData:
         split: rows of each side.
         lexicon: the lexicon in use, also the reference row's.
         description: what goes into the results file.
+        inputs: fingerprints of notes, lexicon, labels and split, see `inputs.data_inputs`.
         warnings: what a reader should know.
         weights: `(notes,)` what a note's loss is multiplied by in training; None where all weigh the same.
     """
@@ -53,7 +56,8 @@ class StudyData:
     split: Split
     lexicon: Lexicon
     description: DataDescription
-    warnings: tuple[str, ...]
+    inputs: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
     weights: NDArray[np.float32] | None = None
 
     @property
@@ -126,7 +130,8 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
         labelling=labelling,
         split=split,
     )
-    return StudyData(frame, labels, split, lexicon, description, tuple(warnings), weights)
+    inputs = data_inputs(notes.frame, lexicon, split, fingerprint_labels(labels, weights))
+    return StudyData(frame, labels, split, lexicon, description, inputs, tuple(warnings), weights)
 
 
 def read_sources(

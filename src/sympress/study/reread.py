@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from sympress.claim import check_inputs
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.progress import Reporter
@@ -42,24 +43,22 @@ class Reread:
         """What a row of the run answers on the test notes, `(notes, K)`.
 
         Raises:
-            InputError: the run has no such row, or its predictions belong to other notes.
+            InputError: the run has no such row.
         """
         row = self.run.read_row(name, seed)
         if row is None:
             raise InputError(f"{self.run.path}: no row {name!r} with seed {seed}")
         settled, task = stored_settled(row), self.config.note_task
         stored = self.run.predictions(name, seed, "test")
-        answered = answers(task, settled.apply(task, stored), settled.thresholds)
-        if answered.shape != self.truth.shape:
-            raise InputError(f"{self.run.path}: its notes have changed since; run the study again")
-        return answered
+        return answers(task, settled.apply(task, stored), settled.thresholds)
 
 
 def reread(folder: Path, *, notes: Path | None = None) -> Reread:
     """Read the study of a run folder and its notes again, from `notes` where they moved.
 
     Raises:
-        InputError: no study lies there, it is damaged, or its notes cannot be read.
+        InputError: no study lies there, it is damaged, its notes cannot be read, or they, their labels or
+            the lexicon are not what its predictions belong to.
     """
     marker = folder / "study.json"
     try:
@@ -71,4 +70,6 @@ def reread(folder: Path, *, notes: Path | None = None) -> Reread:
         raise InputError(f"{marker}: damaged ({type(error).__name__}); run the study again") from error
     if notes is not None:
         config = config.model_copy(update={"notes": str(notes)})
-    return Reread(RunFolder(folder), config, prepare(config, Reporter(quiet=True)))
+    data = prepare(config, Reporter(quiet=True))
+    check_inputs(folder, stored.get("inputs"), data.inputs, advice="run the study again with another -o")
+    return Reread(RunFolder(folder), config, data)

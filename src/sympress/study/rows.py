@@ -26,11 +26,11 @@ from sympress.deploy.artifact import Extractor, write_extractor, write_provenanc
 from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import export_checked, parity
 from sympress.deploy.runtime import Runtime, prepare_text
-from sympress.errors import InputError
 from sympress.labels.surface import codes_of
 from sympress.measure.macs import count_macs
 from sympress.provenance import provenance
 from sympress.study.folder import RunFolder
+from sympress.study.inputs import fingerprint_texts
 from sympress.study.judge import epoch_score
 from sympress.study.prepare import StudyData
 from sympress.study.press import describe_choice, press, train_settings
@@ -131,21 +131,23 @@ def run_strategy(bench: Bench, name: str, seed: int, step: Step) -> None:
     _finish(bench, name, seed, draft, row)
 
 
+def made_by(recipe: Recipe, transfer: Sequence[str]) -> dict[str, Any]:
+    """What a pressed row depends on beside the study's own settings and inputs, as the row keeps it."""
+    return {
+        "recipe": str(recipe),
+        "transfer_notes": len(transfer),
+        "transfer": fingerprint_texts(transfer),
+    }
+
+
 def run_pressed(bench: Bench, name: str, recipe: Recipe, seed: int, step: Step) -> None:
     """Press the baseline of `seed` as `recipe` says, deploy and predict, unless it was done before.
 
     Raises:
         InputError: the row was made by another recipe, or with other transfer notes.
     """
-    made = {"recipe": str(recipe), "transfer_notes": len(bench.transfer)}
-    done = bench.run.read_row(name, seed)
-    if done is not None:
-        for key, value in made.items():
-            if done.get(key) != value:
-                raise InputError(
-                    f"{bench.run.path}: its row {name!r} has {key.replace('_', ' ')} {done.get(key)!r}, not "
-                    f"{value!r}; give this recipe another name, or another -o"
-                )
+    made = made_by(recipe, bench.transfer)
+    if bench.run.has_row(name, seed, made):
         return
     torch.manual_seed(seed)
     draft = _fresh_draft(bench, name, seed)

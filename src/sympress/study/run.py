@@ -24,6 +24,7 @@ from sympress.study.assemble import TestSet, assemble_row, correct_p_values
 from sympress.study.costs import Candidate, measure_costs
 from sympress.study.folder import RunFolder
 from sympress.study.mentions import SpanBench, span_recipes
+from sympress.study.predictions import keep_predictions
 from sympress.study.prepare import prepare
 from sympress.study.press import named
 from sympress.study.references import LOADERS, references, run_reference
@@ -33,6 +34,7 @@ from sympress.study.span_results import run_span_rows
 from sympress.study.transfer import read_transfer_notes
 from sympress.study.yardsticks import teacher_yardsticks
 from sympress.training.encoder import load_encoder
+from sympress.training.fingerprint import fingerprint_encoder
 
 #: Only the first seed's artifacts are timed; the others have the same shapes.
 TIMED_SEED = 0
@@ -44,7 +46,8 @@ def run_study(
     """Run, or continue, the study `config` in the folder `output`.
 
     Every finished strategy is stored; a run that was killed goes on where it stopped and ends with the
-    same results (timings aside). Writes `results.json`, the CSVs, `report.html` and the artifacts.
+    same results (timings aside). Writes `results.json`, the CSVs, `report.html`, the artifacts and, of
+    the tasks of whole notes, `predictions.npz`.
 
     Args:
         config: what to run.
@@ -66,7 +69,7 @@ def run_study(
         return _run_mentions(config, run, reporter, command)
     with reporter, full_disk_explained(run.path):
         bench, warnings = _set_up(config, run, reporter)
-        with run.held(config):
+        with run.held(config, {**bench.data.inputs, "encoder": fingerprint_encoder(bench.encoder)}):
             for seed in range(config.seeds):
                 for name in strategies:
                     _announce(reporter, run, name, seed)
@@ -86,6 +89,7 @@ def run_study(
                 warnings=warnings,
             )
             _write(results, run)
+            keep_predictions(run, bench.data, rows)
     return results
 
 
@@ -106,7 +110,7 @@ def _run_mentions(config: StudyConfig, run: RunFolder, reporter: Reporter, comma
         data = prepare_spans(config, reporter)
         for warning in encoder.warnings:
             reporter.say(f"note: {warning}")
-        with run.held(config):
+        with run.held(config, {**data.inputs, "encoder": fingerprint_encoder(encoder)}):
             rows, yardsticks = run_span_rows(SpanBench(config, data, encoder, run, reporter), recipes)
             results = Results(
                 protocol=config.protocol,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from sympress.notes.split import Split, check_leaks
 from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
 from sympress.results import DataDescription
+from sympress.study.inputs import data_inputs, fingerprint_annotated
 from sympress.study.prepare import describe_notes, label_source, read_sources, split_frame
 
 #: What the labels of each source are, in the report.
@@ -40,6 +42,7 @@ class SpanData:
         split: rows of each side.
         lexicon: names the symptom of a span.
         description: what goes into the results file.
+        inputs: fingerprints of notes, lexicon, annotations and split, see `inputs.data_inputs`.
     """
 
     notes: list[AnnotatedNote]
@@ -47,6 +50,7 @@ class SpanData:
     split: Split
     lexicon: Lexicon
     description: DataDescription
+    inputs: Mapping[str, str]
 
     def side(self, rows: NDArray[np.int64]) -> list[AnnotatedNote]:
         """The notes of one side of the split."""
@@ -91,7 +95,8 @@ def prepare_spans(config: StudyConfig, reporter: Reporter) -> SpanData:
     description = describe_notes(
         notes, symptoms=_symptoms(annotated, split), labels=_RULES[source], labelling=labelling, split=split
     )
-    return SpanData(annotated, frame, split, lexicon, description)
+    inputs = data_inputs(notes.frame, lexicon, split, fingerprint_annotated(annotated))
+    return SpanData(annotated, frame, split, lexicon, description, inputs)
 
 
 def _annotated(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.labels.surface import forms_by_symptom
 from sympress.measure.macs import count_macs
 from sympress.provenance import environment
+from sympress.study.inputs import fingerprint_annotated
 from sympress.training.data import NoteDataset
 from sympress.training.encoder import Encoder, token_limit
 from sympress.training.epochs import EpochLog, Progress
@@ -161,7 +161,7 @@ def train_tagger(
         write_lexicon(draft, extractor, lexicon)
     worst = export_checked(model, draft / "model.onnx", list(judged.notes.ids[:PARITY_WINDOWS]))
     windows, tokens = len(judged.notes.ids), int(np.median(judged.notes.lengths))
-    made = _provenance(settings, log, fingerprint_notes([*notes, *validation])) | {
+    made = _provenance(settings, log, fingerprint_annotated([*notes, *validation])) | {
         "macs_per_note": count_macs(model, tokens) * windows // len(validation),
         "parity_max_difference": worst,
         "validation_strict_f1": settle_bias(draft, validation),
@@ -257,18 +257,6 @@ def predict_mentions(artifact: Path, texts: Sequence[str], *, threads: int = 1) 
         tuple(Mention(one.start, one.end, one.symptom, one.assertion, one.score) for one in result.mentions)
         for result in extractor(texts)
     ]
-
-
-def fingerprint_notes(notes: Sequence[AnnotatedNote]) -> str:
-    """SHA-256 of the notes' ids, texts and spans, in order; nothing can be read from it."""
-    digest = hashlib.sha256()
-    for note in notes:
-        others = [repr(note.others)] if note.others else []
-        for part in (note.note_id, note.text, repr(note.mentions), *others):
-            written = part.encode("utf-8", "surrogatepass")
-            digest.update(len(written).to_bytes(8, "little"))
-            digest.update(written)
-    return digest.hexdigest()
 
 
 def _provenance(settings: TaggerSettings, log: EpochLog, fingerprint: str) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import AnnotatedNote
 from sympress.measure.macs import count_macs
 from sympress.provenance import environment
+from sympress.study.inputs import fingerprint_annotated
 from sympress.study.press import Pressed, describe_choice, press
-from sympress.study.tagger import TaggerSettings, fingerprint_notes, settle_bias
+from sympress.study.tagger import TaggerSettings, settle_bias
 from sympress.training.tagging import default_stride
 
 
@@ -125,7 +126,7 @@ def press_tagger(  # noqa: PLR0917  what a tagger needs, in the order of `train_
         "recipe": str(recipe),
         "seed": settings.seed,
         "tagger": asdict(settings),
-        "data_fingerprint": fingerprint_notes([*notes, *validation]),
+        "data_fingerprint": fingerprint_annotated([*notes, *validation]),
         "transfer_notes": len(transfer),
         "validation_strict_f1": settle_bias(draft, validation),
     }

@@ -29,11 +29,13 @@ from sympress.progress import Reporter
 from sympress.results import DataDescription
 from sympress.study.assemble import answers
 from sympress.study.folder import RunFolder
+from sympress.study.inputs import data_inputs, fingerprint_labels
 from sympress.study.prepare import StudyData
 from sympress.study.references import run_reference
 from sympress.study.rows import make_bench, run_strategy
 from sympress.study.settle import stored_settled
 from sympress.training.encoder import Encoder
+from sympress.training.fingerprint import fingerprint_encoder
 
 Answers = NDArray[np.bool_]
 #: What every table compares: the fine-tuned encoder, and TF-IDF on the same notes and labels.
@@ -55,7 +57,8 @@ def describe_data(
         labels=f"{labels.provenance}: {labels.rule}",
         split=split.counts,
     )
-    return StudyData(frame, labels, split, lexicon, description, ())
+    inputs = data_inputs(frame, lexicon, split, fingerprint_labels(labels))
+    return StudyData(frame, labels, split, lexicon, description, inputs)
 
 
 def label_set(
@@ -80,7 +83,7 @@ def run_trial(
     run = RunFolder(folder)
     run.check(config)
     bench = make_bench(config, data, encoder, run)
-    with run.held(config):
+    with run.held(config, {**data.inputs, "encoder": fingerprint_encoder(encoder)}):
         run_strategy(bench, "baseline", 0, reporter.step)
         run_reference(bench, "tfidf", 0)
     return {name: _answers(run, name) for name in MODELS}

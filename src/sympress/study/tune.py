@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sympress.claim import check_settings
 from sympress.compress.strategies import STRATEGIES
 from sympress.config import StudyConfig
 from sympress.errors import InputError, MissingExtraError, SympressError
@@ -31,6 +32,7 @@ from sympress.study.prepare import prepare
 from sympress.study.rows import Bench, make_bench, prepare_model, score_epoch, train_prepared
 from sympress.study.search import Search, search_space
 from sympress.training.encoder import load_encoder
+from sympress.training.fingerprint import fingerprint_encoder
 from sympress.training.model import save_model
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def run_tuning(
         encoder = load_encoder(resolved.encoder or "bundled", case=resolved.case)
         space = search_space(resolved, names, int(encoder.model.config.hidden_size))
         bench = make_bench(resolved, prepare(resolved, reporter), encoder, run)
-        with run.held(resolved):
+        with run.held(resolved, {**bench.data.inputs, "encoder": fingerprint_encoder(encoder)}):
             if STRATEGIES[search.strategy].start == "baseline":
                 _share_baseline(bench, search.seed, reporter)
             score = epoch_score_name(bench.config.note_task)
@@ -131,15 +133,12 @@ def _open(
         direction="maximize",
         pruner=optuna.pruners.MedianPruner(n_startup_trials=RANDOM_TRIALS),
     )
-    claim = {"seed": search.seed, "space": {name: str(where) for name, where in space.items()}}
-    if study.user_attrs.get("claim", claim) != claim:
-        raise InputError(
-            f"{folder}: holds a search over other settings or of another seed; choose another -o"
-        )
-    before = study.user_attrs.get("score", "F1" if study.trials else score)  # older ones knew F1 alone
-    if before != score:
-        raise InputError(f"{folder}: holds a search by {before}, not by {score}; choose another -o")
-    study.set_user_attr("score", score)
+    claim = {"seed": search.seed, "score": score} | {
+        f"range of {name}": str(where) for name, where in space.items()
+    }
+    stored = study.user_attrs.get("claim", claim)
+    check_settings(folder, stored, claim)
+    check_settings(folder, claim, stored)  # a range that is no longer searched
     study.set_user_attr("claim", claim)
     for trial in study.get_trials(deepcopy=False):
         if trial.state in (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING):

@@ -23,12 +23,16 @@ _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sent
 
 @dataclass(frozen=True)
 class Encoder:
-    """A pretrained encoder without task head, its tokenizer, and what a user should know about them."""
+    """A pretrained encoder without task head, its tokenizer, and what a user should know about them.
+
+    `fresh` names weights of the pooler that the files lack, so that they are new with every loading.
+    """
 
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     warnings: tuple[str, ...] = ()
+    fresh: frozenset[str] = frozenset()
 
 
 def load_encoder(name: str, *, case: Case = "auto") -> Encoder:
@@ -92,7 +96,7 @@ def _load(name: str, source: str, case: Case, *, local: bool) -> Encoder:
         warnings.append(
             f"{name}: weights come from pytorch_model.bin, read weights-only; safetensors is safer"
         )
-    return Encoder(name, model, settled, tuple(warnings))
+    return Encoder(name, model, settled, tuple(warnings), frozenset(info["missing_keys"]))
 
 
 def _unreadable(name: str, error: Exception) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -19,11 +17,10 @@ from sympress.compress.distill.int8_teacher import Int8Teacher
 from sympress.errors import InputError
 from sympress.files import atomic_path
 from sympress.training.data import EncodedNotes, NoteDataset, blank_targets
+from sympress.training.fingerprint import fingerprint_weights
 from sympress.training.model import SymptomModel
 from sympress.training.predict import predict_logits
 
-#: Settings that say where and by what a config was written, and change no logit.
-_OF_THE_FILE = ("_name_or_path", "architectures", "sympress", "transformers_version")
 #: Notes that a teacher answers before what it said is stored.
 PART_NOTES = 4096
 #: Either answers `(input_ids, attention_mask)` with logits in the order of the student's symptoms.
@@ -142,10 +139,4 @@ def fingerprint_teacher(teacher: Teacher | Int8Teacher) -> str:
         settings = {**teacher.encoder.config.to_dict(), "pooling": teacher.head.pooling}
     else:
         settings = teacher.model.config.to_dict()
-    for name in _OF_THE_FILE:
-        settings.pop(name, None)
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, value in teacher.state_dict().items():
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return fingerprint_weights(settings, teacher.state_dict())
