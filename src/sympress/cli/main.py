@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
         "extract",
         "serve",
         "pack",
+        "show",
         "study",
         "compress",
         "tune",
