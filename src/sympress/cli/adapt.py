@@ -148,7 +148,7 @@ def adapt_folder(
     """
     from sympress.extras import bundled_encoder_folder
     from sympress.training.adapt import AdaptLog, adapt_encoder_
-    from sympress.training.encoder import BUNDLED, load_encoder
+    from sympress.training.encoder import BUNDLED, load_encoder, save_encoder
 
     done = _finished(output, claim)
     if done is not None:
@@ -169,8 +169,7 @@ def adapt_folder(
         head_from=str(bundled_encoder_folder()) if encoder == BUNDLED else encoder,
         progress=lambda steps, total: reporter.step("adapting", steps, total),
     )
-    loaded.model.save_pretrained(work / "encoder-folder")
-    loaded.tokenizer.save_pretrained(work / "encoder-folder")
+    save_encoder(loaded, work / "encoder-folder")
     for file in sorted((work / "encoder-folder").iterdir()):
         file.replace(output / file.name)
     write_json(output / "adapt.json", {"format": 1, **claim, "helped": log.helped, "log": asdict(log)})
