@@ -12,6 +12,7 @@ from sympress.cli.main import run
 from sympress.deploy import kernels
 from sympress.deploy.artifact import write_provenance
 from sympress.deploy.bundled import BOX_FOLDER
+from sympress.deploy.checksums import write_checksums
 
 FULL_RANGE = {"kernel": {"name": "dynamic-8bit"}, "recipe": "quantize(int8)"}
 
@@ -27,8 +28,8 @@ def shown(capsys: pytest.CaptureFixture[str], folder: Path | str) -> tuple[int, 
 def with_record(folder: Path, record: dict[str, Any]) -> Path:
     made = folder / "artifact"
     shutil.copytree(BOX_FOLDER, made)
-    (made / "checksums.json").unlink()
     write_provenance(made, record)
+    write_checksums(made)
     return made
 
 

@@ -12,6 +12,8 @@ import onnxruntime
 from sympress.deploy.artifact import read_provenance
 from sympress.errors import InputError
 
+onnxruntime.set_default_logger_severity(4)  # its log goes to the terminal, past Python's logging
+
 #: The kernel of an int8 file where nothing else is asked for, as the provenance of an artifact names it.
 INT8_KERNEL = "dynamic-7bit"
 
@@ -56,7 +58,7 @@ def open_session(file: Path | bytes, *, threads: int) -> Any:
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised as well
     options.enable_mem_pattern = False  # a pattern is kept for every length of a note that is met
     options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(
