@@ -175,6 +175,7 @@ class StrategyResult(Record):
     changes: Changes | None = None
     epochs: list[EpochQuality] = Field(default_factory=list)
     parity_max_difference: float | None = None
+    kernel: str | None = None
     notes: list[str] = Field(default_factory=list)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,9 @@ from sympress.compress.distill.teachers import (
     fingerprint_teacher,
     teacher_logits,
 )
+from sympress.deploy.artifact import Extractor
 from sympress.errors import InputError
+from sympress.study.plan import load_teacher
 from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
 from sympress.training.predict import predict_logits
@@ -239,8 +242,43 @@ def test_a_folder_that_is_no_classifier_is_refused(encoder_folder: Path, tmp_pat
         load_classifier_teacher("/no/such/folder", SYMPTOMS)
     expected = "/no/such/folder: no such teacher folder; give a folder or a Hugging Face id"
     assert str(caught.value) == expected
-    with pytest.raises(InputError, match=r"^teacher '.*': not a readable classifier folder, nor an id"):
+    with pytest.raises(InputError) as caught:
         load_classifier_teacher(str(tmp_path), SYMPTOMS)
+    assert str(caught.value) == f"{tmp_path}: config.json is missing; a teacher folder needs it"
+
+
+@pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification", None])
+def test_a_teacher_of_one_label_per_note_is_refused_where_there_may_be_several(
+    classifier_folder: Path, problem: str | None
+):
+    config = classifier_folder / "config.json"
+    values = json.loads(config.read_text(encoding="utf-8")) | {"problem_type": problem}
+    config.write_text(json.dumps(values), encoding="utf-8")
+    assert load_classifier_teacher(str(classifier_folder), SYMPTOMS).symptoms == 3  # the task topic
+    if problem != "single_label_classification":
+        assert load_classifier_teacher(str(classifier_folder), SYMPTOMS, several=True).symptoms == 3
+        return
+    present = Extractor(task="present", symptoms=list(SYMPTOMS), max_tokens=16, pad_id=0)
+    with pytest.raises(InputError) as caught:
+        load_teacher(str(classifier_folder), present)
+    assert str(caught.value) == (
+        f"{classifier_folder}: a teacher of one label per note (its problem_type is "
+        "single_label_classification); the task present needs one of several, multi_label_classification"
+    )
+
+
+@pytest.mark.parametrize("damage", ["cut short", "pickles"])
+def test_a_damaged_teacher_names_the_cause(classifier_folder: Path, damage: str):
+    weights = classifier_folder / "model.safetensors"
+    if damage == "pickles":
+        weights.rename(classifier_folder / "pytorch_model-00001-of-00002.bin")
+        said = f"{classifier_folder}: its weights are pickles (pytorch_model-00001-of-00002.bin), which "
+    else:
+        weights.write_bytes(weights.read_bytes()[:-1])
+        said = f"{weights}: damaged or cut short; copy the teacher again"
+    with pytest.raises(InputError) as caught:
+        load_classifier_teacher(str(classifier_folder), SYMPTOMS)
+    assert str(caught.value).startswith(said)
 
 
 def test_the_code_of_the_card_runs(

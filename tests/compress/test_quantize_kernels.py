@@ -11,12 +11,11 @@ import numpy as np
 import onnx
 import pytest
 
-from sympress.compress.quantize import choose, weightonly
+from sympress.compress.quantize import weightonly
 from sympress.compress.quantize.calibrate import input_ranges, least_error_range, percentile_range
 from sympress.compress.quantize.choose import (
     KERNELS,
     Candidate,
-    Choice,
     available_kernels,
     build_candidates,
     choose_kernel,
@@ -237,7 +236,6 @@ def test_the_choice_lists_all_candidates_and_can_be_overridden(source: Path, tmp
         "latency_ms": 2.0,
         "mean_error": 0.0,
         "max_error": 0.0,
-        "saturates": False,
     }
     assert [row.name for row in rest] == list(built)
     assert all(0 < row.mean_error <= row.max_error and row.size_bytes < first.size_bytes for row in rest)
@@ -246,41 +244,6 @@ def test_the_choice_lists_all_candidates_and_can_be_overridden(source: Path, tmp
     )
     assert (forced.name, forced.automatic) == ("dynamic-8bit", False)
     assert all(row.latency_ms > 0 for row in forced.candidates)
-
-
-@pytest.mark.parametrize("exact", [True, False])
-def test_a_kernel_that_saturates_here_is_listed_and_only_taken_by_name(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool
-):
-    monkeypatch.setattr(choose, "full_range_is_exact", lambda: exact)
-    built = build_candidates(source, tmp_path, NOTES, names=["dynamic-7bit", "dynamic-8bit"])
-
-    def told(
-        models: Mapping[str, Callable[[int], object]], _notes: int, *, reference: str
-    ) -> dict[str, Clock]:
-        return {name: Clock(1.0 if name == "dynamic-8bit" else 9.0) for name in models if reference}
-
-    def chosen(candidates: Mapping[str, Path], name: str | None = None) -> Choice:
-        return choose_kernel(candidates, NOTES, reference=source, time_in_turn=told, tolerance=1e6, name=name)
-
-    choice = chosen(built)
-    assert choice.name == ("dynamic-8bit" if exact else "dynamic-7bit")
-    assert [row.saturates for row in choice.candidates] == [False, False, not exact]
-    assert chosen(built, "dynamic-8bit").name == "dynamic-8bit"
-    assert chosen({"dynamic-8bit": built["dynamic-8bit"]}).name == "dynamic-8bit"
-
-
-def test_who_asks_for_a_kernel_that_saturates_here_is_warned(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(choose, "full_range_is_exact", lambda: False)
-    assert choose.saturation_warning("dynamic-8bit-2-float") == (
-        "kernel dynamic-8bit-2-float: sums of 8-bit products overflow on this CPU, so the answers are wrong "
-        "here; dynamic-7bit is as fast and exact on every CPU"
-    )
-    assert choose.saturation_warning("static-8bit") is not None
-    for kernel in set(KERNELS) - {"dynamic-8bit", "static-8bit"}:
-        assert choose.saturation_warning(kernel) is None
-    monkeypatch.setattr(choose, "full_range_is_exact", lambda: True)
-    assert choose.saturation_warning("dynamic-8bit") is None
 
 
 def test_candidates_and_choices_that_do_not_exist(source: Path, tmp_path: Path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from typer.testing import CliRunner
 
 from sympress.cli.synth import synth
 from sympress.errors import InputError
+from sympress.labels.gold import UNSAID, read_gold, symptom_labels, to_annotated
+from sympress.labels.lexicon import load_lexicon
 from sympress.notes.schema import NOTE_SCHEMA
 from sympress.notes.synthesize import synthesize, write_noteevents, write_notes
 
@@ -60,13 +61,30 @@ def test_noteevents_text_needs_its_quoting(tmp_path: Path) -> None:
     assert '"Physician "' in raw
 
 
-def test_gold_lines_point_into_the_text_and_hold_none(tmp_path: Path) -> None:
-    written = write_noteevents(tmp_path / "a.csv.gz", 300)
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl", "a.parquet"])
+def test_the_gold_file_is_read_by_gold_with_every_note_and_mention(tmp_path: Path, name: str) -> None:
+    note_format = {"a.jsonl": "jsonl", "a.parquet": "parquet"}.get(name, "noteevents")
+    written = write_notes(tmp_path / name, 300, note_format=note_format)
     assert written.gold_path == tmp_path / "a.gold.jsonl"
-    lines = [json.loads(line) for line in written.gold_path.read_text(encoding="utf-8").splitlines()]
-    assert {tuple(line) for line in lines} == {("note_id", "start", "end", "symptom", "assertion")}
-    expected = synthesize(300).mentions.select("note_id", "start", "end", "symptom", "assertion").to_dicts()
-    assert lines == expected
+    gold = read_gold(written.gold_path)
+    expected = synthesize(300)
+    columns = expected.frame.select("note_id", "text").rows()
+    assert [(one.note_id, one.text) for one in gold.documents] == columns
+    found = [
+        (one.note_id, *span.fragments[0], span.label, dict(span.attributes)["assertion"])
+        for one in gold.documents
+        for span in one.spans
+    ]
+    told = expected.mentions.select("note_id", "start", "end", "symptom", "assertion").rows()
+    assert found == told
+    assert len(told) == written.mentions
+    labels = symptom_labels(gold.documents, load_lexicon("clinical"), source="gold")
+    assert set(labels) == set(expected.mentions["symptom"])
+    assert all(labels.values())  # each names a symptom of the lexicon
+    notes, counts = to_annotated(gold.documents, labels=labels)
+    assert len(notes) == 300
+    assert {one.assertion for note in notes for one in note.mentions} == set(expected.mentions["assertion"])
+    assert counts[UNSAID] == 0
 
 
 @pytest.mark.parametrize("name", ["notes.jsonl", "notes.jsonl.gz", "notes.parquet"])
@@ -115,6 +133,8 @@ def test_command_writes_and_names_the_next_step(tmp_path: Path, app: typer.Typer
     assert len([row for row in rows_of(path) if row["ISERROR"] != "1"]) == 40
     assert str(path) in result.stdout
     assert f"next: sympress study --notes '{path}' -o RUN" in result.stdout
+    gold = tmp_path / "my [red]notes.gold.jsonl"
+    assert f" gold mentions -> {gold}, which --gold reads\n" in result.stdout
 
 
 def test_command_refuses_to_overwrite(tmp_path: Path, app: typer.Typer) -> None:

@@ -155,7 +155,7 @@ def test_its_card_says_what_its_provenance_says(pressed: tuple[Path, dict[str, A
     output, record = pressed
     card = (output / "README.md").read_text(encoding="utf-8")
     assert "**Not validated for clinical use.**" in card
-    assert "; kernel `dynamic-unsigned`\n" in card
+    assert "\n- Kernel `dynamic-unsigned`: unsigned weights of 8 bits, exact on every CPU" in card
     assert "- Pressed from: baseline-seed0, fine-tuned from " in card
     assert f"- Further teachers: {record['asked']['teachers'][0]}\n" in card
     assert f"- Data fingerprint: `{record['data_fingerprint']}`" in card

@@ -17,7 +17,6 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from sympress.compress.quantize.choose import available_kernels
-from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.quantize.sensitivity import logits_of
 from sympress.compress.recipe.material import Material
 from sympress.compress.recipe.named import named_recipes
@@ -43,7 +42,6 @@ from sympress.study.settle import KEPT
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
 from sympress.training.settings import TrainSettings
 
-BITS = "8bit" if full_range_is_exact() else "7bit"
 WORDS = ("fever", "cough", "pain", "nausea", "chills", "patient", "denies", "reports", "with", "rash")
 RNG = np.random.default_rng(1)
 TEXTS = [" ".join(RNG.choice(WORDS, size=RNG.integers(3, 12))) for _ in range(24)]
@@ -215,8 +213,8 @@ def test_the_draft_is_int8_and_says_by_which_kernel(pressed: tuple[Path, Pressed
     assert operations(folder / "model.onnx")["MatMulInteger"] >= 6
     described = describe_choice(made.choice)
     assert described is not None
-    assert (described["name"], described["automatic"]) == (f"dynamic-{BITS}", False)
-    assert [candidate["name"] for candidate in described["candidates"]] == ["fp32", f"dynamic-{BITS}"]
+    assert (described["name"], described["automatic"]) == ("dynamic-7bit", False)
+    assert [candidate["name"] for candidate in described["candidates"]] == ["fp32", "dynamic-7bit"]
     sizes = [candidate["size_bytes"] for candidate in described["candidates"]]
     assert sizes[1] == (folder / "model.onnx").stat().st_size
     assert json.loads(json.dumps(described)) == json.loads(json.dumps(asdict(made.choice)))  # type: ignore[arg-type]
@@ -235,12 +233,12 @@ def exported(make_encoder: Callable[..., Any], tmp_path_factory: pytest.TempPath
 @pytest.mark.parametrize(
     ("step", "name", "operation", "count"),
     [
-        (Quantize(), f"dynamic-{BITS}", "MatMulInteger", 14),
-        (Quantize(float_layers=3), f"dynamic-{BITS}-3-float", "MatMulInteger", 11),
+        (Quantize(), "dynamic-7bit", "MatMulInteger", 14),
+        (Quantize(float_layers=3), "dynamic-7bit-3-float", "MatMulInteger", 11),
         (Quantize(kind="weights8"), "weights-8bit", "MatMulNBits", 12),
         (Quantize(kind="weights4", embeddings=4), "weights-4bit", "MatMulNBits", 12),
-        (Quantize(kind="static"), f"static-{BITS}", "QuantizeLinear", 14),
-        (Quantize(kind="static", float_layers=3), f"static-{BITS}-3-float", "QuantizeLinear", 11),
+        (Quantize(kind="static"), "static-7bit", "QuantizeLinear", 14),
+        (Quantize(kind="static", float_layers=3), "static-7bit-3-float", "QuantizeLinear", 11),
     ],
 )
 def test_a_kind_of_quantization_has_its_own_kernel(
@@ -277,7 +275,7 @@ def test_auto_times_every_kernel_of_this_machine(exported: Path, tmp_path: Path,
     [
         (Quantize(), "auto", ["dynamic-7bit", "dynamic-8bit", "dynamic-unsigned"]),
         (Quantize(kind="static"), "auto", ["static-7bit", "static-8bit"]),
-        (Quantize(aware=True), "auto", [f"dynamic-{BITS}"]),  # it was trained for that one
+        (Quantize(aware=True), "auto", ["dynamic-7bit"]),  # it was trained for that one
         (Quantize(), "static-7bit", ["static-7bit"]),
     ],
 )
@@ -371,7 +369,7 @@ def test_its_artifact_says_where_it_comes_from(studied: tuple[Path, Results, Res
     folder = run / "artifacts" / "small-seed0"
     stored = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     assert (stored["recipe"], stored["seed"]) == (row(results, "small").recipe, 0)
-    assert stored["kernel"]["name"] == f"dynamic-{BITS}"
+    assert stored["kernel"]["name"] == "dynamic-7bit"
     assert "kernel" not in json.loads((run / "artifacts/baseline-seed0/provenance.json").read_text("utf-8"))
     assert (folder / "model.onnx").stat().st_size == row(results, "small").cost.size_bytes
     assert (folder / "README.md").is_file()

@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
+import stat
 from pathlib import Path
 
 import pytest
+import sentencepiece
 import torch
-from transformers import BertConfig, BertForPreTraining
+import transformers
+from safetensors import safe_open
+from transformers import AlbertConfig, AlbertModel, BertConfig, BertForPreTraining
 
 from sympress.errors import InputError, MissingExtraError
-from sympress.training.encoder import load_encoder, token_limit, vocabulary_is_cased
+from sympress.training import pretrained
+from sympress.training.encoder import load_encoder, save_encoder, token_limit, vocabulary_is_cased
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CASED = [*SPECIAL, "Fever", "fever", "Cough", "pain", "MI", "m", "##i", "No"]
 TEXT = "No Fever MI pain"
+CONVERT = (
+    "; convert them to safetensors where you trust their source (save_pretrained of transformers writes it)"
+)
 
 
 @pytest.fixture
@@ -109,14 +118,12 @@ def test_each_missing_file_is_named(published: Path, file: str, message: str):
     assert str(caught.value) == f"{published}: {message}"
 
 
-def assert_unreadable(folder: Path) -> None:
+def refused(folder: Path) -> str:
+    """The one line with which `folder` is refused."""
     with pytest.raises(InputError) as caught:
         load_encoder(str(folder))
-    message = str(caught.value)
-    assert message.startswith(f"{folder}: not a readable encoder folder (")
-    assert message.endswith("); copy the encoder again")
-    assert "\n" not in message
-    assert caught.value.__cause__ is not None
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
@@ -124,30 +131,180 @@ def test_damaged_weights_are_one_clear_line(published: Path, damage: str):
     weights = published / "pytorch_model.bin"
     whole = weights.read_bytes()
     weights.write_bytes({"truncated": whole[:-2000], "garbage": b"\x93garbage" * 99, "empty": b""}[damage])
-    assert_unreadable(published)
+    message = refused(published)
+    assert message.startswith(
+        (f"{published}: not a readable encoder folder (", f"{weights}: damaged, or more")
+    )
+
+
+@pytest.fixture
+def folder(encoder_folder: Path, tmp_path: Path) -> Path:
+    """A whole encoder folder in today's form, to be damaged."""
+    return Path(shutil.copytree(encoder_folder, tmp_path / "encoder"))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
-def test_damaged_safetensors_are_one_clear_line(encoder_folder: Path, tmp_path: Path, damage: str):
-    for file in encoder_folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    weights = tmp_path / "model.safetensors"
+def test_damaged_safetensors_are_one_clear_line(folder: Path, damage: str):
+    weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes({"truncated": whole[:-2000], "garbage": b"garbage" * 99, "empty": b""}[damage])
-    assert_unreadable(tmp_path)
+    assert refused(folder) == f"{weights}: damaged or cut short; copy the encoder again"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '"bert"', "{}", '{"model_type": "unheard-of"}'])
-def test_a_damaged_config_is_one_clear_line(published: Path, content: str):
-    (published / "config.json").write_text(content, encoding="utf-8")
-    assert_unreadable(published)
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_part_of_sharded_weights_that_is_not_whole_is_named(folder: Path, damage: str):
+    part = folder / "model-00001-of-00001.safetensors"
+    (folder / "model.safetensors").rename(part)
+    with safe_open(part, framework="pt") as stored:
+        index = {"metadata": {"total_size": 0}, "weight_map": dict.fromkeys(stored.keys(), part.name)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert load_encoder(str(folder)).warnings == ()
+    if damage == "missing":
+        part.unlink()
+        said = f"{folder}: {part.name} of model.safetensors.index.json is missing; copy the encoder again"
+    else:
+        part.write_bytes(part.read_bytes()[:-2000])
+        said = f"{part}: damaged or cut short; copy the encoder again"
+    assert refused(folder) == said
 
 
-def test_a_damaged_tokenizer_is_one_clear_line(encoder_folder: Path, tmp_path: Path):
-    for file in encoder_folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "tokenizer.json").write_text('{"version": 3}', encoding="utf-8")
-    assert_unreadable(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", "", "/config.json: not JSON (JSONDecodeError); copy the encoder again"),
+        ("config.json", "{", "/config.json: not JSON (JSONDecodeError); copy the encoder again"),
+        ("config.json", "[" * 100_000, "/config.json: not JSON (RecursionError); copy the encoder again"),
+        ("config.json", "[]", "/config.json: not a JSON object; copy the encoder again"),
+        ("config.json", '"bert"', "/config.json: not a JSON object; copy the encoder again"),
+        (
+            "config.json",
+            "{}",
+            ': config.json has no model_type; add the encoder\'s, for example  "model_type": "bert"',
+        ),
+        (
+            "config.json",
+            '{"model_type": "bertt"}',
+            ": config.json has the model_type 'bertt' (did you mean 'bert'?), which transformers "
+            f"{transformers.__version__} does not know; upgrade it or take another encoder",
+        ),
+        (
+            "model.safetensors.index.json",
+            '{"weight_map": [1]}',
+            ": model.safetensors.index.json is damaged; copy the encoder again",
+        ),
+    ],
+)
+def test_a_damaged_config_or_index_is_one_clear_line(folder: Path, name: str, content: str, said: str):
+    if name != "config.json":
+        (folder / "model.safetensors").unlink()
+    (folder / name).write_text(content, encoding="utf-8")
+    assert refused(folder) == f"{folder}{said}"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pytorch_model.bin.index.json", "its weights are pickles (pytorch_model-00001-of-00002.bin)"),
+        ("pytorch_model-00001-of-00002.bin", "its weights are pickles (pytorch_model-00001-of-00002.bin)"),
+        ("model.pt", "its weights are pickles (model.pt)"),
+        ("model.ckpt", "its weights are pickles (model.ckpt)"),
+        ("weights.pkl", "its weights are pickles (weights.pkl)"),
+        ("tf_model.h5", "its weights are in tf_model.h5"),
+        ("flax_model.msgpack", "its weights are in flax_model.msgpack"),
+    ],
+)
+def test_weights_of_another_form_are_not_opened_and_how_to_convert_them_is_said(
+    folder: Path, tmp_path: Path, name: str, said: str
+):
+    (folder / "model.safetensors").unlink()
+    trap = tmp_path / "trap"
+    parts = {name, "pytorch_model-00001-of-00002.bin"} if name.endswith("index.json") else {name}
+    for part in parts:
+        (folder / part).write_bytes(pickle.dumps(Payload(trap)))
+    message = refused(folder)
+    assert message.startswith(f"{folder}: {said}, which ")
+    assert message.endswith(CONVERT)
+    assert not trap.exists()
+
+
+def test_a_damaged_tokenizer_is_one_clear_line(folder: Path):
+    (folder / "tokenizer.json").write_text('{"version": 3}', encoding="utf-8")
+    message = refused(folder)
+    assert message.startswith(f"{folder}: not a readable encoder folder (")
+    assert message.endswith("); copy the encoder again")
+
+
+@pytest.fixture(scope="module")
+def sentencepiece_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained vocabulary of 35 pieces."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    lines = ["fever and cough with pain", "patient denies nausea", "rash after dose in the arm"] * 20
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_prefix=str(folder / "m"),
+        vocab_size=35,
+        pad_id=0,
+        unk_id=1,
+        bos_id=2,
+        eos_id=3,
+        user_defined_symbols=["[MASK]", "[CLS]", "[SEP]"],
+        minloglevel=2,
+    )
+    return folder / "m.model"
+
+
+def with_pieces(folder: Path, vocabulary: Path, name: str) -> Path:
+    """An ALBERT whose only vocabulary is `vocabulary`, called `name`."""
+    config = AlbertConfig(
+        vocab_size=35,
+        hidden_size=32,
+        embedding_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=48,
+    )
+    AlbertModel(config).save_pretrained(folder)
+    shutil.copy(vocabulary, folder / name)
+    return folder
+
+
+def test_a_vocabulary_of_sentencepiece_is_read(tmp_path: Path, sentencepiece_vocabulary: Path):
+    folder = with_pieces(tmp_path, sentencepiece_vocabulary, "spiece.model")
+    tokenizer = load_encoder(str(folder)).tokenizer
+    assert "".join(tokenizer.tokenize("fever")) == "▁fever"
+    assert len(tokenizer("fever")["input_ids"]) > 3
+
+
+def test_without_sentencepiece_the_command_that_installs_it_is_named(
+    tmp_path: Path, sentencepiece_vocabulary: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = with_pieces(tmp_path, sentencepiece_vocabulary, "spiece.model")
+    monkeypatch.setattr(pretrained, "find_spec", lambda _name: None)
+    with pytest.raises(MissingExtraError) as caught:
+        load_encoder(str(folder))
+    assert str(caught.value) == "sentencepiece is not installed: run  pip install 'sympress[train]'"
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "words.tiktoken"])
+def test_a_vocabulary_that_is_not_read_is_named(tmp_path: Path, sentencepiece_vocabulary: Path, name: str):
+    folder = with_pieces(tmp_path, sentencepiece_vocabulary, name)
+    assert refused(folder) == (
+        f"{folder}: its vocabulary is in {name}, which is not read; write a tokenizer.json from it "
+        "(save_pretrained of its tokenizer in transformers does) and put that beside the encoder"
+    )
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_saved_encoder_has_the_mode_of_other_files(folder: Path, tmp_path: Path, mask: int, mode: int):
+    encoder = load_encoder(str(folder))
+    before = os.umask(mask)
+    try:
+        save_encoder(encoder, tmp_path / "saved")
+    finally:
+        os.umask(before)
+    files = list((tmp_path / "saved").iterdir())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}
+    assert load_encoder(str(tmp_path / "saved")).tokenizer.tokenize("fever") == ["fever"]
 
 
 class Payload:
@@ -168,7 +325,9 @@ def test_code_in_the_weights_is_refused_and_not_run(published: Path, tmp_path: P
         torch.save(state, published / "pytorch_model.bin")
     else:
         (published / "pytorch_model.bin").write_bytes(pickle.dumps(state, protocol=2))
-    assert_unreadable(published)
+    assert refused(published) == (
+        f"{published / 'pytorch_model.bin'}: damaged, or more than weights; nothing in it was run{CONVERT}"
+    )
     assert not trap.exists()
 
 

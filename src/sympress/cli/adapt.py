@@ -155,7 +155,7 @@ def adapt_folder(
     """
     from sympress.extras import bundled_encoder_folder
     from sympress.training.adapt import AdaptLog, adapt_encoder_
-    from sympress.training.encoder import BUNDLED, load_encoder
+    from sympress.training.encoder import BUNDLED, load_encoder, save_encoder
     from sympress.training.fingerprint import fingerprint_encoder
 
     _check_free(output)
@@ -185,8 +185,7 @@ def adapt_folder(
         head_from=str(bundled_encoder_folder()) if encoder == BUNDLED else encoder,
         progress=lambda steps, total: reporter.step("adapting", steps, total),
     )
-    loaded.model.save_pretrained(work / "encoder-folder")
-    loaded.tokenizer.save_pretrained(work / "encoder-folder")
+    save_encoder(loaded, work / "encoder-folder")
     for file in sorted((work / "encoder-folder").iterdir()):
         file.replace(output / file.name)
     write_json(

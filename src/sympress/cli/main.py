@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -29,6 +31,7 @@ COMMANDS: dict[str, str] = {
         "extract",
         "serve",
         "pack",
+        "show",
         "study",
         "compress",
         "tune",
@@ -88,9 +91,11 @@ def run(arguments: list[str] | None = None) -> None:
     130 is an interruption by SIGINT (Ctrl-C), whatever the command was doing, also where a library turned it
     into an error of its own.
     """
+    asked = sys.argv[1:2] if arguments is None else arguments[:1]
+    if arguments is None and _TRACEBACK not in os.environ:
+        _quiet_libraries(logs=asked == ["serve"])
     with _interruptions() as met:
         try:
-            asked = sys.argv[1:2] if arguments is None else arguments[:1]
             names = asked if asked and asked[0] in COMMANDS else COMMANDS  # the others' modules cost a second
             ended = build_app(names)(args=arguments, standalone_mode=False)
             if ended == _INTERRUPTED or met:  # typer turns Ctrl-C into a value that it returns
@@ -102,6 +107,19 @@ def run(arguments: list[str] | None = None) -> None:
             if met:
                 _fail(_INTERRUPTION, _INTERRUPTED)
             _end(error)
+
+
+def _quiet_libraries(*, logs: bool) -> None:
+    """Keep what libraries log and warn of from the terminal: it is for developers, and may quote a note.
+
+    Args:
+        logs: keep Python's logging, which the service routes into its own.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if not sys.warnoptions:  # neither -W nor PYTHONWARNINGS asks to see them
+        warnings.showwarning = lambda *_args, **_more: None
+    if not logs:
+        logging.disable(logging.CRITICAL)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def synth(
     seed: Annotated[int, typer.Option("--seed", help="Another seed writes other notes.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
 ) -> None:
-    """Write synthetic clinical notes, and every mention in them as `<stem>.gold.jsonl` beside them.
+    """Write synthetic clinical notes, and the same with every mention marked as `<stem>.gold.jsonl`.
 
     The first notes of a larger file equal those of a smaller one with the same seed.
     """
@@ -50,5 +50,5 @@ def synth(
         + (f" and {retracted:,} retracted copies" if retracted else "")
         + f" -> {written.path}"
     )
-    console.print(f"{written.mentions:,} gold mentions -> {written.gold_path}")
+    console.print(f"{written.mentions:,} gold mentions -> {written.gold_path}, which --gold reads")
     console.print(f"next: sympress study --notes {shlex.quote(str(written.path))} -o RUN")

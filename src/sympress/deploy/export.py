@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sympress.compress.quantize.dynamic import write_bare
+from sympress.deploy.kernels import open_session
 from sympress.errors import SympressError
 from sympress.training.model import SymptomModel
 
@@ -75,7 +75,7 @@ def export_onnx(model: SymptomModel, path: Path) -> None:
 @torch.inference_mode()
 def parity(model: SymptomModel, path: Path, notes: list[NDArray[np.int64]]) -> float:
     """Largest absolute difference of a logit between `model` and the ONNX file over `notes`."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = open_session(path, threads=0)
     model = model.eval().cpu()
     differences = [0.0]
     for note in notes:

@@ -8,30 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.deploy.checksums import check_files
+from sympress.deploy.kernels import check_kernel, open_session
 from sympress.deploy.pieces import Pieces, SpecialTokens, pieces_of
 from sympress.errors import InputError
 from sympress.notes.placeholders import mask_placeholders
-
-#: ONNX Runtime's fused sum and layer norm takes 106 µs on 64 x 384 numbers where the two apart take 20:
-#: without it MiniLM's int8 file is 1.3 times as fast.
-SLOWER_FUSED = ["SkipLayerNormFusion"]
-
-
-def open_session(file: Path | bytes, *, threads: int) -> Any:
-    """An ONNX file, or its bytes, ready to answer on `threads` cores one note at a time."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.enable_mem_pattern = False  # a pattern is kept for every length of a note that is met
-    return onnxruntime.InferenceSession(
-        file, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER_FUSED
-    )
 
 
 class Runtime:
@@ -52,7 +37,8 @@ class Runtime:
         """Load the artifact in `folder` to run on `threads` cores.
 
         Raises:
-            InputError: the folder is no artifact, or a file of it is missing, changed or damaged.
+            InputError: the folder is no artifact, a file of it is missing, changed or damaged, or this CPU
+                would multiply its weights wrong.
         """
         folder = Path(folder)
         extractor = read_extractor(folder)
@@ -64,6 +50,7 @@ class Runtime:
             raise InputError(
                 f"{folder}: a damaged artifact ({type(error).__name__}); copy it again"
             ) from error
+        check_kernel(folder)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return cls(extractor, tokenizer, session)

@@ -17,6 +17,7 @@ from sympress.report.card_sections import (
     groups_section,
     identity_section,
     intended_use,
+    kernel_lines,
     limits_section,
     performance_section,
     reproduce_section,
@@ -164,8 +165,8 @@ def _origin(record: Mapping[str, Any], symptoms: Sequence[str]) -> list[str]:
         f"- Pressed from: {escape_markdown(record['model'])}, fine-tuned from "
         f"{escape_markdown(str(config['encoder']))} (its licence applies to these weights)",
         *([f"- Further teachers: {escape_markdown(', '.join(further))}"] if further else []),
-        f"- Recipe: {escape_markdown(record['recipe'])}; seed {record['seed']}"
-        + (f"; kernel `{kernel['name']}`" if kernel else ""),
+        f"- Recipe: {escape_markdown(record['recipe'])}; seed {record['seed']}",
+        *kernel_lines(kernel["name"] if kernel else None),
         *([f"- Found by a search: {escape_markdown(search['sentence'])}"] if search else []),
         f"- Notes: {escape_markdown(record['data']['name'])}: {notes['train']:,} training, "
         f"{notes['transfer']:,} unlabelled, {notes['validation']:,} validation, {notes['test']:,} test",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sympress.deploy.kernels import made_for
 from sympress.report.formats import format_difference, format_estimate
 from sympress.report.sections import command_of, leak_sentence
 from sympress.report.tables import escape_markdown, printable
@@ -137,8 +138,14 @@ def cost_section(results: Results, row: StrategyResult) -> list[str]:
         f"{cost.threads} thread{'s' * (cost.threads > 1)} of {processor})",
         f"- {cost.notes_per_second:,.0f} notes a second"
         + ("" if cost.peak_rss_bytes is None else f", {cost.peak_rss_bytes / 1e6:,.0f} MB of memory"),
+        *kernel_lines(row.kernel),
         f"- Training: {cost.train_seconds:,.0f} s",
     ]
+
+
+def kernel_lines(kernel: str | None) -> list[str]:
+    """An item of a list: the kernel of an int8 file and the CPUs it is made for; none for a float file."""
+    return [] if kernel is None else [f"- Kernel `{kernel}`: {made_for(kernel) or 'unknown here'}"]
 
 
 def limits_section(results: Results) -> list[str]:

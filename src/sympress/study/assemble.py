@@ -85,6 +85,7 @@ def assemble_row(
         changes=changes,
         epochs=[EpochQuality(epoch=e["epoch"], quality=e["quality"]) for e in row.get("epochs", [])],
         parity_max_difference=row.get("parity_max_difference"),
+        kernel=row.get("kernel"),
         notes=row.get("remarks", []),
     )
 

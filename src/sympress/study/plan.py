@@ -125,7 +125,7 @@ def load_teacher(name: str, extractor: Extractor) -> FurtherTeacher:
         order = label_order(name, theirs.symptoms, extractor.symptoms)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return FurtherTeacher(load_model(folder), tokenizer, tuple(order), theirs.max_tokens)
-    teacher = load_classifier_teacher(name, extractor.symptoms)
+    teacher = load_classifier_teacher(name, extractor.symptoms, several=extractor.task == "present")
     limit = min(int(teacher.tokenizer.model_max_length), extractor.max_tokens)
     return FurtherTeacher(teacher, teacher.tokenizer, tuple(range(len(extractor.symptoms))), limit)
 

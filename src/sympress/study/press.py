@@ -17,10 +17,8 @@ from sympress.compress.quantize.choose import (
     available_kernels,
     build_candidates,
     choose_kernel,
-    saturation_warning,
 )
 from sympress.compress.quantize.dynamic import quantize_onnx
-from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.quantize.sensitivity import choose_float, layer_sensitivity
 from sympress.compress.quantize.static import quantize_calibrated
 from sympress.compress.quantize.weightonly import quantize_weights_only
@@ -33,7 +31,7 @@ from sympress.compress.strategies import STRATEGIES
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import Extractor, write_extractor
 from sympress.deploy.export import export_checked, parity
-from sympress.deploy.runtime import SLOWER_FUSED
+from sympress.deploy.kernels import INT8_KERNEL
 from sympress.errors import InputError
 from sympress.measure.latency import time_in_turn
 from sympress.study.yardsticks import INT8, PYTORCH
@@ -44,13 +42,13 @@ from sympress.training.settings import TrainSettings
 #: Notes on which ONNX is compared with PyTorch, and on which kernels and layers are judged.
 PARITY_NOTES = 16
 JUDGED_NOTES = 64
-#: The kernel of each kind of quantization; `int8` and `static` use 7 bits where the CPU has no VNNI.
+#: The kernel of each kind of quantization, whatever machine makes the file; see `deploy.kernels`.
 _KERNEL_OF = {
-    "int8": ("dynamic-8bit", "dynamic-7bit"),
-    "static": ("static-8bit", "static-7bit"),
-    "weights8": ("weights-8bit", "weights-8bit"),
-    "weights4": ("weights-4bit", "weights-4bit"),
-    "int4": ("weights-4bit", "weights-4bit"),
+    "int8": INT8_KERNEL,
+    "static": "static-7bit",
+    "weights8": "weights-8bit",
+    "weights4": "weights-4bit",
+    "int4": "weights-4bit",
 }
 #: Names of rows and timings that no recipe may have.
 RESERVED = (*STRATEGIES, "rule", "rule-assertion", "tfidf", PYTORCH, INT8)
@@ -182,9 +180,6 @@ def press(
             threads=threads,
         )
         worst = parity(piece.model, draft / "model.onnx", notes[:PARITY_NOTES])
-        warning = saturation_warning(choice.name)
-        if warning is not None:
-            piece.remarks.append(warning)
     return Pressed(piece, choice, worst)
 
 
@@ -215,11 +210,10 @@ def quantize_file(
     Raises:
         InputError: the runtime lacks the kernel, or there are fewer layers than are to stay in float.
     """
-    reduce_range = not full_range_is_exact()
-    names = _candidates(step, kernel, reduce_range=reduce_range)
+    names = _candidates(step, kernel)
     folder = work / "kernels"
     if step.float_layers:
-        sensitivity = layer_sensitivity(path, notes, reduce_range=reduce_range)
+        sensitivity = layer_sensitivity(path, notes, reduce_range=True)
         worst = choose_float(sensitivity, count=step.float_layers)
         folder.mkdir(parents=True, exist_ok=True)
         built = {}
@@ -234,7 +228,6 @@ def quantize_file(
         notes,
         reference=path,
         time_in_turn=time_in_turn,
-        disabled_optimizers=SLOWER_FUSED,
         name=None if len(built) > 1 else next(iter(built)),
         threads=threads,
     )
@@ -242,14 +235,14 @@ def quantize_file(
     return choice
 
 
-def _candidates(step: Quantize, kernel: str | None, *, reduce_range: bool) -> tuple[str, ...]:
+def _candidates(step: Quantize, kernel: str | None) -> tuple[str, ...]:
     """The kernels to choose from; one where nothing is to be chosen."""
     if kernel is None and step.kind == "auto":
         return available_kernels()
     if kernel is None or kernel == "auto":
         if kernel == "auto" and step.kind in _CHOICE_OF and not step.aware:  # aware: trained for one kernel
             return _CHOICE_OF[step.kind]
-        return available_kernels() if step.kind == "auto" else (_KERNEL_OF[step.kind][reduce_range],)
+        return available_kernels() if step.kind == "auto" else (_KERNEL_OF[step.kind],)
     return (kernel,)
 
 

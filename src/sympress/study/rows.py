@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from sympress.compress.distill.loss import distillation_objective
 from sympress.compress.prune.masks import keep_masked
 from sympress.compress.quantize.dynamic import quantize_onnx
-from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.quantize.simulate import settle_weights_
 from sympress.compress.recipe.material import Material
 from sympress.compress.recipe.parse import Recipe
@@ -25,6 +24,7 @@ from sympress.config import StudyConfig
 from sympress.deploy.artifact import Extractor, write_extractor, write_provenance
 from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import export_checked, parity
+from sympress.deploy.kernels import INT8_KERNEL
 from sympress.deploy.runtime import Runtime, prepare_text
 from sympress.labels.surface import codes_of
 from sympress.measure.macs import count_macs
@@ -128,7 +128,8 @@ def run_strategy(bench: Bench, name: str, seed: int, step: Step) -> None:
         "parity_max_difference": worst,
         "macs_per_note": count_macs(prepared.model, bench.macs_tokens),
     }
-    _finish(bench, name, seed, draft, row)
+    kernel = {"name": INT8_KERNEL} if strategy.int8 else None
+    _finish(bench, name, seed, draft, row, kernel=kernel)
 
 
 def made_by(recipe: Recipe, transfer: Sequence[str]) -> dict[str, Any]:
@@ -193,7 +194,7 @@ def _fresh_draft(bench: Bench, name: str, seed: int) -> Path:
 
 
 def _finish(
-    bench: Bench, name: str, seed: int, draft: Path, row: dict[str, Any], *, kernel: object = None
+    bench: Bench, name: str, seed: int, draft: Path, row: dict[str, Any], *, kernel: dict[str, Any] | None
 ) -> None:
     """Predict with the artifact in `draft`, settle thresholds and calibration, store it and its row.
 
@@ -213,7 +214,9 @@ def _finish(
     row |= settled.as_json()
     write_settled(draft, settled)
     made = provenance(bench.config, name, row["recipe"], seed, bench.data.description.fingerprint)
-    write_provenance(draft, made | ({"kernel": kernel} if kernel else {}))
+    if kernel is not None:
+        made["kernel"], row["kernel"] = kernel, kernel["name"]
+    write_provenance(draft, made)
     write_checksums(draft)
     final = bench.run.artifact(name, seed)
     shutil.rmtree(final, ignore_errors=True)
@@ -314,7 +317,7 @@ def _deploy(
         worst = parity(model, path, sample)
     if strategy.int8:
         quantized = folder / "int8.onnx"
-        quantize_onnx(path, quantized, reduce_range=not full_range_is_exact())
+        quantize_onnx(path, quantized, reduce_range=True)
         quantized.replace(path)
         worst = parity(model, path, sample)
     return worst

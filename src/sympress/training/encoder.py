@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from sympress.errors import InputError
 from sympress.extras import bundled_encoder_folder
+from sympress.training.pretrained import SAFE, SAFE_INDEX, check_folder, quiet_transformers, why_unreadable
 
 BUNDLED = "bundled"
 PAPER_ENCODER = "emilyalsentzer/Bio_ClinicalBERT"
 Case = Literal["auto", "keep", "lower"]
-
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model")
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,14 @@ def load_encoder(name: str, *, case: Case = "auto") -> Encoder:
             reported as a warning whatever the choice.
 
     Raises:
-        InputError: a file of the folder is missing or damaged, or the id is neither a folder here nor
-            reachable.
+        InputError: a file of the folder is missing, damaged or of a form that is not read, or the id is
+            neither a folder here nor reachable.
     """
     if name == BUNDLED:
         return _load(name, str(bundled_encoder_folder()), case, local=True)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        _check_folder(folder)
+        check_folder(folder)
         return _load(name, str(folder), case, local=True)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"{name}: no such encoder folder; give a folder, a Hugging Face id or 'bundled'")
@@ -62,46 +60,41 @@ def load_encoder(name: str, *, case: Case = "auto") -> Encoder:
         return _load(name, name, case, local=False)
 
 
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: config.json is missing; an encoder folder needs it")
-    if not any((folder / file).is_file() for file in _WEIGHTS):
-        raise InputError(
-            f"{folder}: the weights are missing; it needs model.safetensors or pytorch_model.bin"
-        )
-    if not any((folder / file).is_file() for file in _VOCABULARIES):
-        raise InputError(f"{folder}: the vocabulary is missing; it needs tokenizer.json or vocab.txt")
-
-
 def _load(name: str, source: str, case: Case, *, local: bool) -> Encoder:
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # heads of other tasks are reported as unexpected: they are
-    transformers_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-        model, info = AutoModel.from_pretrained(
-            source, local_files_only=local, output_loading_info=True, dtype=torch.float32
-        )
+        with quiet_transformers():  # heads of other tasks are reported as unexpected: they are
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+            model, info = AutoModel.from_pretrained(
+                source, local_files_only=local, output_loading_info=True, dtype=torch.float32
+            )
     except Exception as error:  # pickle, safetensors and tokenizers raise their own types, or bare Exception
-        raise InputError(_unreadable(name, error)) from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
+        raise InputError(_unreadable(name, source, error)) from error
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
     if missing:
         raise InputError(
             f"{name}: the weights lack {missing[0]} ({len(missing)} tensors); not this encoder's file"
         )
     settled, warnings = _settle_case(tokenizer, source, case, local=local)
-    if Path(source).is_dir() and not any((Path(source) / file).is_file() for file in _WEIGHTS[:2]):
+    if Path(source).is_dir() and not any((Path(source) / file).is_file() for file in (SAFE, SAFE_INDEX)):
         warnings.append(
             f"{name}: weights come from pytorch_model.bin, read weights-only; safetensors is safer"
         )
     return Encoder(name, model, settled, tuple(warnings), frozenset(info["missing_keys"]))
 
 
-def _unreadable(name: str, error: Exception) -> str:
-    if Path(name).is_dir() or name == BUNDLED:
-        return f"{name}: not a readable encoder folder ({type(error).__name__}); copy the encoder again"
+def save_encoder(encoder: Encoder, folder: Path) -> None:
+    """Write `encoder` to `folder` in Hugging Face form, every file with the mode that the umask gives."""
+    with quiet_transformers():
+        encoder.model.save_pretrained(folder)
+    encoder.tokenizer.save_pretrained(folder)
+    common = stat.S_IMODE((folder / "config.json").stat().st_mode)
+    for weights in folder.glob("*.safetensors"):  # safetensors writes for its owner only
+        weights.chmod(common)
+
+
+def _unreadable(name: str, source: str, error: Exception) -> str:
+    if Path(source).is_dir():
+        return why_unreadable(Path(source), "encoder", error)
     return (
         f"encoder {name!r}: no such folder, not in the local cache and not downloadable from here; copy its "
         "files into a folder and give that, or use --encoder bundled"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.utils import logging as transformers_logging
 
 from sympress.errors import InputError
+from sympress.training.pretrained import quiet_transformers
 
 #: Shares of Devlin et al. 2019: of all word pieces, and of the chosen ones what becomes the mask token and
 #: what becomes a random piece; the rest stays as it is.
@@ -167,7 +165,7 @@ def masked_language_model(
     Raises:
         InputError: transformers knows no masked-language head for this architecture or shape.
     """
-    with torch.random.fork_rng(devices=[]), _silent():
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
         head, fresh = _stored_head(head_from) if head_from else (None, True)
         if head is None:
@@ -201,14 +199,3 @@ def _fresh_head(encoder: PreTrainedModel) -> PreTrainedModel:
             "cannot be adapted"
         ) from error
     return head
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """No reports of heads of other tasks, which are as expected."""
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers import PreTrainedTokenizerBase as Tokenizer
-from transformers.utils import logging as transformers_logging
 
 from sympress.errors import InputError
+from sympress.training.pretrained import check_folder, quiet_transformers, why_unreadable
 
 
 class ClassifierTeacher(nn.Module):
@@ -53,19 +52,27 @@ class ClassifierTeacher(nn.Module):
 
 
 def load_classifier_teacher(
-    name: str, symptoms: Sequence[str], *, per_token: bool = False
+    name: str, symptoms: Sequence[str], *, per_token: bool = False, several: bool = False
 ) -> ClassifierTeacher:
     """Load a folder in Hugging Face form, or a Hub id, as a teacher of `symptoms`; of tags if `per_token`.
 
     Weights come from safetensors, or from a `.bin` that is read weights-only. The Hub is asked only for
     what is not in the local cache.
 
+    Args:
+        name: folder or id.
+        symptoms: or tags, in the student's order.
+        per_token: it answers for each token.
+        several: notes may carry several symptoms, or none, as in the task `present`.
+
     Raises:
-        InputError: it cannot be read, its classification head was never trained, or its labels are not
-            exactly the symptoms (in any order and case).
+        InputError: it cannot be read, its classification head was never trained, its labels are not exactly
+            the symptoms (in any order and case), or it was trained for one label a note where there may be
+            `several`.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
+        check_folder(folder, "teacher")
         model, tokenizer = _load(name, str(folder), local=True, per_token=per_token)
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"{name}: no such teacher folder; give a folder or a Hugging Face id")
@@ -74,6 +81,11 @@ def load_classifier_teacher(
             model, tokenizer = _load(name, name, local=True, per_token=per_token)
         except InputError:
             model, tokenizer = _load(name, name, local=False, per_token=per_token)
+    if several and model.config.problem_type == "single_label_classification":
+        raise InputError(
+            f"{name}: a teacher of one label per note (its problem_type is single_label_classification); the "
+            "task present needs one of several, multi_label_classification"
+        )
     labels = [str(label) for _, label in sorted((model.config.id2label or {}).items())]
     order = label_order(name, labels, symptoms)
     return ClassifierTeacher(model, tokenizer, order, per_token=per_token).eval()
@@ -102,15 +114,17 @@ def label_order(teacher: str, labels: Sequence[str], symptoms: Sequence[str]) ->
 def _load(name: str, source: str, *, local: bool, per_token: bool) -> tuple[PreTrainedModel, Tokenizer]:
     kind = AutoModelForTokenClassification if per_token else AutoModelForSequenceClassification
     try:
-        with _quiet():
+        with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
             model, info = kind.from_pretrained(
                 source, local_files_only=local, output_loading_info=True, dtype=torch.float32
             )
     except Exception as error:  # pickle, safetensors and tokenizers raise their own types, or bare Exception
+        if Path(source).is_dir():
+            raise InputError(why_unreadable(Path(source), "teacher", error)) from error
         raise InputError(
-            f"teacher {name!r}: not a readable classifier folder, nor an id in the local cache or "
-            f"downloadable from here ({type(error).__name__}); copy its files into a folder and give that"
+            f"teacher {name!r}: no such folder, nor an id in the local cache or downloadable from "
+            f"here ({type(error).__name__}); copy its files into a folder and give that"
         ) from error
     missing = sorted(_names(info["missing_keys"]))
     if missing:
@@ -123,15 +137,3 @@ def _load(name: str, source: str, *, local: bool, per_token: bool) -> tuple[PreT
 
 def _names(keys: Any) -> list[str]:
     return [str(key) for key in keys]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' warnings and progress bars: what matters is checked and raised here."""
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)

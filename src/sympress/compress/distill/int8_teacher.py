@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from sympress.compress.quantize.dynamic import quantize_onnx
-from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.deploy.export import export_onnx
-from sympress.deploy.runtime import open_session
+from sympress.deploy.kernels import open_session
 from sympress.training.data import EncodedNotes
 from sympress.training.model import SymptomModel
 
@@ -22,13 +21,12 @@ from sympress.training.model import SymptomModel
 class Int8Teacher:
     """`model` with 8-bit weights and activations, each note by itself: no answer depends on the others.
 
-    Weights have 7 bits where the CPU has no VNNI, as in every int8 file of sympress. The file is made when
-    the first note is answered, and is nowhere afterwards.
+    Weights have 7 bits, as in every int8 file of sympress that nothing else is asked of. The file is made
+    when the first note is answered, and is nowhere afterwards.
     """
 
     def __init__(self, model: SymptomModel) -> None:
         self.model = model
-        self.reduce_range = not full_range_is_exact()
 
     @property
     def symptoms(self) -> int:
@@ -46,7 +44,7 @@ class Int8Teacher:
         with tempfile.TemporaryDirectory() as folder:
             whole, pressed = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
             export_onnx(self.model, whole)
-            quantize_onnx(whole, pressed, reduce_range=self.reduce_range)
+            quantize_onnx(whole, pressed, reduce_range=True)
             return open_session(pressed.read_bytes(), threads=torch.get_num_threads())
 
     def logits(self, notes: EncodedNotes) -> NDArray[np.float32]:

@@ -133,7 +133,7 @@ def fingerprint_notes(notes: EncodedNotes) -> str:
 def fingerprint_teacher(teacher: Teacher | Int8Teacher) -> str:
     """SHA-256 of a teacher's config and weights, and of how it rounds; not of the folder it was read from."""
     if isinstance(teacher, Int8Teacher):
-        rounded = f"{fingerprint_teacher(teacher.model)} int8, {7 if teacher.reduce_range else 8} bits"
+        rounded = f"{fingerprint_teacher(teacher.model)} int8, 7 bits"
         return hashlib.sha256(rounded.encode()).hexdigest()
     if isinstance(teacher, SymptomModel):
         settings = {**teacher.encoder.config.to_dict(), "pooling": teacher.head.pooling}

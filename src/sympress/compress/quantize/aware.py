@@ -75,8 +75,8 @@ def make_aware_(model: SymptomModel, *, reduce_range: bool, embedding_bits: int 
 
     Train the model as usual, then `settle_aware_` it, export it and `quantize_onnx` it with the same
     `reduce_range` and `embedding_bits`: on one note at a time the file gives the logits that the aware
-    model gave in evaluation, on every CPU with 7 bits and with 8 where `full_range_is_exact`; elsewhere
-    sums saturate, which is not simulated. Dropout and padded batches make training noisier, not different.
+    model gave in evaluation, on every CPU (`open_session`). Dropout and padded batches make training noisier,
+    not different.
 
     Raises:
         InputError: the model is aware already, or `embedding_bits` is not 8 or 4.

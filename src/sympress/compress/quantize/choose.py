@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from sympress.compress.quantize.dynamic import quantize_onnx
-from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.quantize.sensitivity import logits_of
 from sympress.compress.quantize.static import quantize_calibrated
 from sympress.compress.quantize.weightonly import quantize_weights_only, weight_only_bits
+from sympress.deploy.kernels import open_session
 from sympress.errors import InputError, nearest
 
 Notes = Sequence[NDArray[np.int64]]
@@ -57,23 +56,17 @@ KERNELS: dict[str, Builder] = {
     "weights-8bit": partial(_weights, bits=8),
     "weights-4bit": partial(_weights, bits=4),
 }
-#: Kernels whose sums overflow 16 bits on some CPUs, and the one that is exact on all.
-_EXACT_INSTEAD = {"dynamic-8bit": "dynamic-7bit", "static-8bit": "static-7bit"}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One kernel on this machine: bytes of its file, median milliseconds a note, differences of a logit.
-
-    `saturates` where sums overflow on this CPU: the errors are those of `notes`, others may be far larger.
-    """
+    """One kernel on this machine: bytes of its file, median milliseconds a note, differences of a logit."""
 
     name: str
     size_bytes: int
     latency_ms: float
     mean_error: float
     max_error: float
-    saturates: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,26 +101,6 @@ def available_kernels() -> tuple[str, ...]:
         f"weights-{bits}bit" for bits in weight_only_bits()
     }
     return tuple(name for name in KERNELS if name not in missing)
-
-
-def saturates(kernel: str) -> bool:
-    """True if sums of `kernel`, also with layers in float, overflow on this CPU (`full_range_is_exact`)."""
-    return _base(kernel) in _EXACT_INSTEAD and not full_range_is_exact()
-
-
-def saturation_warning(kernel: str) -> str | None:
-    """What a user should know who asks for `kernel` on this CPU; None where there is nothing to say."""
-    if not saturates(kernel):
-        return None
-    return (
-        f"kernel {kernel}: sums of 8-bit products overflow on this CPU, so the answers are wrong here; "
-        f"{_EXACT_INSTEAD[_base(kernel)]} is as fast and exact on every CPU"
-    )
-
-
-def _base(kernel: str) -> str:
-    """`dynamic-7bit` of `dynamic-7bit-2-float`."""
-    return "-".join(kernel.split("-")[:2])
 
 
 def build_candidates(
@@ -167,15 +140,14 @@ def choose_kernel(
     tolerance: float = 0.1,
     name: str | None = None,
     threads: int = 0,
-    disabled_optimizers: Sequence[str] = (),
 ) -> Choice:
     """The fastest candidate on this machine among those about as accurate as the best.
 
     About as accurate means: the mean difference of a logit to the fp32 file is larger than that of the
     most accurate candidate by no more than `tolerance` standard deviations of the fp32 logits. The
-    reference is timed and listed, and never chosen: its file is four times the size. A kernel that
-    saturates on this CPU is listed, and chosen only by `name` or where there is no other: how often sums
-    overflow in other notes is not known.
+    reference is timed and listed, and never chosen: its file is four times the size. All run as they will
+    where they are deployed (`open_session`), so that a kernel which this CPU is not made for is slow, not
+    wrong.
 
     Args:
         candidates: kernel -> file, as from `build_candidates`.
@@ -185,7 +157,6 @@ def choose_kernel(
         tolerance: as above; at least 0.
         name: use this candidate whatever the clock says; all are measured all the same.
         threads: of each session; 0 leaves it to the runtime.
-        disabled_optimizers: of each session, as where the file will be deployed.
 
     Raises:
         InputError: there is no candidate or no note, `name` is not among them, or `tolerance` is negative.
@@ -193,7 +164,7 @@ def choose_kernel(
     _check(candidates, name, tolerance)
     files = {REFERENCE: reference, **candidates}
     logits = {kernel: logits_of(path, notes) for kernel, path in files.items()}
-    runs = {kernel: _runner(path, notes, threads, disabled_optimizers) for kernel, path in files.items()}
+    runs = {kernel: _runner(path, notes, threads) for kernel, path in files.items()}
     timings = time_in_turn(runs, len(notes), reference=REFERENCE)
     table = tuple(
         Candidate(
@@ -202,14 +173,12 @@ def choose_kernel(
             latency_ms=timings[kernel].latency_ms_p50,
             mean_error=float(np.abs(logits[kernel] - logits[REFERENCE]).mean()),
             max_error=float(np.abs(logits[kernel] - logits[REFERENCE]).max()),
-            saturates=saturates(kernel),
         )
         for kernel, path in files.items()
     )
     if name is not None:
         return Choice(name, automatic=False, candidates=table)
-    exact = [candidate for candidate in table[1:] if not candidate.saturates]
-    return Choice(fastest(exact or table[1:], tolerance * float(logits[REFERENCE].std())), True, table)
+    return Choice(fastest(table[1:], tolerance * float(logits[REFERENCE].std())), True, table)
 
 
 def fastest(candidates: Sequence[Candidate], allowed: float) -> str:
@@ -236,17 +205,8 @@ def _check(candidates: Mapping[str, Path], name: str | None, tolerance: float) -
         raise InputError(f"tolerance {tolerance:g}: must be 0 or more")
 
 
-def _runner(
-    path: Path, notes: Notes, threads: int, disabled_optimizers: Sequence[str]
-) -> Callable[[int], object]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        path,
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=list(disabled_optimizers),
-    )
+def _runner(path: Path, notes: Notes, threads: int) -> Callable[[int], object]:
+    session = open_session(path, threads=threads)
 
     def run(index: int) -> object:
         ids = notes[index][None]

@@ -34,8 +34,8 @@ def quantize_onnx(
     Args:
         source: an fp32 file of `export_onnx`.
         target: where to write.
-        reduce_range: use 7 bits of a signed weight, so that AVX2 kernels, which add pairs of products in
-            16 bits, do not saturate; not needed where `full_range_is_exact`.
+        reduce_range: use 7 bits of a signed weight, so that x86 kernels without VNNI, which add pairs of
+            products in 16 bits, do not saturate: 2 · 255 · 64 = 32,640 fits.
         keep_float: names of linear nodes to leave float, as `linear_nodes` gives them.
         embedding_bits: 8 or 4.
         signed: weights symmetric around zero; else unsigned with a zero point.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 
 from sympress.compress.quantize.dynamic import linear_nodes
+from sympress.deploy.kernels import open_session
 from sympress.errors import InputError
 
 
@@ -101,7 +101,7 @@ def logits_of(model: Path | bytes, notes: Sequence[NDArray[np.int64]]) -> NDArra
     """
     if len(notes) == 0:
         raise InputError("a validation set without notes: there is nothing to compare logits on")
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = open_session(model, threads=0)
     answers = (
         session.run(None, {"input_ids": note[None], "attention_mask": np.ones_like(note[None])})[0]
         for note in notes

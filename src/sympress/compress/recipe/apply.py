@@ -16,7 +16,6 @@ from sympress.compress.lowrank.statistics import Statistics, activation_statisti
 from sympress.compress.prune.masks import apply_masks_, magnitude_masks
 from sympress.compress.prune.step import prune_
 from sympress.compress.quantize.aware import make_aware_, settle_aware_
-from sympress.compress.quantize.saturation import full_range_is_exact
 from sympress.compress.recipe.learn import (
     learn_from_labels,
     learn_from_teacher,
@@ -142,7 +141,7 @@ def quantize(piece: Piece, step: Quantize, shop: Workshop, number: int) -> str:
     piece.quantize = step
     if not step.aware:
         return f"the file is quantized ({step.kind}, embeddings {step.embeddings} bits)"
-    make_aware_(piece.model, reduce_range=not full_range_is_exact(), embedding_bits=step.embeddings)
+    make_aware_(piece.model, reduce_range=True, embedding_bits=step.embeddings)
     settings = settings_for(shop, epochs=step.epochs, rate=step.rate)
     learn_from_teacher(piece, shop, number, Distill(), settings)
     settle_aware_(piece.model)

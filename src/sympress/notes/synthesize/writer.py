@@ -6,12 +6,13 @@ import gzip
 import io
 import json
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import polars as pl
 
@@ -61,7 +62,7 @@ def gold_path_of(path: Path) -> Path:
 
 
 def write_noteevents(path: Path, n: int, seed: int = 0) -> WrittenNotes:
-    """Write `n` synthetic notes in the exact form of NOTEEVENTS.csv, and their gold mentions beside them."""
+    """Write `n` synthetic notes in the exact form of NOTEEVENTS.csv, and the annotated notes beside them."""
     return write_notes(path, n, seed=seed, note_format="noteevents")
 
 
@@ -73,11 +74,12 @@ def write_notes(
     note_format: NoteFormat = "noteevents",
     advance: Callable[[int], None] = lambda _: None,
 ) -> WrittenNotes:
-    """Write `n` synthetic notes to `path` and one line a mention to `<stem>.gold.jsonl`; all of it or none.
+    """Write `n` synthetic notes to `path`, and with their mentions to `<stem>.gold.jsonl`; all or none.
 
     NOTEEVENTS has all eleven columns, newlines inside TEXT and about 1 % retracted copies
-    (ISERROR = 1) besides the `n` notes; JSON lines and Parquet have `NOTE_SCHEMA`. The gold file holds no
-    text. Memory stays bounded for any `n`.
+    (ISERROR = 1) besides the `n` notes; JSON lines and Parquet have `NOTE_SCHEMA`. The gold file has
+    one note a line with its text and spans, as `labels.gold.read_jsonl` reads it: a span's label is its
+    symptom and an attribute its assertion. Memory stays bounded for any `n`.
 
     Args:
         path: ends in .csv, .csv.gz, .jsonl, .jsonl.gz or .parquet, as the format asks.
@@ -134,9 +136,9 @@ def _write_csv(
                 rows += 1
             out.write(_noteevents_row(record, retracted=False))
             rows += 1
-            for start, end, symptom, assertion, _ in record.gold():
-                gold.write(_gold_line(str(record.row_id), start, end, symptom, assertion))
-                mentions += 1
+            spans = [_span(*found[:4]) for found in record.gold()]
+            gold.write(_gold_line(str(record.row_id), record.note.text, spans))
+            mentions += len(spans)
             if done % _REPORT_EVERY == 0:
                 advance(_REPORT_EVERY)
         advance(n % _REPORT_EVERY)
@@ -157,9 +159,12 @@ def _noteevents_row(record: NoteRecord, *, retracted: bool) -> str:
     )
 
 
-def _gold_line(note_id: str, start: int, end: int, symptom: str, assertion: str) -> str:
-    mention = {"note_id": note_id, "start": start, "end": end, "symptom": symptom, "assertion": assertion}
-    return json.dumps(mention) + "\n"
+def _span(start: int, end: int, symptom: str, assertion: str) -> dict[str, Any]:
+    return {"start": start, "end": end, "label": symptom, "attributes": {"assertion": assertion}}
+
+
+def _gold_line(note_id: str, text: str, spans: list[dict[str, Any]]) -> str:
+    return json.dumps({"note_id": note_id, "text": text, "spans": spans}, ensure_ascii=False) + "\n"
 
 
 def _write_frames(
@@ -172,8 +177,11 @@ def _write_frames(
         for notes in synthesize_batches(n, seed=seed):
             parts.append(Path(folder) / f"{len(parts):06d}.parquet")
             notes.frame.write_parquet(parts[-1])
+            spans: dict[str, list[dict[str, Any]]] = defaultdict(list)
             for note_id, start, end, _, symptom, assertion, _ in notes.mentions.iter_rows():
-                gold.write(_gold_line(note_id, start, end, symptom, assertion))
+                spans[note_id].append(_span(start, end, symptom, assertion))
+            for note_id, text in notes.frame.select("note_id", "text").iter_rows():
+                gold.write(_gold_line(note_id, text, spans[note_id]))
             mentions += notes.mentions.height
             advance(notes.frame.height)
         if path.suffix == ".parquet":
