@@ -21,7 +21,7 @@ from sympress.deploy.link import load_link, load_rules, with_lexicon, with_rule_
 from sympress.deploy.pieces import window_spans
 from sympress.deploy.rule_files import carried_words, check_words, with_words
 from sympress.deploy.runtime import Runtime
-from sympress.errors import InputError
+from sympress.errors import InputError, is_panic
 from sympress.labels.annotate import too_many_mentions
 from sympress.labels.mentions import Assertion, Mention, Reason, Source
 from sympress.labels.own_words import OURS, OwnWords
@@ -207,7 +207,9 @@ class Extractor:
             return failed("not enough memory for this note")
         except InputError as error:  # of ours, so without the note's words
             return failed(str(error))
-        except Exception as error:  # whatever a library does with one note, the others go on
+        except BaseException as error:  # whatever a library does with one note, the others go on
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
             return failed(f"the model failed ({type(error).__name__})")
 
     def _answer_view(self, view: View, most: int) -> NoteResult:

@@ -14,6 +14,7 @@ from sympress.errors import InputError
 from sympress.notes.delimited import COLUMNS_MOST
 from sympress.notes.intake import MALFORMED, NOTE_LIMIT, TOO_LONG, Intake, Note
 from sympress.notes.layout import EVIDENCE_ROWS, Rows
+from sympress.notes.parquet_sizes import check_sizes
 from sympress.notes.tables.options import TableOptions
 
 _SLICE_ROWS = 10_000
@@ -40,6 +41,7 @@ def parquet_notes(
     Raises:
         InputError: a column is missing or the text is none, or the file is damaged.
     """
+    check_sizes(path)
     try:
         table = pl.scan_parquet(path)
         schema = table.collect_schema()
@@ -59,6 +61,7 @@ def parquet_notes(
         )
     needed = [name for at, name in enumerate(names) if at in layout.positions]
     reading.columns(needed)
+    check_sizes(path, needed)
     size, start, count = path.stat().st_size, 0, min(_FIRST_ROWS, slice_rows)
     while start < total:
         try:
