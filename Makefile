@@ -43,6 +43,12 @@ types: install ## check types
 docs: install ## rewrite the tables in the documents from results/
 	$(BIN)/python -m sympress.report.documents
 
+.PHONY: fuzz
+COUNT ?= 10000
+SEED ?= 0
+fuzz: install ## read altered inputs of six kinds (COUNT, SEED): no traceback, no abort, no memory above 1 GB
+	$(BIN)/python benchmarks/fuzz.py --count $(COUNT) --seed $(SEED) --keep runs/fuzz -o runs/fuzz.json
+
 check: lint types test ## all of the above that can fail
 
 # The studies behind the tables of the README. Each is resumed if it was interrupted; its results file is

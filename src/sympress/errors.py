@@ -54,6 +54,11 @@ class LeakError(InputError):
     """A patient or a duplicate note stands on both sides of a split."""
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust gave up; its PanicException is no Exception."""
+    return type(error).__name__ == "PanicException"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)

@@ -183,12 +183,12 @@ def test_a_quote_that_is_not_doubled_stops_the_reading(tmp_path: Path) -> None:
 
 def test_an_unclosed_quote_cannot_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = csv.field_size_limit()
-    monkeypatch.setattr("sympress.notes.delimited.NOTE_LIMIT", 1_000)
+    monkeypatch.setattr("sympress.notes.delimited.RECORD_LIMIT", 1_000)
     path = tmp_path / "n.csv"
     path.write_bytes(b'ROW_ID,TEXT\n1,"open' + b" word\n" * 500)
     csv.field_size_limit(100)
     try:
-        with pytest.raises(InputError, match="starts at line 2 has a field above 1,000 characters"):
+        with pytest.raises(InputError, match="starts at line 2 is longer than 1,000 characters"):
             read_notes(path)
     finally:
         csv.field_size_limit(before)

@@ -181,7 +181,7 @@ def test_parquet_of_our_own_schema_comes_back_equal(tmp_path: Path) -> None:
 
 
 def test_parquet_is_read_in_slices_with_any_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sympress.notes.plain._SLICE_ROWS", 10)
+    monkeypatch.setattr("sympress.notes.parquet._SLICE_ROWS", 10)
     frame = pl.DataFrame(
         {
             "row_id": range(25),

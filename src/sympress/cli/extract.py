@@ -108,6 +108,10 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
             help="Characters of the note to each side of a mention in OMOP's snippet; 0: none.",
         ),
     ] = 0,
+    most_mentions: Annotated[
+        int | None,
+        typer.Option(min=1, help="A note with more mentions fails. Default: 10,000.", show_default=False),
+    ] = None,
     workers: Annotated[
         int, typer.Option("--workers", "-j", min=0, help="Cores to use; 0: all.", show_default=False)
     ] = 0,
@@ -135,6 +139,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     from sympress.deploy.extract.sources import find_notes
     from sympress.deploy.extract.table import Table
     from sympress.deploy.extract.workers import usable_cores
+    from sympress.deploy.extractor import MENTIONS_MOST
 
     if explain and not (output == _STANDARD_OUTPUT and _is_table(output_format)):
         raise InputError("--explain is for --format table; the other formats always hold source and reason")
@@ -162,6 +167,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
         words=words,
         concepts=_read_concepts(concepts, shape, artifact_folder(model), words),
         snippet=_checked_snippet(snippet, shape),
+        most_mentions=most_mentions or MENTIONS_MOST,
     )
     if output == _STANDARD_OUTPUT:
         _to_stream(job, Table(explain=explain) if _is_table(output_format) else None, quiet=quiet)

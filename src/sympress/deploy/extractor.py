@@ -21,12 +21,17 @@ from sympress.deploy.link import load_link, load_rules, with_lexicon, with_rule_
 from sympress.deploy.pieces import window_spans
 from sympress.deploy.rule_files import carried_words, check_words, with_words
 from sympress.deploy.runtime import Runtime
-from sympress.errors import InputError
+from sympress.errors import InputError, is_panic
+from sympress.labels.annotate import too_many_mentions
 from sympress.labels.mentions import Assertion, Mention, Reason, Source
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.surface import forms_by_symptom
-from sympress.notes.intake import NOTE_LIMIT
+from sympress.notes.intake import NOTE_LIMIT, TOO_LONG
 from sympress.notes.markup.view import View, read_view
+
+#: Most mentions of a note that is answered, unless a job says otherwise. No clinical note has as many; one
+#: that repeats a word without end would take gigabytes.
+MENTIONS_MOST = 10_000
 
 #: A symptom without a threshold of its own is present from this probability on.
 DEFAULT_THRESHOLD = 0.5
@@ -186,36 +191,40 @@ class Extractor:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(self.answer, texts))
 
-    def answer(self, text: str) -> NoteResult:
-        """Answer one note; never raises for what the note holds."""
+    def answer(self, text: str, *, most_mentions: int = MENTIONS_MOST) -> NoteResult:
+        """Answer one note; never raises for what the note holds.
+
+        Args:
+            text: of the note.
+            most_mentions: a note with more of them has no answer.
+        """
         if len(text) > NOTE_LIMIT:
-            return failed(f"longer than {NOTE_LIMIT:,} characters")
+            return failed(TOO_LONG)
         try:
             view = read_view(text)
-            return in_original(self._answer_view(view), view.span, view.markup)
+            return in_original(self._answer_view(view, most_mentions), view.span, view.markup)
         except MemoryError:
             return failed("not enough memory for this note")
         except InputError as error:  # of ours, so without the note's words
             return failed(str(error))
-        except Exception as error:  # whatever a library does with one note, the others go on
+        except BaseException as error:  # whatever a library does with one note, the others go on
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
             return failed(f"the model failed ({type(error).__name__})")
 
-    def _answer_view(self, view: View) -> NoteResult:
+    def _answer_view(self, view: View, most: int) -> NoteResult:
+        rules = () if self._rules is None else self._rules(view, most)
         if self.task == "mentions":
-            return self._answer_mentions(view)
+            found, windows, cut = self._tagged(view.text)
+            return self._result(join(found, rules), windows, cut, most)
         logits, windows, truncated = self.note_logits(view.text)
         beliefs = self.beliefs(logits)
         if self._rules is None:
             return NoteResult(self._of_whole_note(beliefs), windows=windows, truncated=truncated)
-        mentions = self._weighed(view.text, self._rules(view), beliefs)
+        mentions = self._weighed(view.text, rules, beliefs)
         decides = self.settings.decides
         doubted = {name for name, one in beliefs.items() if decides.get(name) == "model" and not one.affirms}
-        return self._result(mentions, windows, truncated, doubted)
-
-    def _answer_mentions(self, view: View) -> NoteResult:
-        found, windows, cut = self._tagged(view.text)
-        rules = () if self._rules is None else self._rules(view)
-        return self._result(join(found, rules), windows, cut)
+        return self._result(mentions, windows, truncated, most, doubted)
 
     def rule_mentions(self, text: str) -> Sequence[Mention]:
         """What the rules find in a note, by start; nothing where the artifact asks for none.
@@ -235,8 +244,15 @@ class Extractor:
         return sorted(found, key=lambda one: (one.mention.start, one.mention.end))
 
     def _result(
-        self, found: Sequence[Sourced], windows: int, truncated: bool, doubted: AbstractSet[str] = frozenset()
+        self,
+        found: Sequence[Sourced],
+        windows: int,
+        truncated: bool,
+        most: int,
+        doubted: AbstractSet[str] = frozenset(),
     ) -> NoteResult:
+        if len(found) > most:
+            raise InputError(too_many_mentions(most))
         mentions = tuple(self._mention(one.mention, one.source) for one in found)
         symptoms = tuple(
             FoundSymptom(one.symptom, self.code_of(one.symptom), one.probability, one.source, one.span)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from sympress.deploy.artifact import Extractor
 from sympress.deploy.decode import Link
@@ -47,7 +48,15 @@ def write_lexicon(folder: Path, extractor: Extractor, lexicon: Lexicon) -> None:
         write_words(folder, OwnWords(lexicon))
 
 
-def load_rules(extractor: Extractor, words: OwnWords) -> Callable[[View], Sequence[Mention]] | None:
+class Rules(Protocol):
+    """Finds mentions by rules."""
+
+    def __call__(self, view: View, most: int | None = None, /) -> Sequence[Mention]:
+        """Those of a note, `most` or an error."""
+        ...
+
+
+def load_rules(extractor: Extractor, words: OwnWords) -> Rules | None:
     """What finds the further mentions of a note by rules; None where the artifact asks for none."""
     if not extractor.rules or words.lexicon is None:
         return None

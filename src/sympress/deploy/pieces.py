@@ -5,12 +5,18 @@ The tokenizers library holds some 150 bytes a piece; here a note keeps 24.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+
+from sympress.errors import InputError
 
 #: Characters that are given to the tokenizer at once. Notes are rarely longer.
 SEGMENT_CHARACTERS = 65_536
@@ -19,6 +25,40 @@ SEGMENT_CHARACTERS = 65_536
 #: two into one piece.
 _CUT = re.compile(r"(?<=\S)\s")
 _LEAST_CHARACTERS = 512
+
+#: How many times as long as a text a normalizer may make it; those of the BERT families make it three times.
+GROWTH_MOST = 64
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Load a `tokenizer.json`, without truncation and padding.
+
+    Raises:
+        InputError: its normalizer can make a text more than `GROWTH_MOST` times as long.
+        Exception: it is damaged; the tokenizers library raises no other.
+    """
+    text = path.read_text(encoding="utf-8")
+    raw = json.loads(text)
+    if _growth(raw.get("normalizer")) > GROWTH_MOST:
+        raise InputError(
+            f"{path}: its normalizer makes a text more than {GROWTH_MOST} times as long; "
+            "make the artifact again"
+        )
+    tokenizer = Tokenizer.from_str(text)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _growth(normalizer: Any) -> int:
+    """At most how many times as long what the user's replacements of a normalizer make a text."""
+    if not isinstance(normalizer, dict):
+        return 1
+    inside = normalizer.get("normalizers")
+    if isinstance(inside, list):
+        return math.prod(map(_growth, inside))
+    added = normalizer.get("content", normalizer.get("prepend"))
+    return max(1, len(added)) if isinstance(added, str) else 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.deploy.checksums import check_files
 from sympress.deploy.kernels import check_kernel, open_session
-from sympress.deploy.pieces import Pieces, SpecialTokens, pieces_of
-from sympress.errors import InputError
+from sympress.deploy.pieces import Pieces, SpecialTokens, load_tokenizer, pieces_of
+from sympress.errors import InputError, is_panic
 from sympress.notes.placeholders import mask_placeholders
 
 
@@ -44,16 +44,19 @@ class Runtime:
         extractor = read_extractor(folder)
         check_files(folder)
         try:
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            tokenizer = load_tokenizer(folder / "tokenizer.json")
             session = open_session(folder / "model.onnx", threads=threads)
-        except Exception as error:  # tokenizers raises bare Exception, onnxruntime its own types
+            loaded = cls(extractor, tokenizer, session)
+        except InputError:
+            raise
+        except BaseException as error:  # tokenizers raises Exception and panics, onnxruntime its own types
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
             raise InputError(
                 f"{folder}: a damaged artifact ({type(error).__name__}); copy it again"
             ) from error
         check_kernel(folder)
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return cls(extractor, tokenizer, session)
+        return loaded
 
     def prepare(self, text: str) -> str:
         """The text as the model was trained to see it."""

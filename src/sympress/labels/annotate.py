@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from sympress.errors import InputError
 from sympress.labels.abbreviations import find_definitions
 from sympress.labels.assertion.cues import CueBook, load_cues
 from sympress.labels.assertion.decide import CueFinder, NoteContext, decide
@@ -21,6 +22,8 @@ from sympress.notes.markup.view import View, read_view
 FEVER = "fever"
 #: The number of a temperature among the forms: behind them all.
 _TEMPERATURE = -1
+#: Forms and headings, overlapping ones too, for each mention that a note may have.
+_FORMS_A_MENTION = 8
 
 
 class Annotator:
@@ -62,12 +65,15 @@ class Annotator:
         found = self.mentions_of(view)
         return found if view.starts is None else tuple(_moved(one, view.span) for one in found)
 
-    def mentions_of(self, view: View) -> tuple[Mention, ...]:
+    def mentions_of(self, view: View, most: int | None = None) -> tuple[Mention, ...]:
         """Return the mentions of what a note's reader sees, by start, with offsets into `view.text`.
 
         What the markup denies is absent.
+
+        Raises:
+            InputError: there are more than `most`; no memory is taken for more.
         """
-        found = self._read(view.text)
+        found = self._read(view.text, most)
         if not view.denied:
             return found
         reached, at = 0, 0
@@ -78,7 +84,7 @@ class Annotator:
             told.append(_denied(mention) if reached > mention.start else mention)
         return tuple(told)
 
-    def _read(self, text: str) -> tuple[Mention, ...]:
+    def _read(self, text: str, most: int | None = None) -> tuple[Mention, ...]:
         """Return the mentions of plain text.
 
         Of forms that overlap the leftmost counts, of those the longest; none goes on in another statement.
@@ -86,7 +92,8 @@ class Annotator:
         `fever`.
         """
         reduced = reduce_text(text)
-        forms, headings = self._index.find(reduced)
+        looked_for = None if most is None else most * _FORMS_A_MENTION
+        forms, headings = self._index.find(reduced, most=looked_for)
         temperatures = find_temperatures(reduced.masked) if self._fever is not None else []
         if not forms and not temperatures:
             return ()
@@ -96,6 +103,8 @@ class Annotator:
             counted = self._without_defined(counted, text)
         kept = self._with_temperatures(keep_longest(_on_one_line(counted, text)), temperatures)
         del forms, counted
+        if most is not None and len(kept) > most:
+            raise InputError(too_many_mentions(most))
         spans = [(start, end) for start, end, number in kept if self._told[number]]
         joined = {at for start, end in spans if (at := text.find("\n", start, end)) >= 0}
         note = NoteContext(reduced, headings, self._finder, self._sections, spans=spans, joined=joined)
@@ -175,6 +184,11 @@ class Annotator:
             assertion = "present" if is_undone(reduced, start) else "absent"
             reason = Reason("word", reduced.folded[start:end], start, end)
         return assertion, reason
+
+
+def too_many_mentions(most: int) -> str:
+    """Why a note with more than `most` mentions has no answer."""
+    return f"more than {most:,} mentions"
 
 
 #: That the markup itself says no, as CDA's `negationInd="true"` does; it has no place in what is read.

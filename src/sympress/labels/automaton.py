@@ -19,6 +19,7 @@ import ahocorasick_rs
 import numpy as np
 from numpy.typing import NDArray
 
+from sympress.errors import InputError
 from sympress.labels.matching import fold
 from sympress.notes.placeholders import mask_placeholders, read_years
 
@@ -100,13 +101,19 @@ class PhraseIndex:
         self._searches = 0
         self._whole = self._build_whole() if at_once else None
 
-    def find(self, reduced: Reduced, first: int = 0, last: int | None = None) -> list[list[Found]]:
+    def find(
+        self, reduced: Reduced, first: int = 0, last: int | None = None, *, most: int | None = None
+    ) -> list[list[Found]]:
         """Return every occurrence of every phrase, also overlapping ones: one list a group, by end.
 
         Args:
             reduced: the text.
             first: nothing before this place of the text is looked at.
             last: nor anything from this place on; None for its end.
+            most: how many may be found.
+
+        Raises:
+            InputError: there are more than `most`.
         """
         found: list[list[Found]] = [[] for _ in range(self._group_count)]
         place, folded = reduced.positions.item, reduced.folded
@@ -116,7 +123,10 @@ class PhraseIndex:
             words = words[skipped:finish]
         automaton = self._whole or self._build(words)
         owners = automaton.owners
-        for which, before, behind in automaton.matches(words):
+        matches = automaton.matches(words)
+        if most is not None and len(matches) > most:
+            raise InputError(f"more than {most:,} forms and headings")
+        for which, before, behind in matches:
             start, end = place(skipped + before + 1), place(skipped + behind - 2) + 1
             for written, group, number in owners[which]:
                 as_is = len(written) == end - start and folded.startswith(written, start)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sympress.errors import InputError, nearest
 from sympress.labels.lexicon_file import AmbiguousForm, Row, parse_toml, tsv_rows
-from sympress.labels.lexicon_forms import misspellings
+from sympress.labels.lexicon_forms import LONGEST_MISSPELLED, check_total, misspellings
 from sympress.labels.lexicon_layers import Draft, lay_over
 from sympress.labels.matching import fold
 from sympress.labels.mistakes import Mistakes
@@ -265,6 +265,8 @@ def _denials(
     found: dict[str, dict[str, None]] = {key: {} for key in forms}
     for row in draft.rows:
         found[row.symptom].update(dict.fromkeys(map(fold, row.denials)))
+    words = sum(form.isalpha() for own in forms.values() for form in own)
+    check_total(words * len(draft.denial_patterns), "denial_patterns")
     for pattern in draft.denial_patterns:
         before, behind = fold(pattern).split("{form}", 1)
         for key, own in forms.items():
@@ -279,6 +281,11 @@ def _misspellings(draft: Draft, forms: Collection[str], taken: Collection[str]) 
     known = set(taken)
     for row in draft.rows:
         for word in map(fold, row.misspelled):
+            if len(word) > LONGEST_MISSPELLED:
+                raise InputError(
+                    f"{row.where}: a misspelled word of more than {LONGEST_MISSPELLED} letters; leave it out"
+                )
+            check_total(len(known) - len(taken), f"{row.where}, misspelled")
             made = [one for one in misspellings(word) if one not in known]
             found[row.symptom] += made
             known.update(made)

@@ -22,6 +22,9 @@ MOST_FORMS = 100_000
 #: The most forms of the templates of one entry together, and of the entries of a file.
 MOST_FORMS_TOGETHER = 500_000
 
+#: Letters of the longest word whose misspellings are looked for; there are a few for each.
+LONGEST_MISSPELLED = 60
+
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 _VOWELS = "aeiouy"

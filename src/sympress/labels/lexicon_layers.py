@@ -51,10 +51,13 @@ def lay_over(base: Draft, file: LexiconFile, mistakes: Mistakes) -> Draft:
         InputError: the templates stand for more forms than fit.
     """
     words: dict[str, tuple[str, ...]] = dict(base.words)
+    listed_so_far = 0
     for name, listed in file.words.items():
         words[name] = ()
         with mistakes.noted():
             words[name] = expand_all(listed, words, f"{file.source}, [words] {name}")
+        listed_so_far += len(words[name])
+        check_total(listed_so_far, f"{file.source}, [words] {name}")
     for name, group in file.patterns.items():
         for pattern in group:
             with mistakes.noted():
@@ -64,7 +67,8 @@ def lay_over(base: Draft, file: LexiconFile, mistakes: Mistakes) -> Draft:
     for where, entry in file.entries:
         with mistakes.noted():
             rows.append(toml_row(entry, where, words, patterns))
-            total += len(rows[-1].forms)
+            row = rows[-1]
+            total += len(row.forms) + len(row.denials) + len(row.misspelled)
         check_total(total, where)
     laid = _override(_kept(base.rows, file, mistakes), rows, mistakes)
     known = {row.id for row in laid if row.id} | {
@@ -150,8 +154,9 @@ def _combined(
     file: LexiconFile, words: Words, known: set[str], mistakes: Mistakes
 ) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
+    total = 0
     for template, ids in file.combined.items():
-        where = f"{file.source}, [combined] {template!r}"
+        where = f"{file.source}, [combined] {template[:60]!r}"
         if not ids:
             mistakes.add(f"{where}: no symptoms; list the ids that the form names together")
         for identifier in ids:
@@ -159,8 +164,13 @@ def _combined(
                 mistakes.add(
                     f"{where}: no symptom {identifier!r}{nearest(identifier, known)}; use ids of the lexicon"
                 )
+        forms: list[str] = []
         with mistakes.noted():
-            for form in map(fold, expand_forms(template, words, where)):
+            forms = expand_forms(template, words, where)
+        total += len(forms)
+        check_total(total, where)
+        with mistakes.noted():
+            for form in map(fold, forms):
                 check_form(form, where)
                 if found.setdefault(form, ids) != ids:
                     mistakes.add(f"{where}: the form {form!r} stands twice under [combined]; keep one")

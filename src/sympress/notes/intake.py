@@ -27,6 +27,7 @@ NOTE_LIMIT = 16 * 2**20
 #: Why rows are left out, as counted in `ReadingCounts.dropped`.
 MALFORMED, RETRACTED, WITHOUT_TEXT = "malformed row", "retracted (ISERROR)", "without text"
 NOT_UTF8 = "not UTF-8"
+TOO_LONG = f"longer than {NOTE_LIMIT:,} characters"
 
 _ROWS_BETWEEN_REPORTS = 1_000
 _FRAME_CHARACTERS = 32 * 2**20
@@ -107,8 +108,7 @@ class Intake:
             InputError: a kept note has the id of an earlier one. Everything downstream names a note by
                 its id, so two notes under one id would be mixed up; neither can be left out in silence.
         """
-        if not text or text.isspace():
-            self.counts.drop(WITHOUT_TEXT, note_id)
+        if self._unfit(note_id, text):
             return False
         if self._fraction < 1.0 and not keep_patient(patient_id or note_id, self._fraction):
             self.counts.sampled_out += 1
@@ -121,6 +121,13 @@ class Intake:
         self._ids.add(note_id)
         self.counts.kept += 1
         return True
+
+    def _unfit(self, note_id: str, text: str | None) -> bool:
+        """Whether a row has no text, or too much of it; then it is counted."""
+        reason = WITHOUT_TEXT if not text or text.isspace() else TOO_LONG if len(text) > NOTE_LIMIT else None
+        if reason is not None:
+            self.counts.drop(reason, note_id)
+        return reason is not None
 
 
 def frames(notes: Iterable[Note], batch_rows: int) -> Iterator[pl.DataFrame]:

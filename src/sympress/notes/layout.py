@@ -21,7 +21,8 @@ from sympress.notes.tables.options import COLUMN_OPTIONS, RECOGNISED, TableOptio
 EVIDENCE_ROWS = 10_000
 
 _NAME_CHARACTERS = 40
-_LAYOUTS = 1_000  # kept of a table whose columns change
+_COLUMNS_SHOWN = 40
+_NAMES_KEPT = 100_000  # of the columns of a table where they change
 _FLOAT_ID = re.compile(r"(\d+)\.0+")
 #: How exports write that a cell holds nothing.
 _NULLS = {"", "NULL", "null", "None", "NaN", "nan", "NaT", "<NA>", "\\N"}
@@ -150,7 +151,8 @@ def _text_position(names: Sequence[str], taken: set[int], path: Path, options: T
 def _columns(names: Sequence[str], options: TableOptions = RECOGNISED) -> str:
     """Name the columns, unless the first row may be a note already: a note never enters an error."""
     if _is_header(names, options):
-        return "columns: " + ", ".join(name.strip() or "(unnamed)" for name in names)
+        shown = [name.strip() or "(unnamed)" for name in names[:_COLUMNS_SHOWN]]
+        return "columns: " + ", ".join(shown) + (", …" if len(names) > _COLUMNS_SHOWN else "")
     return (
         f"its first row, {len(names)} fields, does not look like a header, so it is not shown: add one if it "
         "is none"
@@ -205,6 +207,7 @@ class Rows:
         self._names: list[str] = []
         self._layout: Layout | None = None
         self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._kept = 0
         self._orders: dict[str, str | None] = {}
         self._named = False  # whether any row so far had a column for its id
 
@@ -218,7 +221,8 @@ class Rows:
         self._layout = self._layouts.get(tuple(names))
         if self._layout is None:
             self._layout = layout_of(names, self.options, self._path, optional)
-            if len(self._layouts) < _LAYOUTS:
+            self._kept += len(names)
+            if self._kept <= _NAMES_KEPT:
                 self._layouts[tuple(names)] = self._layout
         if self._layout.note_id >= 0:
             self._named = True
@@ -278,8 +282,9 @@ class Rows:
         )
 
     def id_of(self, values: Sequence[object]) -> str | None:
-        """The id in one row, or None."""
-        return None if self._layout is None else _id(values, self._layout.note_id)
+        """The id in one row, which may have broken off, or None."""
+        at = -1 if self._layout is None else self._layout.note_id
+        return _id(values, at) if at < len(values) else None
 
     def _time(self, values: Sequence[object], layout: Layout) -> datetime | None:
         """The first time that can be read; one that cannot is counted, and said once."""

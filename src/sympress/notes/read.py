@@ -12,7 +12,8 @@ import polars as pl
 from sympress.errors import InputError
 from sympress.notes.delimited import delimited_notes
 from sympress.notes.intake import MALFORMED, Intake, Meter, Note, Progress, frames
-from sympress.notes.plain import folder_notes, jsonl_notes, parquet_notes
+from sympress.notes.parquet import parquet_notes
+from sympress.notes.plain import folder_notes, jsonl_notes
 from sympress.notes.sample import check_fraction
 from sympress.notes.schema import NoteSet, ReadingCounts
 from sympress.notes.sources import Source, recognise

@@ -11,7 +11,7 @@ from sympress.deploy.extract.encodings import csv_lines, json_lines
 from sympress.deploy.extract.items import Failure, Item
 from sympress.deploy.extract.omop import id_fault
 from sympress.deploy.extract.shapes import SHAPES, Header, Shape
-from sympress.deploy.extractor import Extractor
+from sympress.deploy.extractor import MENTIONS_MOST, Extractor
 from sympress.notes.intake import Note
 
 #: A chunk ends with whichever comes first, so that memory depends on neither notes nor their length.
@@ -36,11 +36,19 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Order:
-    """How the results of a job are written; the same in every worker."""
+    """How notes are answered and the results written; the same in every worker.
+
+    Attributes:
+        shape: of a note's rows.
+        csv: whether they are CSV, else JSON lines.
+        header: what all rows share.
+        most_mentions: a note with more of them fails.
+    """
 
     shape: Shape
     csv: bool
     header: Header
+    most_mentions: int = MENTIONS_MOST
 
 
 @dataclass
@@ -76,7 +84,7 @@ def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
         if order.shape == "omop" and (fault := id_fault(item.note_id)):
             failures.append(Failure(item.note_id, fault))
             continue
-        result = extractor.answer(item.text)
+        result = extractor.answer(item.text, most_mentions=order.most_mentions)
         if result.failure is not None:
             failures.append(Failure(item.note_id, result.failure))
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sympress.notes.counts import ReadingCounts
-from sympress.notes.intake import RETRACTED, WITHOUT_TEXT, Intake, Meter, Note, Progress
+from sympress.notes.intake import RETRACTED, Intake, Meter, Note, Progress
 from sympress.notes.layout import row_name
 
 
@@ -62,9 +62,8 @@ class EveryNote(Intake):
         super().__init__(counts, 1.0, Meter(progress, size_bytes))
 
     def admits(self, note_id: str, patient_id: str | None, text: str | None, path: object) -> bool:  # noqa: ARG002
-        """Say whether a well-formed row has text, and count what becomes of it."""
-        if not text or text.isspace():
-            self.counts.drop(WITHOUT_TEXT, note_id)
+        """Say whether a well-formed row has text, not too much of it, and count what becomes of it."""
+        if self._unfit(note_id, text):
             return False
         self.counts.kept += 1
         return True

@@ -34,6 +34,7 @@ from sympress.deploy.extract.progress import Pace
 from sympress.deploy.extract.shapes import Header, Shape
 from sympress.deploy.extract.sources import Notes, stream_items
 from sympress.deploy.extract.workers import Answer, open_workers
+from sympress.deploy.extractor import MENTIONS_MOST
 from sympress.errors import InputError
 from sympress.files import refuse_to_overwrite
 from sympress.labels.own_words import OURS, OwnWords
@@ -60,6 +61,7 @@ class Job:
         concepts: the user's codes of symptoms, for OMOP and FHIR.
         snippet: characters to each side of a mention that OMOP's snippets hold; 0 for none.
         words: a user's own, in place of those that the artifact reads by.
+        most_mentions: a note with more of them fails.
     """
 
     notes: Notes
@@ -73,12 +75,13 @@ class Job:
     concepts: ConceptMap = field(default_factory=ConceptMap)
     snippet: int = 0
     words: OwnWords = OURS
+    most_mentions: int = MENTIONS_MOST
 
     def order(self, began: str) -> Order:
         """How workers write the rows of this job, which began at `began`."""
         system, vocabulary = f"sympress {self.artifact.name}", Vocabulary(concepts=self.concepts)
         header = Header(self.columns, system, began, vocabulary, self.snippet)
-        return Order(self.shape, self.encoding == "csv", header)
+        return Order(self.shape, self.encoding == "csv", header, self.most_mentions)
 
     def items(self, counts: ItemCounts, pace: Pace) -> Iterator[Item]:
         """The notes to answer; what becomes of the other rows is counted."""
@@ -114,6 +117,7 @@ class Job:
             ",".join(self.columns),
             self.concepts.digest(),
             str(self.snippet),
+            str(self.most_mentions),
             *(_sum(self.artifact / file) for file in files_to_run(self.artifact)),
             *([self.words.digest()] if self.words.named() else []),
         ]

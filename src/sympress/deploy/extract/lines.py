@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import IO, Protocol
 
 from sympress.deploy.extract.items import EveryNote, Failure, Item
 from sympress.errors import InputError
-from sympress.notes.intake import MALFORMED, NOT_UTF8, NOTE_LIMIT, Note
+from sympress.notes.intake import MALFORMED, NOT_UTF8, NOTE_LIMIT, TOO_LONG, Note
 from sympress.notes.layout import row_name
 from sympress.notes.tables.encoding import ESCAPED_BYTE, Utf8Stream, is_cp1252, some_not_utf8
-from sympress.notes.tables.objects import ObjectRows
+from sympress.notes.tables.objects import ObjectRows, read_object
 from sympress.notes.tables.options import TableOptions
 
 #: UTF-8 takes at most four bytes a character.
 LINE_LIMIT_BYTES = 4 * NOTE_LIMIT
-TOO_LONG = f"longer than {NOTE_LIMIT:,} characters"
 
 
 class Lines(Protocol):
@@ -148,14 +146,11 @@ def _object(
     if raw is None:
         return Failure(name, TOO_LONG)
     text = raw.removeprefix(_BOM).decode("utf-8", "surrogateescape")
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
+    value = read_object(text)
     if not text.isascii() and ESCAPED_BYTE.search(text):
         intake.counts.remark(some_not_utf8(path))
-        return Failure(rows.id_of(value) if isinstance(value, dict) else name, NOT_UTF8)
-    return value if isinstance(value, dict) else Failure(name, MALFORMED)
+        return Failure(name if value is None else rows.id_of(value), NOT_UTF8)
+    return Failure(name, MALFORMED) if value is None else value
 
 
 def _lines(stream: Lines) -> Iterator[bytes | None]:

@@ -13,7 +13,7 @@ from sympress.deploy.extract.items import EveryNote, Failure, Item, ItemCounts
 from sympress.deploy.extract.lines import json_items, line_items, standard_input, whole_item
 from sympress.errors import InputError
 from sympress.notes.delimited import delimited_notes
-from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, Note, Progress
+from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, TOO_LONG, Note, Progress
 from sympress.notes.layout import row_name
 from sympress.notes.sources import Source, recognise
 from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
@@ -200,7 +200,7 @@ def _table_notes(source: Source, table: TableOptions, intake: EveryNote) -> Iter
     (file,) = source.files
     if source.kind == "delimited":
         return delimited_notes(file, table, source.delimiter, intake, errors="surrogateescape")
-    from sympress.notes.plain import parquet_notes  # late: polars takes a quarter of a second
+    from sympress.notes.parquet import parquet_notes  # late: polars takes a quarter of a second
 
     return parquet_notes(file, table, intake, slice_rows=1_000)
 
@@ -215,7 +215,7 @@ def _folder_items(source: Source, table: TableOptions, intake: EveryNote) -> Ite
             raw = (path.read_bytes() if size else b"") if size <= 4 * NOTE_LIMIT else None
         intake.meter.close(size)
         if raw is None:
-            yield Failure(note_id, f"longer than {NOTE_LIMIT:,} characters")
+            yield Failure(note_id, TOO_LONG)
             continue
         if table.encoding is None and (found := unmarked_utf16(raw)) is not None:
             yield Failure(note_id, f"{found} without its mark")

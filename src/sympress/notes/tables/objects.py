@@ -14,7 +14,23 @@ from sympress.notes.layout import EVIDENCE_ROWS, Rows, row_name
 from sympress.notes.tables.documents import fields_of_document
 from sympress.notes.tables.options import COLUMN_OPTIONS, TableOptions
 
+#: Most commas and opening brackets in a line, and most keys of its object: few bytes can stand for values
+#: that fill the memory.
+PARTS_MOST = 2_000_000
+KEYS_MOST = 10_000
+
 _HEAD_OBJECTS = 100
+
+
+def read_object(line: str) -> dict[str, object] | None:
+    """Return the JSON object of `line`; None where it is none, or one that no note is."""
+    if len(line) > PARTS_MOST and sum(map(line.count, ",[{")) > PARTS_MOST:
+        return None
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and len(value) <= KEYS_MOST else None
 
 
 class ObjectRows:
@@ -32,7 +48,7 @@ class ObjectRows:
         options: TableOptions,
         intake: Intake,
         path: Path,
-        lines: Callable[[], Iterable[str | bytes]] = lambda: (),
+        lines: Callable[[], Iterable[str]] = lambda: (),
     ) -> None:
         self._lines, self._path = lines, path
         self._options, self._intake = dataclasses.replace(options, header=True), intake
@@ -82,11 +98,8 @@ class ObjectRows:
 
     def _objects(self) -> Iterator[dict[str, object]]:
         for line in self._lines():
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(value, dict):
+            value = read_object(line)
+            if value is not None:
                 try:
                     yield fields_of_document(value, self._path, first=False)
                 except InputError:

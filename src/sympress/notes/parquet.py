@@ -1,0 +1,164 @@
+"""Reading Parquet: rows in small portions, whose size in memory is known before they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+from sympress.errors import InputError
+from sympress.notes.delimited import COLUMNS_MOST
+from sympress.notes.intake import MALFORMED, NOTE_LIMIT, TOO_LONG, Intake, Note
+from sympress.notes.layout import EVIDENCE_ROWS, Rows
+from sympress.notes.parquet_sizes import check_sizes
+from sympress.notes.tables.options import TableOptions
+
+_SLICE_ROWS = 10_000
+#: Rows of the first slice; the bytes that it has tell how large the next can be.
+_FIRST_ROWS = 100
+#: Bytes of text that a slice aims at, and most bytes of values that are Python's at the same time. A
+#: dictionary can hold one long text for many rows, which are small until then.
+_SLICE_BYTES = 32 * 2**20
+#: Most bytes of a text: UTF-8 takes at most four a character; and of all other columns of a row.
+_TEXT_BYTES = 4 * NOTE_LIMIT
+_OTHER_BYTES = 2**20
+_EPOCH = date(1970, 1, 1)
+#: Polars panics on some damaged files.
+_DAMAGE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+
+def parquet_notes(
+    path: Path, options: TableOptions, intake: Intake, *, slice_rows: int = _SLICE_ROWS
+) -> Iterator[Note]:
+    """Yield the notes of a Parquet file, read in slices of only the columns that are needed.
+
+    Rows with a text that is too long, or with other values of more than a megabyte, are dropped and counted.
+
+    Raises:
+        InputError: a column is missing or the text is none, or the file is damaged.
+    """
+    check_sizes(path)
+    try:
+        table = pl.scan_parquet(path)
+        schema = table.collect_schema()
+        total = int(table.select(pl.len()).collect().item())
+    except _DAMAGE as error:
+        raise InputError(f"{path} is damaged: not a readable Parquet file; copy it again") from error
+    if len(schema) > COLUMNS_MOST:
+        raise InputError(f"{path}: more than {COLUMNS_MOST:,} columns; leave out some")
+    named = dataclasses.replace(options, header=True)
+    reading = Rows(named, intake, path, lambda name: table.select(name).head(EVIDENCE_ROWS).collect()[name])
+    names = list(schema)
+    layout = reading.columns(names)
+    text = names[layout.text]
+    if schema[text] not in (pl.String, pl.Categorical, pl.Enum):
+        raise InputError(
+            f"{path}: column {text!r} holds {schema[text]}, not text; choose another --text-column"
+        )
+    needed = [name for at, name in enumerate(names) if at in layout.positions]
+    reading.columns(needed)
+    check_sizes(path, needed)
+    size, start, count = path.stat().st_size, 0, min(_FIRST_ROWS, slice_rows)
+    while start < total:
+        try:
+            wanted = table.select(needed).with_columns(pl.col(text).cast(pl.String))
+            rows = wanted.slice(start, count).collect()
+            measured = _measured(rows, text)
+        except _DAMAGE as error:
+            raise InputError(
+                f"{path} is damaged: cannot be read beyond row {start}; copy it again"
+            ) from error
+        yield from _notes(measured, reading, intake)
+        end = min(start + count, total)
+        # Columns of a slice lie all over the file: its share of the rows stands for its bytes.
+        intake.meter.close(size * end // total - size * start // total)
+        bytes_a_row = max(1, int(measured.bytes.sum()) // max(1, rows.height))
+        start, count = end, max(1, min(slice_rows, 4 * count, _SLICE_BYTES // bytes_a_row))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """Rows, what is too large in them left out, with the bytes of each and why it becomes no note."""
+
+    rows: pl.DataFrame
+    bytes: pl.Series
+    fault: pl.Series
+
+
+def _measured(rows: pl.DataFrame, text: str) -> _Measured:
+    sizes = {name: _bytes_of(pl.col(name), kind).fill_null(0) for name, kind in rows.schema.items()}
+    others = [size for name, size in sizes.items() if name != text]
+    long = sizes[text] > _TEXT_BYTES
+    wide = (pl.sum_horizontal(others) if others else pl.lit(0)) > _OTHER_BYTES
+    fault = pl.when(wide).then(pl.lit(MALFORMED)).when(long).then(pl.lit(TOO_LONG))
+    found = rows.select(bytes=pl.sum_horizontal(*sizes.values()), fault=fault)
+    if found["fault"].null_count() < found.height:
+        kept = [pl.when(~(long | wide) if name == text else ~wide).then(name).alias(name) for name in sizes]
+        rows = rows.select(kept)
+        found = found.with_columns(pl.when(pl.col("fault").is_null()).then("bytes").otherwise(_OTHER_BYTES))
+    return _Measured(rows, found["bytes"], found["fault"])
+
+
+def _bytes_of(column: pl.Expr, kind: pl.DataType | DataTypeClass) -> pl.Expr:
+    """About how many bytes each value of `column` takes, without making any."""
+    if isinstance(kind, (pl.Categorical, pl.Enum)):
+        return column.cast(pl.String).str.len_bytes().cast(pl.Int64)
+    if kind == pl.String:
+        return column.str.len_bytes().cast(pl.Int64)
+    if kind == pl.Binary:
+        return column.bin.size().cast(pl.Int64)
+    if isinstance(kind, pl.Array):
+        column, kind = column.arr.to_list(), pl.List(kind.inner)
+    if isinstance(kind, pl.List):
+        inside = _bytes_of(pl.element(), kind.inner).fill_null(0) + 8
+        return column.list.eval(inside).list.sum().cast(pl.Int64)
+    if isinstance(kind, pl.Struct):
+        fields = (_bytes_of(column.struct.field(one.name), one.dtype).fill_null(0) for one in kind.fields)
+        return pl.sum_horizontal(pl.lit(0, pl.Int64), *fields)
+    return pl.lit(8, pl.Int64)
+
+
+def _notes(measured: _Measured, reading: Rows, intake: Intake) -> Iterator[Note]:
+    rows = _in_calendar(measured.rows)
+    at_once = max(1, min(512, _SLICE_BYTES // max(1, *measured.bytes)))
+    for values, fault in zip(rows.iter_rows(buffer_size=at_once), measured.fault, strict=True):
+        intake.row()
+        if fault is not None:
+            intake.counts.drop(fault, reading.id_of(values))
+        elif (note := reading.note(values)) is not None:
+            yield note
+
+
+def _in_calendar(rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows`, with what lies beyond Python's calendar as text that is no date: one of these stops Polars."""
+    for column in rows.iter_columns():
+        kind = column.dtype
+        if not isinstance(kind, (pl.Date, pl.Datetime, pl.Duration)):
+            continue
+        numbers = column.to_physical().cast(pl.Int64)
+        first, last = _bounds(kind)
+        beyond = (numbers < first) | (numbers > last)
+        if beyond.any():
+            inside = column.set(beyond, None).to_list()
+            mixed = [
+                f"beyond the calendar: {number}" if out else value
+                for value, number, out in zip(inside, numbers, beyond, strict=True)
+            ]
+            rows = rows.with_columns(pl.Series(column.name, mixed, dtype=pl.Object))
+    return rows
+
+
+def _bounds(kind: pl.Date | pl.Datetime | pl.Duration) -> tuple[int, int]:
+    """The first and the last number of a time that Python can hold, in the unit of its column."""
+    if isinstance(kind, pl.Date):
+        return (date.min - _EPOCH).days, (date.max - _EPOCH).days
+    a_day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[kind.time_unit]
+    if isinstance(kind, pl.Duration):
+        return max(timedelta.min.days * a_day, -(2**63)), min(timedelta.max.days * a_day, 2**63 - 1)
+    edge = 0 if kind.time_zone in (None, "UTC") else 1  # a zone moves a time by less than a day
+    first, last = (date.min - _EPOCH).days + edge, (date.max - _EPOCH).days - edge
+    return max(first * a_day, -(2**63)), min((last + 1) * a_day, 2**63) - 1
