@@ -32,6 +32,7 @@ from sympress.compress.recipe.steps import Quantize, Step
 from sympress.compress.strategies import STRATEGIES
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import Extractor, write_extractor
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import export_checked, parity
 from sympress.deploy.runtime import SLOWER_FUSED
 from sympress.errors import InputError
@@ -185,6 +186,7 @@ def press(
         warning = saturation_warning(choice.name)
         if warning is not None:
             piece.remarks.append(warning)
+    write_checksums(draft)
     return Pressed(piece, choice, worst)
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from sympress.deploy.checksums import files_to_run
+from sympress.deploy.checksums import files_to_run, parse_digest
 from sympress.deploy.extractor import Extractor, NoteResult
 from sympress.deploy.link import load_names
 from sympress.deploy.serve.refusals import Refusal
@@ -124,19 +124,45 @@ def parse_models(given: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
-def load_model(name: str, folder: Path, words: OwnWords = OURS) -> ServedModel:
+def parse_digests(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Digests by the model's name, of `NAME=sha256:…`, or of `sha256:…` where one model is served.
+
+    Args:
+        given: what the user gave.
+        names: of the models that are served.
+
+    Raises:
+        InputError: one is no digest, or for no model, or there are two for one.
+    """
+    digests: dict[str, str] = {}
+    for one in given:
+        name, equals, digest = one.rpartition("=")
+        if not equals and len(names) > 1:
+            raise InputError(f"--digest {one}: of which model? say NAME={one}")
+        name = name if equals else names[0]
+        if name not in names:
+            raise InputError(f"--digest {one}: no model is called {name!r}; served are {', '.join(names)}")
+        if name in digests:
+            raise InputError(f"--digest {one}: {name!r} has two; give one")
+        digests[name] = parse_digest(digest)
+    return digests
+
+
+def load_model(name: str, folder: Path, words: OwnWords = OURS, digest: str | None = None) -> ServedModel:
     """Load the artifact in `folder` on one core and let it answer once, so that it is known to work.
 
     Args:
         name: what requests call it.
         folder: of the artifact.
         words: a user's own, in place of those that the artifact reads by.
+        digest: of the one artifact that may be loaded; None for any.
 
     Raises:
-        InputError: the folder is no artifact, is damaged, does not answer, or changed while it was read.
+        InputError: the folder is no artifact, is not that of `digest`, is damaged, does not answer, or
+            changed while it was read.
     """
     before = _fingerprint(folder, words)
-    extractor = Extractor.load(folder, words=words)
+    extractor = Extractor.load(folder, words=words, digest=digest)
     if (failure := extractor(["no complaints"])[0].failure) is not None:
         raise InputError(f"{folder}: loads, but does not answer ({failure}); make the artifact again")
     if _fingerprint(folder, words) != before:
