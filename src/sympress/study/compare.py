@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import read_extractor, read_provenance
-from sympress.deploy.checksums import check_files
 from sympress.errors import InputError
 from sympress.labels.labelset import Task
 from sympress.measure.change import f1_of
@@ -189,8 +188,6 @@ def compare_artifacts(
     described = [_provenance(path) for path in (first, second)]
     configs = [_config(path, one) for path, one in zip((first, second), described, strict=True)]
     extractors = [read_extractor(path) for path in (first, second)]
-    for path in (first, second):
-        check_files(path, also=("provenance.json",))
     keys = [[getattr(config, name) for name in _DATA_SETTINGS] for config in configs]
     same = described[0].get("data_fingerprint") == described[1].get("data_fingerprint")
     if not same or keys[0] != keys[1] or extractors[0].symptoms != extractors[1].symptoms:
