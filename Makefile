@@ -17,10 +17,17 @@ help: ## list the tasks
 install: $(BIN)/.installed ## create .venv and install everything at the versions of constraints.txt
 
 # The stamp lies in the environment, so that a deleted environment is installed again.
-$(BIN)/.installed: pyproject.toml constraints.txt
+$(BIN)/.installed: pyproject.toml constraints.txt requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
+
+.PHONY: lock
+# UV_FIND_LINKS is where PyTorch's CPU build lies: the other build would bring CUDA's libraries along.
+lock: ## write requirements.lock anew from constraints.txt; needs uv, and UV_FIND_LINKS set
+	uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-package torch --extra dev \
+		--python-version 3.11 -c constraints.txt pyproject.toml -o requirements.lock
 
 .PHONY: demo demo-small
 demo: install ## the whole study on synthetic notes, in minutes, without data or network

@@ -13,24 +13,20 @@ does not run in the driver because Ray Data cannot run behind a `ray://` address
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import logging
 import pickle  # what is unpickled was pickled by the driver or a worker of the same job
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from sympress.errors import InputError, MissingExtraError, SympressError
+from sympress.cluster_connect import connected, node_died
+from sympress.errors import SympressError
 
-LOCAL = "local"
 #: Units an actor that may be without an answer. With fewer than 2 in all Ray Data would wait for more.
 AHEAD = 3
 #: How often in a row the pipeline is started again without an answer in between.
 ATTEMPTS = 3
-_KNOCK_SECONDS = 10.0
 #: What the pipeline does at the same time: give, take, and the tasks that read, a killed one among them.
 _THREADS = 16
 
@@ -59,31 +55,8 @@ def open_cluster(load: Load[Unit, Answer], address: str) -> Iterator[AnswerAll[U
         InputError: no cluster answers there.
         MissingExtraError: a part of the extra `ray` is not installed.
     """
-    for package in ("ray", "pyarrow", "pandas"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("ray", package)
-    ray: Any = importlib.import_module("ray")  # it has no types
-    _check_reachable(address)
-    where = {"include_dashboard": False} if address == LOCAL else {"address": address}
-    try:
-        ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # ray raises bare Exception where a node does not start
-        raise InputError(f"--ray {address}: no Ray cluster answers there ({type(error).__name__})") from error
-    try:
+    with connected(address) as ray:
         yield lambda units: _in_order(Line(ray, load), units)
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Knock at `HOST:PORT` or `ray://HOST:PORT` first: Ray itself waits for minutes before it gives up."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdecimal()):
-        return  # `local`, `auto`: Ray's own words
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(f"--ray {address}: no Ray cluster answers there ({type(error).__name__})") from error
 
 
 def _in_order(line: Line[Unit, Answer], units: Iterator[Unit]) -> Iterator[tuple[Unit, Answer]]:
@@ -142,13 +115,19 @@ class Line(Generic[Unit, Answer]):
         """Wait for the answer to the first unit that waits.
 
         Raises:
-            SympressError: there is none, although the pipeline was started again.
+            SympressError: there is none, although the pipeline was started again, or the node of this process
+                died.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 answer = self._ray.get(self._pipeline.take.remote(self._taken))
                 break
-            except self._ray.exceptions.RayError as error:
+            except (self._ray.exceptions.RayError, ConnectionError) as error:
+                if node_died(self._ray):  # what is asked of Ray now ends this process without a word
+                    raise SympressError(
+                        "the Ray node of this command died (its raylet ended, or its connection did); see "
+                        "Ray's logs, then run the same command again"
+                    ) from error
                 if attempt == ATTEMPTS:
                     raise SympressError(
                         f"the Ray cluster failed {ATTEMPTS} times in a row ({type(error).__name__}); "

@@ -16,6 +16,7 @@ from sympress.compress.distill.teachers import fingerprint_teacher
 from sympress.compress.recipe.named import UNTRAINED, read_recipe
 from sympress.compress.recipe.parse import parse_recipe
 from sympress.config import StudyConfig
+from sympress.deploy.checksums import write_checksums
 from sympress.notes.synthesize import synthesize
 from sympress.study.run import run_study
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
@@ -194,6 +195,7 @@ def test_a_teacher_with_different_labels(
     extractor = json.loads((other / "extractor.json").read_text(encoding="utf-8"))
     extractor["symptoms"][0] = "gout"
     (other / "extractor.json").write_text(json.dumps(extractor))
+    write_checksums(other)
     line = refusal(capsys, *arguments(place, "--recipe", "distill", "--teacher", str(other)))
     assert "a teacher and student with different labels" in line
     line = refusal(capsys, "compress", str(other), *arguments(place, "--recipe", "quantize(int8)")[2:])

@@ -30,6 +30,7 @@ def tiny_artifact(
     settings = Extractor(task="present", symptoms=["fever", "cough", "pain"], max_tokens=16, pad_id=0)
     write_extractor(folder, settings)
     export_checked(model, folder / "model.onnx", [np.array([2, 5, 6, 3])])
+    write_checksums(folder)
     return folder
 
 

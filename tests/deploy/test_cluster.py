@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from sympress import cluster
 from sympress.cli.label import label
+from sympress.cluster_connect import LOCAL
 from sympress.deploy.extract.chunks import Answered, Chunk, Order, answer_chunk, cut_chunks
 from sympress.deploy.extract.cluster import LoadArtifact, open_extraction
 from sympress.deploy.extract.shapes import COLUMNS, Header
@@ -23,9 +25,10 @@ from sympress.deploy.extractor import Extractor
 from sympress.errors import InputError, SympressError
 from sympress.notes.intake import Note
 
-pytest.importorskip("ray", reason="needs the extra ray")
-pytest.importorskip("pyarrow", reason="needs the extra ray")
-pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
+pytestmark = [  # Ray is not to be imported before a cluster is: by then it is told where to listen
+    pytest.mark.skipif(not (find_spec("ray") and find_spec("pyarrow")), reason="needs the extra ray"),
+    pytest.mark.filterwarnings("ignore"),  # of Ray's own
+]
 ORDER = Order("notes", csv=False, header=Header(COLUMNS, "tiny", "2026-01-31"))
 
 
@@ -65,7 +68,7 @@ def test_a_killed_worker_changes_nothing(
         __call__ = load
 
     monkeypatch.setattr("sympress.deploy.extract.cluster.LoadArtifact", MortalArtifact)
-    with open_extraction(tiny_artifact, ORDER, cluster.LOCAL) as answer:
+    with open_extraction(tiny_artifact, ORDER, LOCAL) as answer:
         found = b"".join(answered.data for _, answered in answer(chunks()))
     assert (tmp_path / "worker").exists()
     here = Extractor.load(tiny_artifact)
@@ -109,7 +112,7 @@ def test_whatever_dies_every_unit_is_answered_in_order(tmp_path: Path, monkeypat
     read: list[int] = []
     units = (read.append(unit) or unit for unit in range(60))
     cores = os.cpu_count() or 1
-    with cluster.open_cluster(load, cluster.LOCAL) as answer:
+    with cluster.open_cluster(load, LOCAL) as answer:
         for at, answered in enumerate(answer(units)):
             assert answered == (at, at * at)
             assert len(read) - at <= cluster.AHEAD * cores + 2  # bounded memory
@@ -130,7 +133,7 @@ def test_work_that_always_fails_is_one_line(monkeypatch: pytest.MonkeyPatch):
 
     with (
         pytest.raises(SympressError) as caught,
-        cluster.open_cluster(load, cluster.LOCAL) as answer,
+        cluster.open_cluster(load, LOCAL) as answer,
     ):
         list(answer(iter(["zebrafinch"])))
     assert str(caught.value).startswith("the Ray cluster failed 2 times in a row (")

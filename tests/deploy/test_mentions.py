@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from test_extract import run
 
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.extractor import Extractor, NoteResult
 from sympress.errors import InputError
 
@@ -116,6 +117,7 @@ def test_forms_that_are_missing_are_one_line(tiny_tagger: Path, tmp_path: Path):
     for file in tiny_tagger.iterdir():
         if file.name not in {"forms.json", "checksums.json"}:
             (tmp_path / file.name).write_bytes(file.read_bytes())
+    write_checksums(tmp_path)
     with pytest.raises(InputError) as caught:
         Extractor.load(tmp_path)
     assert str(caught.value) == (

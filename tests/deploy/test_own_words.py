@@ -12,7 +12,7 @@ import pytest
 
 from sympress.deploy.artifact import read_extractor
 from sympress.deploy.bundled import BOX_FOLDER, RULES_FOLDER
-from sympress.deploy.checksums import check_files, files_to_run
+from sympress.deploy.checksums import CHECKSUMS_FILE, check_files, files_to_run, write_checksums
 from sympress.deploy.extract.chunks import Order, answer_chunk, cut_chunks
 from sympress.deploy.extract.cluster import LoadArtifact
 from sympress.deploy.extract.filters import read_wanted
@@ -178,6 +178,7 @@ def test_a_file_that_is_missing_or_damaged_is_said(
     (packed / name).unlink()
     if text is not None:
         (packed / name).write_text(text, encoding="utf-8")
+        write_checksums(packed)
     with pytest.raises(InputError) as caught:
         Extractor.load(packed)
     assert str(caught.value).removeprefix(f"{packed}/").startswith(message)
@@ -189,7 +190,8 @@ def test_words_go_to_other_processes_and_to_machines_that_have_no_files(
     note = Note("1", None, None, None, None, None, None, NOTE, None)
     order = Order("notes", csv=False, header=Header(COLUMNS, "rules", "2026-01-31"))
     here = Extractor.load(RULES_FOLDER, words=words)
-    contents = {name: (RULES_FOLDER / name).read_bytes() for name in files_to_run(RULES_FOLDER)}
+    names = [*files_to_run(RULES_FOLDER), CHECKSUMS_FILE]
+    contents = {name: (RULES_FOLDER / name).read_bytes() for name in names}
     sent = pickle.dumps(LoadArtifact(contents, order, words))
     for file in files.values():
         file.unlink()

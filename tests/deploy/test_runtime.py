@@ -11,6 +11,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from sympress.deploy.artifact import Extractor, read_extractor, write_extractor, write_provenance
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import PARITY_TOLERANCE, export_checked
 from sympress.deploy.runtime import Runtime, prepare_text, to_probabilities
 from sympress.errors import InputError
@@ -48,6 +49,7 @@ def artifact(
     write_extractor(folder, EXTRACTOR)
     notes = [np.array([2, *range(5, 5 + length), 3]) for length in (1, 6, 20)]
     assert export_checked(model, folder / "model.onnx", notes) < PARITY_TOLERANCE
+    write_checksums(folder)
     return folder
 
 
@@ -71,6 +73,7 @@ def test_answers_are_those_of_pytorch(
 ):
     folder = copy_of(artifact, tmp_path)
     write_extractor(folder, EXTRACTOR.model_copy(update={"task": task}))
+    write_checksums(folder)
     found = Runtime.load(folder).predict(TEXTS)
     notes = NoteDataset(encode_texts(tokenizer, TEXTS, 16), np.zeros((len(TEXTS), 3), dtype=np.uint8))
     expected = to_probabilities(task, predict_logits(model, notes, pad_id=0))
@@ -181,7 +184,11 @@ def test_a_damaged_file_of_an_artifact_is_one_line(artifact: Path, tmp_path: Pat
     path.unlink()
     if damage != "missing":
         path.write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"")
+    write_checksums(tmp_path)
     message = refused(tmp_path)
+    if damage == "missing":
+        assert message == f"{tmp_path}: {file} is missing; copy the artifact again"
+        return
     assert message.startswith(f"{tmp_path}: a damaged artifact (")
     assert message.endswith("); copy it again")
 

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import re
 import time
 from importlib import resources
@@ -10,7 +11,7 @@ from sympress.deploy.artifact import read_extractor
 from sympress.deploy.bundled import BOX_FOLDER
 from sympress.labels import lexicon as module
 from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
-from sympress.labels.vaers_map import vaers_to_clinical
+from sympress.labels.vaers_map import term_key, vaers_to_clinical
 
 LEXICON = load_lexicon("clinical")
 BY_ID = {symptom.id: symptom for symptom in LEXICON.symptoms}
@@ -222,6 +223,17 @@ def test_every_coded_term_of_vaers_names_a_symptom_that_is_there() -> None:
     terms = [term for term, _ in lines[1:]]
     assert len(set(terms)) == len(terms) > 150
     assert [symptom for _, symptom in lines[1:] if symptom not in BY_ID] == []
+
+
+@pytest.mark.parametrize("file", ["vaers_to_clinical.tsv", "coded_to_lexicon.tsv"])
+def test_no_file_holds_the_words_of_a_coded_term(file: str) -> None:
+    lines = [line for line in data(file).splitlines() if not line.startswith("#")][1:]
+    assert [line for line in lines if not re.fullmatch(r"[0-9a-f]{16}\t[^\t]+", line)] == []
+
+
+def test_a_term_is_called_by_its_digest_whatever_its_case() -> None:
+    digest = hashlib.sha256(b"a term").hexdigest()
+    assert term_key("A Term ") == term_key("a term") == digest[:16]
 
 
 @pytest.mark.parametrize(

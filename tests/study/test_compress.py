@@ -22,6 +22,7 @@ from sympress.compress.recipe.parse import parse_recipe
 from sympress.compress.recipe.steps import Quantize
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import read_extractor
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
 from sympress.files import alone, read_object, write_json
@@ -370,6 +371,7 @@ def test_other_notes_than_the_studys_are_said(teacher: Path, tmp_path: Path) -> 
     shutil.copytree(teacher, copy)
     stored = json.loads((copy / "provenance.json").read_text(encoding="utf-8"))
     (copy / "provenance.json").write_text(json.dumps(stored | {"data_fingerprint": "other"}))
+    write_checksums(copy)
     said: list[str] = []
     reporter = Reporter(quiet=True)
     reporter.say = said.append  # type: ignore[method-assign]

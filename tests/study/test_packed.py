@@ -12,6 +12,7 @@ import pytest
 
 from sympress.deploy.artifact import Extractor as Settings
 from sympress.deploy.artifact import write_extractor
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import export_checked
 from sympress.errors import InputError
 from sympress.report.measured import packed_table
@@ -37,6 +38,7 @@ def artifact(make_encoder, tokenizer, tmp_path: Path) -> Path:
     fixed = {"task": "present", "symptoms": ["fever", "cough", "headache"], "max_tokens": 16, "pad_id": 0}
     rules = {"thresholds": [1.0, 1.0, 0.0], "lexicon": "clinical", "rules": True}
     write_extractor(folder, Settings.model_validate(fixed | rules))
+    write_checksums(folder)
     return folder
 
 
@@ -76,5 +78,6 @@ def test_another_artifact_is_refused(artifact: Path, tmp_path: Path):
     shutil.copytree(artifact, other)
     fixed = {"task": "topic", "symptoms": ["fever", "cough", "pain"], "max_tokens": 16, "pad_id": 0}
     write_extractor(other, Settings.model_validate(fixed))
+    write_checksums(other)
     with pytest.raises(InputError, match="not an artifact of the task present"):
         packed.judge_packed(tmp_path, other)

@@ -10,6 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from sympress.deploy.artifact import Extractor, write_extractor
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import export_onnx
 from sympress.deploy.runtime import Runtime
 from sympress.study.yardsticks import INT8, PYTORCH, teacher_yardsticks, time_yardsticks
@@ -30,6 +31,7 @@ def teacher(
         folder, Extractor(task="present", symptoms=["fever", "cough", "pain"], max_tokens=32, pad_id=0)
     )
     export_onnx(model, folder / "model.onnx")
+    write_checksums(folder)
     return folder
 
 

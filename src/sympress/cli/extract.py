@@ -47,6 +47,13 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
             "--model", "-m", help="Artifact to run, or `rules`. Default: the model that comes with sympress."
         ),
     ] = None,
+    digest: Annotated[
+        str | None,
+        typer.Option(
+            help="Refuse every other artifact than this one: sha256:…, as `sympress pack` prints it.",
+            metavar="DIGEST",
+        ),
+    ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", help="File to write: .parquet, .jsonl or .csv; - prints.")
     ] = _STANDARD_OUTPUT,
@@ -132,6 +139,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
 ) -> None:
     """Find symptoms in notes, on all cores; a job that was killed goes on when it is given again."""
     from sympress.deploy.bundled import artifact_folder
+    from sympress.deploy.checksums import check_files, parse_digest
     from sympress.deploy.extract.databases import read_url
     from sympress.deploy.extract.filters import read_wanted
     from sympress.deploy.extract.job import Job
@@ -149,6 +157,9 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
         date_format, encoding,
     )  # fmt: skip
     words = read_words(lexicon, cues, sections)
+    pinned = None if digest is None else parse_digest(digest)
+    if pinned is not None:
+        check_files(artifact_folder(model), pinned)
     job = Job(
         notes=find_notes(
             notes or [],
@@ -165,6 +176,7 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
         workers=workers or usable_cores(),
         ray=ray,
         words=words,
+        digest=pinned,
         concepts=_read_concepts(concepts, shape, artifact_folder(model), words),
         snippet=_checked_snippet(snippet, shape),
         most_mentions=most_mentions or MENTIONS_MOST,

@@ -40,6 +40,7 @@ def pack(  # noqa: PLR0917  one option a setting; typer passes them by name
     With --lexicon, --cues or --sections the copy carries your own words and reads by them.
     """
     from sympress.deploy.bundled import artifact_folder
+    from sympress.deploy.checksums import artifact_digest
     from sympress.deploy.pack import pack as pack_artifact
 
     limit = None if most_mb is None else round(most_mb * 1e6)
@@ -54,4 +55,5 @@ def pack(  # noqa: PLR0917  one option a setting; typer passes them by name
         force=force,
     )
     typer.echo(f"{size / 1e6:.2f} MB -> {output}")
+    typer.echo(f"digest: {artifact_digest(output)}")
     typer.echo(f"next: sympress extract NOTES --model {output}")

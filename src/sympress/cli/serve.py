@@ -22,6 +22,14 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
             help="Artifact to serve; repeat for several. Default: the model that comes with sympress.",
         ),
     ] = None,
+    digest: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]DIGEST",
+            help="Refuse every other artifact than this one, also on reload: sha256:…, as `sympress pack` "
+            "prints it; one a model.",
+        ),
+    ] = None,
     lexicon: LexiconOption = None,
     cues: CuesOption = None,
     sections: SectionsOption = None,
@@ -62,7 +70,7 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
     require_serving()
     from sympress.deploy.serve.auth import read_keys
     from sympress.deploy.serve.config import ServeConfig
-    from sympress.deploy.serve.models import parse_models
+    from sympress.deploy.serve.models import parse_digests, parse_models
     from sympress.deploy.serve.server import serve as run_service
 
     config = ServeConfig(
@@ -81,4 +89,5 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
     )
     folders = parse_models(model) if model else {"box": BOX_FOLDER}
     words = partial(read_words, lexicon, cues, sections)
-    run_service(config, folders, read_keys(api_key_file), words)
+    digests = parse_digests(digest or [], list(folders))
+    run_service(config, folders, read_keys(api_key_file), words, digests)

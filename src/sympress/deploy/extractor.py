@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sympress.deploy.affirm import Belief, EvidenceReader, Sourced, affirm, join, weigh
 from sympress.deploy.artifact import Extractor as Settings
 from sympress.deploy.artifact import read_extractor
+from sympress.deploy.checksums import check_files
 from sympress.deploy.decode import Link, decode_mentions, note_logits
 from sympress.deploy.link import load_link, load_rules, with_lexicon, with_rule_codes
 from sympress.deploy.pieces import window_spans
@@ -131,21 +132,25 @@ class Extractor:
         self._evidence = EvidenceReader(settings.evidence)
 
     @classmethod
-    def load(cls, folder: str | Path, *, threads: int = 1, words: OwnWords = OURS) -> Extractor:
+    def load(
+        cls, folder: str | Path, *, threads: int = 1, words: OwnWords = OURS, digest: str | None = None
+    ) -> Extractor:
         """Load the artifact in `folder`.
 
         Args:
             folder: of the artifact.
             threads: notes that are answered at the same time.
             words: a user's own, in place of those that the artifact reads by (`read_own_words`).
+            digest: of the one artifact that may be loaded (`artifact_digest`); None for any.
 
         Raises:
-            InputError: the folder is no artifact, a file of it is missing, changed, damaged or newer, or it
-                has no rules that would read `words`.
+            InputError: the folder is no artifact or not the one of `digest`, a file of it is missing, not
+                listed, changed, damaged or newer, or it has no rules that would read `words`.
         """
         folder = Path(folder)
         stored = read_extractor(folder)
         check_words(folder, stored, words)
+        check_files(folder, digest)
         with _collector_paused():
             settings, held = with_words(stored, words), words.over(carried_words(folder, stored))
             if settings.rules_only and held.lexicon is not None:
@@ -153,7 +158,7 @@ class Extractor:
                 return cls(with_lexicon(named, held.lexicon), None, folder, threads, words=held)
             link = load_link(held) if settings.task == "mentions" else None
             coded = with_rule_codes(settings, held.lexicon)
-            return cls(coded, Runtime.load(folder), folder, threads, link, words=held)
+            return cls(coded, Runtime.of_checked(folder, stored), folder, threads, link, words=held)
 
     @property
     def model(self) -> Runtime:

@@ -44,6 +44,8 @@ def pack(
 ) -> int:
     """Write the artifact in `source` to `output` without what only training needs; return its size in bytes.
 
+    `artifact_digest` of `output` is what `--digest` pins.
+
     Args:
         source: folder of an artifact.
         output: folder to write; it must not hold anything unless `force`.
@@ -99,6 +101,7 @@ def _fill(made: Path, source: Path, settings: Extractor, words: OwnWords, valida
     if settings != before:
         write_extractor(made, settings)
     if validation is not None:
+        write_checksums(made)
         settings = _choose(made, settings, validation)
     if settings != before:
         _say_on_card(made / "README.md", before.symptoms, settings)

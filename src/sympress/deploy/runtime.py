@@ -37,12 +37,21 @@ class Runtime:
         """Load the artifact in `folder` to run on `threads` cores.
 
         Raises:
-            InputError: the folder is no artifact, a file of it is missing, changed or damaged, or this CPU
-                would multiply its weights wrong.
+            InputError: the folder is no artifact, a file of it is missing, unlisted, changed or damaged, or
+                this CPU would multiply its weights wrong.
         """
         folder = Path(folder)
         extractor = read_extractor(folder)
         check_files(folder)
+        return cls.of_checked(folder, extractor, threads=threads)
+
+    @classmethod
+    def of_checked(cls, folder: Path, extractor: Extractor, *, threads: int = 1) -> Runtime:
+        """Load an artifact whose files `check_files` has let pass.
+
+        Raises:
+            InputError: a file of it is damaged, or this CPU would multiply its weights wrong.
+        """
         try:
             tokenizer = load_tokenizer(folder / "tokenizer.json")
             session = open_session(folder / "model.onnx", threads=threads)

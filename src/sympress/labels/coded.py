@@ -13,6 +13,7 @@ from sympress.labels.labelset import LabelSet
 from sympress.labels.lexicon import Lexicon, Symptom, load_forms
 from sympress.labels.matching import fold
 from sympress.labels.topic import MINIMUM_PER_CLASS, topic_labels
+from sympress.labels.vaers_map import term_key
 
 #: The sources of labels that each task has.
 LABELLINGS: dict[str, tuple[str, ...]] = {
@@ -131,11 +132,11 @@ def coded_lexicon(symptoms: Sequence[str], lexicon: Lexicon) -> Lexicon:
     `lexicon` with its name (or with the name of such a form); without either, its own words are the
     only form. Unlike in a lexicon file, two symptoms may share a form.
     """
-    listed = {fold(name): forms for name, forms in load_forms("coded_to_lexicon.tsv").items()}
+    listed = load_forms("coded_to_lexicon.tsv")
     entries = {fold(symptom.name): symptom for symptom in lexicon.symptoms}
     built = []
     for name in symptoms:
-        seeds = (fold(name), *listed.get(fold(name), ()))
+        seeds = (fold(name), *listed.get(term_key(name), ()))
         known = (form for seed in seeds if seed in entries for form in entries[seed].forms)
         built.append(Symptom(name, tuple(dict.fromkeys((*seeds, *known)))))
     return Lexicon(lexicon.name, tuple(built))

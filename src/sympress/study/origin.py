@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from sympress.compress.recipe.material import Material
 from sympress.config import StudyConfig, make_config
 from sympress.deploy.artifact import Extractor, read_extractor, read_provenance
+from sympress.deploy.checksums import TRAINING_FILES, check_files
 from sympress.deploy.runtime import prepare_text
 from sympress.errors import InputError
 from sympress.labels.labelset import Task
@@ -69,6 +70,7 @@ def read_origin(folder: Path, notes: Path | None, changes: Mapping[str, Any]) ->
             are given.
     """
     extractor = read_extractor(folder)
+    check_files(folder, also=TRAINING_FILES)
     stored = _read_provenance(folder)
     values = dict(stored["config"])
     if notes is None and values.get("notes") is not None:

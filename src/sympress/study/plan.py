@@ -20,6 +20,7 @@ from sympress.compress.recipe.named import UNTRAINED, read_recipe
 from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Quantize
 from sympress.deploy.artifact import Extractor, read_extractor
+from sympress.deploy.checksums import TRAINING_FILES, check_files
 from sympress.errors import InputError, nearest
 from sympress.study.origin import Origin, read_origin
 from sympress.training.model import load_model
@@ -120,6 +121,7 @@ def load_teacher(name: str, extractor: Extractor) -> FurtherTeacher:
     folder = Path(name).expanduser()
     if (folder / "extractor.json").is_file():
         theirs = read_extractor(folder)
+        check_files(folder, also=TRAINING_FILES)
         if theirs.task != extractor.task:
             raise InputError(f"{name}: a teacher of the task {theirs.task}, not {extractor.task}")
         order = label_order(name, theirs.symptoms, extractor.symptoms)

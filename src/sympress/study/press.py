@@ -30,6 +30,7 @@ from sympress.compress.recipe.steps import Quantize, Step
 from sympress.compress.strategies import STRATEGIES
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import Extractor, write_extractor
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import export_checked, parity
 from sympress.deploy.kernels import INT8_KERNEL
 from sympress.errors import InputError
@@ -180,6 +181,7 @@ def press(
             threads=threads,
         )
         worst = parity(piece.model, draft / "model.onnx", notes[:PARITY_NOTES])
+    write_checksums(draft)
     return Pressed(piece, choice, worst)
 
 

@@ -200,6 +200,7 @@ def _finish(
 
     Predictions are stored uncalibrated; the row and the artifact say how to calibrate them.
     """
+    write_checksums(draft)
     predictions = _predict(bench, draft)
     targets = bench.validation.targets.numpy().astype(np.uint8)
     calibrate = calibrates(bench.config.protocol)

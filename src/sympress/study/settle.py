@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sympress.deploy.artifact import read_extractor, write_extractor
 from sympress.deploy.calibration import Calibration, recover_logits
+from sympress.deploy.checksums import write_checksums
 from sympress.labels.labelset import Task
 from sympress.measure.calibrate import fit_platt, fit_temperature
 from sympress.measure.significance import estimate, micro_f1, outcome_counts, resample_weights
@@ -197,6 +198,7 @@ def stored_settled(row: dict[str, Any]) -> Settled:
 
 
 def write_settled(artifact: Path, settled: Settled) -> None:
-    """Put the thresholds and the calibration into the artifact's `extractor.json`."""
+    """Put the thresholds and the calibration into the artifact's `extractor.json`, and list it anew."""
     update = {"thresholds": settled.as_json()["thresholds"], "calibration": settled.calibration}
     write_extractor(artifact, read_extractor(artifact).model_copy(update=update))
+    write_checksums(artifact)

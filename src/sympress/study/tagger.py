@@ -228,12 +228,14 @@ def dataset(
 
 def settle_bias(artifact: Path, validation: Sequence[AnnotatedNote]) -> float:
     """Choose `span_bias` on validation notes by the deployed file of `artifact`; returns its strict F1."""
+    write_checksums(artifact)
     runtime = Runtime.load(artifact)
     extractor = runtime.extractor
     tags = extractor.tags or []
     answers = [(*answer_note(runtime, note.text), note.text) for note in validation]
     bias, f1 = choose_span_bias(answers, [note.mentions for note in validation], tags)
     write_extractor(artifact, extractor.model_copy(update={"span_bias": bias}))
+    write_checksums(artifact)
     return f1
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sympress.cluster import open_cluster
-from sympress.deploy.checksums import files_to_run
+from sympress.deploy.checksums import CHECKSUMS_FILE, files_to_run
 from sympress.deploy.extract.chunks import Answered, Chunk, Order, answer_chunk
 from sympress.deploy.extract.workers import Answer
 from sympress.deploy.extractor import Extractor
@@ -28,6 +28,7 @@ class LoadArtifact:
     files: dict[str, bytes]
     order: Order
     words: OwnWords = OURS
+    digest: str | None = None
 
     def __call__(self) -> Callable[[Chunk], Answered]:
         """Return what answers chunks."""
@@ -35,19 +36,20 @@ class LoadArtifact:
         with tempfile.TemporaryDirectory() as folder:
             for name, content in self.files.items():
                 (Path(folder) / name).write_bytes(content)
-            extractor = Extractor.load(folder, words=self.words)
+            extractor = Extractor.load(folder, words=self.words, digest=self.digest)
         return lambda chunk: answer_chunk(extractor, chunk, self.order)
 
 
 def open_extraction(
-    folder: Path, order: Order, address: str, words: OwnWords = OURS
+    folder: Path, order: Order, address: str, words: OwnWords = OURS, digest: str | None = None
 ) -> AbstractContextManager[Answer]:
     """Open what answers chunks on every core of the Ray cluster at `address`; `local` starts one here.
 
     Raises:
-        InputError: the artifact cannot be used, or not with `words`, or no cluster answers there.
+        InputError: the artifact cannot be used or is not that of `digest`, or not with `words`, or no
+            cluster answers there.
         MissingExtraError: a part of the extra `ray` is not installed.
     """
-    Extractor.load(folder, words=words)  # a bad artifact is found before anything starts
-    files = {name: (folder / name).read_bytes() for name in files_to_run(folder)}
-    return open_cluster(LoadArtifact(files, order, words), address)
+    Extractor.load(folder, words=words, digest=digest)  # a bad artifact is found before anything starts
+    files = {name: (folder / name).read_bytes() for name in [*files_to_run(folder), CHECKSUMS_FILE]}
+    return open_cluster(LoadArtifact(files, order, words, digest), address)

@@ -62,6 +62,7 @@ class Job:
         snippet: characters to each side of a mention that OMOP's snippets hold; 0 for none.
         words: a user's own, in place of those that the artifact reads by.
         most_mentions: a note with more of them fails.
+        digest: of the one artifact that may run; None for whichever is there.
     """
 
     notes: Notes
@@ -76,6 +77,7 @@ class Job:
     snippet: int = 0
     words: OwnWords = OURS
     most_mentions: int = MENTIONS_MOST
+    digest: str | None = None
 
     def order(self, began: str) -> Order:
         """How workers write the rows of this job, which began at `began`."""
@@ -99,8 +101,8 @@ class Job:
         if self.ray is not None:
             from sympress.deploy.extract.cluster import open_extraction
 
-            return open_extraction(self.artifact, order, self.ray, self.words)
-        return open_workers(self.artifact, order, self.workers, self.words)
+            return open_extraction(self.artifact, order, self.ray, self.words, self.digest)
+        return open_workers(self.artifact, order, self.workers, self.words, self.digest)
 
     def name(self) -> str:
         """A digest of all that decides the output; the number of workers does not."""

@@ -38,15 +38,16 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def open_workers(folder: Path, order: Order, workers: int, words: OwnWords = OURS) -> Iterator[Answer]:
+def open_workers(
+    folder: Path, order: Order, workers: int, words: OwnWords = OURS, digest: str | None = None
+) -> Iterator[Answer]:
     """Yield what answers chunks on `workers` cores with the artifact in `folder`, loaded once a process.
 
     Raises:
-        InputError: the artifact cannot be used, or not with `words`.
+        InputError: the artifact cannot be used, is not that of `digest`, or not with `words`.
     """
-    extractor = Extractor.load(
-        folder, words=words
-    )  # also with processes: a bad artifact is found before any starts
+    # Also with processes: a bad artifact is found before any starts.
+    extractor = Extractor.load(folder, words=words, digest=digest)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the cores have their work already
 
     def answer(chunk: Chunk) -> Answered:
@@ -61,7 +62,7 @@ def open_workers(folder: Path, order: Order, workers: int, words: OwnWords = OUR
         with ExitStack() as closing:
 
             def by_processes(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Answered]]:
-                answers = _by_processes(answer, chunks, (folder, order, words), workers)
+                answers = _by_processes(answer, chunks, (folder, order, words, digest), workers)
                 closing.callback(answers.close)
                 return answers
 
@@ -71,7 +72,7 @@ def open_workers(folder: Path, order: Order, workers: int, words: OwnWords = OUR
 def _by_processes(
     answer: Callable[[Chunk], Answered],
     chunks: Iterator[Chunk],
-    job: tuple[Path, Order, OwnWords],
+    job: tuple[Path, Order, OwnWords, str | None],
     workers: int,
 ) -> Generator[tuple[Chunk, Answered]]:
     """Answer by processes, and here until they are ready; a job of `ALONE_SECONDS` starts none."""
@@ -127,11 +128,11 @@ def _in_order(
 _here: dict[str, tuple[Extractor, Order]] = {}
 
 
-def _start_process(folder: Path, order: Order, words: OwnWords) -> None:
+def _start_process(folder: Path, order: Order, words: OwnWords, digest: str | None) -> None:
     """Load the artifact into a new process, which ends when the one that started it does."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    _here["job"] = (Extractor.load(folder, words=words), order)
+    _here["job"] = (Extractor.load(folder, words=words, digest=digest), order)
 
 
 def _is_ready() -> None:

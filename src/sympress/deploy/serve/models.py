@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sympress.deploy.checksums import parse_digest
 from sympress.deploy.serve.config import ServeConfig
 from sympress.deploy.serve.processes import ModelProcesses, ProcessLimits, Rendered
 from sympress.deploy.serve.refusals import Refusal
@@ -128,8 +129,36 @@ def parse_models(given: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
+def parse_digests(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Digests by the model's name, of `NAME=sha256:…`, or of `sha256:…` where one model is served.
+
+    Args:
+        given: what the user gave.
+        names: of the models that are served.
+
+    Raises:
+        InputError: one is no digest, or for no model, or there are two for one.
+    """
+    digests: dict[str, str] = {}
+    for one in given:
+        name, equals, digest = one.rpartition("=")
+        if not equals and len(names) > 1:
+            raise InputError(f"--digest {one}: of which model? say NAME={one}")
+        name = name if equals else names[0]
+        if name not in names:
+            raise InputError(f"--digest {one}: no model is called {name!r}; served are {', '.join(names)}")
+        if name in digests:
+            raise InputError(f"--digest {one}: {name!r} has two; give one")
+        digests[name] = parse_digest(digest)
+    return digests
+
+
 def load_model(
-    name: str, folder: Path, words: OwnWords = OURS, config: ServeConfig | None = None
+    name: str,
+    folder: Path,
+    words: OwnWords = OURS,
+    config: ServeConfig | None = None,
+    digest: str | None = None,
 ) -> ServedModel:
     """Load the artifact in `folder` into processes of its own, each of which has answered once.
 
@@ -138,9 +167,11 @@ def load_model(
         folder: of the artifact.
         words: a user's own, in place of those that the artifact reads by.
         config: how many processes, and what each may take; the defaults unless given.
+        digest: of the one artifact that may be loaded; None for any.
 
     Raises:
-        InputError: the folder is no artifact, is damaged, does not answer in time, or changed meanwhile.
+        InputError: the folder is no artifact, is not that of `digest`, is damaged, does not answer in time,
+            or changed meanwhile.
     """
     config = config or ServeConfig()
     limits = ProcessLimits(
@@ -149,7 +180,7 @@ def load_model(
         note_bytes=config.note_bytes,
         mentions=config.note_mentions,
     )
-    processes = ModelProcesses(folder, words, limits, config.threads)
+    processes = ModelProcesses(folder, words, limits, config.threads, digest)
     told = processes.description
     fields = {one: getattr(told, one) for one in told.__dataclass_fields__}
     return ServedModel(name=name, extract=processes.answer, close=processes.close, **fields)

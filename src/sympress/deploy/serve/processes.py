@@ -79,13 +79,15 @@ class ProcessLimits:
 class ModelProcesses:
     """`count` processes with the artifact in `folder`; they end when nothing refers to this object."""
 
-    def __init__(self, folder: Path, words: OwnWords, limits: ProcessLimits, count: int) -> None:
-        """Start them and wait until each has answered a note.
+    def __init__(
+        self, folder: Path, words: OwnWords, limits: ProcessLimits, count: int, digest: str | None = None
+    ) -> None:
+        """Start them and wait until each has answered a note; None as `digest` lets any artifact pass.
 
         Raises:
             InputError: the artifact cannot be used, takes too long to load, or changed meanwhile.
         """
-        self._processes = [_Process(folder, words, limits) for _ in range(count)]
+        self._processes = [_Process(folder, words, limits, digest) for _ in range(count)]
         self.close = weakref.finalize(self, _stop, self._processes)
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         try:
@@ -114,8 +116,8 @@ class ModelProcesses:
 class _Process:
     """One process, replaced whenever it is late or dies."""
 
-    def __init__(self, folder: Path, words: OwnWords, limits: ProcessLimits) -> None:
-        self._folder, self._words, self._limits = folder, words, limits
+    def __init__(self, folder: Path, words: OwnWords, limits: ProcessLimits, digest: str | None) -> None:
+        self._folder, self._words, self._limits, self._digest = folder, words, limits, digest
         self._fingerprint: str | None = None
         self._changing, self._stopped = threading.Lock(), False
         self._start()
@@ -123,7 +125,7 @@ class _Process:
     def _start(self) -> None:
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        given = (theirs, self._folder, self._words, self._limits)
+        given = (theirs, self._folder, self._words, self._limits, self._digest)
         self._process = context.Process(target=_work, args=given, daemon=True)
         with unheard(signal.SIGINT):
             self._process.start()
@@ -248,14 +250,14 @@ def render_failure(reason: str) -> Rendered:
     return Rendered(encode_json(fields | {"failure": reason}), failed=True)
 
 
-def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits) -> None:
+def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits, digest: str | None) -> None:
     """Load, say what was loaded, then answer note after note until the pipe ends."""
     _leave_signals_to_parent()
     threading.Thread(target=end_with_parent, daemon=True).start()
     from sympress.deploy.extractor import failed
 
     try:
-        extractor, description = _load(folder, words)
+        extractor, description = _load(folder, words, digest)
     except InputError as error:
         pipe.send(str(error))
         return
@@ -292,17 +294,18 @@ def _limit_data(more_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def _load(folder: Path, words: OwnWords) -> tuple[Any, Description]:
+def _load(folder: Path, words: OwnWords, digest: str | None) -> tuple[Any, Description]:
     """Load the artifact in `folder` on one core and let it answer, so that it works and works at once.
 
     Raises:
-        InputError: the folder is no artifact, is damaged, does not answer, or changed while it was read.
+        InputError: the folder is no artifact, or not that of `digest`, is damaged, does not answer, or
+            changed while it was read.
     """
     from sympress.deploy.extractor import Extractor
     from sympress.deploy.link import load_names
 
     before = _fingerprint(folder, words)
-    extractor = Extractor.load(folder, words=words)
+    extractor = Extractor.load(folder, words=words, digest=digest)
     if (failure := extractor(_FIRST_NOTES)[0].failure) is not None:
         raise InputError(f"{folder}: loads, but does not answer ({failure}); make the artifact again")
     if _fingerprint(folder, words) != before:

@@ -7,9 +7,10 @@ import contextlib
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import uvicorn
@@ -147,6 +148,7 @@ def serve(
     folders: dict[str, Path],
     keys: ApiKeys,
     read_words: Callable[[], OwnWords] = lambda: OURS,
+    digests: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Serve the artifacts in `folders` until SIGTERM or SIGINT; every request that was taken is answered.
 
@@ -157,6 +159,7 @@ def serve(
         folders: of the artifacts, by name.
         keys: what a request may carry.
         read_words: reads a user's own words, whenever an artifact is loaded.
+        digests: of the only artifact that may be loaded, also later, by its name; any where there is none.
 
     Raises:
         InputError: an artifact, the address, the key or the certificate is unusable.
@@ -164,7 +167,7 @@ def serve(
     check_exposure(config, keys)
 
     def load(name: str, folder: Path) -> ServedModel:
-        return load_model(name, folder, read_words(), config)
+        return load_model(name, folder, read_words(), config, digests.get(name))
 
     service_log: FilteringBoundLogger = open_log()
     for warning in keys.warnings:
