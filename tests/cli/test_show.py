@@ -11,8 +11,8 @@ import pytest
 from sympress.cli.main import run
 from sympress.deploy import kernels
 from sympress.deploy.artifact import write_provenance
-from sympress.deploy.bundled import BOX_FOLDER
-from sympress.deploy.checksums import write_checksums
+from sympress.deploy.bundled import BOX_FOLDER, artifact_folder
+from sympress.deploy.checksums import artifact_digest, write_checksums
 
 FULL_RANGE = {"kernel": {"name": "dynamic-8bit"}, "recipe": "quantize(int8)"}
 
@@ -61,7 +61,8 @@ def test_other_kernels_are_named_as_well(
 
 def test_rules_have_no_kernel(capsys: pytest.CaptureFixture[str]):
     code, lines, _ = shown(capsys, "rules")
-    assert (code, set(lines)) == (0, {"task", "files"})
+    assert (code, set(lines)) == (0, {"task", "files", "digest"})
+    assert lines["digest"] == artifact_digest(artifact_folder(Path("rules")))
 
 
 def test_a_model_that_this_cpu_multiplies_wrong_is_one_line(

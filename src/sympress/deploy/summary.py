@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 
 from sympress.deploy.artifact import read_extractor
-from sympress.deploy.checksums import check_files, files_to_run
+from sympress.deploy.checksums import artifact_digest, check_files, files_to_run
 from sympress.deploy.kernels import check_kernel, kernel_of, made_for, multiplies_integers
 from sympress.files import read_object
 from sympress.provenance import processor_name
@@ -17,7 +17,8 @@ from sympress.provenance import processor_name
 def summarize(folder: Path) -> dict[str, str]:
     """A line for each thing to know of the artifact in `folder`, by its name.
 
-    The kernel and the CPUs it is made for are among them, and the CPU it was pressed on.
+    Among them are its digest, which `--digest` of other commands pins, its kernel with the CPUs that it is
+    made for, and the CPU it was pressed on.
 
     Raises:
         InputError: the folder is no artifact, a file of it is missing, changed or damaged, or this CPU would
@@ -28,7 +29,11 @@ def summarize(folder: Path) -> dict[str, str]:
     names = files_to_run(folder)
     size = sum((folder / name).stat().st_size for name in names if (folder / name).is_file())
     what = "rules alone" if settings.rules_only else f"{len(settings.symptoms)} symptoms"
-    lines = {"task": f"{settings.task}, {what}", "files": f"{len(names)} to run, {size:,} bytes"}
+    lines = {
+        "task": f"{settings.task}, {what}",
+        "files": f"{len(names)} to run, {size:,} bytes",
+        "digest": artifact_digest(folder),
+    }
     if settings.rules_only:
         return lines
     check_kernel(folder)
