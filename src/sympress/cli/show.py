@@ -13,7 +13,7 @@ def show(
         Path, typer.Argument(help="Folder of an artifact, or `box` or `rules`.", show_default=False)
     ],
 ) -> None:
-    """Show what an artifact is: its task, digest, recipe and kernel, and the CPUs that the kernel is made for."""
+    """Show what an artifact is: its task, digest, recipe and kernel, and the CPUs that this is made for."""
     from sympress.deploy.bundled import artifact_folder
     from sympress.deploy.summary import summarize
 
