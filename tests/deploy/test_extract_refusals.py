@@ -30,6 +30,31 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str):
     assert "no file but a pipe or a device" in refused(tmp_path / "link.jsonl", *RULES)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["extractor.json", "checksums.json", "forms.json", "concepts", "config"])
+def test_a_pipe_is_no_file_of_an_artifact_nor_a_setting(
+    tiny_tagger: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_tagger, folder)
+    (tmp_path / "in.txt").write_text("fever")
+    pipe = folder / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    command = ["extract", tmp_path / "in.txt", *RULES]
+    if name == "concepts":
+        command += ["--format", "fhir", "--concepts", pipe]
+    elif name == "config":
+        command = ["study", "--config", pipe, "-o", tmp_path / "run"]
+    else:
+        if name == "forms.json":
+            (folder / "checksums.json").unlink()
+        command = ["extract", tmp_path / "in.txt", "-m", folder, "-j", "1"]
+    code, said = ended(*command, capsys=capsys)
+    assert code == 2
+    assert "no file but a pipe or a device" in said
+
+
 @pytest.mark.timeout(20)
 def test_a_file_without_a_size_is_not_read(tmp_path: Path):
     """As /proc/kmsg, which is a file, and waits until the kernel says something."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sympress.deploy.artifact import read_extractor
 from sympress.errors import InputError
-from sympress.files import write_json
+from sympress.files import refuse_pipe, write_json
 
 CHECKSUMS_FILE = "checksums.json"
 CHECKSUMS_FORMAT = 1
@@ -61,6 +61,7 @@ def check_files(folder: Path) -> None:
 
 def _read_checksums(folder: Path) -> dict[str, str]:
     path = folder / CHECKSUMS_FILE
+    refuse_pipe(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

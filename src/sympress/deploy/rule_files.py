@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sympress.deploy.artifact import Extractor
 from sympress.errors import InputError
-from sympress.files import write_text
+from sympress.files import refuse_pipe, write_text
 from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
 from sympress.labels.own_words import OwnWords, words_of_text
 from sympress.labels.surface import codes_by_symptom, forms_by_symptom
@@ -98,6 +98,7 @@ def _carried_lexicon(folder: Path, held: str) -> Lexicon:
     if held in BUILT_IN:
         return load_lexicon(held)
     path = folder / held
+    refuse_pipe(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if held == FORMS_FILE:
