@@ -181,3 +181,14 @@ def test_a_fault_of_ours_is_one_line_without_what_it_says(
     monkeypatch.setenv("SYMPRESS_TRACEBACK", "1")
     with pytest.raises(LookupError):
         ended("extract", tmp_path / "in.txt", *RULES, capsys=capsys)
+
+
+def test_a_key_of_any_length_makes_no_message_of_any_length(tiny_artifact: Path, tmp_path: Path):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, folder)
+    settings = json.loads((folder / "extractor.json").read_text())
+    (folder / "extractor.json").write_text(json.dumps(settings | {"k" * 70_000: 1}))
+    (tmp_path / "in.txt").write_text("fever")
+    message = refused(tmp_path / "in.txt", "-m", folder)
+    assert f"damaged at {'k' * 40};" in message
+    assert len(message) < 500

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sympress.deploy.calibration import Calibration
-from sympress.errors import InputError
+from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_json
 
 ARTIFACT_FORMAT = 1
@@ -145,5 +145,5 @@ def read_extractor(folder: Path) -> Extractor:
     try:
         return Extractor.model_validate(raw)
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        where = place_of(error.errors()[0]["loc"])
         raise InputError(f"{path}: damaged at {where}; copy the artifact again") from error

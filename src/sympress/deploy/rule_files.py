@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from sympress.deploy.artifact import Extractor
-from sympress.errors import InputError
+from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_text
 from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
 from sympress.labels.own_words import OwnWords, words_of_text
@@ -109,7 +109,7 @@ def _carried_lexicon(folder: Path, held: str) -> Lexicon:
             raise InputError(f"{path}: format {found} is newer than this sympress; upgrade sympress")
         return _LEXICON.validate_python(raw["lexicon"])
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        where = place_of(error.errors()[0]["loc"])
         raise InputError(f"{path}: damaged at {where}; copy the artifact again") from error
     except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
