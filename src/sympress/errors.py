@@ -14,7 +14,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-
 _KEY_SHOWN, _KEYS_SHOWN = 40, 8
 
 

@@ -192,3 +192,28 @@ def test_a_key_of_any_length_makes_no_message_of_any_length(tiny_artifact: Path,
     message = refused(tmp_path / "in.txt", "-m", folder)
     assert f"damaged at {'k' * 40};" in message
     assert len(message) < 500
+
+
+@pytest.mark.parametrize("name", ["k" * 300, "\u00fc" * 200, "a\0b", "../a", "/etc/passwd"])
+def test_a_checksum_of_what_no_file_is_called_is_damage(tiny_tagger: Path, tmp_path: Path, name: str):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_tagger, folder)
+    held = json.loads((folder / "checksums.json").read_text())
+    held["sha256"][name] = "0" * 64
+    (folder / "checksums.json").write_text(json.dumps(held))
+    (tmp_path / "in.txt").write_text("fever")
+    assert "damaged at sha256" in refused(tmp_path / "in.txt", "-m", folder)
+
+
+@pytest.mark.parametrize("place", [-1, 2, 10**30])
+def test_a_combined_form_of_no_symptom_is_damage(tiny_tagger: Path, tmp_path: Path, place: int):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_tagger, folder)
+    symptoms = [{"name": name, "forms": [name]} for name in ("fever", "cough")]
+    held = {"format": 1, "lexicon": {"name": "own", "symptoms": symptoms, "combined": {"f/c": [0, place]}}}
+    (folder / "lexicon.json").write_text(json.dumps(held))
+    settings = json.loads((folder / "extractor.json").read_text()) | {"lexicon": "lexicon.json"}
+    (folder / "extractor.json").write_text(json.dumps(settings))
+    (folder / "checksums.json").unlink()
+    (tmp_path / "in.txt").write_text("fever")
+    assert "damaged at combined" in refused(tmp_path / "in.txt", "-m", folder)

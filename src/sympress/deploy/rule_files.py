@@ -107,7 +107,10 @@ def _carried_lexicon(folder: Path, held: str) -> Lexicon:
         found = raw["format"]
         if isinstance(found, int) and found > LEXICON_FORMAT:
             raise InputError(f"{path}: format {found} is newer than this sympress; upgrade sympress")
-        return _LEXICON.validate_python(raw["lexicon"])
+        lexicon = _LEXICON.validate_python(raw["lexicon"])
+        if not all(0 <= at < len(lexicon.symptoms) for places in lexicon.combined.values() for at in places):
+            raise InputError(f"{path}: damaged at combined; copy the artifact again")
+        return lexicon
     except ValidationError as error:
         where = place_of(error.errors()[0]["loc"])
         raise InputError(f"{path}: damaged at {where}; copy the artifact again") from error
