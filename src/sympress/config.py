@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sympress.errors import InputError, nearest
+from sympress.files import refuse_pipe
 from sympress.labels.labelset import AnyTask, Task
 
 Protocol = Literal["paper", "clinical"]
@@ -225,11 +226,12 @@ def read_config_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing or is not TOML.
     """
+    refuse_pipe(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also of bytes that are not UTF-8, and of a number that is too long
         raise InputError(f"{path}: not TOML ({error})") from error
     except RecursionError as error:
         raise InputError(f"{path}: nested too deeply; a study has plain settings") from error

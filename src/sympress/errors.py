@@ -14,6 +14,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+_KEY_SHOWN, _KEYS_SHOWN = 40, 8
+
 
 class SympressError(Exception):
     """A failure of ours; the command line ends with exit code 1."""
@@ -57,6 +59,11 @@ class LeakError(InputError):
 def is_panic(error: BaseException) -> bool:
     """Whether a library written in Rust gave up; its PanicException is no Exception."""
     return type(error).__name__ == "PanicException"
+
+
+def place_of(location: Sequence[int | str]) -> str:
+    """Name a place in a structure, as pydantic gives it, by keys that may be of any length."""
+    return ".".join(str(part)[:_KEY_SHOWN] for part in location[:_KEYS_SHOWN])
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -64,6 +64,16 @@ def refuse_to_overwrite(written: Iterable[Path], read: Iterable[os.stat_result])
                 raise InputError(f"{path}: read by this very command; name another output")
 
 
+def refuse_pipe(path: Path) -> None:
+    """Refuse a pipe or a device, which may never end; a file that is missing is left to what reads it.
+
+    Raises:
+        InputError: with the path.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: no file but a pipe or a device; write it to a file first")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, all of it or none."""
     with atomic_path(path) as temporary:

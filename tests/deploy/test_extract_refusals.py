@@ -31,6 +31,31 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str):
     assert "no file but a pipe or a device" in refused(tmp_path / "link.jsonl", *RULES)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["extractor.json", "checksums.json", "forms.json", "concepts", "config"])
+def test_a_pipe_is_no_file_of_an_artifact_nor_a_setting(
+    tiny_tagger: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_tagger, folder)
+    (tmp_path / "in.txt").write_text("fever")
+    pipe = folder / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    command = ["extract", tmp_path / "in.txt", *RULES]
+    if name == "concepts":
+        command += ["--format", "fhir", "--concepts", pipe]
+    elif name == "config":
+        command = ["study", "--config", pipe, "-o", tmp_path / "run"]
+    else:
+        if name == "forms.json":
+            (folder / "checksums.json").unlink()
+        command = ["extract", tmp_path / "in.txt", "-m", folder, "-j", "1"]
+    code, said = ended(*command, capsys=capsys)
+    assert code == 2
+    assert "no file but a pipe or a device" in said
+
+
 @pytest.mark.timeout(20)
 def test_a_file_without_a_size_is_not_read(tmp_path: Path):
     """As /proc/kmsg, which is a file, and waits until the kernel says something."""
@@ -159,3 +184,39 @@ def test_a_fault_of_ours_is_one_line_without_what_it_says(
     monkeypatch.setenv("SYMPRESS_TRACEBACK", "1")
     with pytest.raises(LookupError):
         ended("extract", tmp_path / "in.txt", *RULES, capsys=capsys)
+
+
+def test_a_key_of_any_length_makes_no_message_of_any_length(tiny_artifact: Path, tmp_path: Path):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, folder)
+    settings = json.loads((folder / "extractor.json").read_text())
+    (folder / "extractor.json").write_text(json.dumps(settings | {"k" * 70_000: 1}))
+    (tmp_path / "in.txt").write_text("fever")
+    message = refused(tmp_path / "in.txt", "-m", folder)
+    assert f"damaged at {'k' * 40};" in message
+    assert len(message) < 500
+
+
+@pytest.mark.parametrize("name", ["k" * 300, "\u00fc" * 200, "a\0b", "../a", "/etc/passwd"])
+def test_a_checksum_of_what_no_file_is_called_is_damage(tiny_tagger: Path, tmp_path: Path, name: str):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_tagger, folder)
+    held = json.loads((folder / "checksums.json").read_text())
+    held["sha256"][name] = "0" * 64
+    (folder / "checksums.json").write_text(json.dumps(held))
+    (tmp_path / "in.txt").write_text("fever")
+    assert "damaged at sha256" in refused(tmp_path / "in.txt", "-m", folder)
+
+
+@pytest.mark.parametrize("place", [-1, 2, 10**30])
+def test_a_combined_form_of_no_symptom_is_damage(tiny_tagger: Path, tmp_path: Path, place: int):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_tagger, folder)
+    symptoms = [{"name": name, "forms": [name]} for name in ("fever", "cough")]
+    held = {"format": 1, "lexicon": {"name": "own", "symptoms": symptoms, "combined": {"f/c": [0, place]}}}
+    (folder / "lexicon.json").write_text(json.dumps(held))
+    settings = json.loads((folder / "extractor.json").read_text()) | {"lexicon": "lexicon.json"}
+    (folder / "extractor.json").write_text(json.dumps(settings))
+    (folder / "checksums.json").unlink()
+    (tmp_path / "in.txt").write_text("fever")
+    assert "damaged at combined" in refused(tmp_path / "in.txt", "-m", folder)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sympress.deploy.calibration import Calibration
-from sympress.errors import InputError
-from sympress.files import write_json
+from sympress.errors import InputError, place_of
+from sympress.files import refuse_pipe, write_json
 
 ARTIFACT_FORMAT = 1
 
@@ -114,6 +114,7 @@ def read_provenance(folder: Path, *, missing: str) -> Any:
         InputError: the file is missing or damaged.
     """
     path = folder / "provenance.json"
+    refuse_pipe(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -129,6 +130,7 @@ def read_extractor(folder: Path) -> Extractor:
         InputError: the folder is no artifact, is damaged or of a newer format.
     """
     path = folder / "extractor.json"
+    refuse_pipe(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -143,5 +145,5 @@ def read_extractor(folder: Path) -> Extractor:
     try:
         return Extractor.model_validate(raw)
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        where = place_of(error.errors()[0]["loc"])
         raise InputError(f"{path}: damaged at {where}; copy the artifact again") from error

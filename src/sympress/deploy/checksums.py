@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sympress.deploy.artifact import read_extractor
 from sympress.errors import InputError
-from sympress.files import write_json
+from sympress.files import refuse_pipe, write_json
 
 CHECKSUMS_FILE = "checksums.json"
 CHECKSUMS_FORMAT = 1
@@ -115,6 +115,7 @@ def parse_digest(given: str) -> str:
 
 def _read_checksums(folder: Path) -> dict[str, str]:
     path = folder / CHECKSUMS_FILE
+    refuse_pipe(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -129,9 +130,15 @@ def _read_checksums(folder: Path) -> dict[str, str]:
     if not isinstance(sums, dict) or not sums:
         raise InputError(f"{path}: damaged at sha256; copy the artifact again")
     for name, value in sums.items():
-        if not isinstance(value, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+        inside = len(name) < 1_000 and not Path(name).is_absolute() and all(map(_is_name, Path(name).parts))
+        if not isinstance(value, str) or not inside:
             raise InputError(f"{path}: damaged at sha256; copy the artifact again")
     return dict(sums)
+
+
+def _is_name(part: str) -> bool:
+    """Whether a file in the folder may be called so."""
+    return part != ".." and "\0" not in part and len(part.encode("utf-8", "replace")) < 256
 
 
 def _sha256(path: Path) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from sympress.deploy.artifact import Extractor
-from sympress.errors import InputError
-from sympress.files import write_text
+from sympress.errors import InputError, place_of
+from sympress.files import refuse_pipe, write_text
 from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
 from sympress.labels.own_words import OwnWords, words_of_text
 from sympress.labels.surface import codes_by_symptom, forms_by_symptom
@@ -98,6 +98,7 @@ def _carried_lexicon(folder: Path, held: str) -> Lexicon:
     if held in BUILT_IN:
         return load_lexicon(held)
     path = folder / held
+    refuse_pipe(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if held == FORMS_FILE:
@@ -106,9 +107,12 @@ def _carried_lexicon(folder: Path, held: str) -> Lexicon:
         found = raw["format"]
         if isinstance(found, int) and found > LEXICON_FORMAT:
             raise InputError(f"{path}: format {found} is newer than this sympress; upgrade sympress")
-        return _LEXICON.validate_python(raw["lexicon"])
+        lexicon = _LEXICON.validate_python(raw["lexicon"])
+        if not all(0 <= at < len(lexicon.symptoms) for places in lexicon.combined.values() for at in places):
+            raise InputError(f"{path}: damaged at combined; copy the artifact again")
+        return lexicon
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        where = place_of(error.errors()[0]["loc"])
         raise InputError(f"{path}: damaged at {where}; copy the artifact again") from error
     except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
         raise InputError(

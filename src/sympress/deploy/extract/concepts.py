@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from sympress.deploy.extractor import Extractor
 from sympress.errors import InputError, nearest
+from sympress.files import refuse_pipe
 from sympress.labels.surface import forms_by_symptom
 
 
@@ -163,6 +164,7 @@ def read_concepts(path: Path, extractor: Extractor) -> ConceptMap:
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """The rows with their line numbers; columns by the first name in `_COLUMNS`."""
+    refuse_pipe(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
