@@ -9,6 +9,7 @@ import pytest
 
 from sympress.deploy.artifact import Extractor as Settings
 from sympress.deploy.artifact import write_extractor
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.extractor import Extractor, FoundMention, FoundSymptom, NoteResult, in_original
 from sympress.deploy.findings import findings_of, reason_in_words
 from sympress.labels.mentions import Reason
@@ -26,6 +27,7 @@ def both(tiny_artifact: Path, tmp_path: Path) -> Extractor:
     fixed = {"task": "present", "symptoms": ["fever", "cough", "headache"], "max_tokens": 64, "pad_id": 0}
     rules = {"lexicon": "clinical", "rules": True, "codes": {"headache": ["OWN:1"]}}
     write_extractor(folder, Settings.model_validate({**fixed, **rules, "thresholds": [0.0, 1.0, 0.0]}))
+    write_checksums(folder)
     return Extractor.load(folder)
 
 
