@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import io
 import json
 import multiprocessing
@@ -487,7 +488,10 @@ class Worker:
         return why
 
     def end(self) -> None:
-        """Stop the process."""
+        """Stop the process, which tidies up if it can."""
+        with contextlib.suppress(OSError):
+            self.connection.send(None)
+        self._process.join(1)
         self._process.kill()
         self._process.join()
 
