@@ -254,8 +254,6 @@ def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits
     """Load, say what was loaded, then answer note after note until the pipe ends."""
     _leave_signals_to_parent()
     threading.Thread(target=end_with_parent, daemon=True).start()
-    from sympress.deploy.extractor import failed
-
     try:
         extractor, description = _load(folder, words, digest)
     except InputError as error:
@@ -267,9 +265,7 @@ def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits
         while True:
             text = pipe.recv()
             try:
-                result = extractor.answer(text)
-                if len(result.mentions) > limits.mentions:
-                    result = failed(f"more than {limits.mentions:,} mentions; send it in parts")
+                result = extractor.answer(text, most_mentions=limits.mentions)
                 answer = render(result)
             except MemoryError:
                 answer = render_failure("not enough memory for this note; send it in parts")
