@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from sympress.cluster_connect import connected, node_died
+from sympress.cluster_connect import connected, node_died, node_socket, refuses
 from sympress.errors import SympressError
 
 #: Units an actor that may be without an answer. With fewer than 2 in all Ray Data would wait for more.
@@ -29,6 +29,12 @@ AHEAD = 3
 ATTEMPTS = 3
 #: What the pipeline does at the same time: give, take, and the tasks that read, a killed one among them.
 _THREADS = 16
+#: How often is looked whether our own node is alive, while an answer is waited for.
+_LOOK_SECONDS = 1.0
+_DIED = (
+    "the Ray node of this command died (its raylet ended, or its connection did); see Ray's logs, then run "
+    "the same command again"
+)
 
 Unit = TypeVar("Unit")
 Answer = TypeVar("Answer")
@@ -79,7 +85,7 @@ class Line(Generic[Unit, Answer]):
     """
 
     def __init__(self, ray: Any, load: Load[Unit, Answer]) -> None:
-        self._ray, self._load = ray, load
+        self._ray, self._load, self._socket = ray, load, node_socket(ray)
         self._actors = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self.limit = AHEAD * self._actors + 2
         self.waiting: deque[Unit] = deque()
@@ -120,14 +126,11 @@ class Line(Generic[Unit, Answer]):
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                answer = self._ray.get(self._pipeline.take.remote(self._taken))
+                answer = self._wait(self._pipeline.take.remote(self._taken))
                 break
             except (self._ray.exceptions.RayError, ConnectionError) as error:
                 if node_died(self._ray):  # what is asked of Ray now ends this process without a word
-                    raise SympressError(
-                        "the Ray node of this command died (its raylet ended, or its connection did); see "
-                        "Ray's logs, then run the same command again"
-                    ) from error
+                    raise SympressError(_DIED) from error
                 if attempt == ATTEMPTS:
                     raise SympressError(
                         f"the Ray cluster failed {ATTEMPTS} times in a row ({type(error).__name__}); "
@@ -137,6 +140,17 @@ class Line(Generic[Unit, Answer]):
                 self._start()
         self._taken += 1
         return self.waiting.popleft(), pickle.loads(answer)  # noqa: S301
+
+    def _wait(self, reference: Any) -> bytes:
+        """Wait for the pipeline's answer, and look meanwhile whether our own node is alive."""
+        while True:
+            try:
+                answer: bytes = self._ray.get(reference, timeout=_LOOK_SECONDS)
+            except self._ray.exceptions.GetTimeoutError:
+                if refuses(self._socket):
+                    raise SympressError(_DIED) from None
+            else:
+                return answer
 
 
 class Pipeline:

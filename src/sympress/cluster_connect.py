@@ -60,20 +60,31 @@ def connected(address: str) -> Iterator[Any]:
 
 
 def node_died(ray: Any) -> bool:
-    """Whether the node through which this process belongs to its cluster is gone.
-
-    The cluster itself notices after ten seconds and more; who has the node's socket need not wait.
-    """
+    """Whether the node through which this process belongs to its cluster is gone."""
     try:
-        ours = ray.get_runtime_context().get_node_id()
-        node = next(node for node in ray.nodes() if node["NodeID"] == ours)
+        node = _our_node(ray)
     except Exception:  # whatever Ray raises where it cannot even ask
         return True
-    return not node["Alive"] or _refuses(node["RayletSocketName"])
+    return not node["Alive"] or refuses(node["RayletSocketName"])
 
 
-def _refuses(path: str) -> bool:
-    """Whether nobody listens any more at a Unix socket of this machine."""
+def node_socket(ray: Any) -> str:
+    """The Unix socket of the node through which this process belongs to its cluster; see `refuses`."""
+    return str(_our_node(ray)["RayletSocketName"])
+
+
+def _our_node(ray: Any) -> dict[str, Any]:
+    ours = ray.get_runtime_context().get_node_id()
+    found: dict[str, Any] = next(node for node in ray.nodes() if node["NodeID"] == ours)
+    return found
+
+
+def refuses(path: str) -> bool:
+    """Whether nobody listens any more at a Unix socket of this machine.
+
+    A cluster notices the death of a node after ten seconds and more, and then Ray ends the processes that
+    belong to it without a word. Who looks at the node's socket knows before.
+    """
     with socket.socket(socket.AF_UNIX) as knocking:
         try:
             knocking.connect(path)
