@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -31,6 +32,10 @@ def test_every_public_class_and_function_says_what_it_does():
             assert own, name
             assert own.strip().splitlines()[0].endswith((".", ":")), name
         assert name == "NOTE_SCHEMA" or value.__module__.startswith("sympress."), name
+
+
+def test_the_version_is_that_of_the_package():
+    assert sympress.__version__ == metadata.version("sympress")
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -1,7 +1,9 @@
-"""Progress of long work: a bar with an estimate on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar with an estimate on a terminal or in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import sys
 import time
 from types import TracebackType
@@ -16,13 +18,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+_LOG = logging.getLogger("sympress")
+
 
 class Reporter:
-    """Says what is going on, on standard error; `quiet` says nothing."""
+    """Says what is going on, on standard error or in a notebook's cell.
+
+    A quiet one shows nothing, and gives its lines to the logger `sympress`.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet)
-        self._plain = quiet or not sys.stderr.isatty()
+        self._quiet = quiet
+        self._plain = quiet or not (sys.stderr.isatty() or _draws_in_notebook(self.console))
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
@@ -46,7 +54,9 @@ class Reporter:
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        """Print one line."""
+        """Print one line, or log it."""
+        if self._quiet:
+            _LOG.info("%s", line)
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def step(self, name: str, done: int, total: int) -> None:
@@ -64,3 +74,8 @@ class Reporter:
             self.say(f"{name}: step {done:,} of {total:,}{estimate}")
         if done >= total:
             self._bars.remove_task(self._tasks.pop(name))
+
+
+def _draws_in_notebook(console: Console) -> bool:
+    """Whether a bar can move in a cell; rich warns where ipywidgets, which move it, are not installed."""
+    return console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None

@@ -222,13 +222,14 @@ class Results(Record):
     warnings: list[str] = Field(default_factory=list)
 
 
-def load_results(run: Path) -> Results:
+def load_results(run: str | Path) -> Results:
     """Read `RUN/results.json` (or the file itself).
 
     Raises:
         InputError: the file is missing, damaged, or of a newer format.
     """
-    path = run / "results.json" if run.is_dir() else run
+    path = Path(run)
+    path = path / "results.json" if path.is_dir() else path
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

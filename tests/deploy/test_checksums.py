@@ -137,7 +137,7 @@ def test_extract_runs_the_pinned_artifact_and_no_other(folder: Path, tmp_path: P
     write_checksums(folder)  # somebody who may change the files may change the list
     assert run(*call[:-1])[0]
     assert refused(*call, pinned) == (
-        f"{folder}: another artifact than --digest names, its digest is {artifact_digest(folder)}"
+        f"{folder}: another artifact than that of the digest given, its own is {artifact_digest(folder)}"
     )
 
 
@@ -147,7 +147,7 @@ def test_a_reload_never_takes_another_artifact_than_the_pinned(folder: Path):
     before = shelf.pick("one")
     alter(folder)
     write_checksums(folder)
-    with pytest.raises(InputError, match="another artifact than --digest names"):
+    with pytest.raises(InputError, match="another artifact than that of the digest given"):
         shelf.reload("one")
     assert shelf.pick("one") is before
 

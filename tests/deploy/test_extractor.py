@@ -47,7 +47,7 @@ def settings(folder: Path, **changes: object) -> None:
 def test_an_answer_is_the_same_whatever_stands_beside_it(tiny_artifact: Path):
     extractor = Extractor.load(tiny_artifact)
     together = extractor(TEXTS)
-    assert [extractor(text)[0] for text in TEXTS] == together
+    assert tuple(extractor(text) for text in TEXTS) == together
     assert extractor(TEXTS[::-1]) == together[::-1]
     assert Extractor.load(tiny_artifact, threads=3)(TEXTS) == together
 
@@ -75,7 +75,7 @@ def test_what_the_model_throws_is_a_failure_without_the_note(
         raise ValueError(f"cannot read {text}")
 
     monkeypatch.setattr(extractor, "note_logits", explode)
-    assert extractor("Mr. Canary")[0].failure == "the model failed (ValueError)"
+    assert extractor("Mr. Canary").failure == "the model failed (ValueError)"
 
 
 def test_a_note_that_is_no_text_is_refused(tiny_artifact: Path):
@@ -86,7 +86,7 @@ def test_a_note_that_is_no_text_is_refused(tiny_artifact: Path):
 def test_topic_names_the_likeliest_symptom_only(copied: Path):
     settings(copied, task="topic")
     extractor = Extractor.load(copied)
-    (result,) = extractor("fever and cough")
+    result = extractor("fever and cough")
     expected = extractor.runtime.predict(["fever and cough"])[0]
     assert [found.symptom for found in result.symptoms] == [extractor.symptoms[int(np.argmax(expected))]]
     assert result.symptoms[0].probability == pytest.approx(expected.max())
@@ -96,7 +96,7 @@ def test_thresholds_choose_and_calibration_moves_the_probability(copied: Path):
     settings(copied, thresholds=[0.0, 0.0, 1.0], calibration=Calibration(a=[2.0] * 3, b=[0.5] * 3))
     extractor = Extractor.load(copied)
     logits = extractor.runtime.predict_logits(["fever"])[0]
-    found = {one.symptom: one.probability for one in extractor("fever")[0].symptoms}
+    found = {one.symptom: one.probability for one in extractor("fever").symptoms}
     assert found == pytest.approx(
         {name: 1 / (1 + np.exp(-2 * logits[k] - 0.5)) for k, name in enumerate(("fever", "cough"))}
     )

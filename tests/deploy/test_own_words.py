@@ -65,7 +65,7 @@ def words(files: dict[str, Path]) -> OwnWords:
 
 
 def found(extractor: Extractor, note: str = NOTE) -> list[tuple[str, str | None, str]]:
-    [result] = extractor(note)
+    result = extractor(note)
     assert result.failure is None
     return [(note[one.start : one.end], one.symptom, one.assertion) for one in result.mentions]
 
@@ -150,7 +150,7 @@ def test_a_tagger_without_rules_names_its_spans_by_the_lexicon(
     own = read_own_words(files["lexicon"])
     extractor = Extractor.load(tiny_tagger, words=own)
     assert extractor.symptoms == ["heat"]
-    named = {one.symptom for one in extractor("fever and chills, no cough")[0].mentions}
+    named = {one.symptom for one in extractor("fever and chills, no cough").mentions}
     assert named <= {"heat", None}
     pack(tiny_tagger, tmp_path / "packed", words=own)
     assert not (tmp_path / "packed" / "forms.json").exists()

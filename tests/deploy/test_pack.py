@@ -55,7 +55,7 @@ def test_rules_beside_the_model_take_its_probabilities_and_the_card_says_so(whol
     check_files(packed)
     extractor = Extractor.load(packed)
     assert extractor.symptoms == ["fever", "rash", "Drug ineffective"]
-    [result] = extractor(NOTE)
+    result = extractor(NOTE)
     [before] = Extractor.load(whole).model.predict([NOTE]).tolist()
     spans = {NOTE[one.start : one.end]: (one.assertion, one.score) for one in result.mentions}
     assert spans["Pyrexia"] == ("present", pytest.approx(before[0]))
@@ -101,7 +101,7 @@ def test_the_model_in_the_box_is_small_whole_and_documented():
     card = (BOX_FOLDER / "README.md").read_text(encoding="utf-8")
     assert "**Not validated for clinical use.**" in card
     assert "Apache" in card or "apache" in card
-    [result] = Extractor.load(BOX_FOLDER)("c/o fever and chills, denies cough")
+    result = Extractor.load(BOX_FOLDER)("c/o fever and chills, denies cough")
     assert [(one.symptom, one.assertion) for one in result.mentions] == [
         ("fever", "present"),
         ("chills", "present"),

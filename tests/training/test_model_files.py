@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from sympress.errors import InputError
 from sympress.training.heads import POOLINGS
@@ -92,3 +98,26 @@ def test_weights_have_the_mode_of_other_files(
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes == {"config.json": mode, "model.safetensors": mode}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "kind",
+    [AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoModelForQuestionAnswering],
+)
+def test_transformers_refuses_the_folder_rather_than_give_it_a_random_head(
+    family: str, kind: type, make_encoder: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    save_model(build_model(make_encoder(family), 3, "mean", seed=0), tmp_path)
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        kind.from_pretrained(tmp_path)
+    assert "this_head_loads_with.sympress.load" in caplog.text
+
+
+def test_a_folder_of_before_those_names_loads(make_encoder: Callable, tmp_path: Path):
+    model = build_model(make_encoder("bert"), 3, "mean", seed=0).eval()
+    save_model(model, tmp_path)
+    weights = tmp_path / "model.safetensors"
+    save_file({name: value for name, value in load_file(weights).items() if value.numel()}, weights)
+    with torch.inference_mode():
+        assert torch.equal(load_model(tmp_path)(IDS, MASK), model(IDS, MASK))

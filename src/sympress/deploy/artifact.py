@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sympress.deploy.calibration import Calibration
+from sympress.deploy.recognize import what_else
 from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_json
 
@@ -133,8 +134,9 @@ def read_extractor(folder: Path) -> Extractor:
     refuse_pipe(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{folder}: no artifact here (extractor.json is missing)") from None
+    except (FileNotFoundError, NotADirectoryError):
+        hint = what_else(Path(folder))
+        raise InputError(f"{folder}: no artifact here (extractor.json is missing){hint}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
     found = raw.get("format") if isinstance(raw, dict) else None

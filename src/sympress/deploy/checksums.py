@@ -73,7 +73,7 @@ def check_files(folder: Path, digest: str | None = None, *, also: Iterable[str] 
             a file that is read is not listed; or a listed file has changed.
     """
     if digest is not None and (found := artifact_digest(folder)) != digest:
-        raise InputError(f"{folder}: another artifact than --digest names, its digest is {found}")
+        raise InputError(f"{folder}: another artifact than that of the digest given, its own is {found}")
     sums = _read_checksums(folder)
     present = (folder / "extractor.json").is_file()
     for name in _needed(folder) if present else NEEDED_FILES:

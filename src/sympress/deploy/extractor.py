@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +19,24 @@ from numpy.typing import NDArray
 from sympress.deploy.affirm import Belief, EvidenceReader, Sourced, affirm, join, weigh
 from sympress.deploy.artifact import Extractor as Settings
 from sympress.deploy.artifact import read_extractor
-from sympress.deploy.checksums import check_files
+from sympress.deploy.bundled import artifact_folder, bundled_name
+from sympress.deploy.checksums import artifact_digest, check_files
 from sympress.deploy.decode import Link, decode_mentions, note_logits
 from sympress.deploy.link import load_link, load_rules, with_lexicon, with_rule_codes
+from sympress.deploy.note_result import (
+    FoundMention,
+    FoundSymptom,
+    NoteResult,
+    NoteResults,
+    failed,
+    in_original,
+)
 from sympress.deploy.pieces import window_spans
 from sympress.deploy.rule_files import carried_words, check_words, with_words
 from sympress.deploy.runtime import Runtime
-from sympress.errors import InputError, is_panic
+from sympress.errors import InputError, SympressError, is_panic
 from sympress.labels.annotate import too_many_mentions
-from sympress.labels.mentions import Assertion, Mention, Reason, Source
+from sympress.labels.mentions import Mention, Source
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.surface import forms_by_symptom
 from sympress.notes.intake import NOTE_LIMIT, TOO_LONG
@@ -37,74 +49,29 @@ MENTIONS_MOST = 10_000
 #: A symptom without a threshold of its own is present from this probability on.
 DEFAULT_THRESHOLD = 0.5
 
+#: What becomes of a note without an answer: its result says why, or the call raises.
+OnError = Literal["record", "raise"]
 
-@dataclass(frozen=True, slots=True)
-class FoundSymptom:
-    """A symptom that a note affirms.
-
-    Attributes:
-        symptom: its name, as the artifact lists it.
-        code: its first code, such as a SNOMED CT id; None where the artifact knows none.
-        probability: a model's, calibrated where the artifact carries a calibration, 0..1; None where none
-            gave one.
-        source: who found it.
-        span: of the mention that affirms it, the surest or else the first; None where a model answers for
-            the whole note and points at no words.
-    """
-
-    symptom: str
-    code: str | None
-    probability: float | None
-    source: Source = "model"
-    span: tuple[int, int] | None = None
+_LOG = logging.getLogger("sympress")
 
 
-@dataclass(frozen=True, slots=True)
-class FoundMention:
-    """A span of a note that names a symptom.
+@dataclass(frozen=True)
+class _Origin:
+    """What opens an extractor again, in another process or on another machine.
 
     Attributes:
-        start: its first character, counted in the original text.
-        end: one past its last character.
-        symptom: its name; None for a span that nothing names.
-        code: its first code, or None.
-        assertion: what the note says of it.
-        score: a model's probability, 0..1; None where none gave one.
-        source: who found it.
-        reason: what decided the assertion; None where nothing but the words speaks.
+        source: folder of the artifact, or the name of one that comes with sympress.
+        digest: of the artifact that was opened.
+        words: a user's own.
+        threads: as in `Extractor.load`.
+        on_error: as in `Extractor.load`.
     """
 
-    start: int
-    end: int
-    symptom: str | None
-    code: str | None
-    assertion: Assertion
-    score: float | None
-    source: Source = "rules"
-    reason: Reason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NoteResult:
-    """What was found in one note.
-
-    Attributes:
-        symptoms: what the note affirms, the most probable first, then those without a probability. Each has a
-            present mention, unless a model of whole notes answers without rules; that of a `topic` names
-            exactly one.
-        mentions: by start; empty unless the task is `mentions` or the artifact asks for rules besides.
-        windows: how many windows of the note the model read.
-        markup: that the note is written in and that was read as text: `html`, `rtf`, `hl7`, `cda`; or None.
-        truncated: the note goes on after what the model read.
-        failure: why the note has no answer, or None; it never quotes the note.
-    """
-
-    symptoms: tuple[FoundSymptom, ...]
-    mentions: tuple[FoundMention, ...] = ()
-    windows: int = 0
-    truncated: bool = False
-    failure: str | None = None
-    markup: str | None = None
+    source: str
+    digest: str
+    words: OwnWords
+    threads: int
+    on_error: OnError
 
 
 class Extractor:
@@ -113,6 +80,9 @@ class Extractor:
     Windows are run one at a time and unpadded, so the answer to a note is the same bytes whatever notes
     stand beside it. Activations that are quantized as they come take their scale from the whole batch: in
     a batch they would depend on it, and batches gain nothing (see docs/extract.md).
+
+    One that `load` opened pickles as its folder, digest and settings. Where it is unpickled, it opens the
+    folder again when it is first used, and raises InputError if another artifact stands there.
     """
 
     def __init__(
@@ -127,30 +97,51 @@ class Extractor:
     ) -> None:
         self.settings, self.runtime, self.folder = settings, runtime, folder
         self.threads, self._link = threads, link
+        self.on_error: OnError = "record"
+        self._origin: _Origin | None = None
         self.words = carried_words(folder, settings) if words is None else words
         self._rules = load_rules(settings, self.words)
         self._evidence = EvidenceReader(settings.evidence)
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, threads: int = 1, words: OwnWords = OURS, digest: str | None = None
-    ) -> Extractor:
+        cls,
+        folder: str | Path | None = None,
+        *,
+        threads: int = 1,
+        words: OwnWords = OURS,
+        digest: str | None = None,
+        on_error: OnError = "record",
+    ) -> Self:
         """Load the artifact in `folder`.
 
         Args:
-            folder: of the artifact.
+            folder: of the artifact, or `box` or `rules`; None for the one that comes with sympress.
             threads: notes that are answered at the same time.
             words: a user's own, in place of those that the artifact reads by (`read_own_words`).
             digest: of the one artifact that may be loaded (`artifact_digest`); None for any.
+            on_error: `record` puts why a note has no answer into `NoteResult.failure`; `raise` raises it.
 
         Raises:
             InputError: the folder is no artifact or not the one of `digest`, a file of it is missing, not
-                listed, changed, damaged or newer, or it has no rules that would read `words`.
+                listed, changed, damaged or newer, it has no rules that would read `words`, or `threads` or
+                `on_error` is none of those that there are.
         """
-        folder = Path(folder)
+        _check_settings(threads, on_error)
+        folder = artifact_folder(folder)
         stored = read_extractor(folder)
         check_words(folder, stored, words)
         check_files(folder, digest)
+        opened = cls._open(folder, stored, words, threads)
+        opened.on_error = on_error
+        place = bundled_name(folder) or str(folder.absolute())
+        opened._origin = _Origin(place, artifact_digest(folder), words, threads, on_error)
+        _LOG.debug("%s: opened, task %s, %d symptoms", folder, opened.task, len(opened.settings.symptoms))
+        return opened
+
+    @classmethod
+    def _open(cls, folder: Path, stored: Settings, words: OwnWords, threads: int) -> Self:
+        """The artifact in `folder`, whose files are those that were written."""
         with _collector_paused():
             settings, held = with_words(stored, words), words.over(carried_words(folder, stored))
             if settings.rules_only and held.lexicon is not None:
@@ -159,6 +150,43 @@ class Extractor:
             link = load_link(held) if settings.task == "mentions" else None
             coded = with_rule_codes(settings, held.lexicon)
             return cls(coded, Runtime.of_checked(folder, stored), folder, threads, link, words=held)
+
+    def __repr__(self) -> str:
+        origin = self.__dict__["_origin"]
+        return f"Extractor({str(self.folder) if origin is None else origin.source!r})"
+
+    def __getstate__(self) -> _Origin:
+        if self._origin is None:
+            raise TypeError("an Extractor that was not made by Extractor.load cannot be pickled")
+        return replace(self._origin, threads=self.threads, on_error=self.on_error)
+
+    def __setstate__(self, origin: _Origin) -> None:
+        self._origin, self.threads, self.on_error = origin, origin.threads, origin.on_error
+        self._opening = RLock()
+
+    if not TYPE_CHECKING:  # or every misspelt name would pass for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """What an unpickled extractor lacks until its folder is opened."""
+            lock = self.__dict__.get("_opening")
+            if lock is None or name.startswith("__"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            with lock:
+                if "_opening" in self.__dict__:
+                    self._open_again()
+            return getattr(self, name)
+
+    def _be_open(self) -> None:
+        """Open an unpickled extractor, so that a folder that is not there is no failure of a note."""
+        if "_opening" in self.__dict__:
+            _ = self.settings
+
+    def _open_again(self) -> None:
+        origin = self._origin
+        if origin is not None:
+            made = type(self).load(origin.source, words=origin.words, digest=origin.digest)
+            self.__dict__.update({**made.__dict__, "threads": self.threads, "on_error": self.on_error})
+            del self.__dict__["_opening"]
 
     @property
     def model(self) -> Runtime:
@@ -181,20 +209,49 @@ class Extractor:
         """Every symptom that the artifact knows."""
         return list(self.settings.symptoms)
 
-    def __call__(self, notes: str | Iterable[str]) -> list[NoteResult]:
-        """Answer each of `notes`, in order; a note that cannot be answered says why in `failure`.
+    @overload
+    def __call__(self, notes: str) -> NoteResult: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, notes: Iterable[str]) -> NoteResults: ...
+
+    def __call__(self, notes: str | Iterable[str]) -> NoteResult | NoteResults:
+        """Answer one note, or each of several in their order.
+
+        Args:
+            notes: a text, or any iterable of texts: a list, a generator, a column of a DataFrame.
+
+        Returns:
+            The result of the one text, or the results of all. A note that cannot be answered says why in
+            `failure`.
 
         Raises:
-            InputError: a note is no text.
+            InputError: a note is no text; or a note cannot be answered and `on_error` is `raise`.
+            SympressError: the model failed at a note and `on_error` is `raise`; what it raised is the cause,
+                whose message, unlike ours, may quote the note.
         """
-        texts: Sequence[str] = [notes] if isinstance(notes, str) else list(notes)
-        for at, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InputError(f"note {at} is {type(text).__name__}, not text; give str")
+        self._be_open()
+        if isinstance(notes, str):
+            return self._result_of(notes)
+        texts = list(_each_text(notes))
+        places = range(len(texts))
         if self.threads == 1 or len(texts) < 2:
-            return [self.answer(text) for text in texts]
+            return NoteResults(map(self._result_of, texts, places))
         with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(self.answer, texts))
+            return NoteResults(pool.map(self._result_of, texts, places))
+
+    def _result_of(self, text: str, place: int | None = None) -> NoteResult:
+        """The result of a note with its text, as `on_error` has it; `place` is that among others."""
+        where = "" if place is None else f"note {place}: "
+        try:
+            result = self._read(text, MENTIONS_MOST)
+        except SympressError as error:
+            if self.on_error == "raise":
+                kind = InputError if isinstance(error, InputError) else SympressError
+                raise kind(f"{where}{error}") from error.__cause__
+            _LOG.warning("%sno answer: %s", where, error)
+            result = failed(str(error))
+        return replace(result, text=text)
 
     def answer(self, text: str, *, most_mentions: int = MENTIONS_MOST) -> NoteResult:
         """Answer one note; never raises for what the note holds.
@@ -203,19 +260,32 @@ class Extractor:
             text: of the note.
             most_mentions: a note with more of them has no answer.
         """
+        self._be_open()
+        try:
+            return self._read(text, most_mentions)
+        except SympressError as error:
+            return failed(str(error))
+
+    def _read(self, text: str, most: int) -> NoteResult:
+        """Read a note.
+
+        Raises:
+            InputError: it is too long or has too many mentions, or the model's logits are no numbers.
+            SympressError: whatever a library raised at it, which is the cause.
+        """
         if len(text) > NOTE_LIMIT:
-            return failed(TOO_LONG)
+            raise InputError(TOO_LONG)
         try:
             view = read_view(text)
-            return in_original(self._answer_view(view, most_mentions), view.span, view.markup)
-        except MemoryError:
-            return failed("not enough memory for this note")
-        except InputError as error:  # of ours, so without the note's words
-            return failed(str(error))
+            return in_original(self._answer_view(view, most), view.span, view.markup)
+        except MemoryError as error:
+            raise SympressError("not enough memory for this note") from error
+        except InputError:  # of ours, so without the note's words
+            raise
         except BaseException as error:  # whatever a library does with one note, the others go on
             if not (isinstance(error, Exception) or is_panic(error)):
                 raise
-            return failed(f"the model failed ({type(error).__name__})")
+            raise SympressError(f"the model failed ({type(error).__name__})") from error
 
     def _answer_view(self, view: View, most: int) -> NoteResult:
         rules = () if self._rules is None else self._rules(view, most)
@@ -340,27 +410,24 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def failed(reason: str) -> NoteResult:
-    """The result of a note without an answer."""
-    return NoteResult((), failure=reason)
+def _check_settings(threads: int, on_error: str) -> None:
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads {threads!r}: give a whole number from 1")
+    if on_error not in get_args(OnError):
+        raise InputError(f"on_error {on_error!r}: give 'record' or 'raise'")
 
 
-def in_original(
-    result: NoteResult, span: Callable[[int, int], tuple[int, int]], markup: str | None
-) -> NoteResult:
-    """`result` of a note's text with every span, of mentions, reasons and symptoms, moved to the note itself.
+def _each_text(notes: Any) -> Iterator[str]:
+    """The texts of what a caller gave for notes.
 
-    Args:
-        result: with spans of the text that was read.
-        span: where a start and an end of that text are in the note as it was given.
-        markup: what was read as text.
+    Raises:
+        InputError: it is no collection of texts, such as a DataFrame, whose names of columns are.
     """
-    if result.failure is not None:
-        return replace(result, markup=markup)
-
-    mentions = []
-    for one in result.mentions:
-        start, end = span(one.start, one.end)
-        mentions.append(replace(one, start=start, end=end, reason=one.reason and one.reason.moved(span)))
-    symptoms = [one if one.span is None else replace(one, span=span(*one.span)) for one in result.symptoms]
-    return replace(result, mentions=tuple(mentions), symptoms=tuple(symptoms), markup=markup)
+    if isinstance(notes, Mapping | bytes | bytearray) or hasattr(notes, "columns"):
+        raise InputError(f"notes are a {type(notes).__name__}; give a text, a list of texts, or one column")
+    if not isinstance(notes, Iterable):
+        raise InputError(f"notes are {type(notes).__name__}; give a text or a list of texts")
+    for at, text in enumerate(notes):
+        if not isinstance(text, str):
+            raise InputError(f"note {at} is {type(text).__name__}, not text; give str")
+        yield text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sympress.deploy.extractor import NoteResult
+from sympress.deploy.note_result import NoteResult
 from sympress.labels.mentions import Assertion, Reason, ReasonKind, Source
 
 

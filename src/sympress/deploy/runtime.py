@@ -33,7 +33,7 @@ class Runtime:
         self.stride = min(self.room, extractor.stride or max(1, self.room // 2))
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int = 1) -> Runtime:
+    def load(cls, folder: str | Path, *, threads: int = 1) -> Runtime:
         """Load the artifact in `folder` to run on `threads` cores.
 
         Raises:

@@ -66,7 +66,7 @@ OURS = OwnWords()
 
 
 def read_own_words(
-    lexicon: str | Path | None = None, cues: Path | None = None, sections: Path | None = None
+    lexicon: str | Path | None = None, cues: str | Path | None = None, sections: str | Path | None = None
 ) -> OwnWords:
     """Read a user's files; None for each that is not given.
 
@@ -86,7 +86,7 @@ def read_own_words(
     for name, path in (("cues", cues), ("sections", sections)):
         if path is not None:
             with mistakes.noted():
-                texts[name] = read_text(path, f"file of {name}")
+                texts[name] = read_text(Path(path), f"file of {name}")
                 words = words_of_text(name, texts[name], str(path)).over(words)
     mistakes.raise_any(by_line=False)
     return words

@@ -22,7 +22,7 @@ from sympress.notes.vaers import vaers_notes
 
 
 def read_notes(
-    path: Path,
+    path: str | Path,
     *,
     text_column: str | None = None,
     table: TableOptions = RECOGNISED,
@@ -70,7 +70,7 @@ def read_notes(
 
 
 def stream_notes(
-    path: Path,
+    path: str | Path,
     *,
     text_column: str | None = None,
     table: TableOptions = RECOGNISED,

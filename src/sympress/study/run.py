@@ -41,7 +41,7 @@ TIMED_SEED = 0
 
 
 def run_study(
-    config: StudyConfig, output: Path, *, command: str | None = None, reporter: Reporter | None = None
+    config: StudyConfig, output: str | Path, *, command: str | None = None, reporter: Reporter | None = None
 ) -> Results:
     """Run, or continue, the study `config` in the folder `output`.
 

@@ -19,6 +19,16 @@ from sympress.training.heads import POOLINGS, Pooling, SymptomHead
 
 _KEY = "sympress"
 
+#: Tensors without a number, by the names of the last layers of the heads that transformers has.
+#: `AutoModelForSequenceClassification.from_pretrained` would take a random head in place of ours;
+#: where these stand it fails, and its report names the last of them. `AutoModel` still reads the encoder.
+_NO_HEADS = (
+    "classifier.weight",
+    "classifier.out_proj.weight",
+    "qa_outputs.weight",
+    "this_head_loads_with.sympress.load",
+)
+
 
 class SymptomModel(nn.Module):
     """`(batch, tokens)` word-piece ids in, logits `(batch, symptoms)` or `(batch, tokens, tags)` out."""
@@ -67,7 +77,8 @@ def save_model(model: SymptomModel, folder: Path) -> None:
     """Write `config.json` and `model.safetensors`.
 
     Encoder weights carry the family's own prefix (`bert.`), so that `AutoModel.from_pretrained` reads
-    the folder wherever no layer has been made physically smaller.
+    the folder wherever no layer has been made physically smaller. transformers' classes with a head refuse
+    it: theirs pool otherwise than ours.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config: dict[str, Any] = json.loads(model.encoder.config.to_json_string(use_diff=False))
@@ -78,6 +89,7 @@ def save_model(model: SymptomModel, folder: Path) -> None:
     prefix = model.encoder.base_model_prefix + "."
     state = {prefix + name: value.contiguous().cpu() for name, value in model.encoder.state_dict().items()}
     state |= {"head." + name: value.contiguous().cpu() for name, value in model.head.state_dict().items()}
+    state |= {name: torch.zeros(0) for name in _NO_HEADS}
     with atomic_path(folder / "model.safetensors") as draft:  # safetensors alone: for its owner only
         save_file(state, draft, metadata={"format": "pt"})
 
@@ -100,6 +112,7 @@ def load_model(folder: Path) -> SymptomModel:
     renamed = {
         ("encoder." + name.removeprefix(prefix)) if name.startswith(prefix) else name: value
         for name, value in state.items()
+        if name not in _NO_HEADS
     }
     fit_shapes_(model, renamed)
     model.load_state_dict(renamed)

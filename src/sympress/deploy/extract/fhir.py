@@ -15,8 +15,8 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from sympress.deploy.extract.concepts import Vocabulary
-from sympress.deploy.extractor import NoteResult
 from sympress.deploy.findings import Finding, findings_of
+from sympress.deploy.note_result import NoteResult
 from sympress.labels.mentions import Assertion
 from sympress.notes.intake import Note
 

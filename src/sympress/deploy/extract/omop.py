@@ -13,8 +13,8 @@ from typing import Any
 
 from sympress.deploy.extract.concepts import Vocabulary
 from sympress.deploy.extract.items import Item
-from sympress.deploy.extractor import NoteResult
 from sympress.deploy.findings import Finding, findings_of
+from sympress.deploy.note_result import NoteResult
 from sympress.errors import InputError
 from sympress.notes.intake import Note
 

@@ -9,10 +9,9 @@ from typing import Any, Literal
 from sympress.deploy.extract.concepts import Vocabulary
 from sympress.deploy.extract.fhir import fhir_bundles
 from sympress.deploy.extract.omop import omop_rows
-from sympress.deploy.extractor import NoteResult
 from sympress.deploy.findings import Finding, findings_of, reason_in_words
+from sympress.deploy.note_result import NoteResult, rounded
 from sympress.errors import InputError, nearest
-from sympress.labels.mentions import Reason
 from sympress.notes.intake import Note
 
 Shape = Literal["notes", "findings", "omop", "fhir"]
@@ -20,12 +19,6 @@ Row = dict[str, Any]
 
 #: What can be carried from a note beside its id.
 COLUMNS = ("patient_id", "encounter_id", "time", "category")
-_DECIMALS = 6
-
-
-def rounded(probability: float | None) -> float | None:
-    """A probability as rows hold it; None where no model gave one."""
-    return None if probability is None else round(probability, _DECIMALS)
 
 
 @dataclass(frozen=True)
@@ -74,43 +67,9 @@ def carried(note: Note, header: Header) -> Row:
 
 def note_rows(note: Note, result: NoteResult, header: Header, serial: int) -> list[Row]:  # noqa: ARG001
     """One row a note, with lists of what was found."""
-    return [
-        {
-            **carried(note, header),
-            "symptoms": [
-                {
-                    "symptom": found.symptom,
-                    "code": found.code,
-                    "probability": rounded(found.probability),
-                    "source": found.source,
-                }
-                for found in result.symptoms
-            ],
-            "mentions": [
-                {
-                    "start": mention.start,
-                    "end": mention.end,
-                    "symptom": mention.symptom,
-                    "code": mention.code,
-                    "assertion": mention.assertion,
-                    "score": rounded(mention.score),
-                    "source": mention.source,
-                    "reason": reason_fields(mention.reason),
-                }
-                for mention in result.mentions
-            ],
-            "windows": result.windows,
-            "truncated": result.truncated,
-            "markup": result.markup,
-        }
-    ]
-
-
-def reason_fields(reason: Reason | None) -> Row | None:
-    """What decided an assertion, as plain values; None where nothing but the words speaks."""
-    if reason is None:
-        return None
-    return {"kind": reason.kind, "words": reason.words, "start": reason.start, "end": reason.end}
+    found = result.to_dict()
+    del found["failure"]  # a note without an answer has no row
+    return [{**carried(note, header), **found}]
 
 
 #: The columns of a finding after those of its note.

@@ -29,7 +29,7 @@ from sympress.errors import InputError
 from sympress.labels.own_words import OwnWords
 
 if TYPE_CHECKING:
-    from sympress.deploy.extractor import NoteResult
+    from sympress.deploy.note_result import NoteResult
 
 _DIED = "the process that read it ended, most likely for want of memory; send a shorter note"
 
@@ -212,35 +212,8 @@ def _stop(processes: Sequence[_Process]) -> None:
 
 def render(result: NoteResult) -> Rendered:
     """`result` as it is sent."""
-    from sympress.deploy.extract.shapes import reason_fields, rounded
-
-    answer = {
-        "symptoms": [
-            {
-                "symptom": found.symptom,
-                "code": found.code,
-                "probability": rounded(found.probability),
-                "source": found.source,
-            }
-            for found in result.symptoms
-        ],
-        "mentions": [
-            {
-                "start": found.start,
-                "end": found.end,
-                "symptom": found.symptom,
-                "code": found.code,
-                "assertion": found.assertion,
-                "score": rounded(found.score),
-                "source": found.source,
-                "reason": reason_fields(found.reason),
-            }
-            for found in result.mentions
-        ],
-        "truncated": result.truncated,
-        "markup": result.markup,
-        "failure": result.failure,
-    }
+    answer = result.to_dict()
+    del answer["windows"]
     return Rendered(encode_json(answer), failed=result.failure is not None)
 
 
