@@ -25,7 +25,7 @@ from sympress.errors import MistakesError, SympressError
 #: Each command and the module that holds a function, or a group of commands, of that name, in the order of
 #: `--help`.
 COMMANDS: dict[str, str] = {
-    name: f"sympress.cli.{name}"
+    name: f"sympress.cli.{name if name != 'import' else 'import_model'}"  # a word of Python
     for name in (
         "demo",
         "extract",
@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
         "pack",
         "show",
         "study",
+        "import",
         "compress",
         "tune",
         "adapt",
@@ -77,7 +78,8 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(_root)
     for name in names:
-        command = getattr(importlib.import_module(COMMANDS[name]), name)
+        module = importlib.import_module(COMMANDS[name])
+        command = getattr(module, module.__name__.rpartition(".")[2])
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

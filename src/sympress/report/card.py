@@ -156,6 +156,35 @@ def artifact_card(record: Mapping[str, Any], symptoms: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def imported_card(record: Mapping[str, Any], task: str, symptoms: Sequence[str]) -> str:
+    """Markdown for the `README.md` of an imported artifact; every word comes from its provenance `record`."""
+    source = record["source"]
+    lines = [
+        *front_matter(task, source["name"], "the checkpoint's"),
+        "# An imported symptom extractor",
+        "",
+        "## Intended use",
+        "",
+        *intended_use(),
+        "",
+        "## What it is",
+        "",
+        f"- Task: `{task}` ({len(symptoms)} symptoms)",
+        f"- Imported from: {escape_markdown(source['name'])}, architecture "
+        f"{escape_markdown(source['model_type'])} "
+        "(its licence applies to these weights)",
+        f"- Digest of its files: `{source['digest']}`",
+        f"- Largest difference to its logits: {record['import_max_difference']:.1e}",
+        f"- Thresholds: {escape_markdown(record['thresholds'])}",
+        *(f"- {escape_markdown(remark)}" for remark in record["remarks"]),
+        "",
+        "sympress measured nothing of its quality: what notes it was trained on, and how "
+        "well it does, its makers "
+        "know.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _origin(record: Mapping[str, Any], symptoms: Sequence[str]) -> list[str]:
     """What the artifact is and what it was made from."""
     config, notes, kernel = record["config"], record["notes"], record["kernel"]

@@ -137,5 +137,5 @@ def token_limit(encoder: Encoder, wanted: int) -> int:
     """The longest input in tokens: `wanted`, or less where the encoder has fewer positions."""
     positions = int(getattr(encoder.model.config, "max_position_embeddings", wanted))
     if encoder.model.config.model_type in ("roberta", "xlm-roberta"):
-        positions -= 2  # RoBERTa counts positions from padding_idx + 1
+        positions -= int(encoder.model.config.pad_token_id) + 1  # RoBERTa counts positions from there
     return min(wanted, positions, int(encoder.tokenizer.model_max_length))

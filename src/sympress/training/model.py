@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from sympress.errors import InputError
 from sympress.files import atomic_path
-from sympress.training.heads import POOLINGS, Pooling, SymptomHead
+from sympress.training.heads import POOLINGS, HeadForm, Pooling, SymptomHead
 
 _KEY = "sympress"
 
@@ -33,10 +34,12 @@ _NO_HEADS = (
 class SymptomModel(nn.Module):
     """`(batch, tokens)` word-piece ids in, logits `(batch, symptoms)` or `(batch, tokens, tags)` out."""
 
-    def __init__(self, encoder: PreTrainedModel, symptoms: int, pooling: Pooling) -> None:
+    def __init__(
+        self, encoder: PreTrainedModel, symptoms: int, pooling: Pooling, form: HeadForm | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = SymptomHead(int(encoder.config.hidden_size), symptoms, pooling)
+        self.head = SymptomHead(int(encoder.config.hidden_size), symptoms, pooling, form=form)
         pooler = getattr(encoder, "pooler", None)
         if pooler is not None:
             if self.head.dense is not None and hasattr(pooler, "dense"):
@@ -46,7 +49,7 @@ class SymptomModel(nn.Module):
     @property
     def symptoms(self) -> int:
         """How many symptoms the head tells apart, or how many tags."""
-        return self.head.output.out_features
+        return self.head.answers
 
     @property
     def per_token(self) -> bool:
@@ -85,6 +88,8 @@ def save_model(model: SymptomModel, folder: Path) -> None:
     config.pop("_name_or_path", None)
     config["architectures"] = [type(model.encoder).__name__]
     config[_KEY] = {"symptoms": model.symptoms, "pooling": model.head.pooling}
+    if model.head.form != HeadForm.of_pooling(model.head.pooling):
+        config[_KEY]["form"] = asdict(model.head.form)
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     prefix = model.encoder.base_model_prefix + "."
     state = {prefix + name: value.contiguous().cpu() for name, value in model.encoder.state_dict().items()}
@@ -107,7 +112,8 @@ def load_model(folder: Path) -> SymptomModel:
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"{folder}: not a model that sympress saved ({type(error).__name__})") from error
     encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
-    model = SymptomModel(encoder, head["symptoms"], head["pooling"])
+    form = HeadForm.read(head["form"]) if "form" in head else None
+    model = SymptomModel(encoder, head["symptoms"], head["pooling"], form)
     prefix = encoder.base_model_prefix + "."
     renamed = {
         ("encoder." + name.removeprefix(prefix)) if name.startswith(prefix) else name: value

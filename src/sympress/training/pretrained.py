@@ -42,12 +42,13 @@ def check_folder(folder: Path, what: str = "encoder") -> None:
         InputError: `config.json`, weights or vocabulary are missing, damaged or of a form that is not read.
         MissingExtraError: its vocabulary needs the package sentencepiece.
     """
-    _check_config(folder, what)
+    check_config(folder, what)
     _check_weights(folder, what)
     _check_vocabulary(folder, what)
 
 
-def _check_config(folder: Path, what: str) -> None:
+def check_config(folder: Path, what: str) -> None:
+    """Check `config.json` alone; raises as `check_folder`."""
     article = "an" if what[0] in "aeiou" else "a"
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: config.json is missing; {article} {what} folder needs it")

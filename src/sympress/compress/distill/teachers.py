@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,7 @@ from sympress.errors import InputError
 from sympress.files import atomic_path
 from sympress.training.data import EncodedNotes, NoteDataset, blank_targets
 from sympress.training.fingerprint import fingerprint_weights
+from sympress.training.heads import HeadForm
 from sympress.training.model import SymptomModel
 from sympress.training.predict import predict_logits
 
@@ -136,7 +138,10 @@ def fingerprint_teacher(teacher: Teacher | Int8Teacher) -> str:
         rounded = f"{fingerprint_teacher(teacher.model)} int8, 7 bits"
         return hashlib.sha256(rounded.encode()).hexdigest()
     if isinstance(teacher, SymptomModel):
-        settings = {**teacher.encoder.config.to_dict(), "pooling": teacher.head.pooling}
+        head = teacher.head
+        settings = {**teacher.encoder.config.to_dict(), "pooling": head.pooling}
+        if head.form != HeadForm.of_pooling(head.pooling):
+            settings["form"] = asdict(head.form)
     else:
         settings = teacher.model.config.to_dict()
     return fingerprint_weights(settings, teacher.state_dict())

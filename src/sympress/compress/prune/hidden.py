@@ -19,6 +19,7 @@ from sympress.compress.arch import (
 from sympress.compress.prune.importance import note_gradients
 from sympress.compress.prune.structured import keep_inputs_, keep_outputs_
 from sympress.errors import InputError
+from sympress.training.heads import SymptomHead
 from sympress.training.loss import Objective
 from sympress.training.model import LowRankLinear, SymptomModel
 
@@ -98,11 +99,17 @@ def remove_hidden_(model: SymptomModel, kept_dims: Sequence[int]) -> None:
             keep_outputs_(module, dims)  # ELECTRA's projection of narrower embeddings, factorized embeddings
     for layer in layers:
         _narrow_layer_(layer, family, dims)
-    for linear in (model.head.dense, model.head.query, model.head.output):
+    _narrow_head_(model.head, dims)
+
+
+def _narrow_head_(head: SymptomHead, dims: Tensor) -> None:
+    for linear in (head.dense, head.query, head.output):
         if linear is not None:
             keep_inputs_(linear, dims)
-    if model.head.dense is not None:
-        keep_outputs_(model.head.dense, dims)
+    if head.dense is not None:
+        keep_outputs_(head.dense, dims)
+    if head.norm is not None:
+        _keep_normalized_(head.norm, dims)
 
 
 def _narrow_layer_(layer: nn.Module, family: Family, dims: Tensor) -> None:

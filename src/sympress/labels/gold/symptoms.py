@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sympress.errors import InputError
 from sympress.labels.gold.attributes import load_attributes, words_of_label
@@ -33,35 +33,42 @@ def symptom_labels(
     labels = sorted({span.label for document in documents for span in document.spans})
     if not labels:
         raise InputError(f"{source}: no span is marked; give notes that people annotated")
-    called = [label for label in labels if names_symptom(label)]
-    if called:
-        return dict.fromkeys(called)
-    kinds = {label: load_attributes().label_parts(label).kind for label in labels}
-    ids = _ids_by_form(lexicon)
-    found: dict[str, str | None] = {
-        label: ids[words] for label, kind in kinds.items() if (words := _words(kind)) in ids
-    }
+    found = symptoms_named(labels, lexicon)
     if found:
         return found
-    if not any(kinds.values()):
-        return dict.fromkeys(labels)
     raise InputError(
         f"{source}: no label is called a symptom; say which are with --gold-labels "
         f"(there is {', '.join(labels[:20])})"
     )
 
 
-def _ids_by_form(lexicon: Lexicon) -> dict[str, str]:
+def symptoms_named(labels: Collection[str], lexicon: Lexicon) -> dict[str, str | None]:
+    """Return what `symptom_labels` does, of labels alone; nothing where none of them names symptoms."""
+    called = [label for label in labels if names_symptom(label)]
+    if called:
+        return dict.fromkeys(called)
+    kinds = {label: load_attributes().label_parts(label).kind for label in labels}
+    ids = ids_by_form(lexicon)
+    found: dict[str, str | None] = {
+        label: ids[words] for label, kind in kinds.items() if (words := joined_words(kind)) in ids
+    }
+    if found:
+        return found
+    return {} if any(kinds.values()) else dict.fromkeys(labels)
+
+
+def ids_by_form(lexicon: Lexicon) -> dict[str, str]:
     """Return the id of the symptom that each form, name and id names by itself, wherever it stands."""
     found: dict[str, str] = {}
     for symptom in lexicon.symptoms:
         name = symptom.id or symptom.name
         for form in (name, symptom.name, *symptom.forms):
-            found.setdefault(_words(form), name)
+            found.setdefault(joined_words(form), name)
     return found
 
 
-def _words(form: str) -> str:
+def joined_words(form: str) -> str:
+    """Return the words of a form or a label in lower case, with a space between them."""
     return " ".join(words_of_label(form))
 
 
