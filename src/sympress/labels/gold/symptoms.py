@@ -37,9 +37,9 @@ def symptom_labels(
     if called:
         return dict.fromkeys(called)
     kinds = {label: load_attributes().label_parts(label).kind for label in labels}
-    ids = _ids_by_form(lexicon)
+    ids = ids_by_form(lexicon)
     found: dict[str, str | None] = {
-        label: ids[words] for label, kind in kinds.items() if (words := _words(kind)) in ids
+        label: ids[words] for label, kind in kinds.items() if (words := form_key(kind)) in ids
     }
     if found:
         return found
@@ -51,17 +51,18 @@ def symptom_labels(
     )
 
 
-def _ids_by_form(lexicon: Lexicon) -> dict[str, str]:
+def ids_by_form(lexicon: Lexicon) -> dict[str, str]:
     """Return the id of the symptom that each form, name and id names by itself, wherever it stands."""
     found: dict[str, str] = {}
     for symptom in lexicon.symptoms:
         name = symptom.id or symptom.name
         for form in (name, symptom.name, *symptom.forms):
-            found.setdefault(_words(form), name)
+            found.setdefault(form_key(form), name)
     return found
 
 
-def _words(form: str) -> str:
+def form_key(form: str) -> str:
+    """Return the words of a label or form in lower case, one space between: `chest pain` of `Chest_pain`."""
     return " ".join(words_of_label(form))
 
 
