@@ -218,6 +218,18 @@ def test_gold_that_does_not_fit_its_notes_is_one_line_without_their_text(
     assert "chills" not in message
 
 
+def test_gold_that_marks_one_condition_a_note_says_so(tmp_path: Path, vocabulary: Vocabulary):
+    path = tmp_path / "negex.tsv"
+    header = (
+        "line number\tCondition\tsentence\tnegation_status (negated, affirmed, possible)\t"
+        "temporality (historical, recent, hypothetical)\texperiencer (patient, other)\n"
+    )
+    path.write_text(header + "7\tfever\tThere was no FEVER.\tNegated\tRecent\tPatient\n")
+    gold = read_for(path, vocabulary)
+    assert told(gold) == {"7": [(13, 18, "fever", "absent")]}
+    assert any("only the recall says something" in line for line in gold.remarks)
+
+
 def test_rows_without_text_ask_for_the_notes(tmp_path: Path, vocabulary: Vocabulary):
     path = lines(tmp_path / "gold.jsonl", {"note_id": "1", "mentions": []})
     with pytest.raises(InputError, match=r"rows without the text of their notes; give .* --notes"):

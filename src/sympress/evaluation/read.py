@@ -45,6 +45,7 @@ class GoldOptions:
     table: TableOptions = RECOGNISED
 
 
+_ONE_MARKED = "notes have one marked condition and may hold others: only the recall says something"
 _DEFAULTS = GoldOptions()
 
 
@@ -175,6 +176,8 @@ def _of_documents(path: Path, read: GoldSet, vocabulary: Vocabulary, options: Go
     held = tuple(
         GoldNote(one.note_id, one.text, affirmed_symptoms(one.mentions), one.mentions) for one in notes
     )
+    if read.format == "negex":
+        counts[_ONE_MARKED] = len(notes)
     remarks = (*_remarks(counts, asserted=asserted), *_other_labels(read.documents, labels))
     return Gold(held, path.name, read.format, spans=True, asserted=asserted, remarks=remarks)
 
@@ -205,6 +208,8 @@ def _remarks(counts: Counter[str], *, asserted: bool) -> Iterator[str]:
         yield "no span of the gold says what it asserts: all are read as present, assertion is not judged"
     elif said < counts["mentions"]:
         yield f"{counts[UNSAID]:,} spans of the gold say nothing of their assertion and are read as present"
+    if one := counts[_ONE_MARKED]:
+        yield f"{one:,} {_ONE_MARKED}"
     for what, count in sorted(counts.items()):
         if count and ("dropped" in what or "longest fragment" in what):
             yield f"{count:,} spans of the gold: {what}"
