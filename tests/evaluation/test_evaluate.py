@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from sympress.deploy.artifact import Extractor as Settings
 from sympress.deploy.bundled import RULES_FOLDER
 from sympress.deploy.extractor import Extractor, FoundMention, FoundSymptom, NoteResult
 from sympress.errors import InputError, SympressError
+from sympress.evaluation.errors_page import errors_of
 from sympress.evaluation.gold import Gold, gold_of_spans, gold_of_symptoms
 from sympress.evaluation.run import Evaluation, evaluate
 from sympress.evaluation.terminal import lines_of
@@ -32,8 +34,15 @@ def note(note_id: str, *mentions: Mention) -> AnnotatedNote:
 class Scripted:
     """The rules with answers that a test writes; `None` is a failure."""
 
-    def __init__(self, rules: Extractor, answers: list[tuple[Mention, ...] | None]) -> None:
+    def __init__(
+        self,
+        rules: Extractor,
+        answers: list[tuple[Mention, ...] | None],
+        settings: Settings | None = None,
+    ) -> None:
         self._rules, self._answers = rules, iter(answers)
+        self.settings = settings or rules.settings
+        self.task = self.settings.task
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._rules, name)
@@ -181,6 +190,21 @@ def test_assertion_is_not_judged_where_nobody_said_it(rules: Extractor):
     results = scored(rules, gold, (span(0, "fever", "absent"),)).results
     assert results.assertions == []
     assert not any("Assertion" in line for line in lines_of(results))
+
+
+def test_a_model_of_whole_notes_is_scored_by_note_under_its_own_names(rules: Extractor):
+    settings = rules.settings.model_copy(
+        update={"task": "present", "rules": False, "symptoms": ["Pyrexia", "Cough"]}
+    )
+    gold = gold_of_spans([note("1", span(0, "fever"), span(1, "nausea"))])
+    model = Scripted(rules, [(span(0, "Pyrexia"),)], settings)
+    done = evaluate(model, gold, resamples=0)  # type: ignore[arg-type]
+    assert done.results.spans is None
+    assert done.results.spans_missing == "the artifact answers for whole notes and points at no words"
+    assert (done.results.notes.micro.recall.value, done.results.notes.known.recall.value) == (0.5, 1.0)
+    assert [one.symptom for one in done.results.unknown] == ["nausea"]
+    (missed,) = errors_of(done)
+    assert (missed.symptom, missed.pieces[1]) == ("nausea", ("bbbbbbb", "gold"))
 
 
 @pytest.mark.parametrize(

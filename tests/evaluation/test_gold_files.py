@@ -136,6 +136,24 @@ def test_symptoms_of_whole_notes_are_read(tmp_path: Path, notes: Path, vocabular
     assert {note.note_id: note.affirmed for note in gold.notes} == AFFIRMED
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_symptoms_may_stand_beside_the_text_of_their_notes(
+    tmp_path: Path, vocabulary: Vocabulary, suffix: str
+):
+    path = tmp_path / f"gold.{suffix}"
+    rows = [
+        {"note_id": note_id, "patient_id": "p", "text": text, "symptoms": ";".join(sorted(AFFIRMED[note_id]))}
+        for note_id, text in TEXTS.items()
+    ]
+    if suffix == "csv":
+        pl.DataFrame(rows).write_csv(path)
+    else:
+        lines(path, *(row | {"symptoms": sorted(AFFIRMED[str(row["note_id"])])} for row in rows))
+    gold = read_for(path, vocabulary)
+    assert {note.note_id: note.affirmed for note in gold.notes} == AFFIRMED
+    assert gold.patients == ["p", "p"]
+
+
 def test_another_tools_note_nlp_is_read_by_its_words_and_flags(
     tmp_path: Path, notes: Path, vocabulary: Vocabulary
 ):

@@ -103,6 +103,8 @@ def _of_note(note: GoldNote, found: tuple[Mention, ...], affirmed: frozenset[str
     for symptom in sorted(note.affirmed ^ affirmed):
         missed = symptom in note.affirmed
         spans = [one for one in found if one.symptom == symptom]
+        marked = [one for one in note.mentions if one.symptom == symptom and one.assertion == "present"]
+        gold = marked[0] if missed and marked else None
         span = next((one for one in spans if missed or one.assertion == "present"), None)
         yield ErrorShown(
             "missed" if missed else "made up",
@@ -110,7 +112,7 @@ def _of_note(note: GoldNote, found: tuple[Mention, ...], affirmed: frozenset[str
             note.note_id,
             f"{symptom}, of the whole note" if missed else "",
             _in_words(span) if span else "" if missed else f"{symptom}, of the whole note",
-            _pieces(note.text, None, span),
+            _pieces(note.text, gold, span),
         )
 
 

@@ -64,9 +64,10 @@ def read_for(path: Path, vocabulary: Vocabulary, options: GoldOptions = _DEFAULT
     kind = kind_of_rows(path)
     if kind is not None:
         rows = read_rows(path, vocabulary, kind)
-        if options.notes is None:
+        source = path if options.notes is None and rows.texts else options.notes
+        if source is None:
             raise InputError(f"{path}: rows without the text of their notes; give the notes with --notes")
-        beside = _Notes.read(options.notes, options)
+        beside = _Notes.read(source, options)
         return _grouped(_of_rows(path, rows, beside, vocabulary), options, beside, {})
     notes = options.notes
     texts = None

@@ -1,6 +1,7 @@
-"""Gold as rows without text: what `sympress label` and `sympress extract` write, and OMOP's NOTE_NLP.
+"""Gold as rows beside their notes: what `sympress label` and `sympress extract` write, and OMOP's NOTE_NLP.
 
-A row names its note; the text comes from the notes themselves. Which rows they are, their columns say:
+A row names its note; the text comes from the notes, or from a column `text` of the same file. Their columns
+say which rows they are:
 
     note_id, mentions                        `label --task mentions`, `extract -o x.jsonl` or `.parquet`
     note_id, symptom, assertion, start, end  `extract -o x.csv`
@@ -36,6 +37,8 @@ _COLUMNS: dict[Kind, tuple[str, ...]] = {
     "symptoms": ("symptoms",),
     "symptom": ("symptom",),
 }
+#: Keys of the formats that hold their spans themselves.
+_SPAN_KEYS = {"spans", "entities", "label", "labels", "annotations"}
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
 #: What CSV puts before words that a spreadsheet would take for a formula.
 _FORMULA = re.compile(r"^'(?=[=+@\t\r-])")
@@ -69,11 +72,13 @@ class RowGold:
         kind: which rows they are.
         notes: what they say, by note id.
         spans: at least one row has a place, so that all are spans.
+        texts: the rows hold the text of their notes.
     """
 
     kind: Kind
     notes: Mapping[str, NoteRows]
     spans: bool
+    texts: bool
 
 
 def kind_of_rows(path: Path) -> Kind | None:
@@ -88,7 +93,7 @@ def kind_of_rows(path: Path) -> Kind | None:
         if text.startswith("{"):
             line = next((line for line in read_lines(path) if line.strip()), "")
             row = json.loads(line)
-            return _kind(set(row)) if isinstance(row, dict) and "text" not in row else None
+            return None if not isinstance(row, dict) or _SPAN_KEYS & set(row) else _kind(set(row))
         return _kind({name.strip('" ') for name in text.split("\n")[0].strip().split(",")})
     except (ValueError, RecursionError, pl.exceptions.PolarsError):
         return None  # the reader of another format says what is wrong with it
@@ -112,7 +117,9 @@ def read_rows(path: Path, vocabulary: Vocabulary, kind: Kind) -> RowGold:
         InputError: a row is damaged, with its place; a note stands in two rows of a kind that has one a note.
     """
     notes: dict[str, NoteRows] = {}
+    texts = False
     for where, row in _rows(path):
+        texts = texts or "text" in row
         note_id = row.get("note_id")
         if note_id is None or note_id == "":
             raise InputError(f"{where}: 'note_id' is missing; name the note")
@@ -123,7 +130,7 @@ def read_rows(path: Path, vocabulary: Vocabulary, kind: Kind) -> RowGold:
         _READERS[kind](row, where, held, vocabulary)
     if not notes:
         raise InputError(f"{path}: no rows; give notes that were annotated")
-    return RowGold(kind, notes, any(one.mentions for one in notes.values()))
+    return RowGold(kind, notes, any(one.mentions for one in notes.values()), texts)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Row]]:
