@@ -129,3 +129,12 @@ def test_a_row_of_mentions_has_the_scores_of_exact_spans() -> None:
 def test_notes_must_be_the_same() -> None:
     with pytest.raises(ValueError, match="1 gold notes, 0 predicted ones: both are the same notes"):
         score_spans([[]], [])
+
+
+@pytest.mark.parametrize("cells", [1, 100])
+def test_symptoms_resampled_together_or_one_by_one_have_the_same_intervals(monkeypatch, cells):
+    gold = [[Mention(0, 5, name)] for name in ("fever", "cough", "rash") * 5]
+    found = [spans if row % 3 else [] for row, spans in enumerate(gold)]
+    together = score_spans(gold, found, resamples=50)
+    monkeypatch.setattr("sympress.measure.spans._CELLS_AT_ONCE", cells)
+    assert score_spans(gold, found, resamples=50) == together

@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
         "serve",
         "pack",
         "show",
+        "evaluate",
         "study",
         "import",
         "compress",

@@ -68,6 +68,11 @@ def f1_of(found: Answers, truth: Answers) -> float | None:
 AGE_BANDS = ((0.0, "under 2"), (2.0, "2 to 17"), (18.0, "18 to 64"), (65.0, "65 and over"))
 
 
+def age_band(years: float) -> str:
+    """Return the name of the band of an age in years."""
+    return next((name for start, name in reversed(AGE_BANDS) if years >= start), AGE_BANDS[0][1])
+
+
 def note_groups(
     sex: Sequence[str | None], age_years: Sequence[float | None], category: Sequence[str | None]
 ) -> dict[str, NDArray[np.bool_]]:

@@ -34,8 +34,10 @@ from sympress.results import (
 )
 
 Notes = Sequence[Sequence[Mention]]
-#: Weighted sums of counts -> those of all documents and of each resample, `(1 + resamples, 3)`.
+#: Counts `(notes, C)` -> their sums over all documents and over each resample, `(1 + resamples, C)`.
 Resample = Callable[[Floats], Floats]
+#: Counts that are resampled together: bounds memory to some 100 MB.
+_CELLS_AT_ONCE = 8_000_000
 _NO_GOLD = "undefined: no gold span"
 _NOT_OF_SPANS = "undefined: the task mentions finds spans"
 
@@ -186,27 +188,38 @@ def _by_symptom(gold: Notes, predicted: Notes, resample: Resample) -> dict[str, 
     )
     if not names:
         return fields
-    rows, by_name = [], {True: [], False: []}  # type: ignore[var-annotated]
-    for name in names:
-        pair = _only(gold, predicted, _symptom, name)
-        for exact in (True, False):
-            by_name[exact].append(resample(_counts(*pair, exact=exact, key=None)))
-        rows.append(
-            SymptomSpans(
-                symptom=name,
-                gold=_total(pair[0]),
-                predicted=_total(pair[1]),
-                exact_f1=_scores(by_name[True][-1]).f1,
-                overlapping_f1=_scores(by_name[False][-1]).f1,
-            )
+    pairs = [_only(gold, predicted, _symptom, name) for name in names]
+    by_name = {
+        exact: _in_turn(resample, [_counts(*pair, exact=exact, key=None) for pair in pairs])
+        for exact in (True, False)
+    }
+    rows = [
+        SymptomSpans(
+            symptom=name,
+            gold=_total(pair[0]),
+            predicted=_total(pair[1]),
+            exact_f1=_scores(by_name[True][row]).f1,
+            overlapping_f1=_scores(by_name[False][row]).f1,
         )
+        for row, (name, pair) in enumerate(zip(names, pairs, strict=True))
+    ]
     return fields | {
         "per_symptom": rows,
-        "exact_symptom": _scores(sum(by_name[True])),
-        "overlapping_symptom": _scores(sum(by_name[False])),
+        "exact_symptom": _scores(np.sum(by_name[True], axis=0)),
+        "overlapping_symptom": _scores(np.sum(by_name[False], axis=0)),
         "macro_exact_f1": _macro(by_name[True]),
         "macro_overlapping_f1": _macro(by_name[False]),
     }
+
+
+def _in_turn(resample: Resample, counts: Sequence[Floats]) -> list[Floats]:
+    """`resample` of each of `counts`, many at a time: the same weights are drawn for all of them."""
+    at_once = max(1, _CELLS_AT_ONCE // max(1, counts[0].size))
+    found: list[Floats] = []
+    for start in range(0, len(counts), at_once):
+        part = counts[start : start + at_once]
+        found += np.split(resample(np.concatenate(part, axis=1)), len(part), axis=1)
+    return found
 
 
 def _macro(totals: Sequence[Floats]) -> Estimate:

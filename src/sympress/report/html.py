@@ -102,7 +102,7 @@ def render_page(runs: Sequence[tuple[str, Results]], examples: Sequence[Example]
     if len(tasks) > 1:
         raise InputError(f"runs of the tasks {' and '.join(tasks)}: give runs of one task")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible
     )
     environment.filters["tied"] = _tied
     return environment.from_string(_template("report.html.j2")).render(_page(runs, examples))
@@ -112,7 +112,7 @@ def _template(name: str) -> str:
     return resources.files("sympress.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _visible(value: Any) -> Any:
+def visible(value: Any) -> Any:
     """Text of the data without characters that turn its direction or hide; what is markup stays."""
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
@@ -123,7 +123,7 @@ def _tied(text: str) -> Any:
     """Text that no line break parts from its unit, escaped."""
     from markupsafe import Markup, escape
 
-    return Markup(_UNIT.sub("\\1\u00a0\\2", str(escape(_visible(text)))))  # noqa: S704
+    return Markup(_UNIT.sub("\\1\u00a0\\2", str(escape(visible(text)))))  # noqa: S704
 
 
 def _page(runs: Sequence[tuple[str, Results]], examples: Sequence[Example]) -> dict[str, Any]:

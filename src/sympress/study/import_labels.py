@@ -11,7 +11,7 @@ from sympress.deploy.decode import OUTSIDE, tags_of
 from sympress.errors import InputError
 from sympress.labels.gold.attributes import load_attributes
 from sympress.labels.gold.mentions import PRECEDENCE
-from sympress.labels.gold.symptoms import ids_by_form, joined_words, symptoms_named
+from sympress.labels.gold.symptoms import ids_by_form, form_key, symptoms_named
 from sympress.labels.labelset import Task
 from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import ASSERTIONS, Assertion
@@ -98,7 +98,7 @@ def _one_a_note(name: str, labels: Sequence[str], lexicon: Lexicon) -> Answers:
         )
     no = denying[0]
     symptom = labels[1 - no]
-    if not load_attributes().label_parts(symptom).kind or joined_words(symptom) in _ANYTHING:
+    if not load_attributes().label_parts(symptom).kind or form_key(symptom) in _ANYTHING:
         raise InputError(f"{name}: {symptom!r} names no symptom; name the symptom that it finds in id2label")
     remark = f"the logit of {symptom!r} is its own less that of {labels[no]!r}: the probability is the same"
     return _named("present", [symptom], [((1 - no, 1.0), (no, -1.0))], lexicon, [remark])
@@ -106,7 +106,7 @@ def _one_a_note(name: str, labels: Sequence[str], lexicon: Lexicon) -> Answers:
 
 def _denies(label: str, lexicon: Lexicon) -> bool:
     """Whether a label says that there is no symptom; `loss of appetite` does not."""
-    words = joined_words(label)
+    words = form_key(label)
     if words in _NOTHING:
         return True
     said = load_attributes().label_parts(label).assertions
@@ -118,7 +118,7 @@ def _named(
 ) -> Answers:
     """Answers with the lexicon's ids for the labels that name one of its symptoms and no other label does."""
     ids, codes = ids_by_form(lexicon), codes_by_symptom(lexicon)
-    meant = [ids.get(joined_words(label)) for label in labels]
+    meant = [ids.get(form_key(label)) for label in labels]
     times = Counter(one for one in meant if one is not None)
     names = tuple(
         label if one is None or times[one] > 1 else one for label, one in zip(labels, meant, strict=True)

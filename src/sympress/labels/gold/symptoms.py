@@ -50,7 +50,7 @@ def symptoms_named(labels: Collection[str], lexicon: Lexicon) -> dict[str, str |
     kinds = {label: load_attributes().label_parts(label).kind for label in labels}
     ids = ids_by_form(lexicon)
     found: dict[str, str | None] = {
-        label: ids[words] for label, kind in kinds.items() if (words := joined_words(kind)) in ids
+        label: ids[words] for label, kind in kinds.items() if (words := form_key(kind)) in ids
     }
     if found:
         return found
@@ -63,12 +63,12 @@ def ids_by_form(lexicon: Lexicon) -> dict[str, str]:
     for symptom in lexicon.symptoms:
         name = symptom.id or symptom.name
         for form in (name, symptom.name, *symptom.forms):
-            found.setdefault(joined_words(form), name)
+            found.setdefault(form_key(form), name)
     return found
 
 
-def joined_words(form: str) -> str:
-    """Return the words of a form or a label in lower case, with a space between them."""
+def form_key(form: str) -> str:
+    """Return the words of a label or form in lower case, one space between: `chest pain` of `Chest_pain`."""
     return " ".join(words_of_label(form))
 
 

@@ -1,0 +1,272 @@
+"""Gold from files: any format of annotations, or rows beside the notes that they are of."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sympress.errors import InputError, nearest
+from sympress.evaluation.gold import Gold, GoldNote, checked
+from sympress.evaluation.rows import RowGold, kind_of_rows, misplaced, read_rows
+from sympress.evaluation.vocabulary import Vocabulary
+from sympress.labels.gold import UNSAID, GoldDocument, GoldSet, read_gold, symptom_labels, to_annotated
+from sympress.labels.gold.attributes import load_attributes
+from sympress.labels.gold.read import recognise_gold
+from sympress.labels.mentions import Mention
+from sympress.labels.silver import affirmed_symptoms
+from sympress.measure.change import age_band
+from sympress.notes.read import read_notes
+from sympress.notes.tables.options import RECOGNISED, TableOptions
+
+#: Columns of a note, beside those of the user's own table, that figures can be told apart by.
+GROUPS = ("sex", "age", "category", "encounter_id")
+
+
+@dataclass(frozen=True)
+class GoldOptions:
+    """What a user says of gold and notes.
+
+    Attributes:
+        notes: the notes, where the gold has no text, or where they say more; None for those of the gold.
+        group_by: column of the notes, or key of a note in JSON lines, that figures are told apart by.
+        labels: labels of spans that are symptoms; empty for those whose name says so.
+        ignore: attributes of spans that do not change what their words assert.
+        table: columns of the notes and their encoding.
+    """
+
+    notes: Path | None = None
+    group_by: str | None = None
+    labels: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    table: TableOptions = RECOGNISED
+
+
+_ONE_MARKED = "notes have one marked condition and may hold others: only the recall says something"
+_DEFAULTS = GoldOptions()
+
+
+def read_for(path: Path, vocabulary: Vocabulary, options: GoldOptions = _DEFAULTS) -> Gold:
+    """Return the gold of `path`, its symptoms named as the artifact names them where it knows them.
+
+    Args:
+        path: annotations in a format of `labels.gold.read_gold`, or rows as `evaluation.rows` has them.
+        vocabulary: of the artifact.
+        options: what cannot be told by itself.
+
+    Raises:
+        InputError: gold or notes cannot be read, or do not belong together: an unknown note, an offset
+            outside its text, a text that was changed; or no note has the column of the groups.
+    """
+    kind = kind_of_rows(path)
+    if kind is not None:
+        rows = read_rows(path, vocabulary, kind)
+        source = path if options.notes is None and rows.texts else options.notes
+        if source is None:
+            raise InputError(f"{path}: rows without the text of their notes; give the notes with --notes")
+        beside = _Notes.read(source, options)
+        return _grouped(_of_rows(path, rows, beside, vocabulary), options, beside, {})
+    notes = options.notes
+    texts = None
+    if path.exists() and recognise_gold(path) == "vaers" and notes is None:
+        notes = path
+    frame = _Notes.read(notes, options) if notes is not None else None
+    if frame is not None:
+        texts = {note_id: row["text"] for note_id, row in frame.rows.items()}
+    read = read_gold(path, texts=texts)
+    if frame is not None:
+        _check_texts(read.documents, frame, path)
+    keys = {one.note_id: found for one in read.documents if (found := _kept_keys(one))}
+    return _grouped(_of_documents(path, read, vocabulary, options), options, frame, keys)
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """The notes beside the gold, by id."""
+
+    path: Path
+    rows: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path, options: GoldOptions) -> _Notes:
+        table = options.table
+        if options.group_by is not None and options.group_by not in (*GROUPS, "patient_id"):
+            table = replace(table, category=options.group_by)
+        frame = read_notes(path, table=table).frame
+        return cls(path, {row["note_id"]: row for row in frame.iter_rows(named=True)})
+
+    def row(self, note_id: str, where: str) -> Mapping[str, Any]:
+        found = self.rows.get(note_id)
+        if found is None:
+            raise InputError(
+                f"{where}: note {note_id!r} is not in {self.path}{nearest(note_id, self.rows)}; give the "
+                "notes that were annotated"
+            )
+        return found
+
+
+def _check_texts(documents: Collection[GoldDocument], notes: _Notes, path: Path) -> None:
+    for one in documents:
+        if notes.row(one.note_id, str(path))["text"] != one.text:
+            raise InputError(
+                f"{path}: note {one.note_id!r}: its text is not that of {notes.path}; give the notes as they "
+                "were annotated, or leave out --notes"
+            )
+
+
+def _of_rows(path: Path, rows: RowGold, notes: _Notes, vocabulary: Vocabulary) -> Gold:
+    held = []
+    for note_id, said in rows.notes.items():
+        text = notes.row(note_id, said.where)["text"]
+        for one in said.mentions:
+            if fault := misplaced(one, said.words.get((one.start, one.end)), text):
+                raise InputError(
+                    f"{said.where}: note {note_id!r}: {fault}; give the notes as they were annotated"
+                )
+        mentions = tuple(_named(one, vocabulary) for one in sorted(said.mentions, key=_place))
+        affirmed = affirmed_symptoms(mentions)
+        if said.affirmed is not None:
+            named = frozenset(vocabulary.symptom(name) or name for name in said.affirmed)
+            affirmed = named | affirmed if rows.kind in ("omop", "findings") else named
+        held.append(GoldNote(note_id, text, affirmed, mentions))
+    remarks = []
+    if len(notes.rows) > len(held):
+        left = len(notes.rows) - len(held)
+        if rows.kind == "omop":  # a note in which nothing was found has no row
+            held += [
+                GoldNote(note_id, row["text"], frozenset())
+                for note_id, row in notes.rows.items()
+                if note_id not in rows.notes
+            ]
+            remarks.append(f"{left:,} notes have no row of NOTE_NLP and count as notes without a symptom")
+        else:
+            remarks.append(f"{left:,} notes have no gold and are left out")
+    return Gold(tuple(held), path.name, rows.kind, rows.spans, rows.spans, remarks=tuple(remarks))
+
+
+def _place(mention: Mention) -> tuple[int, int]:
+    return mention.start, mention.end
+
+
+def _named(mention: Mention, vocabulary: Vocabulary) -> Mention:
+    if mention.symptom is None:
+        return mention
+    return replace(mention, symptom=vocabulary.symptom(mention.symptom) or mention.symptom)
+
+
+def _of_documents(path: Path, read: GoldSet, vocabulary: Vocabulary, options: GoldOptions) -> Gold:
+    placed = any(span.fragments for one in read.documents for span in one.spans)
+    if not placed and any(one.spans for one in read.documents):
+        held = tuple(
+            GoldNote(
+                one.note_id,
+                one.text,
+                frozenset(vocabulary.symptom(span.label) or span.label for span in one.spans),
+            )
+            for one in read.documents
+        )
+        return Gold(held, path.name, read.format, spans=False, asserted=False)
+    labels = _symptom_labels(path, read, vocabulary, options)
+    notes, counts = to_annotated(
+        read.documents, labels=labels, ignore=options.ignore, symptom_of=vocabulary.symptom_of_words
+    )
+    asserted = counts["mentions"] > counts[UNSAID] or read.format == "i2b2"
+    held = tuple(
+        GoldNote(one.note_id, one.text, affirmed_symptoms(one.mentions), one.mentions) for one in notes
+    )
+    if read.format == "negex":
+        counts[_ONE_MARKED] = len(notes)
+    remarks = (*_remarks(counts, asserted=asserted), *_other_labels(read.documents, labels))
+    return Gold(held, path.name, read.format, spans=True, asserted=asserted, remarks=remarks)
+
+
+def _symptom_labels(
+    path: Path, read: GoldSet, vocabulary: Vocabulary, options: GoldOptions
+) -> dict[str, str | None]:
+    """Labels that are symptoms, each with the symptom that it names, the artifact's or people's own.
+
+    A label that the user lists beside labels that name symptoms names one too, known or not.
+    """
+    if not options.labels:
+        found = symptom_labels(read.documents, vocabulary.lexicon, source=str(path))
+        return {
+            label: None if one is None else vocabulary.symptom(one) or one for label, one in found.items()
+        }
+    kinds = {label: load_attributes().label_parts(label).kind or label for label in options.labels}
+    named = {label: vocabulary.symptom(kind) for label, kind in kinds.items()}
+    if not any(named.values()):
+        return dict.fromkeys(options.labels)
+    return {label: one or kinds[label] for label, one in named.items()}
+
+
+def _remarks(counts: Counter[str], *, asserted: bool) -> Iterator[str]:
+    """What happened to the spans while they were read, as far as figures depend on it."""
+    said = counts["mentions"] - counts[UNSAID]
+    if not asserted and counts["mentions"]:
+        yield "no span of the gold says what it asserts: all are read as present, assertion is not judged"
+    elif said < counts["mentions"]:
+        yield f"{counts[UNSAID]:,} spans of the gold say nothing of their assertion and are read as present"
+    if one := counts[_ONE_MARKED]:
+        yield f"{one:,} {_ONE_MARKED}"
+    for what, count in sorted(counts.items()):
+        if count and ("dropped" in what or "longest fragment" in what):
+            yield f"{count:,} spans of the gold: {what}"
+
+
+def _other_labels(documents: Collection[GoldDocument], labels: Collection[str]) -> Iterator[str]:
+    """Say which labels were not read as symptoms: a symptom of people's own may be among them."""
+    table = load_attributes()
+    others = Counter(
+        span.label
+        for one in documents
+        for span in one.spans
+        if span.label not in labels and (kind := table.label_parts(span.label).kind) not in labels and kind
+    )
+    if others:
+        shown = ", ".join(f"{label} {count:,}" for label, count in others.most_common(8))
+        more = f" and {len(others) - 8} more labels" if len(others) > 8 else ""
+        yield (
+            f"{others.total():,} spans have other labels and are not read as symptoms ({shown}{more}); "
+            "--gold-labels names those that are"
+        )
+
+
+def _kept_keys(document: GoldDocument) -> dict[str, Any]:
+    """Keys of a note in JSON lines beside its text and spans."""
+    extra = document.extra
+    if extra is None or extra.format not in ("jsonl", "doccano"):
+        return {}
+    found = [json.loads(line) for line in extra.lines[:1]]
+    return found[0] if found and isinstance(found[0], dict) else {}
+
+
+def _grouped(
+    gold: Gold, options: GoldOptions, notes: _Notes | None, keys: Mapping[str, Mapping[str, Any]]
+) -> Gold:
+    """`gold` with the patient of each note, and the group where one is asked for."""
+    by, rows = options.group_by, notes.rows if notes is not None else keys
+    column = by if by is None or by in (*GROUPS, "patient_id") or notes is None else "category"
+    held = []
+    for note in gold.notes:
+        row = rows.get(note.note_id, {})
+        patient = row.get("patient_id")
+        group = row.get(column) if column is not None else None
+        if by == "age" and isinstance(group, int | float):
+            group = age_band(float(group))
+        held.append(
+            replace(
+                note,
+                patient_id=None if patient is None else str(patient),
+                group=None if group in (None, "") else str(group),
+            )
+        )
+    if by is not None and all(note.group is None for note in held):
+        known = sorted(
+            {key for row in rows.values() for key, value in row.items() if value is not None} - {"text"}
+        )
+        place = f" of {notes.path}" if notes is not None else "; give the notes with their columns by --notes"
+        raise InputError(f"--group-by {by}: no annotated note has it{nearest(by, known)}{place}")
+    return checked(replace(gold, notes=tuple(held), group_by=by))

@@ -1,0 +1,227 @@
+"""Figures of answers against gold, with 95 % bootstrap intervals over patients, or notes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sympress.evaluation.records import AssertionPairs, GroupScores, NoteScores, NoteSymptom
+from sympress.labels.mentions import ASSERTIONS, Mention
+from sympress.measure.matching import match_spans
+from sympress.measure.significance import (
+    Floats,
+    estimate,
+    group_index,
+    mean_of_defined,
+    precision_recall_f1,
+    resample_weights,
+)
+from sympress.measure.spans import Notes
+from sympress.measure.subgroups import LEAST_POSITIVES
+from sympress.results import Estimate, SpanScores
+
+_NO_SYMPTOM = "undefined: no note affirms a symptom"
+#: Counts that are resampled together: bounds memory to some 100 MB.
+_CELLS_AT_ONCE = 8_000_000
+#: The group of notes of which nobody says it.
+_NOT_GIVEN = "not given"
+Affirmed = Sequence[AbstractSet[str]]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """What is drawn: the same resamples for every figure.
+
+    Attributes:
+        index: `(notes,)` the number of each note's patient.
+        seed: of the resampling.
+        resamples: number of resamples; 0 gives values without intervals.
+    """
+
+    index: NDArray[np.int64]
+    seed: int
+    resamples: int
+
+    @classmethod
+    def of(cls, patients: Sequence[str | None] | None, notes: int, seed: int, resamples: int) -> Bootstrap:
+        """Return the bootstrap over patients; a note without one, or each if None, is by itself."""
+        groups = None if patients is None else np.array(patients, dtype=object)
+        return cls(group_index(groups, notes), seed, resamples)
+
+    def sums(self, counts: Floats, members: NDArray[np.bool_] | None = None) -> Floats:
+        """Sums over notes `(1 + resamples, C)` of counts `(notes, C)`, the first of them over all notes.
+
+        Args:
+            counts: of each note.
+            members: `(notes,)` which notes count; None for all.
+        """
+        rows = slice(None) if members is None else members
+        drawn = resample_weights(self.index, self.seed, self.resamples)
+        return np.concatenate([weights[:, rows].astype(np.float64) @ counts[rows] for weights in drawn])
+
+
+def score_notes(gold: Affirmed, found: Affirmed, known: Collection[str], bootstrap: Bootstrap) -> NoteScores:
+    """Return how well the symptoms that whole notes affirm are found.
+
+    Args:
+        gold: `(notes,)` the symptoms that each note affirms.
+        found: those that were found in the same notes.
+        known: symptoms that the artifact can answer with.
+        bootstrap: what is drawn.
+    """
+    frequency = Counter(name for note in gold for name in note)
+    predicted = Counter(name for note in found for name in note)
+    names = sorted(frequency | predicted, key=lambda name: (-frequency[name], -predicted[name], name))
+    at_once = max(1, _CELLS_AT_ONCE // max(1, 3 * len(gold)))
+    parts = [
+        bootstrap.sums(_outcomes(gold, found, names[start : start + at_once]))
+        for start in range(0, len(names), at_once)
+    ]
+    sums = _by_kind(parts, len(names)) if parts else np.zeros((1, 3, 0))
+    is_known = np.array([name in known for name in names], dtype=bool)
+    return NoteScores(
+        symptoms=len(names),
+        gold=frequency.total(),
+        predicted=predicted.total(),
+        micro=scores_of(sums.sum(axis=2)),
+        macro_f1=_macro(sums),
+        known=scores_of(sums[:, :, is_known].sum(axis=2)),
+        known_macro_f1=_macro(sums[:, :, is_known]),
+        per_symptom=[
+            NoteSymptom(
+                symptom=name,
+                known=bool(is_known[column]),
+                gold=frequency[name],
+                predicted=predicted[name],
+                scores=scores_of(sums[:, :, column]),
+            )
+            for column, name in enumerate(names)
+        ],
+    )
+
+
+def _outcomes(gold: Affirmed, found: Affirmed, names: Sequence[str]) -> Floats:
+    """Return `(notes, 3K)`: of each note and symptom whether both have it, it was found, it is there."""
+    columns = {name: column for column, name in enumerate(names)}
+    counts = np.zeros((len(gold), 3, len(names)))
+    for row, (wanted, answered) in enumerate(zip(gold, found, strict=True)):
+        for kind, held in enumerate((wanted & answered, answered, wanted)):
+            counts[row, kind, [columns[name] for name in held if name in columns]] = 1
+    return counts.reshape(len(gold), -1)
+
+
+def _by_kind(parts: Sequence[Floats], names: int) -> Floats:
+    """Return `(1 + resamples, 3, K)` of the sums of some symptoms at a time."""
+    shaped = [part.reshape(len(part), 3, -1) for part in parts]
+    joined = np.concatenate(shaped, axis=2)
+    return joined.reshape(len(joined), 3, names)
+
+
+def scores_of(sums: Floats) -> SpanScores:
+    """Precision, recall and F1 of sums `(1 + resamples, 3)`: right, found, gold."""
+    parts = (part[:, 0] for part in precision_recall_f1(sums))
+    note = None if sums[0, 2] > 0 else _NO_SYMPTOM
+    precision, recall, f1 = (estimate(part, note) for part in parts)
+    return SpanScores(precision=precision, recall=recall, f1=f1)
+
+
+def _macro(sums: Floats) -> Estimate:
+    """Mean F1 over the symptoms that a note affirms, of sums `(1 + resamples, 3, K)`."""
+    there = sums[0, 2] > 0
+    if not there.any():
+        return Estimate(value=None, note=_NO_SYMPTOM)
+    return estimate(mean_of_defined(precision_recall_f1(sums[:, :, there].reshape(len(sums), -1))[2]))
+
+
+def span_counts(gold: Notes, found: Notes, *, exact: bool) -> Floats:
+    """Return `(notes, 3)`: pairs, found spans, gold spans of each note."""
+    rows = [
+        (len(match_spans(wanted, answered, exact=exact)), len(answered), len(wanted))
+        for wanted, answered in zip(gold, found, strict=True)
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def known_spans(gold: Notes, found: Notes, known: Collection[str]) -> tuple[Notes, Notes]:
+    """Both sides without gold spans of symptoms that the artifact doesn't know, and what overlaps only those.
+
+    What it found in such a place is neither right nor wrong.
+    """
+    kept_gold, kept_found = [], []
+    for wanted, answered in zip(gold, found, strict=True):
+        named = [one for one in wanted if one.symptom in known]
+        others = [one for one in wanted if one.symptom not in known]
+        kept_gold.append(named)
+        kept_found.append(
+            [
+                one
+                for one in answered
+                if any(_meet(one, each) for each in named) or not any(_meet(one, each) for each in others)
+            ]
+        )
+    return kept_gold, kept_found
+
+
+def _meet(one: Mention, other: Mention) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+def confusion(gold: Notes, found: Notes) -> list[AssertionPairs]:
+    """What overlapping spans assert, gold against found, in the order of `ASSERTIONS`."""
+    counts = Counter(
+        (wanted[row].assertion, answered[column].assertion)
+        for wanted, answered in zip(gold, found, strict=True)
+        for row, column in match_spans(wanted, answered, exact=False)
+    )
+    return [
+        AssertionPairs(gold=one, found=other, spans=counts[one, other])
+        for one in ASSERTIONS
+        for other in ASSERTIONS
+        if counts[one, other]
+    ]
+
+
+def score_by_group(
+    groups: Sequence[str | None], counts: Mapping[str, Floats], bootstrap: Bootstrap
+) -> list[GroupScores]:
+    """Return F1 on the notes of each group, by name; notes without a group are one of their own.
+
+    Args:
+        groups: `(notes,)` the group of each note.
+        counts: `(notes, 3)`, right, found, gold: `notes`, and of spans `exact` and `overlapping`.
+        bootstrap: what is drawn.
+    """
+    names = [group or _NOT_GIVEN for group in groups]
+    main = counts.get("overlapping", counts["notes"])
+    rows = []
+    for name in sorted(set(names), key=lambda name: (name == _NOT_GIVEN, name)):
+        members = np.array([one == name for one in names])
+        f1 = {kind: _group_f1(one, members, bootstrap) for kind, one in counts.items()}
+        rows.append(
+            GroupScores(
+                group=name,
+                notes=int(members.sum()),
+                gold=int(main[members, 2].sum()),
+                note_f1=f1["notes"],
+                exact_f1=f1.get("exact"),
+                overlapping_f1=f1.get("overlapping"),
+            )
+        )
+    return rows
+
+
+def _group_f1(counts: Floats, members: NDArray[np.bool_], bootstrap: Bootstrap) -> Estimate:
+    if counts[members, 2].sum() < LEAST_POSITIVES:
+        return Estimate(value=None, note=f"undefined: fewer than {LEAST_POSITIVES} true answers")
+    return scores_of(bootstrap.sums(counts, members)).f1
+
+
+def note_counts(gold: Affirmed, found: Affirmed) -> Floats:
+    """Return `(notes, 3)`: symptoms that are right, found, and affirmed by gold in each note."""
+    rows = [(len(one & other), len(other), len(one)) for one, other in zip(gold, found, strict=True)]
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
