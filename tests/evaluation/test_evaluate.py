@@ -6,7 +6,8 @@ import pytest
 
 from sympress.deploy.artifact import Extractor as Settings
 from sympress.deploy.bundled import RULES_FOLDER
-from sympress.deploy.extractor import Extractor, FoundMention, FoundSymptom, NoteResult
+from sympress.deploy.extractor import Extractor
+from sympress.deploy.note_result import FoundMention, FoundSymptom, NoteResult
 from sympress.errors import InputError, SympressError
 from sympress.evaluation.errors_page import errors_of
 from sympress.evaluation.gold import Gold, gold_of_spans, gold_of_symptoms

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sympress.deploy.checksums import artifact_digest
-from sympress.deploy.extractor import Extractor, FoundMention, NoteResult
+from sympress.deploy.extractor import Extractor
+from sympress.deploy.note_result import FoundMention, NoteResult
 from sympress.errors import SympressError
 from sympress.evaluation.gold import Gold
 from sympress.evaluation.records import (
