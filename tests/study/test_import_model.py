@@ -31,6 +31,7 @@ from sympress.errors import InputError
 from sympress.labels.lexicon import load_lexicon
 from sympress.study.import_labels import Answers, read_note_labels, read_tags
 from sympress.study.import_model import ImportSettings, import_model
+from sympress.study.plan import load_teacher
 from sympress.training.adopt import adopt
 from sympress.training.checkpoint import folder_digest, load_checkpoint
 from sympress.training.model import SymptomModel, load_model, save_model
@@ -136,6 +137,7 @@ def test_an_imported_classifier_answers_as_its_checkpoint_does(save: Save, tmp_p
     assert "Zorblax" not in extractor.settings.codes
     assert any("1 of 3 labels keep their names and have no code" in line for line in record["remarks"])
     assert record["source"]["digest"] == folder_digest(folder)
+    assert load_teacher(str(tmp_path / "artifact"), extractor.settings).order == (0, 1, 2)
     (result,) = extractor("fever and cough after the dose, " * 20)
     assert result.windows > 5
     assert not result.truncated

@@ -48,7 +48,8 @@ def read_note_labels(name: str, labels: Sequence[str], problem: str | None, lexi
     """What a classifier of notes answers.
 
     Labels that say that a note has no symptom are none of the symptoms: of several labels a note they are
-    left out, of two the other one is the symptom. Labels that name a symptom of the lexicon are called by its id.
+    left out, of two the other one is the symptom. Labels that name a symptom of the lexicon are called by its
+    id.
 
     Args:
         name: of the checkpoint, for messages.
@@ -139,7 +140,7 @@ def _named(
 
 
 def read_tags(name: str, labels: Sequence[str], lexicon: Lexicon, *, entities: Sequence[str] = ()) -> Answers:
-    """What a classifier of tokens answers: `O`, then `B-` and `I-` of each assertion that its tags tell apart.
+    """What a classifier of tokens answers: `O`, then `B-` and `I-` of each assertion that its tags name.
 
     Args:
         name: of the checkpoint, for messages.

@@ -7,9 +7,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
+from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -234,7 +235,7 @@ def _check_tokenizer(folder: Path, model: PreTrainedModel, tokenizer: PreTrained
         raise InputError(
             f"{folder}: {type(tokenizer).__name__} has no fast form; write a tokenizer.json from it"
         )
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = cast("nn.Embedding", model.get_input_embeddings()).num_embeddings
     beyond = sorted((at, token) for token, at in tokenizer.get_vocab().items() if at >= rows)
     if beyond:
         raise InputError(
