@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sympress.deploy.note_result import NoteResult, NoteResults
     from sympress.deploy.runtime import Runtime
     from sympress.errors import InputError, LeakError, MissingExtraError, SympressError
+    from sympress.evaluation.run import evaluate
     from sympress.labels.labelset import LabelSet
     from sympress.labels.lexicon import Lexicon, load_lexicon
     from sympress.notes.read import read_notes, stream_notes
@@ -53,6 +54,7 @@ _HOMES = {
     "Runtime": "sympress.deploy.runtime",
     "StudyConfig": "sympress.config",
     "SympressError": "sympress.errors",
+    "evaluate": "sympress.evaluation.run",
     "load": "sympress.deploy.load",
     "load_lexicon": "sympress.labels.lexicon",
     "load_results": "sympress.results",
@@ -77,6 +79,7 @@ __all__ = [
     "Runtime",
     "StudyConfig",
     "SympressError",
+    "evaluate",
     "load",
     "load_lexicon",
     "load_results",

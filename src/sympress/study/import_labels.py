@@ -11,7 +11,7 @@ from sympress.deploy.decode import OUTSIDE, tags_of
 from sympress.errors import InputError
 from sympress.labels.gold.attributes import load_attributes
 from sympress.labels.gold.mentions import PRECEDENCE
-from sympress.labels.gold.symptoms import ids_by_form, form_key, symptoms_named
+from sympress.labels.gold.symptoms import form_key, ids_by_form, symptoms_named
 from sympress.labels.labelset import Task
 from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import ASSERTIONS, Assertion
