@@ -48,8 +48,6 @@ def test_a_pipe_is_no_file_of_an_artifact_nor_a_setting(
     elif name == "config":
         command = ["study", "--config", pipe, "-o", tmp_path / "run"]
     else:
-        if name == "forms.json":
-            (folder / "checksums.json").unlink()
         command = ["extract", tmp_path / "in.txt", "-m", folder, "-j", "1"]
     code, said = ended(*command, capsys=capsys)
     assert code == 2
@@ -217,6 +215,6 @@ def test_a_combined_form_of_no_symptom_is_damage(tiny_tagger: Path, tmp_path: Pa
     (folder / "lexicon.json").write_text(json.dumps(held))
     settings = json.loads((folder / "extractor.json").read_text()) | {"lexicon": "lexicon.json"}
     (folder / "extractor.json").write_text(json.dumps(settings))
-    (folder / "checksums.json").unlink()
+    write_checksums(folder)
     (tmp_path / "in.txt").write_text("fever")
     assert "damaged at combined" in refused(tmp_path / "in.txt", "-m", folder)

@@ -24,6 +24,7 @@ import serving
 
 from sympress.deploy.artifact import Extractor, write_extractor
 from sympress.deploy.bundled import RULES_FOLDER
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.serve.config import ServeConfig
 from sympress.deploy.serve.models import Shelf, load_model
 from sympress.errors import InputError
@@ -80,6 +81,7 @@ def looping(tiny_artifact: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "looping"
     shutil.copytree(tiny_artifact, folder)
     looping_model(folder / "model.onnx")
+    write_checksums(folder)
     return folder
 
 
@@ -108,6 +110,7 @@ def test_a_process_that_is_killed_is_replaced_unless_the_artifact_has_changed(lo
     assert failures(model.extract([SHORT])) == [None]
     settings = json.loads((looping / "extractor.json").read_text())
     write_extractor(looping, Extractor(**settings | {"symptoms": ["fever", "cough", "rash"]}))
+    write_checksums(looping)
     process.kill()
     with pytest.raises(InputError, match="changed since it was loaded; reload it when it is complete"):
         list(model.extract([SHORT]))
@@ -120,6 +123,7 @@ def test_an_artifact_that_never_answers_is_given_up_and_the_old_one_stays(loopin
     old = shelf.pick(None)
     (looping / "model.onnx").unlink()
     looping_model(looping / "model.onnx", slow=1)
+    write_checksums(looping)
     with pytest.raises(InputError, match="does not answer within 8 s of loading; make the artifact again"):
         shelf.reload("looping")
     assert shelf.pick(None) is old
@@ -130,6 +134,7 @@ def test_an_artifact_that_never_answers_is_given_up_and_the_old_one_stays(loopin
 @pytest.mark.parametrize("logit", [float("nan"), float("inf")])
 def test_logits_that_are_no_numbers_are_refused_at_load(looping: Path, logit: float):
     looping_model(looping / "model.onnx", logit)
+    write_checksums(looping)
     with pytest.raises(InputError, match="the model gives NaN or infinity for logits"):
         load_model("looping", looping)
 

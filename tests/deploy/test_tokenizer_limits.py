@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sympress.deploy.checksums import write_checksums
 from sympress.deploy.pieces import load_tokenizer
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
@@ -34,6 +35,7 @@ def test_a_normalizer_without_end_is_refused(
     shutil.copytree(tiny_artifact, folder)
     raw = json.loads((folder / "tokenizer.json").read_text())
     (folder / "tokenizer.json").write_text(json.dumps(raw | {"normalizer": normalizer}))
+    write_checksums(folder)
     with pytest.raises(InputError, match="its normalizer makes a text more than 64 times as long"):
         Runtime.load(folder)
 
@@ -62,5 +64,6 @@ def test_a_tokenizer_that_panics_is_a_damaged_artifact(tiny_artifact: Path, tmp_
         "special_tokens": {},
     }
     (folder / "tokenizer.json").write_text(json.dumps(raw))
+    write_checksums(folder)
     with pytest.raises(InputError, match="a damaged artifact"):
         Runtime.load(folder)

@@ -138,7 +138,7 @@ def test_an_imported_classifier_answers_as_its_checkpoint_does(save: Save, tmp_p
     assert any("1 of 3 labels keep their names and have no code" in line for line in record["remarks"])
     assert record["source"]["digest"] == folder_digest(folder)
     assert load_teacher(str(tmp_path / "artifact"), extractor.settings).order == (0, 1, 2)
-    (result,) = extractor("fever and cough after the dose, " * 20)
+    result = extractor("fever and cough after the dose, " * 20)
     assert result.windows > 5
     assert not result.truncated
 
@@ -173,7 +173,7 @@ def test_of_several_topics_each_note_has_one(save: Save, tmp_path: Path):
     found = Extractor.load(tmp_path / "artifact")
     (note,) = found.model.encode(NOTES[:1])
     wanted = theirs(folder, [note])[0]
-    (symptom,) = found(NOTES[0])[0].symptoms
+    (symptom,) = found(NOTES[0]).symptoms
     assert symptom.symptom == ["fever", "cough", "nausea"][int(wanted.argmax())]
     assert found.task == "topic"
 

@@ -400,12 +400,16 @@ def test_the_token_limit_is_the_smallest_of_all(encoder_folder: Path):
     assert token_limit(encoder, 512) == 64  # the tokenizer's, below the encoder's 80 positions
 
 
-def test_roberta_loses_two_positions(encoder_folder: Path, make_encoder):
+@pytest.mark.parametrize(("padding", "positions"), [(0, 79), (1, 78)])
+def test_roberta_loses_the_positions_up_to_its_padding(
+    encoder_folder: Path, make_encoder, padding: int, positions: int
+):
     from dataclasses import replace
 
     encoder = replace(load_encoder(str(encoder_folder)), model=make_encoder("roberta"))
+    encoder.model.config.pad_token_id = padding
     encoder.tokenizer.model_max_length = 512
-    assert token_limit(encoder, 512) == 78
+    assert token_limit(encoder, 512) == positions
 
 
 def test_the_bundled_encoder_is_a_real_minilm():

@@ -72,7 +72,8 @@ def test_the_first_searches_read_few_templates_and_find_the_same(monkeypatch: py
         reduced = reduce_text(line)
         there, what = first.find(reduced, 0, len(line))
         wanted, every = whole.find(reduced, 0, len(line))
-        assert [(start, end, what[k]) for start, end, k in there] == [(a, b, every[k]) for a, b, k in wanted]
+        found = [(*span, what[k].cues) for *span, k in there]
+        assert found == [(*span, every[k].cues) for *span, k in wanted]
         assert first.opens_at(reduced, len(line)) == whole.opens_at(reduced, len(line))
         counted += len(wanted)
         assert len(what) < len(every) / 20
