@@ -81,8 +81,8 @@ def test_the_limits_that_the_page_on_serving_states_are_the_defaults():
     assert f"does not answer within {limits.load_seconds:g} s" in TEXTS["serve"]
     assert f"more than {limits.note_mentions:,} mentions" in TEXTS["serve"]
     assert limits.note_seconds == pytest.approx(0.3 * limits.request_seconds)
-    assert "a note of 4 MB up to 320 MB more" in TEXTS["serve"]
-    assert limits.note_bytes == 320_000_000
+    assert "one note at most 160 MB more (`--note-mb`)" in TEXTS["serve"]
+    assert limits.note_bytes == 160_000_000
 
 
 def test_the_corpora_of_the_plan_are_those_of_the_page():

@@ -56,7 +56,7 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
     ] = 10.0,
     note_mb: Annotated[
         float, typer.Option(min=1, help="Most memory for one note beside the model, in 10⁶ bytes.")
-    ] = 320.0,
+    ] = 160.0,
     client_connections: Annotated[
         int, typer.Option(min=1, help="Open connections of one client address; more behind a proxy.")
     ] = 128,

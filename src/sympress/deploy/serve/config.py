@@ -58,7 +58,7 @@ class ServeConfig(BaseModel):
     answer_bytes: PositiveInt = 16 * 1024 * 1024
     answers_bytes: PositiveInt = 32 * 1024 * 1024
     note_mentions: PositiveInt = 10_000
-    note_bytes: PositiveInt = 320_000_000
+    note_bytes: PositiveInt = 160_000_000
     load_seconds: PositiveFloat = 60.0
     request_seconds: PositiveFloat = 10.0
     body_seconds: PositiveFloat = 10.0
