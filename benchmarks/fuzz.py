@@ -297,7 +297,7 @@ def _whole_artifact() -> Path:
 
 def _list_again(listed: Path, altered: Path) -> None:
     """Let the checksums be those of the altered file, so that it is read; where they can still be read."""
-    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
         held = json.loads(listed.read_bytes())
         held["sha256"][altered.name] = hashlib.sha256(altered.read_bytes()).hexdigest()
         listed.write_text(json.dumps(held))
