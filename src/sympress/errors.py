@@ -12,15 +12,21 @@ A message is one line: what was wrong, where, and what to do. It never holds the
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 _KEY_SHOWN, _KEYS_SHOWN = 40, 8
+#: What a message quotes of one word: a path may be long, but no file makes a message of its own length.
+_LONG_WORD, _WORD_SHOWN = re.compile(r"\S{1001,}"), 100
 
 
 class SympressError(Exception):
     """A failure of ours; the command line ends with exit code 1."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_LONG_WORD.sub(lambda word: f"{word.group()[:_WORD_SHOWN]}…", message))
 
 
 class InputError(SympressError):
