@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from sympress.deploy.extract.chunks import Chunk, Order, answer_chunk
+from sympress.deploy.extract.chunks import Answered, Chunk, Order, answer_chunk
 from sympress.deploy.extract.encodings import csv_lines, json_lines
 from sympress.deploy.extract.finish import write_parquet
 from sympress.deploy.extract.shapes import FINDING_COLUMNS, Header, finding_rows, note_rows
 from sympress.deploy.extract.table import POINTS_AT_NO_WORDS, Table
-from sympress.deploy.extractor import FoundMention, FoundSymptom, NoteResult
+from sympress.deploy.extractor import Extractor, FoundMention, FoundSymptom, NoteResult
 from sympress.labels.mentions import Reason
 from sympress.labels.own_words import OwnWords
 from sympress.notes.intake import Note
@@ -95,10 +95,19 @@ def test_parquet_holds_the_reason_as_a_structure(tmp_path: Path):
 )
 def test_the_table_explains_on_request(result: NoteResult, explain: bool, lines: list[str]):
     table, chunk = Table(explain=explain), Chunk(0, [NOTE])
-    shown = table.lines(chunk, json_lines(note_rows(NOTE, result, HEADER, 0))).decode()
+    answered = Answered(1, json_lines(note_rows(NOTE, result, HEADER, 0)), b"", places=[0])
+    shown = table.lines(chunk, answered).decode()
     assert [" ".join(line.removeprefix("7 ").split()) for line in shown.splitlines()] == lines
-    again = table.lines(chunk, json_lines(note_rows(NOTE, result, HEADER, 0))).decode()
-    assert POINTS_AT_NO_WORDS not in again  # said once
+    assert POINTS_AT_NO_WORDS not in table.lines(chunk, answered).decode()  # said once
+
+
+def test_the_table_shows_no_other_notes_words_where_an_id_comes_twice():
+    texts = ["c/o fever and cough", "x" * 40_000_000, "seen in clinic, denies a rash"]
+    chunk = Chunk(0, [NOTE._replace(text=text) for text in texts])
+    answered = answer_chunk(Extractor.load("rules"), chunk, Order("notes", csv=False, header=HEADER))
+    assert answered.tally["failed"] == 1
+    shown = [line.split()[-1] for line in Table().lines(chunk, answered).decode().splitlines()]
+    assert shown == ["fever", "cough", "rash"]
 
 
 def test_notes_in_a_markup_are_counted():

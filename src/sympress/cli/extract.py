@@ -260,7 +260,7 @@ def _to_stream(job: Job, table: Table | None, *, quiet: bool) -> None:
     from sympress.deploy.extract.progress import Pace
 
     def write(chunk: Chunk, answered: Answered) -> None:
-        sys.stdout.buffer.write(table.lines(chunk, answered.data) if table else answered.data)
+        sys.stdout.buffer.write(table.lines(chunk, answered) if table else answered.data)
         sys.stdout.buffer.flush()
 
     pace = Pace(quiet=quiet or sys.stdout.isatty())

@@ -61,12 +61,14 @@ class Answered:
         errors: one JSON object a failure: id and reason.
         tally: notes written and failed, rows written, notes truncated, findings, windows, characters, notes
             in a markup.
+        places: in the chunk, of the notes that `data` is about.
     """
 
     end: int
     data: bytes
     errors: bytes
     tally: dict[str, int] = field(default_factory=dict)
+    places: list[int] = field(default_factory=list)
 
 
 def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
@@ -76,6 +78,7 @@ def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
     header = replace(order.header, vocabulary=vocabulary)
     failures: list[Failure] = []
     data: list[bytes] = []
+    places: list[int] = []
     tally = dict.fromkeys(("notes", "failed", "written", "truncated", "findings", "windows", "characters"), 0)
     for serial, item in enumerate(chunk.items, start=chunk.first):
         if isinstance(item, Failure):
@@ -94,6 +97,7 @@ def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
         except Exception as error:  # whatever is odd in one note, the others go on
             failures.append(Failure(item.note_id, f"its row cannot be written ({type(error).__name__})"))
             continue
+        places.append(serial - chunk.first)
         tally["notes"] += 1
         tally["written"] += len(rows)
         tally["truncated"] += result.truncated
@@ -105,7 +109,7 @@ def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
             tally[counted] = tally.get(counted, 0) + 1
     tally["failed"] = len(failures)
     errors = json_lines([{"note_id": failure.note_id, "reason": failure.reason} for failure in failures])
-    return Answered(chunk.end, b"".join(data), errors, tally)
+    return Answered(chunk.end, b"".join(data), errors, tally, places)
 
 
 def cut_chunks(items: Iterable[Item], first: int = 0, notes: int = CHUNK_NOTES) -> Iterator[Chunk]:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from sympress.deploy.extract.chunks import Chunk
+from sympress.deploy.extract.chunks import Answered, Chunk
 from sympress.deploy.findings import reason_in_words
 from sympress.labels.mentions import Reason
 from sympress.notes.intake import Note
@@ -26,16 +26,15 @@ class Table:
         """`explain` adds to each line who found it and what decided its assertion."""
         self._explain, self._told = explain, False
 
-    def lines(self, chunk: Chunk, data: bytes) -> bytes:
-        """The rows in `data`, made for the notes of `chunk`; spans with the note's words."""
-        texts = {item.note_id: item.text for item in chunk.items if isinstance(item, Note)}
+    def lines(self, chunk: Chunk, answered: Answered) -> bytes:
+        """The rows of `answered`, made for the notes of `chunk`; spans with the note's words."""
         lines: list[str] = []
-        for raw in data.splitlines():
-            row = json.loads(raw)
+        for place, raw in zip(answered.places, answered.data.splitlines(), strict=True):
+            row, item = json.loads(raw), chunk.items[place]
             if not self._told and row["symptoms"] and not row["mentions"]:
                 self._told = True
                 lines.append(POINTS_AT_NO_WORDS)
-            lines += self._note_lines(row, texts.get(row["note_id"], ""))
+            lines += self._note_lines(row, item.text if isinstance(item, Note) else "")
         return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
 
     def _note_lines(self, row: dict[str, Any], text: str) -> list[str]:
