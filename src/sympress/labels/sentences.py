@@ -49,9 +49,16 @@ _TELLS = re.compile(
 _LAST_OF_LIST = re.compile(r"\s*(?:n?or)\b", re.IGNORECASE)
 _SEMICOLONS = 20
 # `Fever? - No` ends at its line's end; `denies pain, no` goes on.
-_ANSWERED = re.compile(
-    r"[:?=|>–—\t-][ \t]*(?:yes|no|none|neg(?:ative)?|pos(?:itive)?|[yn])[ \t\r]*$", re.IGNORECASE
+#: How a line ends that has told what it asks: its last word, and all that may stand there.
+ANSWER_ENDS = (
+    "yes", "no", "none", "n", "y", "neg", "negative", "pos", "positive", "present", "noted", "seen",
+    "reported", "endorsed", "denied", "denies", "absent", "never", "out", "resolved", "improved", "gone",
+)  # fmt: skip
+ANSWERS = (
+    r"(?:yes|no|none|neg(?:ative)?|pos(?:itive)?|[yn]|(?:not[ \t]+)?(?:present|noted|seen|reported|endorsed)|"
+    r"denie[sd]|absent|never|ruled[ \t]+out|(?:(?:now|improved),?[ \t]+)?resolved|improved|gone)"
 )
+_ANSWERED = re.compile(rf"[:?=|>–—\t-][ \t]*{ANSWERS}[ \t\r]*$", re.IGNORECASE)
 
 
 class Sentences:

@@ -241,3 +241,11 @@ def test_a_tick_under_no_name_of_an_answer_says_nothing() -> None:
     text = "Yes | No | Note\nfever | | | X"
     assert answer_of_columns(text, (16, len(text)), 21, (0, 15)) is None
     assert answer_of_columns(text, (16, len(text)), 21, (4, 8)) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["Patient denies", "pt denies", "he denies", "denies any", "She does not have any", "patient has none"],
+)
+def test_an_answer_may_name_who_gives_it(told, answer: str) -> None:
+    assert told(f"Pain: {answer}. Cough: yes.") == [("pain", "absent"), ("cough", "present")]

@@ -131,3 +131,27 @@ def test_lines_are_numbered_and_bounded() -> None:
     line = lines.line(2)
     assert line is not None
     assert (line.indent, line.bullet, line.start, line.end) == (1, False, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("answer", "assertion"),
+    [
+        ("Rash - Not present", "absent"),
+        ("Rash - not noted", "absent"),
+        ("Rash - ruled out", "absent"),
+        ("Rash: denied", "absent"),
+        ("Rash: resolved", "historical"),
+        ("Rash - improved, resolved", "historical"),
+    ],
+)
+def test_a_line_that_answers_says_nothing_of_the_next(told, answer: str, assertion: str) -> None:
+    assert told(f"{answer}\nFever, chills and cough at home") == [
+        ("rash", assertion),
+        ("fever", "present"),
+        ("chills", "present"),
+        ("cough", "present"),
+    ]
+
+
+def test_a_line_of_nil_says_nothing_of_the_next(told) -> None:
+    assert ("vomiting", "absent") not in told("Past history\nNil\nPresenting complaint\nVomiting")

@@ -40,7 +40,10 @@ _MINUS = "[-–−]"
 _NO = (
     r"no(?:ne|t present|t at this time|t reported|t noted|)?"
     r"(?:[ \t]+(?:reported|noted|present|seen|at this time))?"
-    r"|neg(?:ative)?|absent|denie[sd]|nil|n(?!/)|never|0(?:/10)?|false|[-–−](?:ve)?|wnl|unremarkable"
+    r"|(?:(?:the[ \t]+)?(?:patient|pt|he|she)[ \t]+)?"
+    r"(?:denie[sd](?:[ \t]+(?:any|it|this|these))?"
+    r"|(?:do|does|did)[ \t]+not[ \t]+have[ \t]+(?:any|it|this)|ha(?:s|d)[ \t]+none)"
+    r"|neg(?:ative)?|absent|nil|n(?!/)|never|0(?:/10)?|false|[-–−](?:ve)?|wnl|unremarkable"
 )
 _YES = r"yes|y|pos(?:itive)?|present|true|endorsed|endorses|reported|\+{1,4}(?:ve)?|[x✓✔]|checked"
 _NO_BOX = r"\[[\s_]*\]|\(\s{0,3}\)|\(_+\)|\{[\s_]*\}|[☐□❑❏▢◻⬜]"

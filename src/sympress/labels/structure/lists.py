@@ -8,16 +8,15 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
+from sympress.labels.sentences import ANSWER_ENDS, ANSWERS
+
 _BULLET = re.compile(r"(?:[-–—*•·▪◦‣➢>]+|\(?(?:\d{1,2}|[a-z])[.)])[ \t]+(?=\S)|[•·▪◦‣➢](?=\S)")
 _INDENT = re.compile(r"[ \t]*")
 _LABEL = re.compile(r"[A-Za-z][\w /&()'-]{0,50}:(?=[ \t]*\S)")
 # `Strep: negative` and `Smoker? No` answer; they say nothing of the lines below. `ROS: negative` does.
 _ANSWERED = re.compile(
-    r"(?<!\bros)(?<!systems)(?<!symptoms)[ \t]*[:?=|–—\t-][ \t]*"
-    r"(?:no|none|n|neg(?:ative)?|denie[sd]|absent|never)$",
-    re.IGNORECASE,
+    rf"(?<!\bros)(?<!systems)(?<!symptoms)[ \t]*[:?=|–—\t-][ \t]*{ANSWERS}$", re.IGNORECASE
 )
-_ANSWERS = ("no", "none", "n", "neg", "negative", "denies", "denied", "absent", "never")
 #: No more of a line than this is looked at: longer ones lead no list.
 _LOOKED_AT = 400
 
@@ -108,7 +107,7 @@ class Lines:
         start = bullet.end() if bullet else start
         leads = text[end - 1] == ":" or (end - start > 2 and text[end - 2 : end] in (" -", " –"))
         labelled = _LABEL.match(text, start, end) is not None
-        answered = words.lower().endswith(_ANSWERS) and _ANSWERED.search(text, start, end) is not None
+        answered = words.lower().endswith(ANSWER_ENDS) and _ANSWERED.search(text, start, end) is not None
         return Line(indent, bullet is not None, start, end, leads, labelled, answered)
 
     def _above(self, number: int) -> tuple[int, bool] | None:
