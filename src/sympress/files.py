@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from sympress.errors import InputError, SympressError
 
 #: The file in a folder that `alone` holds.
@@ -98,7 +100,7 @@ def write_json(path: Path, value: Any) -> None:
 def alone(folder: Path, output: Path) -> Iterator[None]:
     """Hold the lock of `folder`; the system lets go of it when the process ends, however it does.
 
-    A missing folder is made. Windows has no such locks: there nothing is held.
+    A missing folder is made.
 
     Raises:
         InputError: another process holds it, and so is writing `output`; the folder cannot be written; or
@@ -107,24 +109,14 @@ def alone(folder: Path, output: Path) -> Iterator[None]:
     path = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        import fcntl
-
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise InputError(f"{path}: a link, or no file, which is not followed; remove it")
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
-    except ImportError:
-        yield
-        return
+        held = FileLock(path).acquire(blocking=False)
+    except Timeout as error:
+        raise InputError(f"{output}: another process is writing it; wait for it to end") from error
     except OSError as error:
         raise InputError(_unwritable(folder, error.strerror or type(error).__name__)) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            here = path.stat().st_ino == os.fstat(file.fileno()).st_ino  # not one that its holder removed
-        except (BlockingIOError, FileNotFoundError):
-            here = False
-        if not here:
-            raise InputError(f"{output}: another process is writing it; wait for it to end")
+    with held:
         yield
 
 

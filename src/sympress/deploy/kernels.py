@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ _INTEGER_PRODUCTS = (b"MatMulInteger", b"DequantizeLinear")
 
 #: ONNX Runtime's fused sum and layer norm takes 106 µs on 64 x 384 numbers where the two apart take 20:
 #: without it MiniLM's int8 file is 1.3 times as fast.
-SLOWER_FUSED = ["SkipLayerNormFusion"]
+SLOWER_FUSED = ("SkipLayerNormFusion",)
 
 #: An ONNX file that multiplies `x` (rows, 4) of 0..255 by 4 x 4 weights of 127 with `MatMulInteger`.
 _PRODUCT = bytes.fromhex(
@@ -49,8 +50,8 @@ _LARGEST = 4 * 255 * 127  # that this file gives, where a sum of two products in
 _ROWS = (1, 16)  # as of one token and of a note, which have kernels of their own
 
 
-def open_session(file: Path | bytes, *, threads: int) -> Any:
-    """An ONNX file, or its bytes, ready to answer on `threads` cores one note at a time.
+def open_session(file: Path | bytes, *, threads: int, disabled: Sequence[str] = SLOWER_FUSED) -> Any:
+    """An ONNX file, or its bytes, ready to answer on `threads` cores (0: all) one note at a time.
 
     Products of unsigned by signed 8-bit numbers are exact on every CPU: x86 without VNNI adds pairs of them
     in 16 bits (`pmaddubsw`), where 2 · 255 · 127 does not fit. There the runtime makes signed weights that
@@ -62,7 +63,7 @@ def open_session(file: Path | bytes, *, threads: int) -> Any:
     options.enable_mem_pattern = False  # a pattern is kept for every length of a note that is met
     options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(
-        file, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER_FUSED
+        file, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled)
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sympress.errors import SympressError
+from sympress.errors import MissingExtraError, SympressError
 
 if TYPE_CHECKING:
     from sympress.measure.reference import ReferenceModel
@@ -55,10 +54,21 @@ def own_peak_bytes() -> int:
 
     On Linux `ru_maxrss` is no less than what the process that started this one held, so there it is read from
     `VmHWM`.
+
+    Raises:
+        MissingExtraError: on Windows, where psutil is not installed.
     """
     if sys.platform == "linux":
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    if sys.platform == "win32":
+        try:
+            import psutil
+        except ImportError as error:
+            raise MissingExtraError("train", "psutil") from error
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others KiB
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sympress.deploy.probe import own_peak_bytes
 from sympress.files import write_json
 from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import Lexicon, load_lexicon
@@ -26,13 +26,13 @@ from sympress.provenance import environment
 
 def time_labelling(texts: Sequence[str], annotator: Annotator) -> dict[str, Any]:
     """Return how long all texts take, one after the other, and by how much memory grew meanwhile."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = own_peak_bytes()
     started, used, mentions = time.perf_counter(), time.process_time(), 0
     for text in texts:
         mentions += len(annotator.mentions(text))
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - used
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return _speeds(len(texts), seconds, cpu_seconds, mentions) | {"peak_memory_growth_kb": grown}
+    grown = own_peak_bytes() - before
+    return _speeds(len(texts), seconds, cpu_seconds, mentions) | {"peak_memory_growth_kb": grown // 1024}
 
 
 def time_peer(texts: Sequence[str], lexicon: Lexicon, python: Path) -> dict[str, Any]:

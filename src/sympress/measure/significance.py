@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sympress.errors import SympressError
+from sympress.errors import MissingExtraError, SympressError
 from sympress.results import Estimate
 
 Floats = NDArray[np.float64]
@@ -167,15 +167,18 @@ def mcnemar(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> float | N
 
     Returns:
         1 where both have the same answers right; None where there is no answer.
+
+    Raises:
+        MissingExtraError: SciPy is not installed.
     """
     if right_a.size == 0:
         return None
+    try:
+        from scipy.stats import binomtest
+    except ImportError as error:
+        raise MissingExtraError("train", "scipy") from error
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    trials, fewer = only_a + only_b, min(only_a, only_b)
-    # log of the binomial coefficients 0 .. fewer, each from the one before
-    steps = np.arange(1, fewer + 1)
-    ways = np.concatenate([[0.0], np.cumsum(np.log((trials - steps + 1) / steps))])
-    return min(1.0, 2 * float(np.exp(ways - trials * np.log(2)).sum()))
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

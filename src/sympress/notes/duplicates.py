@@ -72,22 +72,19 @@ def group_notes(frame: pl.DataFrame, *, near_threshold: float = 0.8) -> Duplicat
 
 
 def connected_components(size: int, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Label each of `size` nodes with the smallest node that the edges `left[i] - right[i]` connect it to."""
-    parent = list(range(size))
+    """Label each of `size` nodes with the smallest node that the edges `left[i] - right[i]` connect it to.
 
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for one, other in zip(left.tolist(), right.tolist(), strict=True):
-        first, second = root(one), root(other)
-        if first < second:
-            parent[second] = first
-        elif second < first:
-            parent[first] = second
-    return np.fromiter((root(node) for node in range(size)), dtype=np.int64, count=size)
+    Raises:
+        MissingExtraError: SciPy is not installed.
+    """
+    try:
+        from scipy.sparse import coo_array, csgraph
+    except ImportError as error:
+        raise MissingExtraError("train", "scipy") from error
+    edges = coo_array((np.ones(len(left), dtype=np.bool_), (left, right)), shape=(size, size))
+    component = csgraph.connected_components(edges, directed=False)[1]
+    smallest: NDArray[np.int64] = np.unique(component, return_index=True)[1][component]
+    return smallest
 
 
 def _normalise(frame: pl.DataFrame) -> pl.DataFrame:

@@ -151,7 +151,7 @@ def _random_sides(notes: int, seed: int, validation_share: float, test_share: fl
 def _patient_sides(
     frame: pl.DataFrame, duplicates: Duplicates, seed: int, validation_share: float, test_share: float
 ) -> Rows:
-    keys = pl.DataFrame({"patient": _patient_keys(frame), "group": _groups(frame, duplicates)})
+    keys = pl.DataFrame({"patient": patient_keys(frame), "group": groups_of(frame, duplicates)})
     smallest = keys.select(pl.col("patient").min().over("group")).to_series()
     side_of = {
         key: _PARTS.index(
@@ -194,7 +194,7 @@ def _time_sides(
     frame: pl.DataFrame, duplicates: Duplicates, borders: tuple[datetime, datetime]
 ) -> tuple[Rows, int]:
     own, earliest = pl.col("time"), pl.col("time").min().over("group")
-    grouped = frame.select("time").with_columns(pl.Series("group", _groups(frame, duplicates)))
+    grouped = frame.select("time").with_columns(pl.Series("group", groups_of(frame, duplicates)))
     sides = grouped.select(
         own=(own >= borders[0]).cast(pl.Int64) + (own >= borders[1]).cast(pl.Int64),
         group=(earliest >= borders[0]).cast(pl.Int64) + (earliest >= borders[1]).cast(pl.Int64),
@@ -228,20 +228,25 @@ def _shared(ids: Rows, rows: Rows, against: Rows) -> int:
     return int(np.isin(ids[rows], ids[against]).sum())
 
 
-def _patient_keys(frame: pl.DataFrame) -> pl.Series:
-    """The patient of each note; a note without one is a patient of its own, named after the note."""
+def patient_keys(frame: pl.DataFrame) -> pl.Series:
+    """The patient of each note of `frame` (`note_id`, `patient_id`); without one, its own id."""
     own = pl.lit("note/") + pl.col("note_id")
     return frame.select(pl.coalesce("patient_id", own).alias("patient")).to_series()
 
 
+def patient_numbers(frame: pl.DataFrame) -> Rows:
+    """A number a note, the same for notes of one patient, shape `(notes,)`."""
+    return patient_keys(frame).rank("dense").to_numpy().astype(np.int64)
+
+
 def _patient_codes(frame: pl.DataFrame) -> Rows:
     """The row of the first note of each note's patient."""
-    keys = pl.DataFrame({"patient": _patient_keys(frame)}).with_row_index("row")
+    keys = pl.DataFrame({"patient": patient_keys(frame)}).with_row_index("row")
     return keys.select(pl.col("row").min().over("patient")).to_series().to_numpy().astype(np.int64)
 
 
-def _groups(frame: pl.DataFrame, duplicates: Duplicates) -> Rows:
-    """The first row of each note's group: notes linked by patient or by being copies."""
+def groups_of(frame: pl.DataFrame, duplicates: Duplicates) -> Rows:
+    """The first row of each note's group, shape `(notes,)`: notes linked by patient or by being copies."""
     rows = np.arange(frame.height, dtype=np.int64)
     return connected_components(
         frame.height,

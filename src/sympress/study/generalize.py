@@ -32,7 +32,7 @@ from sympress.measure.asserted import AssertedRule
 from sympress.notes.duplicates import group_notes
 from sympress.notes.read import read_notes
 from sympress.notes.schema import NoteSet
-from sympress.notes.split import Split, split_notes
+from sympress.notes.split import Split, patient_numbers, split_notes
 from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings
 from sympress.study.passages import by_note, passage_frame
@@ -249,8 +249,7 @@ def _label(place: Workplace) -> Silver:
         raise InputError(f"{place.notes.name}: no training note affirms a symptom of the lexicon")
     rule = AssertedRule.of([names[k] for k in top], place.lexicon)
     evidence = Evidence.of(rule, texts)
-    keys = frame.select(pl.coalesce("patient_id", pl.lit("note/") + pl.col("note_id"))).to_series()
-    patients = keys.rank("dense").to_numpy().astype(np.int64)[split.test]
+    patients = patient_numbers(frame)[split.test]
     return Silver(rule, evidence, split, evidence.rows(split.test), patients)
 
 

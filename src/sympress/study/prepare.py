@@ -24,7 +24,7 @@ from sympress.notes.duplicates import Duplicates, group_notes
 from sympress.notes.placeholders import mask_placeholders
 from sympress.notes.read import read_notes
 from sympress.notes.schema import NOTE_SCHEMA, NoteSet, ReadingCounts
-from sympress.notes.split import Split, check_leaks, split_notes
+from sympress.notes.split import Split, check_leaks, patient_numbers, split_notes
 from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
 from sympress.results import DataDescription
@@ -77,8 +77,7 @@ class StudyData:
     @property
     def patients(self) -> NDArray[np.int64]:
         """A number a note, the same for notes of one patient, shape `(notes,)`."""
-        keys = self.frame.select(pl.coalesce("patient_id", pl.lit("note/") + pl.col("note_id"))).to_series()
-        return keys.rank("dense").to_numpy().astype(np.int64)
+        return patient_numbers(self.frame)
 
 
 def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:

@@ -40,6 +40,7 @@ from sympress.training.encoder import Encoder, token_limit
 from sympress.training.epochs import EpochLog, Scorer
 from sympress.training.loss import LABEL_LOSSES, Objective
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
+from sympress.training.precision import default_device
 from sympress.training.predict import predict_logits
 from sympress.training.train import train
 
@@ -288,7 +289,7 @@ def _teacher_logits(bench: Bench, strategy: Strategy, seed: int) -> NDArray[np.f
     else:
         symptoms = len(bench.extractor.symptoms)
         teacher = build_model(bench.encoder.model, symptoms, bench.config.pooling or "cls", seed + 1000)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     return predict_logits(teacher.to(device), bench.training, bench.pad_id, mixed=True)
 
 

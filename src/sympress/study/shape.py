@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -29,7 +28,7 @@ from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Distill, Vocab
 from sympress.compress.vocab.positions import cut_positions_
 from sympress.deploy.export import export_onnx
-from sympress.deploy.kernels import SLOWER_FUSED
+from sympress.deploy.kernels import SLOWER_FUSED, open_session
 from sympress.errors import InputError
 from sympress.files import write_json
 from sympress.measure.latency import time_in_turn
@@ -167,14 +166,9 @@ def _in_pytorch(model: SymptomModel, notes: list[NDArray[np.int64]]) -> Callable
 
 
 def _in_onnx(
-    path: Path, notes: list[NDArray[np.int64]], threads: int, disabled: list[str]
+    path: Path, notes: list[NDArray[np.int64]], threads: int, disabled: Sequence[str]
 ) -> Callable[[int], object]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        path.read_bytes(), options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
-    )
+    session = open_session(path, threads=threads, disabled=disabled)
     return lambda index: session.run(
         None, {"input_ids": notes[index], "attention_mask": np.ones_like(notes[index])}
     )

@@ -17,7 +17,7 @@ from sympress.labels.coded import check_labelling
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.notes.schema import NoteSet
-from sympress.notes.split import Split, check_leaks
+from sympress.notes.split import Split, check_leaks, patient_numbers
 from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
 from sympress.results import DataDescription
@@ -59,8 +59,7 @@ class SpanData:
     @property
     def test_patients(self) -> NDArray[np.int64]:
         """A number a test note, the same for notes of one patient."""
-        keys = self.frame.select(pl.coalesce("patient_id", pl.lit("note/") + pl.col("note_id"))).to_series()
-        return keys.rank("dense").to_numpy().astype(np.int64)[self.split.test]
+        return patient_numbers(self.frame)[self.split.test]
 
 
 def prepare_spans(config: StudyConfig, reporter: Reporter) -> SpanData:

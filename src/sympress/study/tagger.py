@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sympress.deploy.artifact import Extractor, write_extractor, write_provenance
@@ -33,6 +32,7 @@ from sympress.training.epochs import EpochLog, Progress
 from sympress.training.kinds import KindsLoss, attach_kinds_, detach_kinds_, kind_targets, kinds_of
 from sympress.training.loss import mentions_loss
 from sympress.training.model import build_model, save_model
+from sympress.training.precision import default_device
 from sympress.training.settings import TrainSettings
 from sympress.training.tagging import (
     Windows,
@@ -137,7 +137,7 @@ def train_tagger(
     kinds = kinds_of(notes) if settings.others_weight else ()
     if kinds:
         attach_kinds_(model, kinds, settings.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     work = folder.with_name(folder.name + ".work")
     log = train(
         model.to(device),

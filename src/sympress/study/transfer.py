@@ -9,7 +9,7 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.notes.duplicates import group_notes
 from sympress.notes.read import read_notes
-from sympress.notes.split import assign_part
+from sympress.notes.split import assign_part, patient_keys
 from sympress.progress import Reporter
 from sympress.study.prepare import StudyData
 
@@ -51,9 +51,8 @@ def _training_side(config: StudyConfig, more: pl.DataFrame, judged: pl.DataFrame
             more = more.filter(pl.col("time") < config.validation_from)
         return more
     if config.split == "patient":
-        # as split_notes names a note without a patient
-        keys = more.select(pl.coalesce("patient_id", pl.lit("note/") + pl.col("note_id"))).to_series()
-        return more.filter(pl.Series([assign_part(str(key)) == "train" for key in keys], dtype=pl.Boolean))
+        training = [assign_part(str(key)) == "train" for key in patient_keys(more)]
+        return more.filter(pl.Series(training, dtype=pl.Boolean))
     return more
 
 

@@ -1,8 +1,13 @@
-"""Half-precision arithmetic where the device has instructions for it."""
+"""Which device is used, and half-precision arithmetic where it has instructions for it."""
 
 from __future__ import annotations
 
 import torch
+
+
+def default_device() -> torch.device:
+    """Where a model runs if nobody says otherwise: on the GPU, if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -26,7 +26,7 @@ from sympress.training.epochs import (
 )
 from sympress.training.loss import Objective
 from sympress.training.model import SymptomModel
-from sympress.training.precision import has_bf16
+from sympress.training.precision import default_device, has_bf16
 from sympress.training.settings import TrainSettings
 
 #: (model in training, batch on its device) -> scalar loss; for what needs more than the logits.
@@ -46,6 +46,7 @@ def train(
     batch_loss: BatchLoss | None = None,
     after_step: Callable[[], None] | None = None,
     progress: Progress | None = None,
+    device: torch.device | None = None,
 ) -> EpochLog:
     """Train `model` in place; afterwards it holds the weights that `settings.select` keeps.
 
@@ -64,6 +65,7 @@ def train(
         batch_loss: what to minimise, from model and batch. Exactly one of the two is given.
         after_step: called after each optimizer step, e.g. to put masks back on.
         progress: called after each step.
+        device: where to train; `default_device()` if None.
 
     Raises:
         SympressError: the loss became infinite or not a number.
@@ -85,7 +87,7 @@ def train(
     )
     trainer = _NoteTrainer(
         model=model,
-        args=_arguments(settings, folder, len(training)),
+        args=_arguments(settings, folder, len(training), device or default_device()),
         train_dataset=training,
         data_collator=Collate(pad_id),
         callbacks=[watcher],
@@ -108,12 +110,12 @@ def train(
     return log
 
 
-def _arguments(settings: TrainSettings, folder: Path, notes: int) -> TrainingArguments:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _arguments(settings: TrainSettings, folder: Path, notes: int, device: torch.device) -> TrainingArguments:
     cuda, bf16 = device.type == "cuda", has_bf16(device)
     steps = math.ceil(notes / settings.batch_size)
     return TrainingArguments(
         output_dir=str(folder),
+        use_cpu=device.type == "cpu",
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
@@ -121,7 +123,6 @@ def _arguments(settings: TrainSettings, folder: Path, notes: int) -> TrainingArg
         lr_scheduler_type=settings.schedule,
         warmup_steps=round(settings.warmup_share * steps * settings.epochs),
         max_grad_norm=settings.clip_norm,
-        use_cpu=bf16 and not cuda,
         bf16=bf16,
         fp16=cuda and not bf16,
         save_strategy="steps",

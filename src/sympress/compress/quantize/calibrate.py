@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
+from sympress.deploy.kernels import open_session
 from sympress.errors import InputError, nearest
 
 Calibration = Literal["minmax", "percentile", "error"]
@@ -89,18 +89,18 @@ def least_error_range(counts: NDArray[np.float64], whole: Range) -> Range:
     return whole[0] * shrink, whole[1] * shrink
 
 
-def _observing(model: ModelProto, tensors: Sequence[str]) -> onnxruntime.InferenceSession:
+def _observing(model: ModelProto, tensors: Sequence[str]) -> Any:
     """A session of `model` that puts out `tensors` as well."""
     probe = ModelProto()
     probe.CopyFrom(model)
     probe.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors
     )
-    return onnxruntime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    return open_session(probe.SerializeToString(), threads=0, disabled=())
 
 
 def _observed(
-    session: onnxruntime.InferenceSession, tensors: Sequence[str], notes: Sequence[NDArray[np.int64]]
+    session: Any, tensors: Sequence[str], notes: Sequence[NDArray[np.int64]]
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     for note in notes:
         inputs = {"input_ids": note[None], "attention_mask": np.ones_like(note[None])}

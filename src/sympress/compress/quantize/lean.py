@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from sympress.compress.quantize.embeddings import constant, looks_up
 from sympress.compress.quantize.first import Shape, keep_first_
+from sympress.deploy.kernels import open_session
 
 _MASK = "attention_mask"
 #: What the exporter writes a mask with that is the same for every query; windows and order need others.
@@ -94,7 +94,7 @@ def _is_the_mask(model: ModelProto, wide: str, before: list[NodeProto]) -> bool:
     constants = [tensor for tensor in model.graph.initializer if tensor.name in used]
     graph = helper.make_graph(before, "mask", inputs, [output], constants)
     part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    session = onnxruntime.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(part.SerializeToString(), threads=0)
     rng = np.random.default_rng(0)
     for size in _TRIED:
         mask = rng.integers(0, 2, size=size).astype(np.int64)

@@ -17,6 +17,7 @@ from sympress.compress.recipe.taught import taught_notes
 from sympress.training.data import NoteDataset
 from sympress.training.dropout import dropping
 from sympress.training.loss import LABEL_LOSSES
+from sympress.training.precision import default_device
 from sympress.training.settings import TrainSettings
 from sympress.training.train import BatchLoss, from_logits, train
 
@@ -98,7 +99,7 @@ def _learn(
     loss: BatchLoss,
     after_step: Callable[[], None] | None = None,
 ) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     if after_step is None and piece.masked:
         after_step = keep_masked(piece.model, zeros_of(piece))
     validation, score = validation_notes(piece, shop)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sympress.compress.distill.int8_teacher import Int8Teacher
@@ -15,6 +14,7 @@ from sympress.compress.recipe.material import FurtherTeacher, Piece, Tagging, Wo
 from sympress.compress.recipe.steps import Answers
 from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
 from sympress.training.model import SymptomModel
+from sympress.training.precision import default_device
 from sympress.training.tagging import (
     Windows,
     align_logits,
@@ -116,7 +116,7 @@ def _teachers(piece: Piece, shop: Workshop, answers: Answers) -> list[FurtherTea
     """The teacher as it came, and those beside it, as int8 files if `answers` says so and no GPU is there."""
     teacher, tokenizer = piece.untouched
     own = FurtherTeacher(teacher, tokenizer, tuple(range(teacher.symptoms)), shop.material.max_tokens)
-    rounded = answers == "int8" and not torch.cuda.is_available()
+    rounded = answers == "int8" and default_device().type == "cpu"
     return [
         replace(one, model=Int8Teacher(one.model)) if rounded and isinstance(one.model, SymptomModel) else one
         for one in (own, *shop.teachers)
@@ -144,7 +144,7 @@ def _answers(one: FurtherTeacher, encoded: EncodedNotes, shop: Workshop) -> Logi
     """The teacher's logits in the order of the student's symptoms or tags, stored in the workshop."""
     teacher = one.model
     if not isinstance(teacher, Int8Teacher):
-        teacher.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        teacher.to(default_device())
     logits = teacher_logits(
         [teacher],
         encoded,

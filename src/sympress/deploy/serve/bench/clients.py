@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import ssl
 import subprocess
@@ -12,8 +11,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 #: Clients of one address; the service limits them.
 _PER_ADDRESS = 64
@@ -64,7 +64,11 @@ class Target:
 
     def rss_bytes(self) -> int:
         """Resident memory now of all processes of the service; what they share counts twice."""
-        return sum(_rss_bytes(pid) for pid in _tree(self.process.pid))
+        root, total = psutil.Process(self.process.pid), 0
+        for one in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += one.memory_info().rss
+        return total
 
     @asynccontextmanager
     async def connect(
@@ -78,23 +82,6 @@ class Target:
             yield reader, writer
         finally:
             writer.close()
-
-
-def _tree(pid: int) -> list[int]:
-    """A process and those that any of its threads started, and so on."""
-    children: list[int] = []
-    for thread in Path(f"/proc/{pid}/task").glob("*"):
-        with suppress(OSError):  # it has ended
-            children += map(int, (thread / "children").read_text(encoding="ascii").split())
-    return [pid, *(one for child in children for one in _tree(child))]
-
-
-def _rss_bytes(pid: int) -> int:
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
-    except OSError:
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
