@@ -32,7 +32,6 @@ from sympress.training.settings import TrainSettings
 FAMILIES = ("bert", "roberta", "electra", "distilbert", "modernbert", "deberta-v2")
 PHRASES = ("patient reports fever and cough", "patient denies pain with nausea", "no rash after the dose")
 SETTINGS = AdaptSettings(epochs=2, batch_size=16, learning_rate=3e-3, max_tokens=32, held_out_share=0.2)
-MASKING = Masking(mask_id=4, vocabulary=1000, special=(0, 1, 2, 3, 4))
 
 
 class KilledError(Exception):
@@ -52,34 +51,51 @@ def changed(encoder: PreTrainedModel, before: dict[str, torch.Tensor]) -> set[st
     return {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
 
 
-def test_fifteen_percent_are_chosen_and_fare_as_published() -> None:
-    ids = torch.full((200, 500), 77)
-    ids[:, 0], ids[:, 400:] = 2, 0
-    mask = (ids != 0).long()
-    masked, chosen = MASKING.apply(ids, mask, torch.Generator().manual_seed(1))
-    real = ids == 77
+@pytest.fixture(scope="module")
+def masking(make_encoder: Callable, tokenizer: PreTrainedTokenizerFast) -> Callable[[int], Masking]:
+    """The masks of a seed."""
+    encoder = make_encoder("bert")
+    return lambda seed: Masking(tokenizer, encoder, seed)
+
+
+def test_fifteen_percent_are_chosen_and_fare_as_published(
+    masking: Callable[[int], Masking], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    word = tokenizer.convert_tokens_to_ids("fever")
+    ids = torch.full((200, 500), word)
+    ids[:, 0], ids[:, 400:] = tokenizer.cls_token_id, tokenizer.pad_token_id
+    mask = (ids != tokenizer.pad_token_id).long()
+    masked, chosen = masking(1).apply(ids, mask)
+    real = ids == word
     assert not chosen[~real].any()
     assert torch.equal(masked[~chosen], ids[~chosen])
     assert chosen[real].float().mean().item() == pytest.approx(0.15, abs=0.005)
     fates = masked[chosen]
-    assert (fates == 4).float().mean().item() == pytest.approx(0.8, abs=0.02)
-    assert (fates == 77).float().mean().item() == pytest.approx(0.1, abs=0.015)
-    assert ((fates != 4) & (fates != 77)).float().mean().item() == pytest.approx(0.1, abs=0.015)
-    assert len(fates.unique()) > 500  # random pieces come from the whole vocabulary
+    blank, kept = fates == tokenizer.mask_token_id, fates == word
+    assert blank.float().mean().item() == pytest.approx(0.8, abs=0.02)
+    assert kept.float().mean().item() == pytest.approx(0.1, abs=0.015)
+    assert (~blank & ~kept).float().mean().item() == pytest.approx(0.1, abs=0.015)
+    assert len(fates.unique()) > 0.9 * len(tokenizer)  # random pieces come from the whole vocabulary
 
 
-def test_masks_depend_on_the_generator_alone_and_differ_from_draw_to_draw() -> None:
+def test_masks_depend_on_the_seed_alone_and_differ_from_draw_to_draw(
+    masking: Callable[[int], Masking],
+) -> None:
     ids = torch.full((4, 60), 9)
-    first, second = torch.Generator().manual_seed(5), torch.Generator().manual_seed(5)
-    one = MASKING.apply(ids, torch.ones_like(ids), first)
-    assert torch.equal(one[0], MASKING.apply(ids, torch.ones_like(ids), second)[0])
-    assert not torch.equal(one[1], MASKING.apply(ids, torch.ones_like(ids), first)[1])
+    first, second = masking(5), masking(5)
+    one = first.apply(ids, torch.ones_like(ids))
+    torch.manual_seed(0)  # must not matter
+    assert torch.equal(one[0], second.apply(ids, torch.ones_like(ids))[0])
+    assert not torch.equal(one[1], first.apply(ids, torch.ones_like(ids))[1])
 
 
-def test_at_least_one_word_of_a_batch_is_chosen() -> None:
-    ids = torch.tensor([[2, 9, 3], [2, 0, 0]])
+def test_at_least_one_word_of_a_batch_is_chosen(
+    masking: Callable[[int], Masking], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    cls, sep, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
+    ids = torch.tensor([[cls, 9, sep], [cls, pad, pad]])
     for seed in range(20):
-        _, chosen = MASKING.apply(ids, (ids != 0).long(), torch.Generator().manual_seed(seed))
+        _, chosen = masking(seed).apply(ids, (ids != pad).long())
         assert chosen.tolist() == [[False, True, False], [False, False, False]]
 
 
@@ -151,9 +167,9 @@ def test_the_judge_sums_each_notes_cross_entropy(
     make_encoder: Callable, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     model, _ = masked_language_model(make_encoder("bert"), None, seed=0)
-    masking = Masking.of(tokenizer, model.encoder)
+    masking = Masking(tokenizer, model.encoder, 2)
     ids = tuple(np.array(tokenizer(text)["input_ids"], dtype=np.int64) for text in make_texts(40))
-    judge = Judge.of(masking, NoteDataset(EncodedNotes(ids, 0), np.zeros((40, 1), dtype=np.uint8)), 0, seed=2)
+    judge = Judge.of(masking, NoteDataset(EncodedNotes(ids, 0), np.zeros((40, 1), dtype=np.uint8)), 0)
     losses = judge.losses(model)
     assert (losses > 0).sum() == (judge.counts > 0).sum()
     batch, row = judge.batches[0], 5
@@ -278,7 +294,7 @@ def test_a_tokenizer_without_mask_and_a_pressed_encoder_are_refused(
 
     encoder = make_encoder("bert")
     with pytest.raises(InputError, match="has no mask token"):
-        Masking.of(Maskless(), encoder)  # type: ignore[arg-type]
+        Masking(Maskless(), encoder)  # type: ignore[arg-type]
     encoder.set_input_embeddings(torch.nn.Embedding(20, 32))
     with pytest.raises(InputError, match="before anything is removed"):
         masked_language_model(encoder, None, seed=0)

@@ -8,27 +8,42 @@ Whether it helped is judged on notes held out from it, under masks that never ch
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
+import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sympress.errors import InputError
+from sympress.claim import check_claim
+from sympress.errors import InputError, nearest
+from sympress.extras import bundled_encoder_folder
+from sympress.files import full_disk_explained, read_object, write_json
+from sympress.notes.duplicates import group_notes
+from sympress.notes.placeholders import mask_placeholders
+from sympress.notes.split import assign_part, groups_of, patient_keys, split_notes
+from sympress.progress import Reporter
+from sympress.study.inputs import fingerprint_frame, fingerprint_texts
 from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
+from sympress.training.encoder import BUNDLED, load_encoder, save_encoder
 from sympress.training.epochs import EpochLog, Progress
+from sympress.training.fingerprint import fingerprint_encoder
 from sympress.training.heldout import DESCRIPTION, MINIMUM_NOTES, Judge, hold_out
 from sympress.training.masked import MaskedLanguageModel, Masking, masked_language_model
+from sympress.training.precision import default_device
 from sympress.training.settings import TrainSettings
 from sympress.training.train import train
 
+#: Which notes may be left out: those that a study with this split would judge.
+SPLITS = ("patient", "time", "none")
 #: Learning rate of a fresh head while the encoder stands still.
 HEAD_RATE = 1e-3
 #: A fall of the held-out loss counts from this many standard errors on.
@@ -99,6 +114,160 @@ class AdaptLog:
         return f"the encoder knows these notes better: {change}; epoch {self.best_epoch} is kept"
 
 
+def training_side(
+    frame: pl.DataFrame, split: str, validation_from: datetime | None = None
+) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """Notes that no study with this split judges, and the group (patients and copies) of each.
+
+    A group goes as a whole if any of its notes would be judged: a study may see but a part of the group.
+
+    Raises:
+        InputError: the split is by time and a note has none.
+    """
+    copies = group_notes(frame)
+    groups = groups_of(frame, copies)
+    if split == "none":
+        return frame, groups
+    if split == "patient":
+        judged = np.array([assign_part(patient) != "train" for patient in patient_keys(frame)])
+    elif validation_from is not None:
+        if frame["time"].null_count():
+            raise InputError(f"split by time: {frame['time'].null_count()} notes have no time; use another")
+        judged = (frame["time"] >= validation_from).to_numpy()
+    else:
+        sides = split_notes(frame, copies, rule="time")
+        border = frame[np.concatenate([sides.validation, sides.test])]["time"].min()
+        judged = (frame["time"] >= border).to_numpy()
+    kept = ~np.isin(groups, groups[judged])
+    return frame.filter(pl.Series(kept, dtype=pl.Boolean)), groups[kept]
+
+
+def adapt(
+    notes: pl.DataFrame,
+    output: str | Path,
+    *,
+    encoder: str = BUNDLED,
+    split: str = "patient",
+    validation_from: datetime | None = None,
+    settings: AdaptSettings | None = None,
+    reporter: Reporter | None = None,
+) -> AdaptLog:
+    """Adapt `encoder` to `notes` and write it to `output` with `adapt.json`, or read what is finished there.
+
+    A call that was interrupted goes on where it stopped if it is repeated.
+
+    Args:
+        notes: `NOTE_SCHEMA`, as `read_notes` gives them.
+        output: folder of the adapted encoder.
+        encoder: `bundled`, a folder, or a Hugging Face id.
+        split: `patient`, `time` or `none`; notes that a study with this split would judge are left out.
+        validation_from: first time that is left out, of split `time`.
+        settings: how to learn.
+        reporter: where progress goes; None for nowhere.
+
+    Raises:
+        InputError: a setting cannot be; `output` holds something else, or was begun with other notes,
+            settings or encoder; or there are too few notes.
+    """
+    output, settings, reporter = Path(output), settings or AdaptSettings(), reporter or Reporter(quiet=True)
+    check_choices(settings, split, validation_from)
+    _check_free(output)
+    kept, groups = training_side(notes, split, validation_from)
+    left_out = notes.height - kept.height
+    reporter.say(
+        f"read {notes.height:,} notes"
+        + (f"; {left_out:,} that a study would judge are left out (split {split})" if left_out else "")
+    )
+    about = {
+        "encoder": Path(encoder).name if Path(encoder).is_absolute() else encoder,
+        "split": split,
+        "validation_from": None if validation_from is None else validation_from.isoformat(),
+    }
+    with full_disk_explained(output):
+        return _adapt_folder(encoder, kept, groups, settings, about=about, output=output, reporter=reporter)
+
+
+def check_choices(settings: AdaptSettings, split: str, validation_from: datetime | None) -> None:
+    """Check what needs no note.
+
+    Raises:
+        InputError: a setting cannot be.
+    """
+    _check(settings)
+    if split not in SPLITS:
+        raise InputError(f"--split {split!r} is not one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
+    if validation_from is not None and split != "time":
+        raise InputError(f"--validation-from belongs to --split time, the split is {split!r}")
+
+
+def _adapt_folder(
+    encoder: str,
+    notes: pl.DataFrame,
+    groups: NDArray[np.int64],
+    settings: AdaptSettings,
+    *,
+    about: dict[str, Any],
+    output: Path,
+    reporter: Reporter,
+) -> AdaptLog:
+    loaded = load_encoder(encoder)
+    claim = {
+        "settings": asdict(settings),
+        "inputs": {
+            "notes": fingerprint_texts([fingerprint_frame(notes), str(groups.tolist())]),
+            "encoder": fingerprint_encoder(loaded),
+        },
+    }
+    done = _finished(output, claim)
+    if done is not None:
+        reporter.say("done before")
+        return AdaptLog(**(done | {"epochs": tuple(done["epochs"])}))
+    for warning in loaded.warnings:
+        reporter.say(f"note: {warning}")
+    work = output / "work"
+    write_json(work / "claim.json", claim)
+    log = adapt_encoder_(
+        loaded.model,
+        loaded.tokenizer,
+        [mask_placeholders(text) for text in notes["text"]],
+        settings,
+        work,
+        groups=groups,
+        head_from=str(bundled_encoder_folder()) if encoder == BUNDLED else encoder,
+        progress=lambda steps, total: reporter.step("adapting", steps, total),
+    )
+    save_encoder(loaded, work / "encoder-folder")
+    for file in sorted((work / "encoder-folder").iterdir()):
+        file.replace(output / file.name)
+    write_json(
+        output / "adapt.json", {"format": 2, **about, **claim, "helped": log.helped, "log": asdict(log)}
+    )
+    shutil.rmtree(work)
+    return log
+
+
+def _check_free(output: Path) -> None:
+    """Refuse what is no adaptation, before an encoder is loaded."""
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())) and _stored(output) is None:
+        raise InputError(f"{output}: exists and is not an adapted encoder; choose another -o")
+
+
+def _stored(output: Path) -> dict[str, Any] | None:
+    """What a finished adaptation, or one that was cut off, says of itself."""
+    finished = read_object(output / "adapt.json")
+    return read_object(output / "work" / "claim.json") if finished is None else finished
+
+
+def _finished(output: Path, claim: dict[str, Any]) -> dict[str, Any] | None:
+    """The log of this very adaptation if it is finished; None if it is not begun or was cut off."""
+    found = _stored(output)
+    if found is None:
+        return None
+    check_claim(output, found, claim["settings"], claim["inputs"])
+    log: dict[str, Any] | None = found.get("log")
+    return log
+
+
 def adapt_encoder_(
     encoder: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -133,7 +302,7 @@ def adapt_encoder_(
         SympressError: the loss became infinite or not a number.
     """
     _check(settings)
-    masking = Masking.of(tokenizer, encoder)
+    masking = Masking(tokenizer, encoder)
     notes = encode_texts(tokenizer, texts, settings.max_tokens)
     usable = [row for row, ids in enumerate(notes.ids) if masking.has_words(ids)]
     if len(usable) < MINIMUM_NOTES:
@@ -145,9 +314,10 @@ def adapt_encoder_(
     model, fresh = masked_language_model(encoder, head_from, settings.seed)
     training = _dataset(notes, [usable[row] for row in learnt])
     pad_id = int(tokenizer.pad_token_id or 0)
-    judge = Judge.of(masking, _dataset(notes, [usable[row] for row in judged]), pad_id, settings.seed)
+    fixed = Masking(tokenizer, encoder, settings.seed)
+    judge = Judge.of(fixed, _dataset(notes, [usable[row] for row in judged]), pad_id)
     whole = copy.deepcopy(encoder.state_dict())
-    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    model.to(default_device())
     teach = partial(_train, model, training, masking, pad_id=pad_id, progress=progress)
     head_seconds = 0.0
     if fresh:
@@ -178,6 +348,8 @@ def adapt_encoder_(
 
 
 def _check(settings: AdaptSettings) -> None:
+    if settings.learning_rate <= 0:
+        raise InputError(f"--learning-rate {settings.learning_rate:g}: give one above 0")
     if not 0 < settings.held_out_share < 1:
         raise InputError(f"held-out share {settings.held_out_share:g}: give one above 0 and below 1")
 

@@ -44,14 +44,13 @@ class Judge:
     counts: NDArray[np.int64]  # masked word pieces a note
 
     @classmethod
-    def of(cls, masking: Masking, notes: NoteDataset, pad_id: int, seed: int) -> Judge:
-        """Draw the masks of `notes`, by `seed` alone."""
-        generator = torch.Generator().manual_seed(seed)
+    def of(cls, masking: Masking, notes: NoteDataset, pad_id: int) -> Judge:
+        """Draw the masks of `notes`, by the seed of `masking` alone."""
         collate, batches = Collate(pad_id), []
         order = np.argsort(notes.notes.lengths, kind="stable")
         for start in range(0, len(order), _SCORING_BATCH):
             batch = collate([notes[int(row)] for row in order[start : start + _SCORING_BATCH]])
-            masked, chosen = masking.apply(batch["input_ids"], batch["attention_mask"], generator)
+            masked, chosen = masking.apply(batch["input_ids"], batch["attention_mask"])
             batches.append(batch | {"masked": masked, "chosen": chosen})
         counts = torch.cat([batch["chosen"].sum(1) for batch in batches])
         return cls(tuple(batches), counts.numpy())

@@ -2,86 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForMaskedLM,
+    DataCollatorForLanguageModeling,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.modeling_outputs import BaseModelOutput
 
 from sympress.errors import InputError
+from sympress.training.loss import IGNORED
 from sympress.training.pretrained import quiet_transformers
 
-#: Shares of Devlin et al. 2019: of all word pieces, and of the chosen ones what becomes the mask token and
-#: what becomes a random piece; the rest stays as it is.
-MASKED_SHARE = 0.15
-TO_MASK, TO_RANDOM = 0.8, 0.1
 
-
-@dataclass(frozen=True)
 class Masking:
-    """Which ids may be chosen and what they become.
+    """Which word pieces are chosen and what they become, drawn by transformers' collator.
 
-    Attributes:
-        mask_id: the mask token.
-        vocabulary: how many word pieces there are.
-        special: `(n,)` ids that are never chosen: padding, separators, unknown.
+    15 % are chosen, of which 80 % become the mask token and 10 % a random piece (Devlin et al. 2019); special
+    tokens (padding, separators, unknown) never are. Without a seed the draws come from PyTorch's own random
+    state, which the trainer's checkpoints hold.
+
+    Raises:
+        InputError: the tokenizer has no mask token.
     """
 
-    mask_id: int
-    vocabulary: int
-    special: tuple[int, ...]
-
-    @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> Masking:
-        """The masking of a tokenizer.
-
-        Raises:
-            InputError: it has no mask token.
-        """
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, seed: int | None = None
+    ) -> None:
         if tokenizer.mask_token_id is None:
             raise InputError("this tokenizer has no mask token, so its encoder cannot be adapted")
-        rows = int(encoder.config.vocab_size)
-        return cls(
-            int(tokenizer.mask_token_id),
-            min(len(tokenizer), rows),
-            tuple(sorted(int(special) for special in tokenizer.all_special_ids)),
-        )
+        self._special = sorted(int(special) for special in tokenizer.all_special_ids)
+        self._last = int(encoder.config.vocab_size) - 1  # a tokenizer may know more pieces than the encoder
+        self._collator = DataCollatorForLanguageModeling(tokenizer, seed=seed)
+        if seed is not None:
+            self._collator.create_rng()
 
     def has_words(self, ids: NDArray[np.int64]) -> bool:
         """True if a note has a word piece that may be chosen."""
-        return bool((~np.isin(ids, self.special)).any())
+        return bool((~np.isin(ids, self._special)).any())
 
-    def apply(
-        self, ids: Tensor, attention_mask: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Mask `ids` `(batch, tokens)`.
-
-        Every word piece is chosen with probability 0.15; a batch in which none would be has one chosen.
-
-        Args:
-            ids: word pieces, special tokens included.
-            attention_mask: 1 for real tokens.
-            generator: where the draws come from; None for the device's own random state, which the
-                trainer's checkpoints hold.
+    def apply(self, ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask `ids` `(batch, tokens)`, at least one of a batch that has words.
 
         Returns:
             The masked ids, and which were chosen, both `(batch, tokens)`.
         """
-        special = torch.tensor(self.special, device=ids.device)
-        barred = torch.isin(ids, special) | (attention_mask == 0)
-        draws, fates = torch.rand((2, *ids.shape), generator=generator, device=ids.device)
-        pieces = torch.randint(self.vocabulary, ids.shape, generator=generator, device=ids.device)
-        draws = draws.masked_fill(barred, 2.0)
-        chosen = draws < MASKED_SHARE
-        if not chosen.any():
-            chosen = draws == draws.min()
-        masked = torch.where(chosen & (fates < TO_MASK), self.mask_id, ids)
-        masked = torch.where(chosen & (fates >= 1 - TO_RANDOM), pieces, masked)
-        return masked, chosen
+        barred = torch.isin(ids, torch.tensor(self._special, device=ids.device)) | (attention_mask == 0)
+        while True:
+            masked, labels = self._collator.torch_mask_tokens(
+                ids.cpu().clone(), special_tokens_mask=barred.cpu()
+            )
+            chosen = labels != IGNORED
+            if chosen.any() or barred.all():
+                return masked.clamp(max=self._last).to(ids.device), chosen.to(ids.device)
 
 
 class _ChosenStates(nn.Module):
