@@ -43,7 +43,7 @@ def connected(address: str) -> Iterator[Any]:
         InputError: no cluster answers there, or not in time.
         MissingExtraError: a part of the extra `ray` is not installed.
     """
-    for package in ("ray", "grpc", "pyarrow", "pandas"):
+    for package in ("ray", "grpc"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("ray", package)
     _check_reachable(address)
