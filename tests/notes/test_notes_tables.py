@@ -154,7 +154,7 @@ def test_json_lines(tmp_path: Path, packed: bool) -> None:
 
 
 def test_an_endless_json_line_cannot_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sympress.notes.plain.NOTE_LIMIT", 100)
+    monkeypatch.setattr("sympress.notes.jsonl.NOTE_LIMIT", 100)
     path = write(tmp_path / "n.jsonl", '{"text": "a"}\n' + json.dumps({"text": "secret" * 100}))
     assert message_of(path) == f"{path}: row 2 is longer than 100 characters; write one JSON object a line"
 
@@ -181,7 +181,7 @@ def test_parquet_of_our_own_schema_comes_back_equal(tmp_path: Path) -> None:
 
 
 def test_parquet_is_read_in_slices_with_any_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sympress.notes.parquet._SLICE_ROWS", 10)
+    monkeypatch.setattr("sympress.notes.intake.Intake.slice_rows", 10)
     frame = pl.DataFrame(
         {
             "row_id": range(25),

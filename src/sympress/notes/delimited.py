@@ -12,9 +12,11 @@ from itertools import islice
 from pathlib import Path
 
 from sympress.errors import InputError
-from sympress.notes.intake import MALFORMED, NOTE_LIMIT, TOO_LONG, Intake, Meter, Note
+from sympress.notes.formats import Found, Source
+from sympress.notes.intake import MALFORMED, NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Meter, Note
 from sympress.notes.layout import EVIDENCE_ROWS, Rows
 from sympress.notes.streams import open_text, stream_errors
+from sympress.notes.tables.encoding import ESCAPED_BYTE, some_not_utf8
 from sympress.notes.tables.options import TableOptions
 
 #: Longest record in characters, and most fields: what is longer is no row but a quote that is never closed,
@@ -32,19 +34,24 @@ _END_OF_FILE = "\x1a"
 _NAMES_DELIMITER = re.compile(r"\"?sep=(.?)\"?(?:\r?\n|\r|$)", re.IGNORECASE)
 
 
-def delimited_notes(
-    path: Path, options: TableOptions, delimiter: str, intake: Intake, *, errors: str = "strict"
-) -> Iterator[Note]:
-    """Yield the notes of a CSV or TSV file (possibly gzip) in constant memory.
+def recognise(found: Found) -> Source | None:
+    """Any text, as a table."""
+    if found.text is None:
+        return None
+    return found.source("delimited", partial(delimited_notes, found.path, delimiter_of(found.text)))
 
-    `errors` is what becomes of bytes that are not in the encoding, as `bytes.decode` takes it.
+
+def delimited_notes(
+    path: Path, delimiter: str, options: TableOptions, intake: Intake
+) -> Iterator[Note | None]:
+    """Yield the notes of a CSV or TSV file (possibly gzip) in constant memory.
 
     Rows with another number of fields than the header are dropped and counted, and so are those above
     `RECORD_LIMIT`; blank lines are no rows.
 
     Raises:
-        InputError: a column is missing, or the file is truncated, damaged, not in its encoding or has a
-            quote that is not closed.
+        InputError: a column is missing, or the file is truncated, damaged or has a quote that is not closed;
+            of a strict intake, also where it is not in its encoding.
     """
     say = intake.counts.remark
 
@@ -57,15 +64,26 @@ def delimited_notes(
         open_text(path, intake.meter, options.encoding, guess=True, say=say) as stream,
         stream_errors(path, stream, intake.counts),
     ):
-        stream.reconfigure(errors=errors)
+        stream.reconfigure(errors="strict" if intake.strict else "surrogateescape")
         lines = records(stream, delimiter, path, skip)
         layout = rows.columns(header_of(lines, path))
         for fields in lines:
             intake.row()
             if len(fields) != layout.width:
                 intake.counts.drop(MALFORMED)
-            elif (note := rows.note(fields)) is not None:
-                yield note
+                yield None
+            else:
+                yield _in_encoding(rows.note(fields), path, intake)
+
+
+def _in_encoding(note: Note | None, path: Path, intake: Intake) -> Note | None:
+    """The note, or None with the reason counted if it holds bytes that are not in the encoding."""
+    if note is None or note.text.isascii() or not ESCAPED_BYTE.search(note.text):
+        return note
+    intake.counts.remark(some_not_utf8(path))
+    intake.counts.kept -= 1
+    intake.counts.drop(NOT_UTF8, note.note_id)
+    return None
 
 
 def _values(path: Path, delimiter: str, options: TableOptions, name: str) -> Iterator[str]:

@@ -87,12 +87,21 @@ class Intake:
 
     A row is dropped for its own fault first and sampled out last, so the counts of dropped rows do not
     depend on the fraction.
+
+    Attributes:
+        strict: whether a row that is no text, or longer than any note, stops the reading (see `refuse`).
+        wants_codes: whether the codes that people gave the notes are read, where they take time.
+        slice_rows: rows that a reader of columns takes at once.
     """
+
+    strict = True
+    wants_codes = True
+    slice_rows = 10_000
 
     def __init__(self, counts: ReadingCounts, fraction: float, meter: Meter) -> None:
         self.counts = counts
         self.meter = meter
-        self._fraction = fraction
+        self.fraction = fraction
         self._ids: set[str] = set()  # of kept notes: about 100 bytes each
 
     def row(self) -> None:
@@ -100,6 +109,16 @@ class Intake:
         self.counts.rows += 1
         if self.counts.rows % _ROWS_BETWEEN_REPORTS == 0:
             self.meter.report()
+
+    def refuse(self, reason: str, note_id: str | None, message: str) -> None:
+        """Stop at a row that shows that its source is damaged or misread; one not strict only counts it.
+
+        Raises:
+            InputError: with `message`.
+        """
+        if self.strict:
+            raise InputError(message)
+        self.counts.drop(reason, note_id)
 
     def admits(self, note_id: str, patient_id: str | None, text: str | None, path: Path) -> bool:
         """Say whether a well-formed row becomes a note, and count what becomes of it.
@@ -110,7 +129,7 @@ class Intake:
         """
         if self._unfit(note_id, text):
             return False
-        if self._fraction < 1.0 and not keep_patient(patient_id or note_id, self._fraction):
+        if self.fraction < 1.0 and not keep_patient(patient_id or note_id, self.fraction):
             self.counts.sampled_out += 1
             return False
         if note_id in self._ids:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
-
-import polars as pl
-from polars.datatypes import DataTypeClass
+from typing import TYPE_CHECKING
 
 from sympress.errors import InputError
 from sympress.notes.delimited import COLUMNS_MOST
+from sympress.notes.formats import Found, Source
 from sympress.notes.intake import MALFORMED, NOTE_LIMIT, TOO_LONG, Intake, Note
 from sympress.notes.layout import EVIDENCE_ROWS, Rows
 from sympress.notes.parquet_sizes import check_sizes
 from sympress.notes.tables.options import TableOptions
 
-_SLICE_ROWS = 10_000
+if TYPE_CHECKING:
+    import polars as pl
+    from polars.datatypes import DataTypeClass
+
 #: Rows of the first slice; the bytes that it has tell how large the next can be.
 _FIRST_ROWS = 100
 #: Bytes of text that a slice aims at, and most bytes of values that are Python's at the same time. A
@@ -27,13 +30,16 @@ _SLICE_BYTES = 32 * 2**20
 _TEXT_BYTES = 4 * NOTE_LIMIT
 _OTHER_BYTES = 2**20
 _EPOCH = date(1970, 1, 1)
-#: Polars panics on some damaged files.
-_DAMAGE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
-def parquet_notes(
-    path: Path, options: TableOptions, intake: Intake, *, slice_rows: int = _SLICE_ROWS
-) -> Iterator[Note]:
+def recognise(found: Found) -> Source | None:
+    """The file as Parquet, by its first bytes."""
+    if not found.head.startswith(b"PAR1"):
+        return None
+    return found.source("parquet", partial(parquet_notes, found.path))
+
+
+def parquet_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator[Note | None]:
     """Yield the notes of a Parquet file, read in slices of only the columns that are needed.
 
     Rows with a text that is too long, or with other values of more than a megabyte, are dropped and counted.
@@ -41,12 +47,15 @@ def parquet_notes(
     Raises:
         InputError: a column is missing or the text is none, or the file is damaged.
     """
+    import polars as pl  # late, here and below: it takes a quarter of a second
+
+    damage = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)  # it panics on some files
     check_sizes(path)
     try:
         table = pl.scan_parquet(path)
         schema = table.collect_schema()
         total = int(table.select(pl.len()).collect().item())
-    except _DAMAGE as error:
+    except damage as error:
         raise InputError(f"{path} is damaged: not a readable Parquet file; copy it again") from error
     if len(schema) > COLUMNS_MOST:
         raise InputError(f"{path}: more than {COLUMNS_MOST:,} columns; leave out some")
@@ -62,13 +71,13 @@ def parquet_notes(
     needed = [name for at, name in enumerate(names) if at in layout.positions]
     reading.columns(needed)
     check_sizes(path, needed)
-    size, start, count = path.stat().st_size, 0, min(_FIRST_ROWS, slice_rows)
+    size, start, count = path.stat().st_size, 0, min(_FIRST_ROWS, intake.slice_rows)
     while start < total:
         try:
             wanted = table.select(needed).with_columns(pl.col(text).cast(pl.String))
             rows = wanted.slice(start, count).collect()
             measured = _measured(rows, text)
-        except _DAMAGE as error:
+        except damage as error:
             raise InputError(
                 f"{path} is damaged: cannot be read beyond row {start}; copy it again"
             ) from error
@@ -77,7 +86,7 @@ def parquet_notes(
         # Columns of a slice lie all over the file: its share of the rows stands for its bytes.
         intake.meter.close(size * end // total - size * start // total)
         bytes_a_row = max(1, int(measured.bytes.sum()) // max(1, rows.height))
-        start, count = end, max(1, min(slice_rows, 4 * count, _SLICE_BYTES // bytes_a_row))
+        start, count = end, max(1, min(intake.slice_rows, 4 * count, _SLICE_BYTES // bytes_a_row))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +99,8 @@ class _Measured:
 
 
 def _measured(rows: pl.DataFrame, text: str) -> _Measured:
+    import polars as pl
+
     sizes = {name: _bytes_of(pl.col(name), kind).fill_null(0) for name, kind in rows.schema.items()}
     others = [size for name, size in sizes.items() if name != text]
     long = sizes[text] > _TEXT_BYTES
@@ -105,6 +116,8 @@ def _measured(rows: pl.DataFrame, text: str) -> _Measured:
 
 def _bytes_of(column: pl.Expr, kind: pl.DataType | DataTypeClass) -> pl.Expr:
     """About how many bytes each value of `column` takes, without making any."""
+    import polars as pl
+
     if isinstance(kind, (pl.Categorical, pl.Enum)):
         return column.cast(pl.String).str.len_bytes().cast(pl.Int64)
     if kind == pl.String:
@@ -122,19 +135,22 @@ def _bytes_of(column: pl.Expr, kind: pl.DataType | DataTypeClass) -> pl.Expr:
     return pl.lit(8, pl.Int64)
 
 
-def _notes(measured: _Measured, reading: Rows, intake: Intake) -> Iterator[Note]:
+def _notes(measured: _Measured, reading: Rows, intake: Intake) -> Iterator[Note | None]:
     rows = _in_calendar(measured.rows)
     at_once = max(1, min(512, _SLICE_BYTES // max(1, *measured.bytes)))
     for values, fault in zip(rows.iter_rows(buffer_size=at_once), measured.fault, strict=True):
         intake.row()
         if fault is not None:
             intake.counts.drop(fault, reading.id_of(values))
-        elif (note := reading.note(values)) is not None:
-            yield note
+            yield None
+        else:
+            yield reading.note(values)
 
 
 def _in_calendar(rows: pl.DataFrame) -> pl.DataFrame:
     """`rows`, with what lies beyond Python's calendar as text that is no date: one of these stops Polars."""
+    import polars as pl
+
     for column in rows.iter_columns():
         kind = column.dtype
         if not isinstance(kind, (pl.Date, pl.Datetime, pl.Duration)):
@@ -154,6 +170,8 @@ def _in_calendar(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _bounds(kind: pl.Date | pl.Datetime | pl.Duration) -> tuple[int, int]:
     """The first and the last number of a time that Python can hold, in the unit of its column."""
+    import polars as pl
+
     if isinstance(kind, pl.Date):
         return (date.min - _EPOCH).days, (date.max - _EPOCH).days
     a_day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[kind.time_unit]

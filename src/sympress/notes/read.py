@@ -10,15 +10,12 @@ from pathlib import Path
 import polars as pl
 
 from sympress.errors import InputError
-from sympress.notes.delimited import delimited_notes
-from sympress.notes.intake import MALFORMED, Intake, Meter, Note, Progress, frames
-from sympress.notes.parquet import parquet_notes
-from sympress.notes.plain import folder_notes, jsonl_notes
+from sympress.notes.formats import Source
+from sympress.notes.intake import MALFORMED, Intake, Meter, Progress, frames
 from sympress.notes.sample import check_fraction
 from sympress.notes.schema import NoteSet, ReadingCounts
-from sympress.notes.sources import Source, recognise
+from sympress.notes.sources import recognise
 from sympress.notes.tables.options import RECOGNISED, TableOptions
-from sympress.notes.vaers import vaers_notes
 
 
 def read_notes(
@@ -116,27 +113,14 @@ def _stream(
     progress: Progress | None,
 ) -> Iterator[pl.DataFrame]:
     intake = Intake(counts, check_fraction(fraction), Meter(progress, source.size_bytes))
-    yield from frames(_notes(source, options, fraction, intake), batch_rows)
+    notes = (note for note in source.read(options, intake) if note is not None)
+    yield from frames(notes, batch_rows)
     if counts.rows == 0:
         raise InputError(f"{source.root}: a header without rows; give a source with one row a note")
     if counts.dropped.get(MALFORMED) == counts.rows:
         raise InputError(
             f"{source.root}: all of its {counts.rows} rows are malformed; is it really {source.kind}?"
         )
-
-
-def _notes(source: Source, options: TableOptions, fraction: float, intake: Intake) -> Iterator[Note]:
-    """Dispatch to the reader of the source."""
-    if source.kind == "vaers":
-        return vaers_notes(list(source.years), options, fraction, intake)
-    if source.kind == "folder":
-        return folder_notes(source.root, source.files, options, intake)
-    (file,) = source.files
-    if source.kind == "delimited":
-        return delimited_notes(file, options, source.delimiter, intake)
-    if source.kind == "jsonl":
-        return jsonl_notes(file, options, intake)
-    return parquet_notes(file, options, intake)
 
 
 def no_note_left(path: Path, counts: ReadingCounts) -> InputError:

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from io import TextIOWrapper
 from itertools import groupby
 from pathlib import Path
 
 from sympress.errors import InputError, nearest
 from sympress.notes.delimited import header_of, records
+from sympress.notes.formats import Found, Source
 from sympress.notes.intake import MALFORMED, Intake, Meter, Note
 from sympress.notes.layout import age_of, sex_of
 from sympress.notes.sample import keep_patient
@@ -54,6 +56,38 @@ class Year:
     def files(self) -> set[Path]:
         """The files on disk that hold the tables."""
         return {self.data.path} | ({self.symptoms.path} if self.symptoms else set())
+
+
+def recognise(found: Found) -> Source | None:
+    """A zip with the tables, or a lone table of reports.
+
+    Raises:
+        InputError: a zip is damaged or holds other things, or the table is that of the codes.
+    """
+    if found.head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _source(found.path, list(years_in_zip(found.path).values()))
+    first = next(iter((found.text or "").lstrip().splitlines()), "")
+    header = {name.strip().strip('"').upper() for name in first.split(",")}
+    if found.is_note or "VAERS_ID" not in header:
+        return None
+    if "SYMPTOM_TEXT" in header:
+        return _source(found.path, [year_of_file(found.path)])
+    if "SYMPTOM1" in header:
+        raise InputError(
+            f"{found.path}: the coded symptoms of VAERS without the reports; give the …VAERSDATA.csv"
+        )
+    return None
+
+
+def recognise_folder(folder: Path) -> Source | None:
+    """A folder with the tables, zipped or not."""
+    years = years_in_folder(folder)
+    return _source(folder, years) if years else None
+
+
+def _source(path: Path, years: list[Year]) -> Source:
+    files = tuple(sorted({file for year in years for file in year.files}))
+    return Source("vaers", "vaers", path, files, partial(vaers_notes, years))
 
 
 def years_in_folder(folder: Path) -> list[Year]:
@@ -136,7 +170,7 @@ def _pair(tables: dict[str, Table], where: str) -> dict[str, Year]:
     return years
 
 
-def vaers_notes(years: list[Year], options: TableOptions, fraction: float, intake: Intake) -> Iterator[Note]:
+def vaers_notes(years: list[Year], options: TableOptions, intake: Intake) -> Iterator[Note | None]:
     """Yield the reports of `years` with their coded symptoms, distinct and in the order of the file.
 
     Raises:
@@ -150,7 +184,7 @@ def vaers_notes(years: list[Year], options: TableOptions, fraction: float, intak
         )
     for path, together in groupby(years, key=lambda year: year.data.path):
         for year in together:
-            codes = _read_codes(year.symptoms, fraction, intake) if year.symptoms else None
+            codes = _read_codes(year.symptoms, intake) if year.symptoms and intake.wants_codes else None
             yield from _reports(year.data, codes, options.text, intake)
         if path.suffix.lower() == ".zip":
             intake.meter.close(path.stat().st_size)
@@ -158,7 +192,7 @@ def vaers_notes(years: list[Year], options: TableOptions, fraction: float, intak
 
 def _reports(
     table: Table, codes: dict[str, list[str]] | None, text_column: str | None, intake: Intake
-) -> Iterator[Note]:
+) -> Iterator[Note | None]:
     """Yield the notes of one DATA table; without `codes`, none of them has any."""
     with _open(table, intake.meter) as stream, stream_errors(table.path, stream, intake.counts):
         rows = records(stream, ",", str(table))
@@ -170,9 +204,12 @@ def _reports(
             report = fields[id_at].strip() if len(fields) == len(header) else ""
             if not report:
                 intake.counts.drop(MALFORMED)
+                yield None
                 continue
             text = _repaired(fields[text_at])
-            if intake.admits(report, report, text, table.path):
+            if not intake.admits(report, report, text, table.path):
+                yield None
+            else:
                 yield Note(
                     note_id=report,
                     patient_id=report,
@@ -186,7 +223,7 @@ def _reports(
                 )
 
 
-def _read_codes(table: Table, fraction: float, intake: Intake) -> dict[str, list[str]]:
+def _read_codes(table: Table, intake: Intake) -> dict[str, list[str]]:
     """Return the distinct terms of every report that the sample can hold.
 
     Raises:
@@ -206,7 +243,7 @@ def _read_codes(table: Table, fraction: float, intake: Intake) -> dict[str, list
                     "download it again"
                 )
             report = fields[id_at].strip()
-            if not keep_patient(report, fraction):
+            if not keep_patient(report, intake.fraction):
                 continue
             terms = codes.setdefault(report, [])
             for position in terms_at:

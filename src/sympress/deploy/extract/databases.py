@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sympress.deploy.extract.items import EveryNote, Item
 from sympress.errors import InputError, MissingExtraError
+from sympress.notes.intake import Intake, Note
 from sympress.notes.layout import Rows
 from sympress.notes.tables.options import TableOptions
 
@@ -21,8 +21,8 @@ _DUCKDB = "duckdb://"
 URL_VARIABLE = "SYMPRESS_URL"
 
 
-def query_items(sql: str, url: str, table: TableOptions, intake: EveryNote) -> Iterator[Item]:
-    """Yield one item a row that `sql` selects, in the order of the database, a few hundred at a time.
+def query_notes(sql: str, url: str, table: TableOptions, intake: Intake) -> Iterator[Note | None]:
+    """Yield the note of each row that `sql` selects, in the order of the database, a few hundred at a time.
 
     Columns are known by the names that tables use (`note_id`, `text`, ...), or as `table` says. For a job
     that can be resumed the query needs an ORDER BY.
@@ -43,10 +43,7 @@ def query_items(sql: str, url: str, table: TableOptions, intake: EveryNote) -> I
             first = first or list(batch)
             for values in batch:
                 intake.row()
-                note = rows.note(list(values))
-                yield from intake.counts.drain()
-                if note is not None:
-                    yield note
+                yield rows.note(list(values))
 
 
 Result = tuple[list[str], Iterator[Sequence[Sequence[object]]]]

@@ -57,6 +57,9 @@ class EveryNote(Intake):
     """Takes every row with text. It keeps no ids, so that memory does not grow with the notes."""
 
     counts: ItemCounts
+    strict = False
+    wants_codes = False
+    slice_rows = 1_000
 
     def __init__(self, counts: ItemCounts, progress: Progress | None, size_bytes: int | None) -> None:
         super().__init__(counts, 1.0, Meter(progress, size_bytes))

@@ -1,35 +1,21 @@
-"""Notes by lines: JSON objects, or plain text where each line is a note."""
+"""Notes by standard input: JSON objects, plain text where each line is a note, or all of it as one note."""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
-from sympress.deploy.extract.items import EveryNote, Failure, Item
 from sympress.errors import InputError
-from sympress.notes.intake import MALFORMED, NOT_UTF8, NOTE_LIMIT, TOO_LONG, Note
-from sympress.notes.layout import row_name
-from sympress.notes.tables.encoding import ESCAPED_BYTE, Utf8Stream, is_cp1252, some_not_utf8
-from sympress.notes.tables.objects import ObjectRows, read_object
+from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Note
+from sympress.notes.jsonl import BOM, byte_lines, object_notes
+from sympress.notes.tables.encoding import Utf8Stream, is_cp1252, some_not_utf8
 from sympress.notes.tables.options import TableOptions
 
-#: UTF-8 takes at most four bytes a character.
-LINE_LIMIT_BYTES = 4 * NOTE_LIMIT
-
-
-class Lines(Protocol):
-    """Anything that gives its bytes line by line."""
-
-    def readline(self, size: int = -1, /) -> bytes:
-        """The next line, or the next `size` bytes of it."""
-        ...
-
-
+_LIMIT_BYTES = 4 * NOTE_LIMIT  # UTF-8 takes at most four bytes a character
 _HERE = Path("standard input")
-_BOM = b"\xef\xbb\xbf"
 
 
 def standard_input() -> IO[bytes]:
@@ -43,8 +29,8 @@ def standard_input() -> IO[bytes]:
     return sys.stdin.buffer
 
 
-def line_items(stream: IO[bytes], options: TableOptions, intake: EveryNote) -> Iterator[Item]:
-    """Yield one item a line that is not blank, called after its number; JSON objects are seen as such.
+def line_notes(stream: IO[bytes], options: TableOptions, intake: Intake) -> Iterator[Note | None]:
+    """Yield the note of each line that is not blank, called after its number; JSON objects are seen as such.
 
     Raises:
         InputError: there is no line, or a column is named where the lines are plain text.
@@ -57,21 +43,21 @@ def line_items(stream: IO[bytes], options: TableOptions, intake: EveryNote) -> I
     recoded = _utf8(stream, options, intake, guess)
     first = b""
     while not first.strip():
-        first = recoded.readline(LINE_LIMIT_BYTES + 1)
+        first = recoded.readline(_LIMIT_BYTES + 1)
         if not first:
             raise InputError("standard input is empty; pipe notes into it, one a line")
     joined = _Chained(first, recoded)
-    if first.removeprefix(_BOM).lstrip().startswith(b"{"):
+    if first.removeprefix(BOM).lstrip().startswith(b"{"):
         plain = False
-        yield from json_items(joined, options, intake, _HERE)
+        yield from object_notes(joined, options, intake, _HERE)
         return
     _check_plain(options, "standard input is plain text, a note a line")
-    for raw in _lines(joined):
+    for raw, _ in byte_lines(joined):
         intake.row()
-        yield from _plain(str(intake.counts.rows), raw, intake)
+        yield _plain(str(intake.counts.rows), raw, intake)
 
 
-def whole_item(stream: IO[bytes], options: TableOptions, intake: EveryNote) -> Iterator[Item]:
+def whole_note(stream: IO[bytes], options: TableOptions, intake: Intake) -> Iterator[Note | None]:
     """Yield all of `stream` as one note, called `1`.
 
     Raises:
@@ -80,12 +66,12 @@ def whole_item(stream: IO[bytes], options: TableOptions, intake: EveryNote) -> I
     _check_plain(options, "--whole reads plain text")
     intake.row()
     recoded = _utf8(stream, options, intake, lambda chunk: is_cp1252(io.BytesIO(chunk)))
-    raw = recoded.read(LINE_LIMIT_BYTES + 1)
-    yield from _plain("1", raw if len(raw) <= LINE_LIMIT_BYTES else None, intake)
+    raw = recoded.read(_LIMIT_BYTES + 1)
+    yield _plain("1", raw if len(raw) <= _LIMIT_BYTES else None, intake)
 
 
 def _utf8(
-    stream: IO[bytes], options: TableOptions, intake: EveryNote, guess: Callable[[bytes], bool]
+    stream: IO[bytes], options: TableOptions, intake: Intake, guess: Callable[[bytes], bool]
 ) -> io.BufferedReader:
     say = intake.counts.remark
     return io.BufferedReader(Utf8Stream(stream, options.encoding, guess=guess, where=_HERE, say=say))
@@ -97,72 +83,19 @@ def _check_plain(options: TableOptions, what: str) -> None:
         raise InputError(f"{what}, which has no columns; leave out {given[0]}, or give JSON objects")
 
 
-def _plain(note_id: str, raw: bytes | None, intake: EveryNote) -> Iterator[Item]:
+def _plain(note_id: str, raw: bytes | None, intake: Intake) -> Note | None:
     if raw is None:
-        yield Failure(note_id, TOO_LONG)
-        return
+        intake.counts.drop(TOO_LONG, note_id)
+        return None
     try:
-        text = raw.removeprefix(_BOM).decode("utf-8")
+        text = raw.removeprefix(BOM).decode("utf-8")
     except UnicodeDecodeError:
         intake.counts.remark(some_not_utf8(_HERE))
-        yield Failure(note_id, NOT_UTF8)
-        return
-    if intake.admits(note_id, None, text, _HERE):
-        yield Note(note_id, None, None, None, None, None, None, text.rstrip("\r\n"), None)
-    yield from intake.counts.drain()
-
-
-def json_items(
-    stream: Lines,
-    options: TableOptions,
-    intake: EveryNote,
-    path: Path,
-    head: Callable[[], Iterable[str]] = lambda: (),
-) -> Iterator[Item]:
-    """Yield one item a line that holds a JSON object; the first object decides which key is the text.
-
-    `head` gives the lines from the start, where they can be read again.
-
-    Raises:
-        InputError: no single key of the first object may hold the text, or no key is named as a column is.
-    """
-    rows = ObjectRows(options, intake, path, head)
-    for raw in _lines(stream):
-        intake.row()
-        fields = _object(raw, rows, intake, path)
-        if isinstance(fields, Failure):
-            yield fields
-            continue
-        note = rows.note(fields)
-        yield from intake.counts.drain()
-        if note is not None:
-            yield note
-
-
-def _object(
-    raw: bytes | None, rows: ObjectRows, intake: EveryNote, path: Path
-) -> dict[str, object] | Failure:
-    name = row_name(intake.counts.rows)
-    if raw is None:
-        return Failure(name, TOO_LONG)
-    text = raw.removeprefix(_BOM).decode("utf-8", "surrogateescape")
-    value = read_object(text)
-    if not text.isascii() and ESCAPED_BYTE.search(text):
-        intake.counts.remark(some_not_utf8(path))
-        return Failure(name if value is None else rows.id_of(value), NOT_UTF8)
-    return Failure(name, MALFORMED) if value is None else value
-
-
-def _lines(stream: Lines) -> Iterator[bytes | None]:
-    """Yield the lines that are not blank, None for one that is too long to be kept."""
-    while line := stream.readline(LINE_LIMIT_BYTES + 1):
-        if len(line) <= LINE_LIMIT_BYTES or line.endswith(b"\n"):
-            if line.strip():
-                yield line
-            continue
-        while (more := stream.readline(LINE_LIMIT_BYTES)) and not more.endswith(b"\n"):
-            pass
-        yield None
+        intake.counts.drop(NOT_UTF8, note_id)
+        return None
+    if not intake.admits(note_id, None, text, _HERE):
+        return None
+    return Note(note_id, None, None, None, None, None, None, text.rstrip("\r\n"), None)
 
 
 class _Chained:

@@ -7,25 +7,15 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, cast
 
-from sympress.deploy.extract.items import EveryNote, Failure, Item, ItemCounts
-from sympress.deploy.extract.lines import json_items, line_items, standard_input, whole_item
+from sympress.deploy.extract.items import EveryNote, Item, ItemCounts
+from sympress.deploy.extract.lines import line_notes, standard_input, whole_note
 from sympress.errors import InputError
-from sympress.notes.delimited import delimited_notes
-from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, TOO_LONG, Note, Progress
+from sympress.notes.formats import Source
+from sympress.notes.intake import Note, Progress
 from sympress.notes.layout import row_name
-from sympress.notes.sources import Source, recognise
-from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
-from sympress.notes.tables.encoding import (
-    ESCAPED_BYTE,
-    decode_file,
-    read_as_cp1252,
-    some_not_utf8,
-    unmarked_utf16,
-)
+from sympress.notes.sources import recognise
 from sympress.notes.tables.options import RECOGNISED, TableOptions
-from sympress.notes.vaers import vaers_notes
 
 STANDARD_INPUT = "-"
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".ndjson.gz")
@@ -148,18 +138,26 @@ def stream_items(notes: Notes, counts: ItemCounts, progress: Progress | None = N
     """
     intake = EveryNote(counts, progress, notes.size_bytes)
     if notes.query:
-        from sympress.deploy.extract.databases import query_items
+        from sympress.deploy.extract.databases import query_notes
 
-        yield from query_items(notes.query.sql, notes.query.url, notes.table, intake)
+        yield from _items(query_notes(notes.query.sql, notes.query.url, notes.table, intake), counts)
     elif notes.stdin:
-        stream = standard_input()
-        kind = whole_item if notes.whole else line_items
-        yield from kind(stream, notes.table, intake)
+        read = whole_note if notes.whole else line_notes
+        yield from _items(read(standard_input(), notes.table, intake), counts)
     several = len(notes.sources) > 1
     for source in notes.sources:
         before = counts.rows
-        for item in _source_items(source, notes.table, intake):
+        for item in _items(source.read(notes.table, intake), counts):
             yield _renamed(item, source, counts.rows, before) if several else item
+
+
+def _items(notes: Iterator[Note | None], counts: ItemCounts) -> Iterator[Item]:
+    """Yield the notes, and where rows became none the failures, in their order."""
+    for note in notes:
+        yield from counts.drain()
+        if note is not None:
+            yield note
+    yield from counts.drain()
 
 
 def _renamed(item: Item, source: Source, row: int, before: int) -> Item:
@@ -168,65 +166,3 @@ def _renamed(item: Item, source: Source, row: int, before: int) -> Item:
         return item
     name = f"{source.root.name}:{row - before}"
     return item._replace(note_id=name) if isinstance(item, Note) else dataclasses.replace(item, note_id=name)
-
-
-def _source_items(source: Source, table: TableOptions, intake: EveryNote) -> Iterator[Item]:
-    if source.kind == "folder":
-        yield from _folder_items(source, table, intake)
-        return
-    if source.kind == "jsonl":
-        (file,) = source.files
-        with (
-            open_text(file, intake.meter, table.encoding) as stream,
-            stream_errors(file, stream, intake.counts),
-        ):
-            lines = cast("IO[bytes]", stream.buffer)
-            yield from json_items(lines, table, intake, file, lambda: first_lines(file, table.encoding))
-        return
-    for note in _table_notes(source, table, intake):
-        yield from intake.counts.drain()
-        if not note.text.isascii() and ESCAPED_BYTE.search(note.text):
-            intake.counts.remark(some_not_utf8(source.root))
-            yield Failure(note.note_id, NOT_UTF8)
-        else:
-            yield note
-    yield from intake.counts.drain()
-
-
-def _table_notes(source: Source, table: TableOptions, intake: EveryNote) -> Iterator[Note]:
-    if source.kind == "vaers":
-        years = [dataclasses.replace(year, symptoms=None) for year in source.years]
-        return vaers_notes(years, table, 1.0, intake)
-    (file,) = source.files
-    if source.kind == "delimited":
-        return delimited_notes(file, table, source.delimiter, intake, errors="surrogateescape")
-    from sympress.notes.parquet import parquet_notes  # late: polars takes a quarter of a second
-
-    return parquet_notes(file, table, intake, slice_rows=1_000)
-
-
-def _folder_items(source: Source, table: TableOptions, intake: EveryNote) -> Iterator[Item]:
-    """One item a text file; its id is the path within the folder without the suffix."""
-    for path in source.files:
-        intake.row()
-        note_id = path.relative_to(source.root).with_suffix("").as_posix()
-        with file_errors(path):
-            size = path.stat().st_size
-            raw = (path.read_bytes() if size else b"") if size <= 4 * NOTE_LIMIT else None
-        intake.meter.close(size)
-        if raw is None:
-            yield Failure(note_id, TOO_LONG)
-            continue
-        if table.encoding is None and (found := unmarked_utf16(raw)) is not None:
-            yield Failure(note_id, f"{found} without its mark")
-            continue
-        try:
-            text, guessed = decode_file(raw, table.encoding)
-        except UnicodeDecodeError:
-            yield Failure(note_id, NOT_UTF8)
-            continue
-        if guessed:
-            intake.counts.remark(read_as_cp1252(source.root))
-        if intake.admits(note_id, None, text, path):
-            yield Note(note_id, None, None, None, None, None, None, text, None)
-        yield from intake.counts.drain()

@@ -1,0 +1,91 @@
+"""Reading text files, each of which is a note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from sympress.errors import InputError
+from sympress.notes.formats import Found, Source
+from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Note
+from sympress.notes.streams import file_errors
+from sympress.notes.tables.encoding import decode_file, encoding_by_mark, read_as_cp1252, unmarked_utf16
+from sympress.notes.tables.options import TableOptions
+
+#: UTF-8 takes at most four bytes a character.
+_LIMIT_BYTES = 4 * NOTE_LIMIT
+
+
+def recognise(found: Found) -> Source | None:
+    """A single .txt file, of which no column is named."""
+    if found.text is None or not found.is_note:
+        return None
+    return _source(found.path.name, found.path.parent, (found.path,))
+
+
+def recognise_folder(folder: Path) -> Source | None:
+    """A folder with .txt files somewhere in it; hidden ones (`.git`, `._note.txt` of macOS) are none."""
+    with file_errors(folder):
+        texts = sorted(
+            path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and _visible(path, folder)
+        )
+    return _source(folder.resolve().name, folder, tuple(texts)) if texts else None
+
+
+def _visible(path: Path, folder: Path) -> bool:
+    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _source(name: str, folder: Path, files: tuple[Path, ...]) -> Source:
+    return Source("folder", name, folder, files, partial(text_notes, folder, files))
+
+
+def text_notes(
+    folder: Path, files: tuple[Path, ...], options: TableOptions, intake: Intake
+) -> Iterator[Note | None]:
+    """Yield one note a text file; its id is the path within `folder` without the suffix.
+
+    Raises:
+        InputError: a file cannot be read; of a strict intake, also where one is no text, or too large.
+    """
+    for path in files:
+        intake.row()
+        note_id = path.relative_to(folder).with_suffix("").as_posix()
+        text = _text_of(path, note_id, folder, options.encoding, intake)
+        intake.meter.close(path.stat().st_size)
+        admitted = text is not None and intake.admits(note_id, None, text, path)
+        yield Note(note_id, None, None, None, None, None, None, text or "", None) if admitted else None
+
+
+def _text_of(path: Path, note_id: str, folder: Path, encoding: str | None, intake: Intake) -> str | None:
+    """The text of a file, or None with the reason counted."""
+    with file_errors(path):
+        size = path.stat().st_size
+        raw = (path.read_bytes() if size else b"") if size <= _LIMIT_BYTES else None
+    if raw is None:
+        message = f"above {_LIMIT_BYTES:,} bytes, too large for one note; split it into notes"
+        intake.refuse(TOO_LONG, note_id, f"{path}: {message}")
+        return None
+    if encoding is None and (found := unmarked_utf16(raw)) is not None:
+        message = f"UTF-16 without its mark; add --encoding {found}, or convert the file"
+        intake.refuse(f"{found} without its mark", note_id, f"{path}: {message}")
+        return None
+    if intake.strict and b"\0" in raw and encoding is None and encoding_by_mark(raw) is None:
+        raise InputError(f"{path}: a binary file, not a note; move it out of the folder")
+    try:
+        text, guessed = decode_file(raw, encoding)
+    except UnicodeDecodeError as error:
+        offset = len(raw) - len(error.object) + error.start  # the codec may have cut off a byte order mark
+    else:
+        if guessed:
+            intake.counts.remark(read_as_cp1252(folder))
+        return text
+    # Outside the handler: a UnicodeDecodeError carries the bytes of the note.
+    intake.refuse(
+        NOT_UTF8,
+        note_id,
+        f"{path}: byte {offset} is not {encoding or 'UTF-8'}; name the encoding with --encoding, or convert "
+        "the file, for example  iconv -f MACINTOSH -t UTF-8",
+    )
+    return None
