@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from onnx import numpy_helper
 from test_extract import refused, run
 from test_extract_input import ended
 
+import sympress
 from sympress.deploy.checksums import write_checksums
 from sympress.deploy.runtime import Runtime, checked_logits
 from sympress.errors import InputError
@@ -139,6 +141,49 @@ def test_settings_that_are_no_number_are_an_error(
     (folder / "extractor.json").write_text(json.dumps(settings))
     (tmp_path / "in.txt").write_text("fever")
     assert "damaged at" in refused(tmp_path / "in.txt", "-m", folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"thresholds": [0.5, 0.5]}, "damaged (thresholds: 2 for 3 symptoms)"),
+        ({"thresholds": [0.5, 1.5, 0.5]}, "damaged at thresholds.1"),
+        ({"thresholds": [-0.1, 0.5, 0.5]}, "damaged at thresholds.0"),
+        ({"calibration": {"a": [1.0, 1.0], "b": [0.0, 0.0, 0.0]}}, "damaged (calibration: not one line"),
+        ({"calibration": {"a": [1.0, 1.0, 1.0], "b": []}}, "damaged (calibration: not one line"),
+        ({"max_tokens": 0}, "damaged at max_tokens"),
+        ({"text_window": 0}, "damaged at text_window"),
+        ({"stride": 0}, "damaged at stride"),
+        ({"pad_id": -1}, "damaged at pad_id"),
+        ({"symptoms": ["fever", "cough", "fever"]}, "damaged (symptoms: one stands there twice)"),
+        ({"symptoms": []}, "damaged (symptoms: none, for the task present)"),
+        ({"symptoms": ["fever", "cough"]}, "model.onnx gives 3 numbers where extractor.json names 2"),
+        ({"rules": True}, "damaged (rules: true without a lexicon)"),
+        ({"cues": True}, "damaged (cues or sections: true without rules)"),
+        ({"tags": ["O", "B-present", "I-present"]}, "damaged (tags: the task present has none)"),
+        ({"task": "mentions"}, "damaged (tags: none, and no rules"),
+        ({"task": "mentions", "tags": ["O", "B-present"]}, "damaged (tags: not 'O', then"),
+        ({"decides": {"rash": "model"}}, "damaged (decides or evidence: of a symptom"),
+        ({"evidence": {"rash": {"mentions": []}}}, "damaged (decides or evidence: of a symptom"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_everything_that_opens_an_artifact(
+    tiny_artifact: Path, tmp_path: Path, settings: dict, problem: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, folder)
+    whole = json.loads((folder / "extractor.json").read_text())
+    (folder / "extractor.json").write_text(json.dumps(whole | settings))
+    write_checksums(folder)
+    (tmp_path / "in.txt").write_text("fever")
+    message = refused(tmp_path / "in.txt", "-m", folder)
+    assert problem in message
+    assert message.startswith(str(folder))
+    (tmp_path / "gold.jsonl").write_text('{"id": "1", "text": "fever", "spans": [[0, 5, "fever"]]}\n')
+    code, said = ended("evaluate", folder, "--gold", tmp_path / "gold.jsonl", capsys=capsys)
+    assert (code, problem in said, len(said.splitlines())) == (2, True, 1)
+    with pytest.raises(InputError, match=re.escape(problem)):
+        sympress.load(folder)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

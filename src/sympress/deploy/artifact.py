@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sympress.deploy.calibration import Calibration
+from sympress.deploy.decode import assertions_of
 from sympress.deploy.recognize import what_else
 from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_json
@@ -69,15 +71,15 @@ class Extractor(BaseModel):
     format: Literal[1] = 1
     task: Literal["topic", "present", "mentions"]
     symptoms: list[str]
-    thresholds: list[float] | None = None
+    thresholds: list[Annotated[float, Field(ge=0, le=1)]] | None = None
     calibration: Calibration | None = None
-    max_tokens: int
-    text_window: int | None = None
+    max_tokens: int = Field(ge=1)
+    text_window: int | None = Field(None, ge=1)
     lower: bool = False
     mask_placeholders: bool = False
-    pad_id: int
+    pad_id: int = Field(ge=0)
     windows: Literal["first", "all"] = "first"
-    stride: int | None = None
+    stride: int | None = Field(None, ge=1)
     tags: list[str] | None = None
     span_bias: float = 0.0
     codes: dict[str, list[str]] = Field(default_factory=dict)
@@ -92,6 +94,44 @@ class Extractor(BaseModel):
     def rules_only(self) -> bool:
         """Whether rules answer alone, so that there is neither a model nor a tokenizer."""
         return self.rules and self.task == "mentions" and self.tags is None
+
+    @model_validator(mode="after")
+    def _agreeing(self) -> Self:
+        """Refuse settings that contradict each other: they would fail, or answer wrong, note by note."""
+        if (problem := next(self._contradictions(), None)) is not None:
+            raise ValueError(problem)
+        return self
+
+    def _contradictions(self) -> Iterator[str]:
+        """What is impossible, a line each."""
+        known, whole_note = len(self.symptoms), self.task != "mentions"
+        if len(set(self.symptoms)) < known:
+            yield "symptoms: one stands there twice"
+        if whole_note and not known:
+            yield f"symptoms: none, for the task {self.task}"
+        if self.thresholds is not None and len(self.thresholds) != known:
+            yield f"thresholds: {len(self.thresholds)} for {known} symptoms"
+        if self.calibration is not None and not len(self.calibration.a) == len(self.calibration.b) == known:
+            yield f"calibration: not one line for each of {known} symptoms"
+        if whole_note and self.tags is not None:
+            yield f"tags: the task {self.task} has none"
+        if not whole_note and self.tags is None and not self.rules:
+            yield "tags: none, and no rules, so nothing would be found"
+        if self.tags is not None and not _are_tags(self.tags):
+            yield "tags: not 'O', then 'B-' and 'I-' of each assertion"
+        if self.rules and self.lexicon is None:
+            yield "rules: true without a lexicon"
+        if not self.rules and (self.cues or self.sections):
+            yield "cues or sections: true without rules"
+        if whole_note and not {*self.decides, *self.evidence} <= set(self.symptoms):
+            yield "decides or evidence: of a symptom that is not among the symptoms"
+
+
+def _are_tags(tags: list[str]) -> bool:
+    try:
+        return bool(assertions_of(tags))
+    except InputError:
+        return False
 
 
 def write_extractor(folder: Path, extractor: Extractor) -> None:
@@ -147,5 +187,6 @@ def read_extractor(folder: Path) -> Extractor:
     try:
         return Extractor.model_validate(raw)
     except ValidationError as error:
-        where = place_of(error.errors()[0]["loc"])
-        raise InputError(f"{path}: damaged at {where}; copy the artifact again") from error
+        first = error.errors()[0]
+        where = f"at {place_of(first['loc'])}" if first["loc"] else f"({first['ctx']['error']})"
+        raise InputError(f"{path}: damaged {where}; copy the artifact again") from error
