@@ -146,7 +146,7 @@ def test_settings_that_are_no_number_are_an_error(
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"thresholds": [0.5, 0.5]}, "damaged (thresholds: 2 for 3 symptoms)"),
+        ({"thresholds": [0.5, 0.5]}, "damaged (thresholds: not one for each of 3 symptoms)"),
         ({"thresholds": [0.5, 1.5, 0.5]}, "damaged at thresholds.1"),
         ({"thresholds": [-0.1, 0.5, 0.5]}, "damaged at thresholds.0"),
         ({"calibration": {"a": [1.0, 1.0], "b": [0.0, 0.0, 0.0]}}, "damaged (calibration: not one line"),
@@ -161,7 +161,7 @@ def test_settings_that_are_no_number_are_an_error(
         ({"rules": True}, "damaged (rules: true without a lexicon)"),
         ({"cues": True}, "damaged (cues or sections: true without rules)"),
         ({"tags": ["O", "B-present", "I-present"]}, "damaged (tags: the task present has none)"),
-        ({"task": "mentions"}, "damaged (tags: none, and no rules"),
+        ({"task": "mentions"}, "damaged (tags: none, and no rules)"),
         ({"task": "mentions", "tags": ["O", "B-present"]}, "damaged (tags: not 'O', then"),
         ({"decides": {"rash": "model"}}, "damaged (decides or evidence: of a symptom"),
         ({"evidence": {"rash": {"mentions": []}}}, "damaged (decides or evidence: of a symptom"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -98,33 +97,28 @@ class Extractor(BaseModel):
     @model_validator(mode="after")
     def _agreeing(self) -> Self:
         """Refuse settings that contradict each other: they would fail, or answer wrong, note by note."""
-        if (problem := next(self._contradictions(), None)) is not None:
-            raise ValueError(problem)
-        return self
-
-    def _contradictions(self) -> Iterator[str]:
-        """What is impossible, a line each."""
         known, whole_note = len(self.symptoms), self.task != "mentions"
-        if len(set(self.symptoms)) < known:
-            yield "symptoms: one stands there twice"
-        if whole_note and not known:
-            yield f"symptoms: none, for the task {self.task}"
-        if self.thresholds is not None and len(self.thresholds) != known:
-            yield f"thresholds: {len(self.thresholds)} for {known} symptoms"
-        if self.calibration is not None and not len(self.calibration.a) == len(self.calibration.b) == known:
-            yield f"calibration: not one line for each of {known} symptoms"
-        if whole_note and self.tags is not None:
-            yield f"tags: the task {self.task} has none"
-        if not whole_note and self.tags is None and not self.rules:
-            yield "tags: none, and no rules, so nothing would be found"
-        if self.tags is not None and not _are_tags(self.tags):
-            yield "tags: not 'O', then 'B-' and 'I-' of each assertion"
-        if self.rules and self.lexicon is None:
-            yield "rules: true without a lexicon"
-        if not self.rules and (self.cues or self.sections):
-            yield "cues or sections: true without rules"
-        if whole_note and not {*self.decides, *self.evidence} <= set(self.symptoms):
-            yield "decides or evidence: of a symptom that is not among the symptoms"
+        thresholds, lines = self.thresholds, self.calibration
+        impossible = {
+            "symptoms: one stands there twice": len(set(self.symptoms)) < known,
+            f"symptoms: none, for the task {self.task}": whole_note and not known,
+            f"thresholds: not one for each of {known} symptoms": thresholds is not None
+            and len(thresholds) != known,
+            f"calibration: not one line for each of {known} symptoms": lines
+            and not len(lines.a) == len(lines.b) == known,
+            f"tags: the task {self.task} has none": whole_note and self.tags is not None,
+            "tags: none, and no rules": not whole_note and self.tags is None and not self.rules,
+            "tags: not 'O', then 'B-' and 'I-' of each assertion": self.tags is not None
+            and not _are_tags(self.tags),
+            "rules: true without a lexicon": self.rules and self.lexicon is None,
+            "cues or sections: true without rules": (self.cues or self.sections) and not self.rules,
+            "decides or evidence: of a symptom that is not among the symptoms": whole_note
+            and not {*self.decides, *self.evidence} <= set(self.symptoms),
+        }
+        for problem, there in impossible.items():
+            if there:
+                raise ValueError(problem)
+        return self
 
 
 def _are_tags(tags: list[str]) -> bool:

@@ -24,6 +24,8 @@ _NAME_CHARACTERS = 40
 _COLUMNS_SHOWN = 40
 _NAMES_KEPT = 100_000  # of the columns of a table where they change
 _FLOAT_ID = re.compile(r"(\d+)\.0+")
+#: Half a surrogate pair, which UTF-8 cannot hold, or how one is written; with the backslashes before it.
+_HALF_PAIR = re.compile("(\\\\*)(?:([\ud800-\udfff])|(ud[89a-f][0-9a-f]{2}))")
 #: How exports write that a cell holds nothing.
 _NULLS = {"", "NULL", "null", "None", "NaN", "nan", "NaT", "<NA>", "\\N"}
 
@@ -323,6 +325,19 @@ def row_name(row: int) -> str:
     return f"row-{row}"
 
 
+def encodable_id(text: str) -> str:
+    r"""`text` as UTF-8 can hold it: half a surrogate pair is written as `\ud83d`; no two ids become one.
+
+    Backslashes before it, and before what is written so already, are doubled.
+    """
+    return _HALF_PAIR.sub(_written_out, text) if "\\" in text or not text.isascii() else text
+
+
+def _written_out(found: re.Match[str]) -> str:
+    backslashes, half, written = found.groups()
+    return 2 * backslashes + (written or f"\\u{ord(half):04x}")
+
+
 def sex_of(value: object) -> str | None:
     """Return `M` or `F`, or None for unknown and anything else."""
     return {"m": "M", "male": "M", "f": "F", "female": "F"}.get(str(value).strip().lower())
@@ -355,7 +370,7 @@ def _id(values: Sequence[object], position: int) -> str | None:
     text = str(value).strip() if value is not None else ""
     whole = _FLOAT_ID.fullmatch(text)
     text = whole[1] if whole else text
-    return None if text in _NULLS else text
+    return None if text in _NULLS else encodable_id(text)
 
 
 def _id_in_bytes(raw: bytes) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sympress.errors import InputError
 from sympress.notes.intake import MALFORMED, NOTE_LIMIT, Intake, Note
+from sympress.notes.layout import encodable_id
 from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
 from sympress.notes.tables.encoding import decode_file, encoding_by_mark, read_as_cp1252, unmarked_utf16
 from sympress.notes.tables.objects import ObjectRows, read_object
@@ -66,7 +67,7 @@ def folder_notes(
     """
     for path in files:
         intake.row()
-        note_id = path.relative_to(folder).with_suffix("").as_posix()
+        note_id = encodable_id(path.relative_to(folder).with_suffix("").as_posix())
         text = _text_of(path, options.encoding, intake)
         intake.meter.close(path.stat().st_size)
         if intake.admits(note_id, None, text, path):

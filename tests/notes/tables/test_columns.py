@@ -5,10 +5,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sympress.cli.main import run as command
 from sympress.errors import InputError
-from sympress.notes.layout import layout_of
+from sympress.notes.layout import encodable_id, layout_of
 from sympress.notes.read import read_notes
 from sympress.notes.tables.names import KNOWN, plain
 from sympress.notes.tables.options import RECOGNISED, TableOptions
@@ -191,3 +193,25 @@ def test_label_takes_the_columns_and_says_how_it_read(
         said = capsys.readouterr().err
         assert "not UTF-8, so it is read as cp1252" in said
         assert ("so rows are numbered" in said) is (not more)
+
+
+@given(st.lists(st.text(alphabet=[*"\\ud8ax", "\ud800", "\udfff", "é"], max_size=8), unique=True))
+def test_no_two_ids_become_one_and_all_can_be_written(ids: list[str]):
+    written = [encodable_id(one) for one in ids]
+    assert len(set(written)) == len(ids)
+    assert all(one.encode().decode() == one for one in written)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a\ud800", r"a\ud800"),
+        (r"a\ud800", r"a\\ud800"),
+        ("a\\\ud800", r"a\\\ud800"),
+        (r"C:\notes\ud", r"C:\notes\ud"),
+        ("ud800é", "ud800é"),
+        ("é", "é"),
+    ],
+)
+def test_half_a_pair_in_an_id_is_written_out(name: str, written: str):
+    assert encodable_id(name) == written

@@ -14,7 +14,7 @@ from sympress.deploy.extract.lines import json_items, line_items, standard_input
 from sympress.errors import InputError
 from sympress.notes.delimited import delimited_notes
 from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, TOO_LONG, Note, Progress
-from sympress.notes.layout import row_name
+from sympress.notes.layout import encodable_id, row_name
 from sympress.notes.sources import Source, recognise
 from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
 from sympress.notes.tables.encoding import (
@@ -209,7 +209,7 @@ def _folder_items(source: Source, table: TableOptions, intake: EveryNote) -> Ite
     """One item a text file; its id is the path within the folder without the suffix."""
     for path in source.files:
         intake.row()
-        note_id = path.relative_to(source.root).with_suffix("").as_posix()
+        note_id = encodable_id(path.relative_to(source.root).with_suffix("").as_posix())
         with file_errors(path):
             size = path.stat().st_size
             raw = (path.read_bytes() if size else b"") if size <= 4 * NOTE_LIMIT else None
