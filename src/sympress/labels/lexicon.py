@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from sympress.errors import InputError, nearest
+from sympress.files import refuse_pipe
 from sympress.labels.lexicon_file import AmbiguousForm, Row, parse_toml, tsv_rows
 from sympress.labels.lexicon_forms import LONGEST_MISSPELLED, check_total, misspellings
 from sympress.labels.lexicon_layers import Draft, lay_over
@@ -165,6 +166,7 @@ def _read_draft(source: str | Path, chain: tuple[Path, ...], mistakes: Mistakes)
         return _built_in_draft(str(source))
     path = Path(source)
     suffix = path.suffix.lower()
+    refuse_pipe(path)
     if not path.is_file():
         if suffix in (".tsv", ".toml"):
             named = f" (extended by {chain[-1]})" if chain else ""

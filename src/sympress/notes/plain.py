@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sympress.errors import InputError
-from sympress.notes.intake import MALFORMED, NOTE_LIMIT, Intake, Note
+from sympress.notes.intake import MALFORMED, NOTE_LIMIT, TOO_LONG, Intake, Note
 from sympress.notes.layout import encodable_id
-from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
+from sympress.notes.streams import bytes_of_note, first_lines, open_text, stream_errors
 from sympress.notes.tables.encoding import decode_file, encoding_by_mark, read_as_cp1252, unmarked_utf16
 from sympress.notes.tables.objects import ObjectRows, read_object
 from sympress.notes.tables.options import TableOptions
@@ -62,24 +62,29 @@ def folder_notes(
 ) -> Iterator[Note]:
     """Yield one note a text file; its id is the path within `folder` without the suffix.
 
+    What is called a text file and cannot be read, such as a dangling link or a pipe, is counted.
+
     Raises:
-        InputError: a file cannot be read, is not UTF-8, or is too large for one note.
+        InputError: a file is not UTF-8, or is too large for one note.
     """
     for path in files:
         intake.row()
         note_id = encodable_id(path.relative_to(folder).with_suffix("").as_posix())
-        text = _text_of(path, options.encoding, intake)
-        intake.meter.close(path.stat().st_size)
+        raw = bytes_of_note(path, NOTE_LIMIT)
+        if raw == TOO_LONG:
+            raise InputError(
+                f"{path}: above {NOTE_LIMIT:,} bytes, too large for one note; split it into notes"
+            )
+        if isinstance(raw, str):
+            intake.counts.drop(raw, note_id)
+            continue
+        text = _text_of(path, raw, options.encoding, intake)
+        intake.meter.close(len(raw))
         if intake.admits(note_id, None, text, path):
             yield Note(note_id, None, None, None, None, None, None, text, None)
 
 
-def _text_of(path: Path, encoding: str | None, intake: Intake) -> str:
-    with file_errors(path):
-        size = path.stat().st_size
-        raw = (path.read_bytes() if size else b"") if size <= NOTE_LIMIT else None
-    if raw is None:
-        raise InputError(f"{path}: above {NOTE_LIMIT:,} bytes, too large for one note; split it into notes")
+def _text_of(path: Path, raw: bytes, encoding: str | None, intake: Intake) -> str:
     if encoding is None and (found := unmarked_utf16(raw)) is not None:
         raise InputError(f"{path}: UTF-16 without its mark; add --encoding {found}, or convert the file")
     if b"\0" in raw and encoding is None and encoding_by_mark(raw) is None:

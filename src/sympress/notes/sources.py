@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,7 +53,15 @@ class Source:
     @property
     def size_bytes(self) -> int:
         """Bytes of all files as they are stored."""
-        return sum(path.stat().st_size for path in self.files)
+        return sum(found.st_size for found in self.stats())
+
+    def stats(self) -> list[os.stat_result]:
+        """What the system says of each of the files that are there: one may be a dangling link."""
+        found = []
+        for path in self.files:
+            with suppress(OSError):
+                found.append(path.stat())
+        return found
 
 
 def recognise(path: Path, options: TableOptions = RECOGNISED) -> Source:
@@ -79,12 +90,8 @@ def _recognise_folder(folder: Path) -> Source:
     if years:
         return _vaers(folder, years)
     with file_errors(folder):
-        names = sorted(path.name for path in folder.iterdir() if path.is_file())
-        texts = tuple(
-            sorted(
-                path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and _visible(path, folder)
-            )
-        )
+        names = sorted(path.name for path in folder.iterdir() if not path.is_dir())
+        texts = tuple(sorted(_texts_in(folder)))
     for stem, name in _MTSAMPLES.items():
         for file in (folder / f"{stem}.gz", folder / stem):
             if file.is_file():
@@ -99,9 +106,25 @@ def _recognise_folder(folder: Path) -> Source:
     return Source("folder", folder.resolve().name, folder, texts)
 
 
-def _visible(path: Path, folder: Path) -> bool:
-    """Say whether `path` is a file that the system does not hide (`.git`, `._note.txt` of macOS)."""
-    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _texts_in(folder: Path) -> Iterator[Path]:
+    """What `folder` and those in it call a text file, but for what the system hides (`.git`, `._note.txt`).
+
+    Whether each of them is a file that can be read is told when it is: nothing is left out in silence.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (
+            Path(place, name)
+            for name in files
+            if Path(name).suffix.lower() == ".txt" and not name.startswith(".")
+        )
 
 
 def _recognise_text(path: Path, head: str, options: TableOptions) -> Source:

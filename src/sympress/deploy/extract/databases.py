@@ -12,6 +12,7 @@ from typing import Any
 
 from sympress.deploy.extract.items import EveryNote, Item
 from sympress.errors import InputError, MissingExtraError
+from sympress.files import refuse_pipe
 from sympress.notes.layout import Rows
 from sympress.notes.tables.options import TableOptions
 
@@ -151,6 +152,7 @@ def read_url(given: str | None, file: Path | None, *, wanted: bool) -> str | Non
         return given or ((os.environ.get(URL_VARIABLE) or None) if wanted else None)
     if given is not None:
         raise InputError("--url and --url-file: give one of them")
+    refuse_pipe(file)
     try:
         url = file.read_text(encoding="utf-8").strip().partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:

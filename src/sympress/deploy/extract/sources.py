@@ -13,10 +13,10 @@ from sympress.deploy.extract.items import EveryNote, Failure, Item, ItemCounts
 from sympress.deploy.extract.lines import json_items, line_items, standard_input, whole_item
 from sympress.errors import InputError
 from sympress.notes.delimited import delimited_notes
-from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, TOO_LONG, Note, Progress
+from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, Note, Progress
 from sympress.notes.layout import encodable_id, row_name
 from sympress.notes.sources import Source, recognise
-from sympress.notes.streams import file_errors, first_lines, open_text, stream_errors
+from sympress.notes.streams import bytes_of_note, first_lines, open_text, stream_errors
 from sympress.notes.tables.encoding import (
     ESCAPED_BYTE,
     decode_file,
@@ -135,7 +135,8 @@ def _in_place(path: Path, table: TableOptions) -> list[Source]:
 
 
 def _is_table(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(_TABLES)
+    """Whether `path` is called a table; what is none, such as a pipe, is refused when it is read."""
+    return not path.is_dir() and not path.name.startswith(".") and path.name.lower().endswith(_TABLES)
 
 
 def stream_items(notes: Notes, counts: ItemCounts, progress: Progress | None = None) -> Iterator[Item]:
@@ -210,13 +211,11 @@ def _folder_items(source: Source, table: TableOptions, intake: EveryNote) -> Ite
     for path in source.files:
         intake.row()
         note_id = encodable_id(path.relative_to(source.root).with_suffix("").as_posix())
-        with file_errors(path):
-            size = path.stat().st_size
-            raw = (path.read_bytes() if size else b"") if size <= 4 * NOTE_LIMIT else None
-        intake.meter.close(size)
-        if raw is None:
-            yield Failure(note_id, TOO_LONG)
+        raw = bytes_of_note(path, 4 * NOTE_LIMIT)
+        if isinstance(raw, str):
+            yield Failure(note_id, raw)
             continue
+        intake.meter.close(len(raw))
         if table.encoding is None and (found := unmarked_utf16(raw)) is not None:
             yield Failure(note_id, f"{found} without its mark")
             continue
