@@ -23,7 +23,8 @@ def read_text(path: Path, what: str) -> str:
         what: what messages call it, such as `lexicon`.
 
     Raises:
-        InputError: no such file, a pipe or a device, one that cannot be read, is larger than `LARGEST_BYTES`, or is not UTF-8.
+        InputError: no such file, a pipe or a device, one that cannot be read, is larger than
+            `LARGEST_BYTES`, or is not UTF-8.
     """
     refuse_pipe(path)
     if not path.is_file():

@@ -215,3 +215,51 @@ def test_no_two_ids_become_one_and_all_can_be_written(ids: list[str]):
 )
 def test_half_a_pair_in_an_id_is_written_out(name: str, written: str):
     assert encodable_id(name) == written
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ("note_id,note_id,text", "columns of the same name hold the ids; name one with --id-column NAME"),
+        ("NoteID,note_id,text", "columns of the same name hold the ids; name one with --id-column NAME"),
+        ("a.note_id,b.note_id,text", "columns of the same name hold the ids; name one with --id-column"),
+        ("note_id,row_id,row_id,text", "columns of the same name hold the ids; name one with --id-column"),
+        (
+            "note_id,mrn,MRN,text",
+            "columns of the same name hold the patients; name one with --patient-column",
+        ),
+        ("note_id,date,Date,text", "columns of the same name hold the times; name one with --time-column"),
+        ("note_id,sex,sex,text", "columns of the same name hold the sex; rename all but one"),
+        ("note_id,text,Text", "several columns may hold the text; choose it with --text-column"),
+    ],
+)
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, header: str, problem: str) -> None:
+    path = tmp_path / "n.csv"
+    path.write_text(f"{header}\n1,2,3,4\n")
+    with pytest.raises(InputError) as caught:
+        read_notes(path)
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_which_of_several_known_columns_is_read_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / "n.csv"
+    path.write_text("id,note_id,SUBJECT_ID,mrn,note.date,date,text\n1,a,7,8,2024-01-31,,fever\n")
+    notes = read_notes(path)
+    assert notes.frame.select("note_id", "patient_id").row(0) == ("a", "7")
+    assert notes.counts.remarks == [
+        f"{path}: read 'note_id' for the ids, not 'id'; 'SUBJECT_ID' for the patients, not 'mrn'; "
+        "choose another with --id-column, --patient-column"
+    ]
+    named = read_notes(path, table=TableOptions(note_id="note_id", patient_id="mrn"))
+    assert named.counts.remarks == []
+
+
+def test_a_later_object_with_two_keys_of_one_name_fails_alone(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    path.write_text(
+        '{"id": 1, "text": "a"}\n{"id": 2, "ID": 3, "text": "b"}\n{"id": 4, "mrn": 1, "text": "c"}\n'
+    )
+    notes = read_notes(path)
+    assert notes.frame["note_id"].to_list() == ["1", "4"]
+    assert notes.counts.dropped == {"malformed row": 1}
