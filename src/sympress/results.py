@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from sympress.errors import InputError
+from sympress.files import refuse_pipe
 from sympress.results_quality import (
     AssertionSpans,
     CalibrationQuality,
@@ -230,6 +231,7 @@ def load_results(run: str | Path) -> Results:
     """
     path = Path(run)
     path = path / "results.json" if path.is_dir() else path
+    refuse_pipe(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

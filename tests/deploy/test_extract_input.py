@@ -81,11 +81,20 @@ def test_spaces_and_nul_bytes(
 
 def test_lone_surrogates_are_answered_and_nothing_breaks(tiny_artifact: Path, tmp_path: Path):
     source = tmp_path / "in.jsonl"
-    source.write_text('{"note_id": "a\\ud800", "text": "\\udc80 fever \\ud83d"}\n', encoding="utf-8")
+    lines = [
+        rf'{{"note_id": "{name}", "text": "\udc80 fever \ud83d"}}' + "\n"
+        for name in (r"a\ud800", r"a\ud801", r"a\\ud800", "a?")
+    ]
+    source.write_text("".join(lines), encoding="utf-8")
     for name in ("out.jsonl", "out.csv", "out.parquet"):
         run(source, "-m", tiny_artifact, "-o", tmp_path / name, "-q")
         assert not (tmp_path / f"{name}.errors.jsonl").exists()
-    assert pl.read_parquet(tmp_path / "out.parquet")["note_id"].to_list() == ["a?"]
+    assert pl.read_parquet(tmp_path / "out.parquet")["note_id"].to_list() == [
+        r"a\ud800",
+        r"a\ud801",
+        r"a\\ud800",
+        "a?",
+    ]
 
 
 def test_a_parquet_without_the_column_names_those_it_has(tiny_artifact: Path, tmp_path: Path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ from onnx import numpy_helper
 from test_extract import refused, run
 from test_extract_input import ended
 
+import sympress
 from sympress.deploy.checksums import write_checksums
 from sympress.deploy.runtime import Runtime, checked_logits
 from sympress.errors import InputError
+from sympress.notes.read import read_notes
 
 RULES = ("-m", "rules", "-j", "1", "-q")
 DEEP = 100_000
@@ -29,6 +33,89 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str):
     assert "no file but a pipe or a device" in refused(tmp_path / name, *RULES)
     (tmp_path / "link.jsonl").symlink_to("/dev/zero")
     assert "no file but a pipe or a device" in refused(tmp_path / "link.jsonl", *RULES)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(f"extract in.txt -m rules {option} PIPE" for option in ("--lexicon", "--cues", "--sections")),
+        "extract --sql x --url-file PIPE",
+        "evaluate rules --gold PIPE",
+        "lexicon check PIPE",
+        "label PIPE -o out.jsonl",
+        "report PIPE",
+        "serve --api-key-file PIPE --port 0",
+        "serve --tls-certificate PIPE --tls-key in.txt --port 0",
+    ],
+)
+@pytest.mark.parametrize("pipe", ["pipe", "pipe.toml", "/dev/zero"])
+def test_a_pipe_or_a_device_is_refused_wherever_a_file_is_named(
+    tmp_path: Path,
+    command: str,
+    pipe: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    Path("in.txt").write_text("fever")
+    if not pipe.startswith("/"):
+        os.mkfifo(pipe)
+    code, said = ended(*command.replace("PIPE", pipe).split(), capsys=capsys)
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert f"{pipe}: no file but a pipe or a device" in said
+
+
+@pytest.mark.timeout(20)
+def test_what_a_folder_calls_a_note_and_is_none_is_counted_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "notes"
+    (folder / "ward").mkdir(parents=True)
+    (folder / "a.txt").write_text("fever")
+    (folder / "b.txt").symlink_to(tmp_path / "gone")
+    os.mkfifo(folder / "ward" / "c.txt")
+    with socket.socket(socket.AF_UNIX) as server:
+        monkeypatch.chdir(folder)  # the path of a socket must be short
+        server.bind("d.txt")
+    (folder / "e.txt").symlink_to("e.txt")
+    (folder / "f.txt").mkdir()
+    output = tmp_path / "out.jsonl"
+    said = run(folder, *RULES[:-1], "-o", output)[1]
+    errors = [json.loads(line) for line in Path(f"{output}.errors.jsonl").read_text().splitlines()]
+    assert {one["note_id"]: one["reason"] for one in errors} == {
+        "b": "cannot be read (No such file or directory)",
+        "ward/c": "no file but a pipe or a device",
+        "d": "no file but a pipe or a device",
+        "e": "cannot be read (Too many levels of symbolic links)",
+    }
+    assert "4" in said
+    notes = read_notes(folder)
+    assert (notes.frame["note_id"].to_list(), notes.counts.rows) == (["a"], 5)
+    assert sum(notes.counts.dropped.values()) == 4
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "notes" / "ward").mkdir(parents=True)
+    (tmp_path / "notes" / "a.txt").write_text("fever")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:  # root may list anything
+        if Path(path).name == "ward":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    message = refused(tmp_path / "notes", *RULES)
+    assert message == f"{tmp_path / 'notes'}: cannot be read (Permission denied)"
+
+
+@pytest.mark.timeout(20)
+def test_a_table_in_a_folder_that_is_none_is_named(tmp_path: Path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.csv").write_text("note_id,text\n1,fever\n")
+    (tmp_path / "notes" / "b.csv").symlink_to(tmp_path / "gone")
+    assert "b.csv: no such file or folder" in refused(tmp_path / "notes", *RULES)
 
 
 @pytest.mark.timeout(60)
@@ -139,6 +226,49 @@ def test_settings_that_are_no_number_are_an_error(
     (folder / "extractor.json").write_text(json.dumps(settings))
     (tmp_path / "in.txt").write_text("fever")
     assert "damaged at" in refused(tmp_path / "in.txt", "-m", folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"thresholds": [0.5, 0.5]}, "damaged (thresholds: not one for each of 3 symptoms)"),
+        ({"thresholds": [0.5, 1.5, 0.5]}, "damaged at thresholds.1"),
+        ({"thresholds": [-0.1, 0.5, 0.5]}, "damaged at thresholds.0"),
+        ({"calibration": {"a": [1.0, 1.0], "b": [0.0, 0.0, 0.0]}}, "damaged (calibration: not one line"),
+        ({"calibration": {"a": [1.0, 1.0, 1.0], "b": []}}, "damaged (calibration: not one line"),
+        ({"max_tokens": 0}, "damaged at max_tokens"),
+        ({"text_window": 0}, "damaged at text_window"),
+        ({"stride": 0}, "damaged at stride"),
+        ({"pad_id": -1}, "damaged at pad_id"),
+        ({"symptoms": ["fever", "cough", "fever"]}, "damaged (symptoms: one stands there twice)"),
+        ({"symptoms": []}, "damaged (symptoms: none, for the task present)"),
+        ({"symptoms": ["fever", "cough"]}, "model.onnx gives 3 numbers where extractor.json names 2"),
+        ({"rules": True}, "damaged (rules: true without a lexicon)"),
+        ({"cues": True}, "damaged (cues or sections: true without rules)"),
+        ({"tags": ["O", "B-present", "I-present"]}, "damaged (tags: the task present has none)"),
+        ({"task": "mentions"}, "damaged (tags: none, and no rules)"),
+        ({"task": "mentions", "tags": ["O", "B-present"]}, "damaged (tags: not 'O', then"),
+        ({"decides": {"rash": "model"}}, "damaged (decides or evidence: of a symptom"),
+        ({"evidence": {"rash": {"mentions": []}}}, "damaged (decides or evidence: of a symptom"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_everything_that_opens_an_artifact(
+    tiny_artifact: Path, tmp_path: Path, settings: dict, problem: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, folder)
+    whole = json.loads((folder / "extractor.json").read_text())
+    (folder / "extractor.json").write_text(json.dumps(whole | settings))
+    write_checksums(folder)
+    (tmp_path / "in.txt").write_text("fever")
+    message = refused(tmp_path / "in.txt", "-m", folder)
+    assert problem in message
+    assert message.startswith(str(folder))
+    (tmp_path / "gold.jsonl").write_text('{"id": "1", "text": "fever", "spans": [[0, 5, "fever"]]}\n')
+    code, said = ended("evaluate", folder, "--gold", tmp_path / "gold.jsonl", capsys=capsys)
+    assert (code, problem in said, len(said.splitlines())) == (2, True, 1)
+    with pytest.raises(InputError, match=re.escape(problem)):
+        sympress.load(folder)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

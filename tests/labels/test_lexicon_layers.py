@@ -202,6 +202,29 @@ def test_every_mistake_of_a_file_is_in_one_message_by_line(tmp_path: Path) -> No
     assert caught.value.exit_code == 2
 
 
+def test_a_clash_of_an_entry_with_other_mistakes_is_found_too(tmp_path: Path) -> None:
+    with pytest.raises(MistakesError) as caught:
+        lexicon(
+            tmp_path,
+            'extends = "base.toml"\n'
+            '[[symptom]]\nid = "a"\nname = "A"\nfrms = ["x"]\nforms = ["fever", "{b", "c}", "zap"]\n'
+            'codes = ["HP 1", "HP 2"]\nambiguous = [{ form = "zz", case = "no" }]\n'
+            '[[symptom]]\nid = "b"\nname = "B"\nforms = ["zap"]\ndenials = ["fever"]\n',
+        )
+    path = tmp_path / "mine.toml"
+    assert [one.removeprefix(str(path)).partition(";")[0] for one in caught.value.mistakes] == [
+        ", line 2: unknown key 'frms' (did you mean 'forms'?)",
+        ", line 2: '{b' has a brace without its other half",
+        ", line 2: 'c}' has a brace without its other half",
+        ", line 2: case 'no' of 'zz' is unknown",
+        ", line 2: bad code 'HP 1'",
+        ", line 2: bad code 'HP 2'",
+        f", line 2: the form 'fever' of 'A' already belongs to 'fever' ({tmp_path / 'base.toml'}, line 6)",
+        f", line 9: the form 'zap' of 'B' already belongs to 'A' ({path}, line 2)",
+        f", line 9: the form 'fever' of 'B' already belongs to 'fever' ({tmp_path / 'base.toml'}, line 6)",
+    ]
+
+
 MISTAKES = [
     ": unknown key 'ignore' (did you mean 'ignored'?)",
     ": remove names 'fevr', which is no id of the extended lexicon (did you mean 'fever'?)",

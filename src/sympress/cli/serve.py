@@ -57,6 +57,9 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
     note_mb: Annotated[
         float, typer.Option(min=1, help="Most memory for one note beside the model, in 10⁶ bytes.")
     ] = 160.0,
+    most_mentions: Annotated[
+        int, typer.Option(min=1, help="Most mentions of one note; a note with more is refused.")
+    ] = 10_000,
     client_connections: Annotated[
         int, typer.Option(min=1, help="Open connections of one client address; more behind a proxy.")
     ] = 128,
@@ -83,6 +86,7 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
         queue_notes=queue_notes,
         queue_characters=queue_characters,
         request_seconds=request_seconds,
+        note_mentions=most_mentions,
         note_bytes=round(note_mb * 1e6),
         client_connections=client_connections,
         body_bytes=round(body_mb * 1e6),

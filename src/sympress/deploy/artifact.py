@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sympress.deploy.calibration import Calibration
+from sympress.deploy.decode import assertions_of
 from sympress.deploy.recognize import what_else
 from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_json
@@ -69,15 +70,15 @@ class Extractor(BaseModel):
     format: Literal[1] = 1
     task: Literal["topic", "present", "mentions"]
     symptoms: list[str]
-    thresholds: list[float] | None = None
+    thresholds: list[Annotated[float, Field(ge=0, le=1)]] | None = None
     calibration: Calibration | None = None
-    max_tokens: int
-    text_window: int | None = None
+    max_tokens: int = Field(ge=1)
+    text_window: int | None = Field(None, ge=1)
     lower: bool = False
     mask_placeholders: bool = False
-    pad_id: int
+    pad_id: int = Field(ge=0)
     windows: Literal["first", "all"] = "first"
-    stride: int | None = None
+    stride: int | None = Field(None, ge=1)
     tags: list[str] | None = None
     span_bias: float = 0.0
     codes: dict[str, list[str]] = Field(default_factory=dict)
@@ -92,6 +93,39 @@ class Extractor(BaseModel):
     def rules_only(self) -> bool:
         """Whether rules answer alone, so that there is neither a model nor a tokenizer."""
         return self.rules and self.task == "mentions" and self.tags is None
+
+    @model_validator(mode="after")
+    def _agreeing(self) -> Self:
+        """Refuse settings that contradict each other: they would fail, or answer wrong, note by note."""
+        known, whole_note = len(self.symptoms), self.task != "mentions"
+        thresholds, lines = self.thresholds, self.calibration
+        impossible = {
+            "symptoms: one stands there twice": len(set(self.symptoms)) < known,
+            f"symptoms: none, for the task {self.task}": whole_note and not known,
+            f"thresholds: not one for each of {known} symptoms": thresholds is not None
+            and len(thresholds) != known,
+            f"calibration: not one line for each of {known} symptoms": lines
+            and not len(lines.a) == len(lines.b) == known,
+            f"tags: the task {self.task} has none": whole_note and self.tags is not None,
+            "tags: none, and no rules": not whole_note and self.tags is None and not self.rules,
+            "tags: not 'O', then 'B-' and 'I-' of each assertion": self.tags is not None
+            and not _are_tags(self.tags),
+            "rules: true without a lexicon": self.rules and self.lexicon is None,
+            "cues or sections: true without rules": (self.cues or self.sections) and not self.rules,
+            "decides or evidence: of a symptom that is not among the symptoms": whole_note
+            and not {*self.decides, *self.evidence} <= set(self.symptoms),
+        }
+        for problem, there in impossible.items():
+            if there:
+                raise ValueError(problem)
+        return self
+
+
+def _are_tags(tags: list[str]) -> bool:
+    try:
+        return bool(assertions_of(tags))
+    except InputError:
+        return False
 
 
 def write_extractor(folder: Path, extractor: Extractor) -> None:
@@ -147,5 +181,6 @@ def read_extractor(folder: Path) -> Extractor:
     try:
         return Extractor.model_validate(raw)
     except ValidationError as error:
-        where = place_of(error.errors()[0]["loc"])
-        raise InputError(f"{path}: damaged at {where}; copy the artifact again") from error
+        first = error.errors()[0]
+        where = f"at {place_of(first['loc'])}" if first["loc"] else f"({first['ctx']['error']})"
+        raise InputError(f"{path}: damaged {where}; copy the artifact again") from error

@@ -50,7 +50,8 @@ class Runtime:
         """Load an artifact whose files `check_files` has let pass.
 
         Raises:
-            InputError: a file of it is damaged, or this CPU would multiply its weights wrong.
+            InputError: a file of it is damaged or of another artifact, or this CPU would multiply its weights
+                wrong.
         """
         try:
             tokenizer = load_tokenizer(folder / "tokenizer.json")
@@ -65,6 +66,12 @@ class Runtime:
                 f"{folder}: a damaged artifact ({type(error).__name__}); copy it again"
             ) from error
         check_kernel(folder)
+        answers, asked = session.get_outputs()[0].shape[-1], len(extractor.tags or extractor.symptoms)
+        if isinstance(answers, int) and answers != asked:
+            raise InputError(
+                f"{folder}: model.onnx gives {answers} numbers where extractor.json names {asked}; "
+                "copy the artifact again"
+            )
         return loaded
 
     def prepare(self, text: str) -> str:

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from sympress.errors import InputError, nearest
+from sympress.files import refuse_pipe
 from sympress.labels.lexicon_file import AmbiguousForm, Row, parse_toml, tsv_rows
 from sympress.labels.lexicon_forms import LONGEST_MISSPELLED, check_total, misspellings
 from sympress.labels.lexicon_layers import Draft, lay_over
@@ -165,6 +166,7 @@ def _read_draft(source: str | Path, chain: tuple[Path, ...], mistakes: Mistakes)
         return _built_in_draft(str(source))
     path = Path(source)
     suffix = path.suffix.lower()
+    refuse_pipe(path)
     if not path.is_file():
         if suffix in (".tsv", ".toml"):
             named = f" (extended by {chain[-1]})" if chain else ""
@@ -200,8 +202,7 @@ def _build(name: str, draft: Draft, source: str, mistakes: Mistakes) -> Lexicon:
     ambiguous: dict[str, list[AmbiguousForm]] = {}
     owners: dict[str, tuple[str, str]] = {}
     for row in draft.rows:
-        with mistakes.noted():
-            _check_head(row, heads.setdefault(row.symptom, row))
+        _check_head(row, heads.setdefault(row.symptom, row), mistakes)
         codes.setdefault(row.symptom, {}).update(dict.fromkeys(row.codes))
         known = forms.setdefault(row.symptom, {})
         for form in map(fold, row.forms):
@@ -292,20 +293,20 @@ def _misspellings(draft: Draft, forms: Collection[str], taken: Collection[str]) 
     return {key: tuple(own) for key, own in found.items()}
 
 
-def _check_head(row: Row, first: Row) -> None:
-    """Refuse a row without a name, with an id or a code that is none, or with the name of another id."""
+def _check_head(row: Row, first: Row, mistakes: Mistakes) -> None:
+    """Note a row without a name, with an id or a code that is none, or with the name of another id."""
     if not row.symptom:
-        raise InputError(f"{row.where}: empty symptom name; write one or remove the entry")
+        mistakes.add(f"{row.where}: empty symptom name; write one or remove the entry")
     if row.id is not None and not _ID.fullmatch(row.id):
-        raise InputError(f"{row.where}: bad id {row.id!r}; use letters, digits, '-', '_' and '.'")
+        mistakes.add(f"{row.where}: bad id {row.id!r}; use letters, digits, '-', '_' and '.'")
     if row.id != first.id:
-        raise InputError(
+        mistakes.add(
             f"{row.where}: the name {row.symptom!r} already belongs to {first.id!r} ({first.where}); "
             "give the entry a name of its own"
         )
     for code in row.codes:
         if not _CODE.fullmatch(code):
-            raise InputError(f"{row.where}: bad code {code!r}; write it like HP:0001945, without spaces")
+            mistakes.add(f"{row.where}: bad code {code!r}; write it like HP:0001945, without spaces")
 
 
 def _shared_codes(codes: dict[str, dict[str, None]], source: str) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from sympress.errors import InputError, nearest
-from sympress.labels.lexicon_forms import Words, check_pattern, expand_all, expand_forms
+from sympress.labels.lexicon_forms import Words, check_pattern, expand_all, expand_forms, expand_noted
 from sympress.labels.matching import fold
 from sympress.labels.mistakes import Mistakes
 from sympress.labels.toml_file import lists_of, located, parse_table, texts_of
@@ -163,45 +163,60 @@ def parse_toml(text: str, source: str, mistakes: Mistakes) -> LexiconFile:
     return LexiconFile(source, extends, ontologies=ontologies, entries=entries, **texts, **tables)
 
 
-def toml_row(entry: Any, where: str, words: Words, patterns: Words) -> Row:
-    """Return one `[[symptom]]` table as a row, its forms and patterns expanded.
+def toml_row(entry: Any, where: str, words: Words, patterns: Words, mistakes: Mistakes) -> Row | None:
+    """Return one `[[symptom]]` table as a row, its forms and patterns expanded; None if it names no symptom.
+
+    What is wrong with it is noted and left out, so that the rest is still compared with other entries.
 
     Args:
         entry: the table as parsed.
         where: what messages call its place.
         words: the lists of `[words]`, expanded.
         patterns: the groups of `[patterns]`, by name.
+        mistakes: takes an unknown key, a value of the wrong kind, or a template that cannot be expanded.
 
     Raises:
-        InputError: an unknown key, a value of the wrong kind, or a template that cannot be expanded.
+        InputError: the templates stand for more forms than fit.
     """
     if not isinstance(entry, dict):
-        raise InputError(f"{where}: not a table; an entry is a [[symptom]] table with name and forms")
-    mistakes = Mistakes()
+        mistakes.add(f"{where}: not a table; an entry is a [[symptom]] table with name and forms")
+        return None
+    before = len(mistakes)
+
+    def expanded(key: str) -> tuple[str, ...]:
+        listed: tuple[str, ...] = ()
+        with mistakes.noted():
+            listed = texts_of(entry, key, where)
+        return expand_noted(listed, words, where, mistakes)
+
     for key in entry:
         if key not in _ENTRY_KEYS:
             mistakes.add(
                 f"{where}: unknown key {key!r}{nearest(key, _ENTRY_KEYS)}; use {', '.join(_SYMPTOM_KEYS)}"
             )
-    mistakes.raise_any()
     name, identifier = entry.get("name", ""), entry.get("id")
     if not isinstance(name, str) or not isinstance(identifier, str | None):
-        raise InputError(f"{where}: name and id must be text in quotes")
+        mistakes.add(f"{where}: name and id must be text in quotes")
+        return None
     edits = "add_forms" in entry or "remove_forms" in entry
     if edits and "forms" in entry:
-        raise InputError(f"{where}: forms replaces, add_forms and remove_forms edit; write one of the two")
+        mistakes.add(f"{where}: forms replaces, add_forms and remove_forms edit; write one of the two")
     if edits and identifier is None:
-        raise InputError(f"{where}: add_forms and remove_forms need the id of the symptom that they edit")
-    listed = texts_of(entry, "add_forms" if edits else "forms", where)
-    forms = (*expand_all(listed, words, where), *_site_forms(entry, where, words, patterns))
-    ambiguous = _ambiguous(entry, where, words)
-    misspelled = expand_all(texts_of(entry, "misspelled", where), words, where)
-    denials = expand_all(texts_of(entry, "denials", where), words, where)
-    if not (forms or ambiguous or edits):
+        mistakes.add(f"{where}: add_forms and remove_forms need the id of the symptom that they edit")
+        return None
+    forms = expanded("add_forms" if edits else "forms")
+    ambiguous: tuple[AmbiguousForm, ...] = ()
+    codes: tuple[str, ...] = ()
+    with mistakes.noted():
+        forms = (*forms, *_site_forms(entry, where, words, patterns))
+    with mistakes.noted():
+        ambiguous = _ambiguous(entry, where, words)
+    with mistakes.noted():
+        codes = texts_of(entry, "codes", where)
+    misspelled, denials = expanded("misspelled"), expanded("denials")
+    gone = tuple(map(fold, expanded("remove_forms")))
+    if not (forms or ambiguous or edits) and len(mistakes) == before:
         forms = ("",)
-    removed = expand_all(texts_of(entry, "remove_forms", where), words, where)
-    codes = texts_of(entry, "codes", where)
-    gone = tuple(map(fold, removed))
     return Row(name.strip(), forms, where, identifier, codes, ambiguous, edits, gone, denials, misspelled)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 from sympress.errors import InputError, nearest
+from sympress.labels.mistakes import Mistakes
 
 #: The placeholder of a pattern: one of the symptom's own `sites`.
 SITE = "{site}"
@@ -150,11 +151,24 @@ def expand_all(templates: tuple[str, ...], words: Words, where: str) -> tuple[st
     """Return the forms of several templates in order, each once.
 
     Raises:
-        InputError: as `expand_forms`, or more than `MOST_FORMS_TOGETHER`.
+        InputError: as `expand_forms`, for every template that is wrong, or more than `MOST_FORMS_TOGETHER`.
+    """
+    mistakes = Mistakes()
+    found = expand_noted(templates, words, where, mistakes)
+    mistakes.raise_any()
+    return found
+
+
+def expand_noted(templates: tuple[str, ...], words: Words, where: str, mistakes: Mistakes) -> tuple[str, ...]:
+    """Return the forms of the templates that are right, each once; what is wrong with others is noted.
+
+    Raises:
+        InputError: more than `MOST_FORMS_TOGETHER`.
     """
     found: dict[str, None] = {}
     for template in templates:
-        found.update(dict.fromkeys(expand_forms(template, words, where)))
+        with mistakes.noted():
+            found.update(dict.fromkeys(expand_forms(template, words, where)))
         check_total(len(found), where)
     return tuple(found)
 

@@ -66,9 +66,10 @@ def lay_over(base: Draft, file: LexiconFile, mistakes: Mistakes) -> Draft:
     rows, total = [], 0
     for where, entry in file.entries:
         with mistakes.noted():
-            rows.append(toml_row(entry, where, words, patterns))
-            row = rows[-1]
-            total += len(row.forms) + len(row.denials) + len(row.misspelled)
+            row = toml_row(entry, where, words, patterns, mistakes)
+            if row is not None:
+                rows.append(row)
+                total += len(row.forms) + len(row.denials) + len(row.misspelled)
         check_total(total, where)
     laid = _override(_kept(base.rows, file, mistakes), rows, mistakes)
     known = {row.id for row in laid if row.id} | {

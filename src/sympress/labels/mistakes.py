@@ -17,6 +17,9 @@ class Mistakes:
     def __init__(self) -> None:
         self._found: dict[str, None] = {}
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def add(self, mistake: str) -> None:
         """Note one; twice the same is one."""
         self._found[mistake] = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sympress.errors import InputError
+from sympress.files import refuse_pipe
 
 #: The largest file that is read. Our own lexicon has less than half a megabyte.
 LARGEST_BYTES = 8_000_000
@@ -22,8 +23,10 @@ def read_text(path: Path, what: str) -> str:
         what: what messages call it, such as `lexicon`.
 
     Raises:
-        InputError: no such file, one that cannot be read, is larger than `LARGEST_BYTES`, or is not UTF-8.
+        InputError: no such file, a pipe or a device, one that cannot be read, is larger than
+            `LARGEST_BYTES`, or is not UTF-8.
     """
+    refuse_pipe(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path of the {what}")
     try:

@@ -7,7 +7,9 @@ differs between them, such as whether one bad row stops the reading, is their `I
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +49,15 @@ class Source:
     @property
     def size_bytes(self) -> int:
         """Bytes of all files as they are stored."""
-        return sum(path.stat().st_size for path in self.files)
+        return sum(found.st_size for found in self.stats())
+
+    def stats(self) -> list[os.stat_result]:
+        """What the system says of each of the files that are there: one may be a dangling link."""
+        found = []
+        for path in self.files:
+            with suppress(OSError):
+                found.append(path.stat())
+        return found
 
 
 @dataclass(frozen=True)

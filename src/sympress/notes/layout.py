@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,15 +22,24 @@ EVIDENCE_ROWS = 10_000
 
 _NAME_CHARACTERS = 40
 _COLUMNS_SHOWN = 40
+_OTHERS_SHOWN = 3
+#: The fields of which one column is read, the surest, where several are known; which one is said.
+_CHOSEN = ("note_id", "patient_id", "encounter_id")
+_FIELDS = {"note_id": "ids", "patient_id": "patients", "encounter_id": "encounters", "time": "times"}
 _NAMES_KEPT = 100_000  # of the columns of a table where they change
 _FLOAT_ID = re.compile(r"(\d+)\.0+")
+#: Half a surrogate pair, which UTF-8 cannot hold, or how one is written; with the backslashes before it.
+_HALF_PAIR = re.compile("(\\\\*)(?:([\ud800-\udfff])|(ud[89a-f][0-9a-f]{2}))")
 #: How exports write that a cell holds nothing.
 _NULLS = {"", "NULL", "null", "None", "NaN", "nan", "NaT", "<NA>", "\\N"}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Positions of a note's fields among the `width` columns of a table; -1 where it has none."""
+    """Positions of a note's fields among the `width` columns of a table; -1 where it has none.
+
+    `others` are columns that are known for a field of `_CHOSEN` too, by less sure names.
+    """
 
     width: int
     text: int
@@ -43,6 +52,7 @@ class Layout:
     age: int
     codes: int
     retracted: int
+    others: Mapping[str, tuple[int, ...]]
 
     @property
     def positions(self) -> set[int]:
@@ -60,8 +70,8 @@ def layout_of(
     `optional` are columns that rows may lack, as the objects of JSON lines do.
 
     Raises:
-        InputError: a named column or the text is missing or ambiguous; the message names the columns there
-            are.
+        InputError: a named column or the text is missing or ambiguous, or two columns of one name are one
+            field; the message names the columns there are.
     """
     named = {
         field: _named_position(names, options, field, name, path, optional)
@@ -75,8 +85,16 @@ def layout_of(
     def known(field: str) -> list[int]:
         if field in named:
             return [named[field]] if named[field] >= 0 else []
-        found = _places(KNOWN[field], names)
-        return [at for at in found if at not in taken]
+        found = [at for at in _places(KNOWN[field], names) if at not in taken]
+        spell = plain if {plain(names[at]) for at in found} & set(KNOWN[field]) else _behind_the_dot
+        if len({spell(names[at]) for at in found}) < len(found):
+            option = COLUMN_OPTIONS.get(field)
+            choose = f"name one with {option} NAME, or rename" if option else "rename"
+            raise InputError(
+                f"{path}: columns of the same name hold the {_FIELDS.get(field, field)}; {choose} "
+                f"all but one ({_columns(names, options)})"
+            )
+        return found
 
     def first(field: str) -> int:
         return next(iter(known(field)), -1)
@@ -93,6 +111,7 @@ def layout_of(
         age=first("age"),
         codes=first("codes"),
         retracted=first("retracted"),
+        others={field: others for field in _CHOSEN if len(others := tuple(known(field)[1:]))},
     )
 
 
@@ -128,12 +147,16 @@ def _places(known: Sequence[str], names: Sequence[str]) -> list[int]:
 
     Where no name is known whole, what stands behind the dot is: a query may write `note.text`.
     """
-    for part in (names, [name.rpartition(".")[2] for name in names]):
-        spelled = [plain(name) for name in part]
+    for spell in (plain, _behind_the_dot):
+        spelled = [spell(name) for name in names]
         found = [at for one in known for at, name in enumerate(spelled) if name == one]
         if found:
             return found
     return []
+
+
+def _behind_the_dot(name: str) -> str:
+    return plain(name.rpartition(".")[2])
 
 
 def _text_position(names: Sequence[str], taken: set[int], path: Path, options: TableOptions) -> int:
@@ -210,6 +233,7 @@ class Rows:
         self._kept = 0
         self._orders: dict[str, str | None] = {}
         self._named = False  # whether any row so far had a column for its id
+        self._chosen = False  # whether it was said which of several known columns is read
 
     def columns(self, names: Sequence[str], optional: Sequence[str] = ()) -> Layout:
         """Take `names` as the columns of the rows that follow; says so where none of them holds ids.
@@ -224,6 +248,9 @@ class Rows:
             self._kept += len(names)
             if self._kept <= _NAMES_KEPT:
                 self._layouts[tuple(names)] = self._layout
+        if self._layout.others and not self._chosen:
+            self._chosen = True
+            self._intake.counts.remark(self._choice(self._layout))
         if self._layout.note_id >= 0:
             self._named = True
         elif not self._named:
@@ -233,6 +260,15 @@ class Rows:
             )
             self._named = True
         return self._layout
+
+    def _choice(self, layout: Layout) -> str:
+        """Say which of several columns that are known for a field is read."""
+        said = []
+        for field, others in layout.others.items():
+            more = " and ".join(repr(self._names[at]) for at in others[:_OTHERS_SHOWN])
+            said.append(f"{self._names[getattr(layout, field)]!r} for the {_FIELDS[field]}, not {more}")
+        options = ", ".join(COLUMN_OPTIONS[field] for field in layout.others)
+        return f"{self._path}: read {'; '.join(said)}; choose another with {options}"
 
     def note(self, values: Sequence[object]) -> Note | None:
         """Return the note in one row, or None with the reason counted.
@@ -323,6 +359,19 @@ def row_name(row: int) -> str:
     return f"row-{row}"
 
 
+def encodable_id(text: str) -> str:
+    r"""`text` as UTF-8 can hold it: half a surrogate pair is written as `\ud83d`; no two ids become one.
+
+    Backslashes before it, and before what is written so already, are doubled.
+    """
+    return _HALF_PAIR.sub(_written_out, text) if "\\" in text or not text.isascii() else text
+
+
+def _written_out(found: re.Match[str]) -> str:
+    backslashes, half, written = found.groups()
+    return 2 * backslashes + (written or f"\\u{ord(half):04x}")
+
+
 def sex_of(value: object) -> str | None:
     """Return `M` or `F`, or None for unknown and anything else."""
     return {"m": "M", "male": "M", "f": "F", "female": "F"}.get(str(value).strip().lower())
@@ -355,7 +404,7 @@ def _id(values: Sequence[object], position: int) -> str | None:
     text = str(value).strip() if value is not None else ""
     whole = _FLOAT_ID.fullmatch(text)
     text = whole[1] if whole else text
-    return None if text in _NULLS else text
+    return None if text in _NULLS else encodable_id(text)
 
 
 def _id_in_bytes(raw: bytes) -> str:

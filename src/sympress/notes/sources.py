@@ -68,7 +68,7 @@ def _recognise_folder(folder: Path) -> Source:
         if recognised is not None:
             return recognised
     with file_errors(folder):
-        names = sorted(path.name for path in folder.iterdir() if path.is_file())
+        names = sorted(path.name for path in folder.iterdir() if not path.is_dir())
     tables = [name for name in names if Path(name).suffix.lower() in _TABLE_SUFFIXES]
     if tables:
         shown = ", ".join(tables[:5]) + (" …" if len(tables) > 5 else "")

@@ -14,7 +14,7 @@ from typing import IO, cast
 
 from sympress.errors import InputError
 from sympress.notes.counts import ReadingCounts
-from sympress.notes.intake import NOTE_LIMIT, Meter
+from sympress.notes.intake import NO_FILE, NOTE_LIMIT, TOO_LONG, Meter
 from sympress.notes.tables.encoding import Utf8Stream, is_cp1252
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -63,6 +63,19 @@ def head_of(path: Path) -> bytes:
                         f"{path} is damaged: a gzip stream without content; copy it again"
                     ) from error
         return head[:_HEAD_BYTES]
+
+
+def bytes_of_note(path: Path, most: int) -> bytes | str:
+    """All of a text file that is one note, or why there is none: no note of a folder stops the others."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return NO_FILE
+        if found.st_size > most:
+            return TOO_LONG
+        return path.read_bytes() if found.st_size else b""
+    except OSError as error:
+        return f"cannot be read ({error.strerror or type(error).__name__})"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 from sympress.errors import InputError
 from sympress.notes.formats import Found, Source
 from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Note
-from sympress.notes.streams import file_errors
+from sympress.notes.layout import encodable_id
+from sympress.notes.streams import bytes_of_note, file_errors
 from sympress.notes.tables.encoding import decode_file, encoding_by_mark, read_as_cp1252, unmarked_utf16
 from sympress.notes.tables.options import TableOptions
 
@@ -27,14 +29,29 @@ def recognise(found: Found) -> Source | None:
 def recognise_folder(folder: Path) -> Source | None:
     """A folder with .txt files somewhere in it; hidden ones (`.git`, `._note.txt` of macOS) are none."""
     with file_errors(folder):
-        texts = sorted(
-            path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and _visible(path, folder)
+        texts = tuple(sorted(_texts_in(folder)))
+    return _source(folder.resolve().name, folder, texts) if texts else None
+
+
+def _texts_in(folder: Path) -> Iterator[Path]:
+    """What `folder` and those in it call a text file, but for what the system hides.
+
+    Whether each of them is a file that can be read is told when it is: nothing is left out in silence.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (
+            Path(place, name)
+            for name in files
+            if Path(name).suffix.lower() == ".txt" and not name.startswith(".")
         )
-    return _source(folder.resolve().name, folder, tuple(texts)) if texts else None
-
-
-def _visible(path: Path, folder: Path) -> bool:
-    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _source(name: str, folder: Path, files: tuple[Path, ...]) -> Source:
@@ -46,27 +63,30 @@ def text_notes(
 ) -> Iterator[Note | None]:
     """Yield one note a text file; its id is the path within `folder` without the suffix.
 
+    What is called a text file and cannot be read, such as a dangling link or a pipe, is counted.
+
     Raises:
-        InputError: a file cannot be read; of a strict intake, also where one is no text, or too large.
+        InputError: of a strict intake, where a file is no text, or too large.
     """
     for path in files:
         intake.row()
-        note_id = path.relative_to(folder).with_suffix("").as_posix()
+        note_id = encodable_id(path.relative_to(folder).with_suffix("").as_posix())
         text = _text_of(path, note_id, folder, options.encoding, intake)
-        intake.meter.close(path.stat().st_size)
         admitted = text is not None and intake.admits(note_id, None, text, path)
         yield Note(note_id, None, None, None, None, None, None, text or "", None) if admitted else None
 
 
 def _text_of(path: Path, note_id: str, folder: Path, encoding: str | None, intake: Intake) -> str | None:
     """The text of a file, or None with the reason counted."""
-    with file_errors(path):
-        size = path.stat().st_size
-        raw = (path.read_bytes() if size else b"") if size <= _LIMIT_BYTES else None
-    if raw is None:
+    raw = bytes_of_note(path, _LIMIT_BYTES)
+    if raw == TOO_LONG:
         message = f"above {_LIMIT_BYTES:,} bytes, too large for one note; split it into notes"
         intake.refuse(TOO_LONG, note_id, f"{path}: {message}")
         return None
+    if isinstance(raw, str):
+        intake.counts.drop(raw, note_id)
+        return None
+    intake.meter.close(len(raw))
     if encoding is None and (found := unmarked_utf16(raw)) is not None:
         message = f"UTF-16 without its mark; add --encoding {found}, or convert the file"
         intake.refuse(f"{found} without its mark", note_id, f"{path}: {message}")

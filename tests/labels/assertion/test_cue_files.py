@@ -158,6 +158,25 @@ def test_words_that_add_too_many_phrases_are_refused() -> None:
     )
 
 
+def test_clashes_are_found_beside_other_mistakes() -> None:
+    text = (
+        '[[cue]]\nassertion = "absent"\nmax_wrds = 3\nphrases = ["x", "y", "{oops}"]\n'
+        '[[cue]]\nassertion = "possible"\nphrases = ["x"]\n'
+        '[[pseudo]]\nphrase = ["no"]\nphrases = ["y"]\n'
+        '[[cue]]\nassertion = "absent"\nmax_words = 3\nphrases = ["x"]\n'
+    )
+    with pytest.raises(MistakesError) as caught:
+        lay_cues(text, "my.toml")
+    assert [mistake.partition(";")[0] for mistake in caught.value.mistakes] == [
+        "my.toml, line 1: unknown key 'max_wrds' (did you mean 'max_words'?)",
+        "my.toml, line 1: no list 'oops' for '{oops}' (did you mean 'dose'?)",
+        "my.toml, line 5: 'x' is both 'absent' and 'possible' forward (my.toml, line 1)",
+        "my.toml, line 8: unknown key 'phrase' (did you mean 'phrases'?)",
+        "my.toml, line 8: 'y' is both a cue and a pseudo (my.toml, line 1)",
+        "my.toml, line 11: 'x' is both 'possible' and 'absent' forward (my.toml, line 5)",
+    ]
+
+
 def test_every_mistake_is_in_one_message() -> None:
     text = (
         'remove = ["zzz"]\n[[cue]]\nassertion = "gone"\ndirection = "up"\nphrases = ["a{", "{,b}"]\n'

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sympress.cli.main import run as command
 from sympress.errors import InputError
-from sympress.notes.layout import layout_of
+from sympress.notes.layout import encodable_id, layout_of
 from sympress.notes.read import read_notes
 from sympress.notes.tables.names import KNOWN, plain
 from sympress.notes.tables.options import RECOGNISED, TableOptions
@@ -191,3 +193,73 @@ def test_label_takes_the_columns_and_says_how_it_read(
         said = capsys.readouterr().err
         assert "not UTF-8, so it is read as cp1252" in said
         assert ("so rows are numbered" in said) is (not more)
+
+
+@given(st.lists(st.text(alphabet=[*"\\ud8ax", "\ud800", "\udfff", "é"], max_size=8), unique=True))
+def test_no_two_ids_become_one_and_all_can_be_written(ids: list[str]):
+    written = [encodable_id(one) for one in ids]
+    assert len(set(written)) == len(ids)
+    assert all(one.encode().decode() == one for one in written)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a\ud800", r"a\ud800"),
+        (r"a\ud800", r"a\\ud800"),
+        ("a\\\ud800", r"a\\\ud800"),
+        (r"C:\notes\ud", r"C:\notes\ud"),
+        ("ud800é", "ud800é"),
+        ("é", "é"),
+    ],
+)
+def test_half_a_pair_in_an_id_is_written_out(name: str, written: str):
+    assert encodable_id(name) == written
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ("note_id,note_id,text", "columns of the same name hold the ids; name one with --id-column NAME"),
+        ("NoteID,note_id,text", "columns of the same name hold the ids; name one with --id-column NAME"),
+        ("a.note_id,b.note_id,text", "columns of the same name hold the ids; name one with --id-column"),
+        ("note_id,row_id,row_id,text", "columns of the same name hold the ids; name one with --id-column"),
+        (
+            "note_id,mrn,MRN,text",
+            "columns of the same name hold the patients; name one with --patient-column",
+        ),
+        ("note_id,date,Date,text", "columns of the same name hold the times; name one with --time-column"),
+        ("note_id,sex,sex,text", "columns of the same name hold the sex; rename all but one"),
+        ("note_id,text,Text", "several columns may hold the text; choose it with --text-column"),
+    ],
+)
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, header: str, problem: str) -> None:
+    path = tmp_path / "n.csv"
+    path.write_text(f"{header}\n1,2,3,4\n")
+    with pytest.raises(InputError) as caught:
+        read_notes(path)
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_which_of_several_known_columns_is_read_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / "n.csv"
+    path.write_text("id,note_id,SUBJECT_ID,mrn,note.date,date,text\n1,a,7,8,2024-01-31,,fever\n")
+    notes = read_notes(path)
+    assert notes.frame.select("note_id", "patient_id").row(0) == ("a", "7")
+    assert notes.counts.remarks == [
+        f"{path}: read 'note_id' for the ids, not 'id'; 'SUBJECT_ID' for the patients, not 'mrn'; "
+        "choose another with --id-column, --patient-column"
+    ]
+    named = read_notes(path, table=TableOptions(note_id="note_id", patient_id="mrn"))
+    assert named.counts.remarks == []
+
+
+def test_a_later_object_with_two_keys_of_one_name_fails_alone(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    path.write_text(
+        '{"id": 1, "text": "a"}\n{"id": 2, "ID": 3, "text": "b"}\n{"id": 4, "mrn": 1, "text": "c"}\n'
+    )
+    notes = read_notes(path)
+    assert notes.frame["note_id"].to_list() == ["1", "4"]
+    assert notes.counts.dropped == {"malformed row": 1}

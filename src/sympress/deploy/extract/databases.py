@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sympress.errors import InputError, MissingExtraError
+from sympress.files import refuse_pipe
 from sympress.notes.intake import Intake, Note
 from sympress.notes.layout import Rows
 from sympress.notes.tables.options import TableOptions
@@ -148,6 +149,7 @@ def read_url(given: str | None, file: Path | None, *, wanted: bool) -> str | Non
         return given or ((os.environ.get(URL_VARIABLE) or None) if wanted else None)
     if given is not None:
         raise InputError("--url and --url-file: give one of them")
+    refuse_pipe(file)
     try:
         url = file.read_text(encoding="utf-8").strip().partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:

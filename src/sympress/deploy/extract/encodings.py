@@ -13,7 +13,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def json_lines(rows: Sequence[dict[str, Any]]) -> bytes:
-    """One JSON object a line, UTF-8; half a surrogate pair, which UTF-8 cannot hold, becomes `?`."""
+    """One JSON object a line, UTF-8; half a surrogate pair becomes `?`, but see `encodable_id`."""
     text = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
     return text.encode("utf-8", "replace")
 

@@ -211,7 +211,7 @@ def _check_not_read(notes: Notes, output: Path) -> None:
     Raises:
         InputError: with the file.
     """
-    read = [file.stat() for source in notes.sources for file in source.files]
+    read = [found for source in notes.sources for found in source.stats()]
     if notes.stdin:
         with contextlib.suppress(OSError, ValueError):
             read.append(os.fstat(sys.stdin.fileno()))

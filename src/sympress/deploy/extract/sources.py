@@ -125,7 +125,8 @@ def _in_place(path: Path, table: TableOptions) -> list[Source]:
 
 
 def _is_table(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(_TABLES)
+    """Whether `path` is called a table; what is none, such as a pipe, is refused when it is read."""
+    return not path.is_dir() and not path.name.startswith(".") and path.name.lower().endswith(_TABLES)
 
 
 def stream_items(notes: Notes, counts: ItemCounts, progress: Progress | None = None) -> Iterator[Item]:

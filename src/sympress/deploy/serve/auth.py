@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sympress.deploy.serve.refusals import Refusal
 from sympress.errors import InputError
+from sympress.files import refuse_pipe
 
 KEY_VARIABLE = "SYMPRESS_API_KEY"
 SHORTEST_KEY = 16
@@ -65,6 +66,7 @@ def read_keys(file: Path | None) -> ApiKeys:
     keys = [key for key in [os.environ.get(KEY_VARIABLE, "").strip()] if key]
     warnings = []
     if file is not None:
+        refuse_pipe(file)
         try:
             lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
             mode = stat.S_IMODE(file.stat().st_mode)

@@ -25,6 +25,7 @@ from sympress.deploy.serve.logs import open_log, route_uvicorn
 from sympress.deploy.serve.metrics import Metrics
 from sympress.deploy.serve.models import ServedModel, Shelf, load_model
 from sympress.errors import InputError
+from sympress.files import refuse_pipe
 from sympress.labels.own_words import OURS, OwnWords
 
 _BACKLOG = 2048
@@ -80,7 +81,7 @@ def check_exposure(config: ServeConfig, keys: ApiKeys) -> None:
     """Refuse to open the service to other machines without a key.
 
     Raises:
-        InputError: `host` is not loopback and there is no key, or TLS is half given.
+        InputError: `host` is not loopback and there is no key, or TLS is half given or by a pipe.
     """
     if not config.is_loopback and not keys:
         raise InputError(
@@ -89,6 +90,9 @@ def check_exposure(config: ServeConfig, keys: ApiKeys) -> None:
         )
     if (config.certificate is None) != (config.private_key is None):
         raise InputError("TLS needs both --tls-certificate FILE and --tls-key FILE")
+    for path in (config.certificate, config.private_key):
+        if path is not None:
+            refuse_pipe(path)
 
 
 def listen(config: ServeConfig) -> socket.socket:

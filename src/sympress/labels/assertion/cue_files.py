@@ -30,6 +30,9 @@ _FILE_KEYS = ("extends", "remove", "words", *CUE_TABLES)
 #: What a table must have beside its phrases, with an example.
 _NEEDED = {"cue": {"assertion": '"absent"'}, "stop": {"ends": '["absent"]'}}
 
+#: Keys without which nobody knows what a table's phrases do.
+_DECISIVE = frozenset({"assertion", "ends", "direction"})
+
 #: Answers to whether it is there: a phrase can't give two of them in one direction. The past and the family
 #: say something else, and may stand beside each: `no history of` is absent and historical.
 _EXCLUSIVE = frozenset({"absent", "possible", "hypothetical"})
@@ -50,12 +53,16 @@ class CueLayer:
 
 @dataclass(frozen=True)
 class _Rule:
-    """A template of the file: what it does, the phrases it stands for, and its place."""
+    """A template of the file: what it does, the phrases it stands for, and its place.
+
+    `whole` is whether all keys of its table are right, or those that are not were left out.
+    """
 
     template: str
     cue: Cue
     phrases: tuple[str, ...]
     where: str
+    whole: bool
 
 
 def lay_cues(text: str, source: str) -> CueLayer:
@@ -141,7 +148,9 @@ def _rules(
         with mistakes.noted():
             places = located(text, role, parsed.get(role, []), source, role)
         for where, table in places:
+            before = len(mistakes)
             cue, templates = _read_table(role, table, where, mistakes)
+            whole = len(mistakes) == before
             for template in templates:
                 phrases: tuple[str, ...] = ()
                 with mistakes.noted():
@@ -149,7 +158,7 @@ def _rules(
                 total += len(phrases)
                 check_total(total, where)
                 if cue is not None:
-                    rules.append(_Rule(template, cue, phrases, where))
+                    rules.append(_Rule(template, cue, phrases, where, whole))
     return rules
 
 
@@ -164,7 +173,10 @@ def _expanded(template: str, words: Words, where: str) -> tuple[str, ...]:
 
 
 def _read_table(role: str, table: Any, where: str, mistakes: Mistakes) -> tuple[Cue | None, tuple[str, ...]]:
-    """Return what a table says and its templates; None where a key is wrong, and each wrong key is noted."""
+    """Return what a table says, but for wrong keys, which are noted, and its templates.
+
+    None for what it says where a key is wrong that decides what the phrases do.
+    """
     keys = CUE_TABLES[role]
     if not isinstance(table, dict):
         mistakes.add(f"{where}: not a table; write [[{role}]] and its keys below it")
@@ -174,21 +186,22 @@ def _read_table(role: str, table: Any, where: str, mistakes: Mistakes) -> tuple[
         templates = texts_of(table, "phrases", where)
         if not templates:
             mistakes.add(f'{where}: no phrases; list them, e.g. phrases = ["..."]')
-    wrong = False
+    wrong: set[str] = set()
     for key, value in table.items():
         problem = _problem(role, key, value, where, keys)
         if problem is not None:
             mistakes.add(problem)
-            wrong = True
+            wrong.add(key)
     for needed, example in _NEEDED.get(role, {}).items():
         if not table.get(needed):
             mistakes.add(f"{where}: no {needed}; write what its phrases do, e.g. {needed} = {example}")
-            wrong = True
-    if wrong:
+            wrong.add(needed)
+    if wrong & _DECISIVE:
         return None, templates
+    right = {key: value for key, value in table.items() if key not in wrong}
     cue: Cue | None = None
     with mistakes.noted():
-        cue = read_cue(role, {**table, "phrases": list(templates)}, where)
+        cue = read_cue(role, {**right, "phrases": list(templates)}, where)
     return cue, templates
 
 
@@ -248,7 +261,8 @@ def _find_contradictions(rules: Iterable[_Rule], mistakes: Mistakes) -> None:
             others = seen.setdefault(phrase, [])
             for other in others:
                 said = _contradiction(other.cue, rule.cue)
-                if said is not None:
+                alike = (other.cue.role, other.cue.assertion) == (rule.cue.role, rule.cue.assertion)
+                if said is not None and (not alike or (other.whole and rule.whole)):
                     mistakes.add(f"{rule.where}: {phrase!r} is {said} ({other.where}); keep one")
                     break
             others.append(rule)

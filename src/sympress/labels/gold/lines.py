@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sympress.errors import InputError
-from sympress.files import atomic_path
+from sympress.files import atomic_path, refuse_pipe
 from sympress.notes.streams import GZIP_MAGIC, file_errors
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -19,6 +19,7 @@ def read_exactly(path: Path) -> str:
         InputError: the file cannot be read, is compressed, is not UTF-8 (with the line), or begins with a
             byte order mark, which some tools count as a character and others do not.
     """
+    refuse_pipe(path)
     with file_errors(path):
         raw = path.read_bytes()
     if raw.startswith(GZIP_MAGIC):

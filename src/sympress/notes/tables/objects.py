@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from sympress.errors import InputError
-from sympress.notes.intake import Intake, Note
+from sympress.notes.intake import MALFORMED, Intake, Note
 from sympress.notes.layout import EVIDENCE_ROWS, Rows, row_name
 from sympress.notes.tables.documents import fields_of_document
 from sympress.notes.tables.options import COLUMN_OPTIONS, TableOptions
@@ -59,15 +60,27 @@ class ObjectRows:
     def note(self, fields: dict[str, object]) -> Note | None:
         """Return the note of one object, or None with the reason counted.
 
+        A later object with two keys of one name is malformed.
+
         Raises:
             InputError: the first object has no key for the text, or no object at the start of the file has
                 one that the user named.
         """
-        return self._rows.note(self._values(fields))
+        first = self._text is None
+        try:
+            values = self._values(fields)
+        except InputError:
+            if first:
+                raise
+            self._intake.counts.drop(MALFORMED)
+            return None
+        return self._rows.note(values)
 
     def id_of(self, fields: dict[str, object]) -> str:
         """The id of an object that cannot become a note, or what a row without one is called."""
-        return self._rows.id_of(self._values(fields)) or row_name(self._intake.counts.rows)
+        with suppress(InputError):
+            return self._rows.id_of(self._values(fields)) or row_name(self._intake.counts.rows)
+        return row_name(self._intake.counts.rows)
 
     def _values(self, fields: dict[str, object]) -> list[object]:
         fields = fields_of_document(fields, self._path, first=self._text is None)

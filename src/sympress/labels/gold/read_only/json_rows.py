@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sympress.errors import InputError
+from sympress.files import refuse_pipe
 from sympress.labels.gold.attributes import load_attributes
 from sympress.labels.gold.lines import read_exactly, read_lines
 from sympress.notes.streams import file_errors
@@ -46,6 +47,7 @@ def _values(path: Path, row: str) -> Iterator[tuple[str, Any]]:
 
 def first_row(path: Path) -> Row | None:
     """Return the first object of a file that holds JSON lines or a list of objects; None if there is none."""
+    refuse_pipe(path)
     with file_errors(path):
         text = path.read_bytes().decode("utf-8", "replace").lstrip()
     try:
