@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
+from sympress.cli.main import run
 from sympress.deploy.bundled import RULES_FOLDER
+from sympress.deploy.serve.config import ServeConfig
 from sympress.deploy.serve.models import Shelf
 from sympress.errors import InputError, MissingExtraError
 from sympress.extras import require_serving
@@ -46,3 +48,16 @@ def test_a_missing_extra_names_its_command(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(MissingExtraError) as caught:
         require_serving()
     assert str(caught.value) == "uvicorn is not installed: run  pip install 'sympress[serve]'"
+
+
+def test_the_limit_of_mentions_is_a_flag(monkeypatch: pytest.MonkeyPatch):
+    seen: list[ServeConfig] = []
+    monkeypatch.setattr("sympress.deploy.serve.server.serve", lambda config, *_: seen.append(config))
+    for given in ([], ["--most-mentions", "7"]):
+        with pytest.raises(SystemExit) as done:
+            run(["serve", *given])
+        assert done.value.code == 0
+    assert [config.note_mentions for config in seen] == [10_000, 7]
+    with pytest.raises(SystemExit) as done:
+        run(["serve", "--most-mentions", "0"])
+    assert done.value.code == 2

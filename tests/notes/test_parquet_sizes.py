@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from sympress.errors import InputError
+from sympress.errors import InputError, is_panic
 from sympress.notes import parquet_sizes
+from sympress.notes.parquet import _damage_told
 from sympress.notes.parquet_sizes import check_sizes
+from sympress.notes.read import read_notes
 
 FRAME = pl.DataFrame(
     {
@@ -77,3 +80,29 @@ def test_any_damage_is_an_input_error_or_goes_unseen(tmp_path: Path):
         except InputError:
             refused += 1
     assert refused > 200
+
+
+def test_what_polars_says_of_a_damaged_file_does_not_reach_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "n.parquet"
+    frame = pl.DataFrame({"note_id": [f"n{k}" for k in range(50)], "text": [f"fever {k}" for k in range(50)]})
+    frame.write_parquet(path, compression="uncompressed")
+    raw = path.read_bytes()
+    start = raw.index(b"fever 49") + len("fever 49")
+    places = [at for at in range(start, start + 60) if raw[at] in range(1, 33)]
+    panics = 0
+    for at in places:  # one of them is the width of the indices, for which 154 bits are too many
+        path.write_bytes(raw[:at] + bytes([154]) + raw[at + 1 :])
+        try:
+            read_notes(path)
+        except InputError as error:
+            panics += is_panic(error.__cause__ or error)
+    assert panics
+    assert capfd.readouterr().err == ""
+
+
+def test_other_things_said_while_a_file_is_read_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    with _damage_told("damaged"):
+        os.write(2, b"progress")
+    assert capfd.readouterr().err == "progress"

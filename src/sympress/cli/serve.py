@@ -57,9 +57,7 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
     note_mb: Annotated[
         float, typer.Option(min=1, help="Most memory for one note beside the model, in 10⁶ bytes.")
     ] = 160.0,
-    most_mentions: Annotated[
-        int, typer.Option(min=1, help="Most mentions of one note; a note with more is refused.")
-    ] = 10_000,
+    most_mentions: Annotated[int, typer.Option(min=1, help="A note with more mentions fails.")] = 10_000,
     client_connections: Annotated[
         int, typer.Option(min=1, help="Open connections of one client address; more behind a proxy.")
     ] = 128,

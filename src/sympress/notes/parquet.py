@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -30,6 +33,7 @@ _SLICE_BYTES = 32 * 2**20
 _TEXT_BYTES = 4 * NOTE_LIMIT
 _OTHER_BYTES = 2**20
 _EPOCH = date(1970, 1, 1)
+_ERROR_OUTPUT = 2
 
 
 def recognise(found: Found) -> Source | None:
@@ -49,18 +53,20 @@ def parquet_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator
     """
     import polars as pl  # late, here and below: it takes a quarter of a second
 
-    damage = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)  # it panics on some files
     check_sizes(path)
-    try:
+    with _damage_told(f"{path} is damaged: not a readable Parquet file; copy it again"):
         table = pl.scan_parquet(path)
         schema = table.collect_schema()
         total = int(table.select(pl.len()).collect().item())
-    except damage as error:
-        raise InputError(f"{path} is damaged: not a readable Parquet file; copy it again") from error
     if len(schema) > COLUMNS_MOST:
         raise InputError(f"{path}: more than {COLUMNS_MOST:,} columns; leave out some")
+
+    def evidence(name: str) -> pl.Series:
+        with _damage_told(f"{path} is damaged: cannot be read; copy it again"):
+            return table.select(name).head(EVIDENCE_ROWS).collect()[name]
+
     named = dataclasses.replace(options, header=True)
-    reading = Rows(named, intake, path, lambda name: table.select(name).head(EVIDENCE_ROWS).collect()[name])
+    reading = Rows(named, intake, path, evidence)
     names = list(schema)
     layout = reading.columns(names)
     text = names[layout.text]
@@ -73,20 +79,44 @@ def parquet_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator
     check_sizes(path, needed)
     size, start, count = path.stat().st_size, 0, min(_FIRST_ROWS, intake.slice_rows)
     while start < total:
-        try:
+        with _damage_told(f"{path} is damaged: cannot be read beyond row {start}; copy it again"):
             wanted = table.select(needed).with_columns(pl.col(text).cast(pl.String))
             rows = wanted.slice(start, count).collect()
             measured = _measured(rows, text)
-        except damage as error:
-            raise InputError(
-                f"{path} is damaged: cannot be read beyond row {start}; copy it again"
-            ) from error
         yield from _notes(measured, reading, intake)
         end = min(start + count, total)
         # Columns of a slice lie all over the file: its share of the rows stands for its bytes.
         intake.meter.close(size * end // total - size * start // total)
         bytes_a_row = max(1, int(measured.bytes.sum()) // max(1, rows.height))
         start, count = end, max(1, min(intake.slice_rows, 4 * count, _SLICE_BYTES // bytes_a_row))
+
+
+@contextmanager
+def _damage_told(message: str) -> Iterator[None]:
+    """Turn what polars raises into `message`.
+
+    Rust writes why it panics to the error output, past Python, and may quote the file: what is written there
+    meanwhile is shown only if there is no damage.
+
+    Raises:
+        InputError: with `message`.
+    """
+    import polars as pl
+
+    damage = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)  # it panics on some files
+    caught = False
+    with os.fdopen(os.dup(_ERROR_OUTPUT), "wb") as output, tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), _ERROR_OUTPUT)
+        try:
+            yield
+        except damage as error:
+            caught = True
+            raise InputError(message) from error
+        finally:
+            os.dup2(output.fileno(), _ERROR_OUTPUT)
+            if not caught:
+                held.seek(0)
+                output.write(held.read())
 
 
 @dataclasses.dataclass(frozen=True)
