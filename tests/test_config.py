@@ -143,3 +143,21 @@ def test_a_file_that_is_not_toml_is_one_line(tmp_path: Path, content: bytes):
         read_config_file(path)
     assert str(caught.value).startswith(f"{path}: not TOML (")
     assert "\n" not in str(caught.value)
+
+
+def test_every_setting_but_the_protocol_is_in_one_part_and_read_from_it():
+    config = StudyConfig(top_k=7, epochs=3, rank=8, threads=2)
+    parts = [config.data, config.training, config.compression, config.measurement]
+    names = [name for part in parts for name in type(part).model_fields]
+    assert sorted([*names, "protocol"]) == sorted(StudyConfig.model_fields)
+    for part in parts:
+        assert part.model_dump().items() <= config.model_dump().items()
+
+
+def test_what_goes_on_in_a_folder_may_add_rows_and_measure_anew_and_nothing_else():
+    config = StudyConfig()
+    more = {"strategies": ("pruning",), "recipes": ("pocket",), "transfer_fraction": 0.5, "seeds": 3}
+    moved = {"notes": Path("b.csv"), "gold": Path("g"), "lexicon": "l.tsv", "encoder": "e"}
+    assert StudyConfig(**more, **moved, resamples=50, threads=4).fixed() == config.fixed()
+    free = {*more, *moved, "resamples", "threads"}
+    assert config.fixed().keys() == StudyConfig.model_fields.keys() - free

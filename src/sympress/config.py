@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -71,114 +72,221 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 
 
-class StudyConfig(BaseModel):
-    """All settings of a study. A setting left None takes its protocol's or encoder's value.
+@dataclass(frozen=True)
+class Marks:
+    """What a setting is, beside what pydantic knows of it.
 
     Attributes:
-        notes: where to read notes; None for synthetic ones.
-        text_column: name of the text column of a CSV, JSONL or Parquet file without a well-known one.
-        fraction: share of patients to read, 0..1; a larger share contains the smaller.
-        synthetic_notes: how many synthetic notes to make when `notes` is None.
-        protocol: `paper` or `clinical`; fills every setting that is None.
-        task: `topic` (one symptom a note), `present` (the set of symptoms) or `mentions` (spans).
-        labels: `coded` (by people), `gold` (spans that people marked), `silver` (rules with assertion),
-            `mix`, `lexicon` (the rule of a topic), or `auto`: coded where the notes carry codes, else gold
-            where it is given, else rules.
-        gold: spans that people marked, in any format that `labels.gold.read_gold` reads; without `notes` its
-            documents are the notes.
-        gold_labels: labels of spans that are symptoms; empty for those whose name says so.
-        ignore_attributes: attributes of spans in `gold` that do not change what their words assert.
-        mix: weights of the sources of a mix, `coded=1,silver=0.3`.
-        lexicon: `paper`, `clinical`, or a TSV or TOML file.
-        rule: which lexicon match decides a topic: `first` of the lexicon, `earliest`, `most` mentioned.
-        text_window: characters of a note that are seen; 0 for all of them.
-        lower: lower-case the text.
-        balance: down-sample every topic to the rarest.
-        mask_placeholders: hide de-identification placeholders from the model.
-        top_k: how many symptoms, the most frequent in the data.
-        split: `random` by note, by `patient`, or by `time`.
-        validation_from: first day of validation (split `time`).
-        test_from: first day of the test set (split `time`).
-        encoder: `bundled`, a folder, or a Hugging Face id.
-        case: what the tokenizer does with upper case: `keep`, `lower`, or as the encoder says.
-        strategies: names from `sympress.compress.strategies.STRATEGIES`; empty for the protocol's own.
-        recipes: recipes to run beside the strategies: names, or `NAME = vocab(keep=0.35) > …`.
-        transfer_fraction: share of patients whose notes before validation also teach students, unlabelled.
-        published_variants: also run the published study's literal variants.
-        seeds: how many seeds, 0, 1, ….
-        epochs: passes over the training notes, for each strategy that trains.
-        batch_size: notes a step.
-        learning_rate: of the baseline; strategies scale it as the published study did.
-        head_rate_ratio: how much faster the head learns than the encoder.
-        others_weight: of a tagger's second head, which learns what else people marked; 0 for none.
-        weight_decay: AdamW's.
-        schedule: `cosine` or `linear`.
-        warmup_share: share of the steps in which the rate rises.
-        select: keep the `last` epoch, the `best` on validation (by macro-F1; of `present` by mean average
-            precision), or the `average` of the second half.
-        max_tokens: longest input in word pieces.
-        pooling: `cls`, `mean`, `maximum` or `label`.
-        temperature: of distillation.
-        alpha: weight of the teacher against the labels, 0..1.
-        student_layers: layers of the student; None for half of the teacher's.
-        rank: of the factorized layers.
-        masked_share: share of weights that masks set to zero, 0..1.
-        keep_heads: share of attention heads that structured removal keeps.
-        keep_neurons: share of feed-forward neurons that structured removal keeps.
-        threads: cores that the measured runtime may use.
-        resamples: bootstrap resamples behind each interval.
+        flag: of the command line; empty for `--` and the name of the setting, None for none.
+        may_change: whether it may change from one call to the next: it adds rows or measures anew, and
+            changes no row.
+        by_content: whether it names a file, which may move: what the file holds is compared instead.
     """
 
+    flag: str | None = ""
+    may_change: bool = False
+    by_content: bool = False
+
+
+def _setting(default: Any, help: str, *, marks: Marks = Marks(), **limits: float) -> Any:  # noqa: A002
+    """A field, from which its option of the command line is made (`cli.options`).
+
+    Args:
+        default: of the field; None where the protocol, the encoder or the task decides.
+        help: what it is, as the command line says it.
+        marks: what else it is.
+        limits: as pydantic takes them.
+    """
+    return Field(default, description=help, json_schema_extra=asdict(marks), **limits)  # type: ignore[call-overload]
+
+
+_NO_FLAG = Marks(flag=None)
+_BY_CONTENT = Marks(by_content=True)
+_MAY_CHANGE = Marks(may_change=True)
+
+
+class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    notes: Path | None = None
-    text_column: str | None = None
-    fraction: float = Field(1.0, gt=0, le=1)
-    synthetic_notes: int = Field(2000, ge=50)
-    protocol: Protocol = "paper"
-    task: AnyTask = "topic"
-    labels: Literal["auto", "lexicon", "coded", "silver", "gold", "mix"] = "auto"
-    gold: Path | None = None
-    gold_labels: tuple[str, ...] = ()
-    ignore_attributes: tuple[str, ...] = ()
-    mix: str | None = None
-    lexicon: str | None = None
-    rule: Literal["first", "earliest", "most"] | None = None
-    text_window: int | None = Field(None, ge=0)
-    lower: bool | None = None
-    balance: bool | None = None
-    mask_placeholders: bool | None = None
-    top_k: int = Field(5, ge=2)
-    split: Literal["random", "patient", "time"] | None = None
-    validation_from: datetime | None = None
-    test_from: datetime | None = None
-    encoder: str | None = None
-    case: Literal["auto", "keep", "lower"] = "auto"
-    strategies: tuple[str, ...] = ()
-    recipes: tuple[str, ...] = ()
-    transfer_fraction: float | None = Field(None, gt=0, le=1)
-    published_variants: bool | None = None
-    seeds: int = Field(1, ge=1)
-    epochs: int = Field(5, ge=1)
-    batch_size: int = Field(16, ge=1)
-    learning_rate: float | None = Field(None, gt=0)
-    head_rate_ratio: float | None = Field(None, gt=0)
-    others_weight: float = Field(0.5, ge=0)
-    weight_decay: float = Field(0.01, ge=0)
-    schedule: Literal["cosine", "linear"] | None = None
-    warmup_share: float | None = Field(None, ge=0, lt=1)
-    select: Literal["last", "best", "average"] | None = None
-    max_tokens: int | None = Field(None, ge=8)
-    pooling: Literal["cls", "mean", "maximum", "label"] | None = None
-    temperature: float = Field(4.0, gt=0)
-    alpha: float = Field(0.5, ge=0, le=1)
-    student_layers: int | None = Field(None, ge=1)
-    rank: int = Field(32, ge=1)
-    masked_share: float = Field(0.3, ge=0, lt=1)
-    keep_heads: float = Field(0.5, gt=0, le=1)
-    keep_neurons: float = Field(0.5, gt=0, le=1)
-    threads: int = Field(1, ge=1)
-    resamples: int = Field(1000, ge=50)
+
+class _ProtocolConfig(_Settings):
+    protocol: Protocol = _setting("paper", "paper, or clinical: without its flaws.")
+
+
+class DataConfig(_Settings):
+    """Which notes are read, how they are labelled, and who is tested."""
+
+    panel: ClassVar = "Notes and labels"
+
+    notes: Path | None = _setting(
+        None,
+        "NOTEEVENTS.csv(.gz), VAERS zips, MTSamples, Parquet, JSONL, CSV or a folder of .txt; "
+        "synthetic notes when left out.",
+        marks=_BY_CONTENT,
+    )
+    task: AnyTask = _setting(
+        "topic",
+        "topic (one symptom a note), present (all that a note affirms) or mentions (spans and what the note "
+        "asserts of each).",
+    )
+    labels: Literal["auto", "lexicon", "coded", "silver", "gold", "mix"] = _setting(
+        "auto",
+        "coded (by people), gold (spans people marked), silver (rules with assertion), mix, lexicon (the "
+        "rule of a topic), or auto: the best there is.",
+    )
+    gold: Path | None = _setting(
+        None,
+        "Annotated notes: brat or i2b2 folder, JSONL, doccano, Label Studio, CoNLL, PubTator or NegEx; "
+        "without --notes they are the notes.",
+        marks=_BY_CONTENT,
+    )
+    gold_labels: tuple[str, ...] = _setting((), "Labels of --gold that are symptoms, with commas.")
+    ignore_attributes: tuple[str, ...] = _setting(
+        (),
+        "An attribute of --gold that does not change what the words assert; repeatable.",
+        marks=Marks("--ignore-attribute"),
+    )
+    mix: str | None = _setting(None, "Sources of --labels mix and weights: gold=1,silver=0.3.")
+    lexicon: str | None = _setting(None, "clinical, paper, or a TSV or TOML file.", marks=_BY_CONTENT)
+    rule: Literal["first", "earliest", "most"] | None = _setting(None, "first, earliest or most.")
+    top_k: int = _setting(5, "The K most frequent symptoms of the data.", ge=2)
+    text_window: int | None = _setting(None, "Characters of a note that are seen; 0 for all.", ge=0)
+    lower: bool | None = _setting(None, "Lower-case the text.", marks=_NO_FLAG)
+    balance: bool | None = _setting(None, "Cut every topic to the rarest.")
+    mask_placeholders: bool | None = _setting(
+        None, "Hide de-identification placeholders from the model.", marks=_NO_FLAG
+    )
+    text_column: str | None = _setting(None, "Name of the text column.")
+    fraction: float = _setting(1.0, "Share of patients to read; a larger one contains it.", gt=0, le=1)
+    split: Literal["random", "patient", "time"] | None = _setting(None, "random, patient or time.")
+    validation_from: datetime | None = _setting(None, "First day of validation (YYYY-MM-DD).")
+    test_from: datetime | None = _setting(None, "First day of the test set (YYYY-MM-DD).")
+    synthetic_notes: int = _setting(2000, "How many synthetic notes.", ge=50)
+
+
+class TrainingConfig(_Settings):
+    """What is trained, and how."""
+
+    panel: ClassVar = "Training"
+
+    encoder: str | None = _setting(
+        None,
+        "bundled (MiniLM), a folder, or a Hugging Face id; Bio_ClinicalBERT for your own notes.",
+        marks=_BY_CONTENT,
+    )
+    case: Literal["auto", "keep", "lower"] = _setting("auto", "Upper case: auto, keep or lower.")
+    epochs: int = _setting(5, "Passes over the notes.", ge=1)
+    seeds: int = _setting(1, "How many seeds.", marks=_MAY_CHANGE, ge=1)
+    batch_size: int = _setting(16, "Notes a step.", ge=1)
+    learning_rate: float | None = _setting(None, "Of the baseline.", gt=0)
+    head_rate_ratio: float | None = _setting(
+        None, "How much faster the head learns than the encoder.", marks=_NO_FLAG, gt=0
+    )
+    others_weight: float = _setting(
+        0.5,
+        "Of a tagger's second head, which learns what else people marked; 0 for none.",
+        marks=_NO_FLAG,
+        ge=0,
+    )
+    weight_decay: float = _setting(0.01, "Of AdamW.", marks=_NO_FLAG, ge=0)
+    schedule: Literal["cosine", "linear"] | None = _setting(None, "cosine or linear.", marks=_NO_FLAG)
+    warmup_share: float | None = _setting(
+        None, "Share of the steps in which the rate rises.", marks=_NO_FLAG, ge=0, lt=1
+    )
+    select: Literal["last", "best", "average"] | None = _setting(
+        None,
+        "Keep the last epoch, the best on validation (by macro-F1; of present by mean average precision), or "
+        "the average of the second half.",
+        marks=_NO_FLAG,
+    )
+    max_tokens: int | None = _setting(None, "Longest input in word pieces.", ge=8)
+    pooling: Literal["cls", "mean", "maximum", "label"] | None = _setting(
+        None, "cls, mean, maximum or label."
+    )
+
+
+class CompressionConfig(_Settings):
+    """Which models are pressed, and how."""
+
+    panel: ClassVar = "Compression"
+
+    strategies: tuple[str, ...] = _setting((), "Names with commas; else the protocol's.", marks=_MAY_CHANGE)
+    recipes: tuple[str, ...] = _setting(
+        (),
+        "A recipe to run on the baseline: safe, balanced, pocket, micro, a TOML file, or "
+        "'NAME = vocab(keep=0.35) > distill(layers=3) > quantize(int8)'. Repeatable.",
+        marks=Marks("--recipe", may_change=True),
+    )
+    transfer_fraction: float | None = _setting(
+        None,
+        "Also teach students with the further notes of this share of patients, unlabelled.",
+        marks=_MAY_CHANGE,
+        gt=0,
+        le=1,
+    )
+    published_variants: bool | None = _setting(
+        None, "Also run the published study's literal variants.", marks=_NO_FLAG
+    )
+    student_layers: int | None = _setting(None, "Layers of the student.", ge=1)
+    temperature: float = _setting(4.0, "Of distillation.", gt=0)
+    alpha: float = _setting(0.5, "Teacher against labels, 0 to 1.", ge=0, le=1)
+    rank: int = _setting(32, "Of factorized layers.", ge=1)
+    masked_share: float = _setting(0.3, "Share of masked weights.", ge=0, lt=1)
+    keep_heads: float = _setting(0.5, "Share of heads kept.", gt=0, le=1)
+    keep_neurons: float = _setting(0.5, "Share of neurons kept.", gt=0, le=1)
+
+
+class MeasurementConfig(_Settings):
+    """How the deployed files are measured; no row depends on it."""
+
+    panel: ClassVar = "Measurement"
+
+    threads: int = _setting(1, "Cores that the timed runtime may use.", marks=_MAY_CHANGE, ge=1)
+    resamples: int = _setting(1000, "Bootstrap resamples.", marks=_MAY_CHANGE, ge=50)
+
+
+Group = TypeVar("Group", bound=_Settings)
+
+
+class StudyConfig(MeasurementConfig, CompressionConfig, TrainingConfig, DataConfig, _ProtocolConfig):
+    """All settings of a study, by name; a setting left None takes its protocol's or encoder's value.
+
+    Attributes:
+        data: its part about notes and labels; `training`, `compression` and `measurement` are the others.
+            Files and flags name the settings without their part.
+    """
+
+    @property
+    def data(self) -> DataConfig:
+        """Which notes are read, how they are labelled, and who is tested."""
+        return self._part(DataConfig)
+
+    @property
+    def training(self) -> TrainingConfig:
+        """What is trained, and how."""
+        return self._part(TrainingConfig)
+
+    @property
+    def compression(self) -> CompressionConfig:
+        """Which models are pressed, and how."""
+        return self._part(CompressionConfig)
+
+    @property
+    def measurement(self) -> MeasurementConfig:
+        """How the deployed files are measured."""
+        return self._part(MeasurementConfig)
+
+    def _part(self, kind: type[Group]) -> Group:
+        return kind.model_validate({name: getattr(self, name) for name in kind.model_fields})
+
+    def fixed(self) -> dict[str, Any]:
+        """The settings, as JSON, that a study has in common with one that goes on in its folder."""
+        free = {
+            name
+            for name in type(self).model_fields
+            if (marks := marks_of(name)).may_change or marks.by_content
+        }
+        return self.model_dump(mode="json", exclude=free)
 
     @property
     def note_task(self) -> Task:
@@ -200,6 +308,11 @@ class StudyConfig(BaseModel):
         given = {name: dumped[name] for name in self.model_fields_set if dumped[name] is not None}
         values = dumped | defaults | given | {"encoder": encoder}
         return StudyConfig.model_validate(values)
+
+
+def marks_of(setting: str) -> Marks:
+    """What a setting is, beside what pydantic knows of it."""
+    return Marks(**cast("dict[str, Any]", StudyConfig.model_fields[setting].json_schema_extra))
 
 
 def make_config(values: dict[str, Any]) -> StudyConfig:

@@ -11,7 +11,7 @@ import typer
 
 import sympress
 from sympress.cli.main import build_app
-from sympress.cli.study import study_config
+from sympress.cli.options import study_config
 from sympress.compress.strategies import STRATEGIES, choose_strategies
 from sympress.config import StudyConfig
 

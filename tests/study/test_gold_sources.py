@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sympress.cli.study import study_config
+from sympress.cli.options import study_config
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.labels.lexicon import load_lexicon
@@ -45,7 +45,7 @@ def test_an_attribute_is_refused_until_it_is_ignored(tmp_path: Path) -> None:
     lexicon, reporter = load_lexicon("clinical"), Reporter(quiet=True)
     with pytest.raises(InputError, match=r"n1\.ann, line 2: the attribute 'Seen_by' is not known"):
         read_sources(StudyConfig(gold=folder), lexicon, reporter)
-    config = study_config({"gold": folder, "ignore_attribute": ["Seen_by"]}, None)
+    config = study_config({"gold": folder, "ignore_attributes": ["Seen_by"]}, None)
     assert config.ignore_attributes == ("Seen_by",)
     gold, _ = read_sources(config, lexicon, reporter)
     assert gold is not None

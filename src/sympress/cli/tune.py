@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from sympress.cli.study import study_config
+from sympress.cli.options import settings_options, study_config
 from sympress.progress import Reporter
 
 if TYPE_CHECKING:
     from sympress.study.tune import Tuned
 
-_DATA = "As in sympress study; --config takes the rest"
+_SETTINGS = (
+    *("notes", "protocol", "task", "top_k", "text_column", "fraction", "split", "encoder", "epochs"),
+)
 #: Trials in the console's table.
 _SHOWN = 5
 
 
+@settings_options(_SETTINGS, panel="As in sympress study; --config takes the rest")
 def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
-    context: typer.Context,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder; the same command continues it.")],
     strategy: Annotated[
         str, typer.Option(help="baseline, distillation, lowrank, pruning-masked or pruning.")
@@ -35,25 +37,14 @@ def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the proposals and of each training.")] = 0,
-    notes: Annotated[Path | None, typer.Option(help="Notes.", rich_help_panel=_DATA)] = None,
-    protocol: Annotated[str | None, typer.Option(help="paper or clinical.", rich_help_panel=_DATA)] = None,
-    task: Annotated[str | None, typer.Option(help="topic or present.", rich_help_panel=_DATA)] = None,
-    top_k: Annotated[int | None, typer.Option(help="How many symptoms.", rich_help_panel=_DATA)] = None,
-    text_column: Annotated[str | None, typer.Option(help="Of the notes.", rich_help_panel=_DATA)] = None,
-    fraction: Annotated[float | None, typer.Option(help="Share of patients.", rich_help_panel=_DATA)] = None,
-    split: Annotated[str | None, typer.Option(help="random, patient, time.", rich_help_panel=_DATA)] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="bundled, a folder or an id.", rich_help_panel=_DATA)
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of each trial.", rich_help_panel=_DATA)] = None,
     config: Annotated[Path | None, typer.Option(help="TOML of a study; flags win.")] = None,
+    **settings: Any,
 ) -> None:
     """Find the settings with which a strategy scores best on validation notes; test notes choose nothing.
 
     The first trial has the settings as they are. Kill it at any time; the same command goes on.
     """
-    del notes, protocol, task, top_k, text_column, fraction, split, encoder, epochs
-    settings = study_config(context.params, config)
+    chosen = study_config(settings, config)
     from sympress.extras import require_training
 
     require_training()
@@ -61,7 +52,7 @@ def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
     from sympress.study.tune import run_tuning
 
     wanted = tuple(name.strip().replace("-", "_") for name in (search or "").split(",") if name.strip())
-    tuned = run_tuning(settings, Search(strategy, trials, wanted, seed), output, reporter=Reporter())
+    tuned = run_tuning(chosen, Search(strategy, trials, wanted, seed), output, reporter=Reporter())
     _say(tuned)
 
 

@@ -22,13 +22,6 @@ from sympress.study.prepare import StudyData, prepare
 from sympress.study.reread import Reread, reread
 from sympress.study.wider import answers_of, widen
 
-#: Settings that decide which notes are tested and what is true of them.
-_DATA_SETTINGS = (
-    "fraction", "synthetic_notes", "task", "labels", "lexicon", "rule", "text_window", "lower", "balance",
-    "mask_placeholders", "top_k", "split", "validation_from", "test_from", "text_column", "gold",
-    "gold_labels", "ignore_attributes", "mix",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Paired:
@@ -188,7 +181,7 @@ def compare_artifacts(
     described = [_provenance(path) for path in (first, second)]
     configs = [_config(path, one) for path, one in zip((first, second), described, strict=True)]
     extractors = [read_extractor(path) for path in (first, second)]
-    keys = [[getattr(config, name) for name in _DATA_SETTINGS] for config in configs]
+    keys = [config.data.model_dump(exclude={"notes"}) for config in configs]  # which may have moved
     same = described[0].get("data_fingerprint") == described[1].get("data_fingerprint")
     if not same or keys[0] != keys[1] or extractors[0].symptoms != extractors[1].symptoms:
         raise InputError(

@@ -27,12 +27,6 @@ from sympress.files import alone, atomic_path, is_bare, read_object, write_json
 
 RUN_FORMAT = 2
 
-#: Settings that may change from one call to the next: they add rows or measure anew, and change no row.
-MAY_CHANGE = ("strategies", "recipes", "transfer_fraction", "seeds", "resamples", "threads")
-
-#: Settings that name files, which may move: what the files hold is compared instead.
-_BY_CONTENT = ("notes", "gold", "lexicon", "encoder")
-
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -52,10 +46,9 @@ class RunFolder:
             if not is_bare(self.path):
                 raise InputError(f"{self.path}: not empty and not a sympress run; choose another -o")
             return
-        ours = config.model_dump(mode="json")
-        fixed = {key: value for key, value in ours.items() if key not in (*MAY_CHANGE, *_BY_CONTENT)}
         found = self._claimed()
-        check_claim(self.path, {"settings": found["config"], "inputs": found.get("inputs")}, fixed, {})
+        stored = {"settings": found["config"], "inputs": found.get("inputs")}
+        check_claim(self.path, stored, config.fixed(), {})
 
     @contextmanager
     def held(self, config: StudyConfig, inputs: Mapping[str, str]) -> Iterator[None]:
