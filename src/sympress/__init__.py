@@ -1,10 +1,12 @@
 """Train, compress and honestly measure symptom extractors for clinical notes on plain CPUs.
 
-    from sympress import StudyConfig, run_study
-    results = run_study(StudyConfig(synthetic_notes=500, epochs=1), "runs/try")
-
     import sympress
-    sympress.load("runs/try/artifacts/quantization-seed0")("c/o fever and chills, denies cough").to_frame()
+
+    model = sympress.load("my-org/symptom-bert")
+    small = sympress.compress(model, "pocket", train=(texts, labels), unlabelled=others)
+    print(sympress.evaluate(small, test, test_labels, against=model, groups=patients))
+    small.save("pocket/")
+    sympress.load("pocket/")("c/o fever and chills, denies cough").to_frame()
 
 `load()` without a folder opens the artifact that comes with sympress. The logger `sympress` is silent until a
 program gives it a handler; it never says what a note says.
@@ -21,24 +23,27 @@ from typing import TYPE_CHECKING, Any
 from sympress.telemetry import silence
 
 if TYPE_CHECKING:
+    from sympress.api import compress, load, train
+    from sympress.compress.recipe.parse import Recipe
     from sympress.config import StudyConfig
     from sympress.deploy.extractor import Extractor
-    from sympress.deploy.load import load
     from sympress.deploy.note_result import NoteResult, NoteResults
     from sympress.deploy.runtime import Runtime
     from sympress.errors import InputError, LeakError, MissingExtraError, SympressError
     from sympress.evaluation.run import evaluate
     from sympress.labels.labelset import LabelSet
     from sympress.labels.lexicon import Lexicon, load_lexicon
+    from sympress.model import Model
     from sympress.notes.read import read_notes, stream_notes
     from sympress.notes.schema import NOTE_SCHEMA, NoteSet
     from sympress.notes.synthesize import synthesize
     from sympress.results import Results, load_results
-    from sympress.study.run import run_study
+    from sympress.study.run import run_study as study
 
 silence()
 logging.getLogger("sympress").addHandler(logging.NullHandler())
 
+#: Where each public name is, and what it is called there if not the same.
 _HOMES = {
     "Extractor": "sympress.deploy.extractor",
     "InputError": "sympress.errors",
@@ -46,22 +51,26 @@ _HOMES = {
     "LeakError": "sympress.errors",
     "Lexicon": "sympress.labels.lexicon",
     "MissingExtraError": "sympress.errors",
+    "Model": "sympress.model",
     "NOTE_SCHEMA": "sympress.notes.schema",
     "NoteResult": "sympress.deploy.note_result",
     "NoteResults": "sympress.deploy.note_result",
     "NoteSet": "sympress.notes.schema",
+    "Recipe": "sympress.compress.recipe.parse",
     "Results": "sympress.results",
     "Runtime": "sympress.deploy.runtime",
     "StudyConfig": "sympress.config",
     "SympressError": "sympress.errors",
+    "compress": "sympress.api",
     "evaluate": "sympress.evaluation.run",
-    "load": "sympress.deploy.load",
+    "load": "sympress.api",
     "load_lexicon": "sympress.labels.lexicon",
     "load_results": "sympress.results",
     "read_notes": "sympress.notes.read",
-    "run_study": "sympress.study.run",
     "stream_notes": "sympress.notes.read",
+    "study": "sympress.study.run:run_study",
     "synthesize": "sympress.notes.synthesize",
+    "train": "sympress.api",
 }
 
 __all__ = [
@@ -72,21 +81,25 @@ __all__ = [
     "LeakError",
     "Lexicon",
     "MissingExtraError",
+    "Model",
     "NoteResult",
     "NoteResults",
     "NoteSet",
+    "Recipe",
     "Results",
     "Runtime",
     "StudyConfig",
     "SympressError",
+    "compress",
     "evaluate",
     "load",
     "load_lexicon",
     "load_results",
     "read_notes",
-    "run_study",
     "stream_notes",
+    "study",
     "synthesize",
+    "train",
 ]
 
 
@@ -95,7 +108,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("importlib.metadata").version("sympress")
     if name not in _HOMES:
         raise AttributeError(f"module 'sympress' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, called = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), called or name)
 
 
 def __dir__() -> list[str]:

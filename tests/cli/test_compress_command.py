@@ -244,7 +244,7 @@ def test_no_artifact_and_one_that_is_quantized(
     bare = tmp_path / "bare"
     shutil.copytree(place / "run" / "artifacts" / "baseline-seed0", bare)
     (bare / "provenance.json").unlink()
-    assert "not an artifact of a study" in refusal(capsys, "compress", str(bare), *rest)
+    assert "provenance.json is missing" in refusal(capsys, "compress", str(bare), *rest)
 
 
 def test_an_output_that_is_anothers(place: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

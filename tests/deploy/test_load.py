@@ -90,7 +90,7 @@ def test_a_setting_that_is_none_is_refused_before_anything_is_read(
 
 def refused(source: str | Path) -> str:
     with pytest.raises(InputError) as error:
-        sympress.load(source)
+        Extractor.load(source)
     assert "\n" not in str(error.value)
     start, _, hint = str(error.value).partition("(extractor.json is missing)")
     assert start == f"{source}: no artifact here "
@@ -125,6 +125,14 @@ def test_an_encoder_without_a_head_is_named_with_the_command_that_trains_one(tmp
 def test_an_id_of_the_hub_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     assert refused("my-org/symptom-bert").endswith("with  sympress import my-org/symptom-bert -o ARTIFACT")
+
+
+def test_an_id_that_the_hub_does_not_give_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="checkpoint 'my-org/symptom-bert': no such folder, nor an id in"):
+        sympress.load("my-org/symptom-bert")
 
 
 def test_a_run_names_the_first_of_its_artifacts(tmp_path: Path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import pytest
 
 from sympress.deploy.artifact import Extractor as Settings
@@ -41,7 +43,7 @@ class Scripted:
         answers: list[tuple[Mention, ...] | None],
         settings: Settings | None = None,
     ) -> None:
-        self._rules, self._answers = rules, iter(answers)
+        self._rules, self._answers = rules, cycle(answers)  # a second time for the clock
         self.settings = settings or rules.settings
         self.task = self.settings.task
 

@@ -2,32 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sympress.cli.given_notes import (
+    Entities,
+    GoldLabels,
+    LabelsPerNote,
+    ValidationOption,
+    read_labelled,
+    read_texts,
+)
 from sympress.cli.study import command_line
+from sympress.cli.table_options import TextColumn
 from sympress.compress.recipe.named import UNTRAINED
+from sympress.errors import InputError
 from sympress.progress import Reporter
+
+#: Exit code of a search that ended with a model that does not meet the budget.
+UNMET = 3
 
 
 def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
     model: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="An artifact of a study, such as RUN/artifacts/baseline-seed0.", show_default=False
+            help="An artifact with its weights, such as RUN/artifacts/baseline-seed0, or a fine-tuned "
+            "classifier of transformers: its folder, or an id of the Hugging Face Hub.",
+            show_default=False,
         ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the pressed artifact.", show_default=False)
     ],
     notes: Annotated[
-        Path | None, typer.Option(help="The notes of its study; not needed where that made its own.")
+        Path | None,
+        typer.Option(help="The notes of its study; of any other model, unlabelled ones or those of --gold."),
     ] = None,
+    gold: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled notes to learn from, as `evaluate --gold` reads them, in place of the study's.",
+            show_default=False,
+        ),
+    ] = None,
+    validation: ValidationOption = None,
+    gold_labels: GoldLabels = None,
+    labels_per_note: LabelsPerNote = None,
+    entity: Entities = None,
+    text_column: TextColumn = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -79,22 +108,35 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
 ) -> None:
     """Press a fine-tuned model by a recipe, or by the best recipe that a search finds for a budget.
 
-    Give --recipe, --budget, or --no-training alone. Kill it at any time; the same command goes on where it
-    stopped.
+    Give --recipe, --budget, or --no-training alone. Without labels the model labels the notes itself. Kill it
+    at any time; the same command goes on where it stopped. Exit code 3: no recipe meets the budget.
     """
+    from sympress.api import load
     from sympress.compress.budget.parse import parse_budget
     from sympress.extras import require_training
 
     require_training()
     from sympress.compress.recipe.named import read_recipe
     from sympress.study.compress import compress as press
+    from sympress.study.given import Given, check_given
+    from sympress.study.origin import of_study
     from sympress.study.plan import Order, describe, make_plan
 
+    train, judged = (  # before the Hub is asked
+        None if path is None else read_labelled(path, notes, labels=gold_labels, text_column=text_column)
+        for path in (gold, validation)
+    )
+    labelled = Given(train, judged)
+    opened = load(model, labels_per_note=_per_note(labels_per_note), entities=tuple(entity or ()))
+    given = None
+    if not (labelled.empty and of_study(opened.folder)):
+        given = check_given(replace(labelled, unlabelled=read_texts(notes, text_column)))
     plan = make_plan(
         Order(
-            model=model,
+            model=opened.folder,
             output=output,
-            notes=notes,
+            notes=notes if given is None else None,
+            given=given,
             recipe=None if recipe is None else read_recipe(recipe),
             budget=None if budget is None else parse_budget(budget),
             trials=trials,
@@ -117,6 +159,14 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
         return
     record = press(plan, reporter=Reporter(), command=command_line())
     _show(console, record, output)
+    if record["search"] is not None and not record["search"]["meets"]:
+        raise typer.Exit(UNMET)
+
+
+def _per_note(given: str | None) -> Literal["one", "several"] | None:
+    if given not in (None, "one", "several"):
+        raise InputError(f"--labels-per-note {given}: give one or several")
+    return cast("Literal['one', 'several'] | None", given)
 
 
 def _show(console: Console, record: dict[str, Any], output: Path) -> None:

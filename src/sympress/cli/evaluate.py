@@ -40,6 +40,14 @@ def evaluate(
         Path | None,
         typer.Option(help="Page of what was missed and made up: .html. It holds words of the notes."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another artifact, on the same notes: differences with intervals, paired tests, and both "
+            "timed in turn.",
+            show_default=False,
+        ),
+    ] = None,
     group_by: Annotated[
         str | None,
         typer.Option(help="Figures by sex, age, category or another column of the notes.", metavar="COLUMN"),
@@ -88,7 +96,13 @@ def evaluate(
     judged_by = read_for(gold, Vocabulary.of(extractor), options)
     with Reporter(quiet=quiet) as reporter:
         done = evaluate_artifact(
-            extractor, judged_by, seed=seed, resamples=resamples, step=reporter.step, say=reporter.say
+            extractor,
+            judged_by,
+            against=None if against is None else artifact_folder(against),
+            seed=seed,
+            resamples=resamples,
+            step=reporter.step,
+            say=reporter.say,
         )
     for line in lines_of(done.results):
         typer.echo(line)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from sympress.cli.given_notes import GoldLabels, read_labelled
 from sympress.cli.study import command_line
 
 
@@ -35,6 +36,15 @@ def import_model(  # noqa: PLR0917  one option a setting; typer passes them by n
     max_tokens: Annotated[
         int | None, typer.Option(help="Word pieces a window; as many as the model takes if not given.")
     ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled notes that choose thresholds and calibration, or a tagger's bias towards spans, "
+            "as `evaluate --gold` reads them; without, thresholds are 0.5.",
+            show_default=False,
+        ),
+    ] = None,
+    gold_labels: GoldLabels = None,
 ) -> None:
     """Make an artifact of a fine-tuned classifier, of notes or of tokens, with the same logits."""
     from sympress.extras import require_training
@@ -46,9 +56,13 @@ def import_model(  # noqa: PLR0917  one option a setting; typer passes them by n
     settings = ImportSettings(
         lexicon=lexicon, labels_per_note=labels_per_note, entities=tuple(entity or ()), max_tokens=max_tokens
     )
-    record = make(checkpoint, output, settings, command=command_line())
+    judged = None
+    if validation is not None:  # before the Hub is asked
+        judged = read_labelled(validation, labels=gold_labels, lexicon=lexicon)
+    record = make(checkpoint, output, settings, validation=judged, command=command_line())
     for remark in record["remarks"]:
         typer.echo(f"- {remark}")
+    typer.echo(f"thresholds: {record['thresholds']}")
     typer.echo(f"largest difference to the checkpoint's logits: {record['import_max_difference']:.1e}")
     typer.echo(f"wrote {output}")
     typer.echo(f"next: sympress extract NOTES --model {output}")

@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
         "show",
         "evaluate",
         "study",
+        "train",
         "import",
         "compress",
         "tune",

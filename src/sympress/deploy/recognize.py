@@ -14,7 +14,7 @@ def what_else(place: Path) -> str:
     """What stands at `place`, where no artifact does, and what to do; empty where nothing tells."""
     if place.is_file():
         return "; that is a file: give the folder of the artifact"
-    if _may_be_on_hub(place):
+    if may_be_on_hub(place):
         return f"; there is no such folder: of a checkpoint on the Hub, {_importing(place)}"
     if run := sorted(one.parent for one in place.glob("artifacts/*/extractor.json")):
         return f"; that is a run: give one of its artifacts, such as {run[0]}"
@@ -37,6 +37,16 @@ def _of_config(place: Path, config: dict[str, Any]) -> str:
     )
 
 
+def is_classifier(place: Path) -> bool:
+    """Whether `place` is the folder of a fine-tuned classifier of transformers, and no artifact."""
+    if (place / "extractor.json").exists():
+        return False
+    config = _config(place)
+    names = config.get("architectures")
+    named = isinstance(names, list) and names and str(names[0]).endswith(_CLASSIFIERS)
+    return bool(named) and "sympress" not in config
+
+
 def _importing(place: Path) -> str:
     return f"make an artifact with  sympress import {place} -o ARTIFACT"
 
@@ -49,7 +59,7 @@ def _config(place: Path) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-def _may_be_on_hub(place: Path) -> bool:
+def may_be_on_hub(place: Path) -> bool:
     """Whether `place` is written as the id of a model: an owner and a name, with no such folder here."""
     return (
         not place.exists() and not place.is_absolute() and len(place.parts) == 2 and ".." not in place.parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
@@ -98,7 +99,7 @@ def _kind(wanted: Mention | None, found: Mention | None, *, asserted: bool) -> K
     return "other ends" if (wanted.start, wanted.end) != (found.start, found.end) else None
 
 
-def _of_note(note: GoldNote, found: tuple[Mention, ...], affirmed: frozenset[str]) -> Iterator[ErrorShown]:
+def _of_note(note: GoldNote, found: tuple[Mention, ...], affirmed: AbstractSet[str]) -> Iterator[ErrorShown]:
     """Errors of the whole note; where words speak for what was made up, or against, they are shown."""
     for symptom in sorted(note.affirmed ^ affirmed):
         missed = symptom in note.affirmed

@@ -105,6 +105,50 @@ class GroupScores(Record):
     note_f1: Estimate
 
 
+class CostRecord(Record):
+    """What an artifact costs: bytes of its model (null for rules alone) and milliseconds a note."""
+
+    size_bytes: int | None
+    latency_ms_p50: float
+    latency_ms_p95: float
+
+
+class DifferenceRecord(Record):
+    """One F1 beside that of another artifact on the same notes.
+
+    Attributes:
+        figure: which F1.
+        f1: that of what was judged.
+        against_f1: that of the other.
+        difference: the first minus the second; the interval is that of the same resamples.
+        p_value: two-sided, of paired approximate randomisation; null without resamples.
+    """
+
+    figure: Literal["notes micro", "notes macro", "spans exact", "spans overlapping"]
+    f1: float | None
+    against_f1: float | None
+    difference: Estimate
+    p_value: float | None
+
+
+class AgainstRecord(Record):
+    """Another artifact on the same notes.
+
+    Attributes:
+        artifact: which.
+        failed: notes without an answer.
+        cost: timed in turn with what was judged.
+        latency_ratio: the time of what was judged, divided by this one's, note by note, the median.
+        differences: F1 by F1.
+    """
+
+    artifact: ArtifactDescription
+    failed: int
+    cost: CostRecord
+    latency_ratio: float
+    differences: list[DifferenceRecord]
+
+
 class EvaluationResults(Record):
     """How good an artifact is on gold notes.
 
@@ -126,6 +170,8 @@ class EvaluationResults(Record):
         never_asked: found pairs of a note and a symptom that gold of whole notes names nowhere; not scored.
         group_by: what `groups` are told apart by.
         groups: by subgroup.
+        cost: bytes and milliseconds; null where nothing was timed.
+        against: another artifact on the same notes; null where none was given.
     """
 
     format: Literal[1] = EVALUATION_FORMAT
@@ -145,3 +191,5 @@ class EvaluationResults(Record):
     never_asked: int = 0
     group_by: str | None = None
     groups: list[GroupScores] = Field(default_factory=list)
+    cost: CostRecord | None = None
+    against: AgainstRecord | None = None

@@ -79,7 +79,7 @@ def score_notes(gold: Affirmed, found: Affirmed, known: Collection[str], bootstr
     names = sorted(frequency | predicted, key=lambda name: (-frequency[name], -predicted[name], name))
     at_once = max(1, _CELLS_AT_ONCE // max(1, 3 * len(gold)))
     parts = [
-        bootstrap.sums(_outcomes(gold, found, names[start : start + at_once]))
+        bootstrap.sums(outcomes(gold, found, names[start : start + at_once]))
         for start in range(0, len(names), at_once)
     ]
     sums = _by_kind(parts, len(names)) if parts else np.zeros((1, 3, 0))
@@ -105,7 +105,7 @@ def score_notes(gold: Affirmed, found: Affirmed, known: Collection[str], bootstr
     )
 
 
-def _outcomes(gold: Affirmed, found: Affirmed, names: Sequence[str]) -> Floats:
+def outcomes(gold: Affirmed, found: Affirmed, names: Sequence[str]) -> Floats:
     """Return `(notes, 3K)`: of each note and symptom whether both have it, it was found, it is there."""
     columns = {name: column for column, name in enumerate(names)}
     counts = np.zeros((len(gold), 3, len(names)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sympress.evaluation.records import EvaluationResults
-from sympress.report.formats import format_estimate
+from sympress.evaluation.records import CostRecord, EvaluationResults
+from sympress.report.formats import format_difference, format_estimate
 from sympress.report.tables import printable
 from sympress.results import SpanScores
 
@@ -28,6 +28,7 @@ def lines_of(results: EvaluationResults) -> Iterator[str]:
     )
     yield f"[ ] 95 % bootstrap interval, {results.resampled_by} resampled"
     yield from _remarks(results)
+    yield from _cost(results)
     if results.spans is None:
         yield f"no figures of spans: {results.spans_missing}"
     else:
@@ -43,6 +44,41 @@ def _remarks(results: EvaluationResults) -> Iterator[str]:
         yield f"{results.failed:,} notes have no answer and count as notes in which nothing was found"
     if results.truncated:
         yield f"{results.truncated:,} notes were read in part, being longer than the model reads"
+
+
+def _cost(results: EvaluationResults) -> Iterator[str]:
+    """What it costs, and how it differs from what it was scored against."""
+    if (cost := results.cost) is None:
+        return
+    yield f"{_bytes(cost)}{cost.latency_ms_p50:.2f} ms a note (median; 95 % within {cost.latency_ms_p95:.2f})"
+    if (other := results.against) is None:
+        return
+    yield (
+        f"against {_plain(other.artifact.name)}: {_bytes(other.cost)}{other.cost.latency_ms_p50:.2f} ms a "
+        f"note, {other.latency_ratio:.3f} of whose time it takes"
+    )
+    yield from _table(
+        "Difference of F1, and the p-value of a paired test",
+        ("", "F1", "against", "difference", "p"),
+        [
+            (
+                one.figure,
+                _f1(one.f1),
+                _f1(one.against_f1),
+                format_difference(one.difference),
+                "–" if one.p_value is None else f"{one.p_value:.3g}",
+            )
+            for one in other.differences
+        ],
+    )
+
+
+def _bytes(cost: CostRecord) -> str:
+    return "" if cost.size_bytes is None else f"{cost.size_bytes:,} bytes, "
+
+
+def _f1(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _spans(results: EvaluationResults) -> Iterator[str]:

@@ -50,6 +50,11 @@ class Vocabulary:
                 found.setdefault(fold(form), one)
         return cls(frozenset(names), lexicon, found, symptom_of_forms(lexicon))
 
+    @classmethod
+    def of_lexicon(cls, lexicon: Lexicon) -> Vocabulary:
+        """Return what names symptoms before there is an artifact: the lexicon those of marked words."""
+        return cls(frozenset(), lexicon, {}, symptom_of_forms(lexicon))
+
     def symptom(self, name: str) -> str | None:
         """The artifact's symptom that people call `name`; None for one that it doesn't know."""
         if name in self.known:

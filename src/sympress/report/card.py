@@ -185,6 +185,32 @@ def imported_card(record: Mapping[str, Any], task: str, symptoms: Sequence[str])
     return "\n".join(lines) + "\n"
 
 
+def trained_card(record: Mapping[str, Any], task: str, symptoms: Sequence[str]) -> str:
+    """Markdown for the `README.md` of a trained artifact; every word comes from its provenance `record`."""
+    config, notes = record["config"], record["notes"]
+    encoder = str(config["encoder"])
+    average = {"present": "micro", "topic": "macro"}.get(task, "of exact spans")
+    lines = [
+        *front_matter(task, encoder, "notes that were given"),
+        "# A trained symptom extractor",
+        "",
+        "## Intended use",
+        "",
+        *intended_use(),
+        "",
+        "## What it is",
+        "",
+        f"- Task: `{task}` ({len(symptoms)} symptoms)",
+        f"- Fine-tuned from: {escape_markdown(encoder)} (its licence applies to these weights); seed "
+        f"{record['seed']}",
+        f"- Notes: {notes['train']:,} training, {notes['validation']:,} validation; data fingerprint "
+        f"`{record['data_fingerprint']}`",
+        f"- Validation F1 ({average}): {record['validation_f1']:.3f}. Epoch and thresholds were chosen on "
+        "the same notes; `sympress evaluate` scores it on others.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _origin(record: Mapping[str, Any], symptoms: Sequence[str]) -> list[str]:
     """What the artifact is and what it was made from."""
     config, notes, kernel = record["config"], record["notes"], record["kernel"]

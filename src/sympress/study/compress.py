@@ -14,23 +14,23 @@ from sympress.compress.budget.found import SearchResult
 from sympress.compress.budget.parse import Budget
 from sympress.compress.budget.search import search
 from sympress.compress.distill.teachers import fingerprint_teacher
+from sympress.compress.recipe.material import encode_notes
 from sympress.compress.recipe.parse import parse_recipe
 from sympress.deploy.artifact import write_provenance
 from sympress.deploy.checksums import write_checksums
+from sympress.deploy.rule_files import carried_words, write_words
 from sympress.errors import InputError
 from sympress.files import alone, full_disk_explained, is_bare, read_object, write_json, write_text
 from sympress.progress import Reporter
 from sympress.report.card import artifact_card
 from sympress.report.front import write_front
+from sympress.study.given import given_texts
 from sympress.study.inputs import fingerprint_texts
-from sympress.study.judge import Judged, judge, predict_yardstick
-from sympress.study.origin import Origin, Texts, read_texts
+from sympress.study.origin import Texts, read_texts
 from sympress.study.plan import Order, Plan
-from sympress.study.presser import Presser
+from sympress.study.presser import Presser, judge_teacher
 from sympress.study.record import describe_artifact
-from sympress.study.settle import calibrates
-from sympress.study.yardsticks import INT8, PYTORCH, Yardstick, teacher_yardsticks
-from sympress.training.data import encode_texts
+from sympress.study.yardsticks import teacher_yardsticks
 from sympress.training.fingerprint import fingerprint_tokenizer
 
 #: Of what was asked for, the names of files, which may move: what they hold is compared instead.
@@ -50,7 +50,10 @@ def compress(plan: Plan, *, reporter: Reporter | None = None, command: str | Non
     asked = _asked(plan)
     _check_output(order, asked, {})  # before minutes of reading
     with reporter, full_disk_explained(order.work):
-        texts = read_texts(plan.origin, reporter)
+        given = order.given
+        texts = (
+            read_texts(plan.origin, reporter) if given is None else given_texts(plan.origin, given, plan.seed)
+        )
         claim = {"asked": asked, "inputs": _inputs(plan, texts)}
         done = _check_output(order, **claim)
         if done is not None:
@@ -80,6 +83,7 @@ def _make(
     record = describe_artifact(presser, artifact, recipe, found, test=order.test)
     record |= {**claim, "trials": _trials(order), "command": command}
     write_provenance(artifact, record)
+    write_words(artifact, carried_words(plan.origin.folder, plan.origin.extractor))
     write_text(artifact / "README.md", artifact_card(record, plan.origin.extractor.symptoms))
     if found is not None:
         write_front(found, artifact / "search")
@@ -120,7 +124,7 @@ def _inputs(plan: Plan, texts: Texts) -> dict[str, str]:
         fingerprint_teacher(one.model) + fingerprint_tokenizer(one.tokenizer) for one in plan.teachers
     ]
     return {
-        **texts.data.inputs,
+        **texts.inputs,
         "model": fingerprint_texts(
             [fingerprint_teacher(origin.model), cuts, origin.extractor.model_dump_json()]
         ),
@@ -166,10 +170,10 @@ def _presser(plan: Plan, texts: Texts, reporter: Reporter) -> Presser:
     cores = torch.get_num_threads()
     yardsticks = teacher_yardsticks(origin.folder, order.work / "teacher", threads=origin.config.threads)
     torch.set_num_threads(cores)  # the yardsticks set their own, which would slow training down
-    teacher = _judge_teacher(origin, texts, yardsticks)
+    teacher = judge_teacher(origin, texts, yardsticks, order.work / "teacher" / "int8.onnx")
     for name, judged in teacher.items():
         reporter.say(f"teacher, {name}: validation F1 {judged.f1:.4f}")
-    encoded = encode_texts(origin.tokenizer, texts.material.validation, texts.material.max_tokens)
+    encoded = encode_notes(origin.tokenizer, texts.material.validation, texts.material)
     return Presser(
         origin=origin,
         texts=texts,
@@ -184,20 +188,6 @@ def _presser(plan: Plan, texts: Texts, reporter: Reporter) -> Presser:
         memory=order.budget is not None and order.budget.memory_mb is not None,
         reporter=reporter,
     )
-
-
-def _judge_teacher(origin: Origin, texts: Texts, yardsticks: dict[str, Yardstick]) -> dict[str, Judged]:
-    material = texts.material
-    return {
-        name: judge(
-            texts.task,
-            predict_yardstick(yardsticks[name], texts.validation),
-            material.validation_targets,
-            origin.extractor.symptoms,
-            calibrate=calibrates(origin.config.protocol),
-        )
-        for name in (PYTORCH, INT8)
-    }
 
 
 def _search(plan: Plan, budget: Budget, presser: Presser) -> SearchResult:

@@ -16,12 +16,15 @@ from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import export_checked
 from sympress.deploy.link import with_lexicon, write_lexicon
 from sympress.deploy.pieces import SpecialTokens, pieces_of
+from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
+from sympress.evaluation.gold import Gold
 from sympress.files import alone, full_disk_explained, is_bare, write_text
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.surface import forms_by_symptom
 from sympress.provenance import environment
 from sympress.report.card import imported_card
+from sympress.study.given import Labeller, judge_labelled
 from sympress.study.import_labels import Answers, read_note_labels, read_tags
 from sympress.training.adopt import adopt
 from sympress.training.checkpoint import Checkpoint, load_checkpoint
@@ -62,6 +65,8 @@ def import_model(
     output: str | Path,
     settings: ImportSettings | None = None,
     *,
+    validation: Gold | None = None,
+    revision: str | None = None,
     command: str | None = None,
 ) -> dict[str, Any]:
     """Write the artifact of a fine-tuned classifier to `output`; returns its provenance.
@@ -70,10 +75,13 @@ def import_model(
         source: a folder as the Trainer of transformers saves it, or an id of the Hub.
         output: a folder that is not there, or empty.
         settings: how.
+        validation: labelled notes that choose its thresholds and calibration, or its bias towards spans.
+        revision: branch, tag or commit on the Hub.
         command: for the record.
 
     Raises:
-        InputError: the output is taken, or the checkpoint cannot be read or be represented exactly.
+        InputError: the output is taken, a label is none of the model's, or the checkpoint cannot be read or
+            be represented exactly.
         SympressError: the artifact's logits are not the checkpoint's.
     """
     settings, output = settings or ImportSettings(), Path(output)
@@ -81,13 +89,15 @@ def import_model(
     if not is_bare(output):
         raise InputError(f"{output}: there is something already; choose another -o")
     lexicon = load_lexicon(settings.lexicon)
-    checkpoint = load_checkpoint(source)
+    checkpoint = load_checkpoint(source, revision)
     answers = _answers(checkpoint, lexicon, settings)
     extractor = _extractor(checkpoint, answers, lexicon, settings)
     with full_disk_explained(work), alone(work, output):
         draft = work / "artifact"
         shutil.rmtree(draft, ignore_errors=True)
         record = _write(draft, checkpoint, answers, extractor, lexicon) | {"command": command}
+        if validation is not None:
+            record["thresholds"] = _settle(draft, validation)
         write_provenance(draft, record)
         write_text(draft / "README.md", imported_card(record, extractor.task, extractor.symptoms))
         write_checksums(draft)
@@ -96,6 +106,15 @@ def import_model(
         draft.replace(output)
         shutil.rmtree(work)
     return record
+
+
+def _settle(draft: Path, validation: Gold) -> str:
+    """Choose on labelled notes what decides the answers of the artifact in `draft`; what to say of it."""
+    write_checksums(draft)
+    runtime = Runtime.load(draft)
+    judged = judge_labelled(runtime, Labeller(draft)(validation, by_people=True))
+    judged.write(draft)
+    return f"chosen on {len(validation.notes):,} notes that were given, validation F1 {judged.f1:.4f}"
 
 
 def _answers(checkpoint: Checkpoint, lexicon: Lexicon, settings: ImportSettings) -> Answers:

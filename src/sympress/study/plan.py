@@ -22,6 +22,7 @@ from sympress.compress.recipe.steps import Quantize
 from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.deploy.checksums import TRAINING_FILES, check_files
 from sympress.errors import InputError, nearest
+from sympress.study.given import Given, check_notes
 from sympress.study.origin import Origin, read_origin
 from sympress.training.model import load_model
 
@@ -34,6 +35,7 @@ class Order:
         model: the artifact to press.
         output: where the pressed one goes; `OUTPUT.work` beside it holds what is under way.
         notes: of the model's study; None where that made its own.
+        given: notes with their labels, instead of those of the study; None for those.
         recipe: what to do, or
         budget: what the result may cost.
         trials: recipes that a search trains.
@@ -48,6 +50,7 @@ class Order:
     model: Path
     output: Path
     notes: Path | None = None
+    given: Given | None = None
     recipe: Recipe | None = None
     budget: Budget | None = None
     trials: int = 30
@@ -82,21 +85,40 @@ def make_plan(order: Order) -> Plan:
         InputError: both or neither of recipe and budget, a model that cannot be pressed, a recipe that
             cannot be applied to it, an unknown kernel, or a teacher with different labels.
     """
-    if order.recipe is None and order.budget is None and not order.trains:
-        order = replace(order, recipe=read_recipe(UNTRAINED))
+    bare = order.recipe is None and order.budget is None and not order.trains
+    if bare:
+        order = replace(order, recipe=read_recipe(_untrained(order.given)))
     if (order.recipe is None) == (order.budget is None):
         raise InputError("give either --recipe or --budget: what to do, or what the result may cost")
     if order.budget is not None and not order.trains:
         raise InputError("--budget searches recipes that train; leave out --budget or --no-training")
     if order.trials < 1:
         raise InputError(f"--trials {order.trials} must be at least 1")
-    origin = read_origin(order.model, order.notes, order.changes)
+    origin = read_origin(order.model, order.notes, order.changes, given=order.given is not None)
+    if order.given is None and origin.fingerprint is None:
+        order = replace(order, given=Given())  # no study made it: without notes, then
+        if bare:
+            order = replace(order, recipe=read_recipe(_untrained(order.given)))
+    if order.given is not None:
+        _check_given(order, order.given)
     shape = shape_of(origin.model, origin.extractor.max_tokens)
     if order.recipe is not None:
         check_recipe(order.recipe, origin.model, training=order.trains)
     _check_kernel(order)
     teachers = tuple(load_teacher(name, origin.extractor) for name in order.teachers)
     return Plan(order, origin, shape, origin.seed if order.seed is None else order.seed, teachers)
+
+
+def _untrained(given: Given | None) -> str:
+    """The recipe of who gives none and trains nothing: without notes no step may count what they hold."""
+    return UNTRAINED if given is None or given.train is not None or given.unlabelled else "quantize(int8)"
+
+
+def _check_given(order: Order, given: Given) -> None:
+    if order.budget is not None and given.empty:
+        raise InputError("a budget searches recipes that train; give notes, unlabelled ones are enough")
+    if order.recipe is not None:
+        check_notes(order.recipe, given)
 
 
 def _check_kernel(order: Order) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,28 @@ from sympress.compress.recipe.material import FurtherTeacher, Material
 from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Distill
 from sympress.config import StudyConfig
+from sympress.deploy.extractor import DEFAULT_THRESHOLD
+from sympress.deploy.kernels import open_session
 from sympress.deploy.probe import peak_memory_bytes
 from sympress.deploy.runtime import Runtime, to_probabilities
 from sympress.files import write_json
 from sympress.measure.macs import count_macs
 from sympress.progress import Reporter
-from sympress.study.judge import PRESSED, Judged, epoch_score, judge, time_against
+from sympress.study.judge import (
+    PRESSED,
+    Judged,
+    answerer,
+    epoch_score,
+    judge,
+    judge_spans,
+    predict_yardstick,
+    time_against,
+)
 from sympress.study.origin import Origin, Texts
 from sympress.study.press import Pressed, describe_choice, press, train_settings
-from sympress.study.settle import calibrates
-from sympress.study.yardsticks import PYTORCH, Yardstick
+from sympress.study.settle import Settled, calibrates
+from sympress.study.tagger import answer_note
+from sympress.study.yardsticks import INT8, PYTORCH, Yardstick
 
 #: A short training sees this share of the training notes, but no fewer than `SHORT_LEAST`.
 SHORT_SHARE = 0.2
@@ -132,16 +145,9 @@ class Presser:
         return measured
 
     def judge(self, artifact: Path) -> Judged:
-        """Thresholds, calibration and F1 of `artifact` on validation notes."""
-        runtime, task = Runtime.load(artifact, threads=self.config.threads), self.texts.task
-        return judge(
-            task,
-            to_probabilities(task, runtime.predict_logits(self.texts.validation)),
-            self.texts.material.validation_targets,
-            self.origin.extractor.symptoms,
-            calibrate=calibrates(self.config.protocol),
-            teacher=self.teacher[PYTORCH].probabilities,
-        )
+        """What validation notes settle of `artifact`, and its F1 there."""
+        runtime = Runtime.load(artifact, threads=self.config.threads)
+        return judge_artifact(self.origin, self.texts, runtime, self.teacher[PYTORCH])
 
     def _short_material(self) -> Material:
         """A part of the labelled notes, drawn by the seed, and no transfer notes."""
@@ -153,12 +159,78 @@ class Presser:
             material,
             training=[material.training[row] for row in rows],
             targets=material.targets[rows],
+            weights=None if material.weights is None else material.weights[rows],
+            tagging=material.tagging
+            and replace(material.tagging, training=[material.tagging.training[row] for row in rows]),
             transfer=(),
         )
 
     def _score(self, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
-        targets, symptoms = self.texts.material.validation_targets, self.origin.extractor.symptoms
-        return epoch_score(self.texts.task, logits, targets, symptoms)[0], {}
+        material = self.texts.material
+        if material.task == "mentions":
+            raise ValueError("a tagger is judged by its spans")
+        symptoms = self.origin.extractor.symptoms
+        return epoch_score(material.task, logits, material.validation_targets, symptoms)[0], {}
+
+
+def judge_teacher(
+    origin: Origin, texts: Texts, yardsticks: Mapping[str, Yardstick], int8: Path
+) -> dict[str, Judged]:
+    """What validation notes settle of the teacher, as PyTorch and as the file `int8`, and its F1 there."""
+    material = texts.material
+    if material.task == "mentions":
+        whole = Runtime.load(origin.folder)
+        sessions = {PYTORCH: whole.session, INT8: open_session(int8, threads=1)}
+        return {
+            name: judge_artifact(origin, texts, Runtime(whole.extractor, whole.tokenizer, session))
+            for name, session in sessions.items()
+        }
+    return {
+        name: judge(
+            material.task,
+            predict_yardstick(yardsticks[name], texts.validation),
+            material.validation_targets,
+            origin.extractor.symptoms,
+            calibrate=calibrates(origin.config.protocol),
+            kept=None if texts.labelled else _kept(origin),
+        )
+        for name in (PYTORCH, INT8)
+    }
+
+
+def judge_artifact(origin: Origin, texts: Texts, runtime: Runtime, teacher: Judged | None = None) -> Judged:
+    """What validation notes settle of a deployed file, and its F1 there.
+
+    Args:
+        origin: the model that is pressed.
+        texts: its notes.
+        runtime: the file: the origin's own, its int8 form or a pressed one.
+        teacher: the origin, judged; None for the origin itself.
+    """
+    material, answer = texts.material, answerer(runtime)
+    if material.task == "mentions":
+        gold = material.tagging.validation if material.tagging is not None else ()
+        answers = [(*answer_note(runtime, text), text) for text in texts.validation]
+        return judge_spans(answers, gold, origin.extractor.tags or ())
+    logits = np.concatenate([answer(text) for text in texts.validation])
+    return judge(
+        material.task,
+        to_probabilities(material.task, logits),
+        material.validation_targets,
+        origin.extractor.symptoms,
+        calibrate=calibrates(origin.config.protocol),
+        teacher=None if teacher is None else teacher.probabilities,
+        kept=None if texts.labelled else _kept(origin),
+    )
+
+
+def _kept(origin: Origin) -> Settled:
+    """What the origin answers by: of notes that nobody labelled nothing better is known."""
+    extractor = origin.extractor
+    if extractor.task == "topic":
+        return Settled(None, extractor.calibration, kept=True)
+    cuts = extractor.thresholds or [DEFAULT_THRESHOLD] * len(extractor.symptoms)
+    return Settled(np.array(cuts, dtype=np.float64), extractor.calibration, kept=True)
 
 
 def _shorter(recipe: Recipe) -> Recipe:

@@ -17,9 +17,13 @@ from sympress.measure.significance import paired_difference
 from sympress.provenance import provenance
 from sympress.study.assemble import Scored, TestSet, answers
 from sympress.study.judge import PRESSED, Judged, headline_f1, predict_yardstick, time_against
+from sympress.study.prepare import StudyData
 from sympress.study.presser import Presser, read_made
-from sympress.study.settle import KEPT, write_settled
+from sympress.study.settle import KEPT
 from sympress.study.yardsticks import INT8, PYTORCH
+
+#: What is said instead of `KEPT` where nobody labelled the notes.
+KEPT_UNLABELLED = "thresholds and calibration are the teacher's: nobody labelled the notes"
 
 
 def describe_artifact(
@@ -30,26 +34,27 @@ def describe_artifact(
     Test notes are read here alone, after everything is chosen, and only if `test`.
     """
     judged = presser.judge(artifact)
-    write_settled(artifact, judged.settled)
-    data = presser.texts.data.description
-    made = provenance(presser.config, "compress", str(recipe), presser.seed, data.fingerprint)
+    judged.write(artifact)
+    texts = presser.texts
+    made = provenance(presser.config, "compress", str(recipe), presser.seed, texts.fingerprint)
     pressed = read_made(artifact)
     if judged.settled.kept:
-        pressed["remarks"] = [*pressed["remarks"], KEPT]
+        pressed["remarks"] = [*pressed["remarks"], KEPT if texts.labelled else KEPT_UNLABELLED]
     return made | {
         **pressed,
+        **({} if texts.data is not None else {"given": True}),
         "model": presser.origin.folder.resolve().name,
-        "data": {"name": data.name, "labels": data.labels},
+        "data": {"name": texts.name, "labels": texts.labels},
         "table": _table(presser, artifact, judged),
         "threads": presser.config.threads,
         "notes": {
-            "train": len(presser.texts.material.training),
-            "transfer": len(presser.texts.material.transfer),
-            "validation": len(presser.texts.validation),
-            "test": len(presser.texts.test),
+            "train": len(texts.material.training),
+            "transfer": len(texts.material.transfer),
+            "validation": len(texts.validation),
+            "test": len(texts.test),
         },
         "search": None if found is None else _describe_search(found),
-        "test": _describe_test(presser, artifact, judged) if test else None,
+        "test": _describe_test(presser, artifact, judged, texts.data) if test and texts.data else None,
     }
 
 
@@ -75,13 +80,13 @@ def _describe_search(found: SearchResult) -> dict[str, Any]:
     }
 
 
-def _describe_test(presser: Presser, artifact: Path, judged: Judged) -> dict[str, Any]:
+def _describe_test(presser: Presser, artifact: Path, judged: Judged, data: StudyData) -> dict[str, Any]:
     """F1 on test notes, the paired difference to the teacher, and which answers flipped.
 
     F1 is the micro average of the task `present`, the macro average of `topic`; patients are resampled.
     """
-    texts, task = presser.texts, presser.texts.task
-    test = TestSet.of(texts.data)
+    texts, task = presser.texts, data.labels.task
+    test = TestSet.of(data)
     runtime = Runtime.load(artifact, threads=presser.config.threads)
     ours = _settled(task, to_probabilities(task, runtime.predict_logits(texts.test)), judged)
     theirs = _settled(

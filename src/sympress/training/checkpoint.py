@@ -65,17 +65,18 @@ class Checkpoint:
     remarks: tuple[str, ...] = ()
 
 
-def load_checkpoint(source: str | Path) -> Checkpoint:
+def load_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoint:
     """Load a classifier from a folder in Hugging Face form or from the Hub.
 
     Args:
         source: a folder, or an id of the Hub, which is asked only where the local cache lacks the files.
+        revision: branch, tag or commit on the Hub.
 
     Raises:
         InputError: the folder is missing or damaged, its family or its task is not supported, its head was
             never trained, or head, labels, tokenizer and embeddings do not fit each other.
     """
-    folder = find_folder(str(source))
+    folder = find_folder(str(source), revision)
     name = Path(source).name if Path(source).expanduser().is_dir() else str(source)
     kind, labels = _check_config(folder)
     model, tokenizer = _load(folder, kind)
@@ -89,7 +90,7 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
     return Checkpoint(name, kind, model, tokenizer, labels, problem, folder_digest(folder), tuple(remarks))
 
 
-def find_folder(source: str) -> Path:
+def find_folder(source: str, revision: str | None = None) -> Path:
     """The folder of `source`, whose files `check_folder` has let pass.
 
     Raises:
@@ -103,22 +104,26 @@ def find_folder(source: str) -> Path:
     if source.startswith((".", "/", "~")) or source.count("/") > 1 or folder.exists():
         raise InputError(f"{source}: no such checkpoint folder; give a folder or a Hugging Face id")
     try:
-        cached = _snapshot(source, (*_WANTED, *_PICKLED), local=True)
+        cached = _snapshot(source, (*_WANTED, *_PICKLED), revision, local=True)
         check_folder(cached, "checkpoint")
     except InputError:  # not in the cache, or not all of it
-        _check_config(_snapshot(source, ["config.json"], local=False))  # before the weights are downloaded
-        cached = _snapshot(source, _WANTED, local=False)
+        _check_config(
+            _snapshot(source, ["config.json"], revision, local=False)
+        )  # before the weights are downloaded
+        cached = _snapshot(source, _WANTED, revision, local=False)
         if not any(cached.glob("*.safetensors")):
-            cached = _snapshot(source, (*_WANTED, *_PICKLED), local=False)
+            cached = _snapshot(source, (*_WANTED, *_PICKLED), revision, local=False)
         check_folder(cached, "checkpoint")
     return cached
 
 
-def _snapshot(name: str, patterns: Sequence[str], *, local: bool) -> Path:
+def _snapshot(name: str, patterns: Sequence[str], revision: str | None, *, local: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=local))
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=list(patterns), local_files_only=local)
+        )
     except Exception as error:  # of the Hub, of the network, or of an id that is none
         raise InputError(
             f"checkpoint {name!r}: no such folder, nor an id in the local cache or downloadable from here "

@@ -1,0 +1,235 @@
+"""The functions of the package: load, train, compress."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sympress.deploy.bundled import artifact_folder
+from sympress.deploy.extractor import Extractor, OnError
+from sympress.deploy.recognize import is_classifier, may_be_on_hub
+from sympress.evaluation.given import gold_of, pair_of, texts_of
+from sympress.extras import require_training
+from sympress.labels.own_words import read_own_words
+from sympress.model import Model, TemporaryFolder
+from sympress.progress import Reporter
+
+if TYPE_CHECKING:
+    from sympress.compress.budget.parse import Budget
+    from sympress.compress.recipe.parse import Recipe
+
+_LOG = logging.getLogger("sympress")
+
+
+def load(
+    source: str | Path | None = None,
+    *,
+    threads: int = 1,
+    lexicon: str | Path | None = None,
+    cues: str | Path | None = None,
+    sections: str | Path | None = None,
+    digest: str | None = None,
+    revision: str | None = None,
+    labels_per_note: Literal["one", "several"] | None = None,
+    entities: Sequence[str] = (),
+    max_tokens: int | None = None,
+    on_error: OnError = "record",
+) -> Model:
+    """Load a model, ready to answer notes and to be compressed.
+
+        sympress.load()("c/o fever and chills, denies cough").to_frame()
+
+    Args:
+        source: folder of an artifact; `box` (also None) for the model and rules that come with sympress,
+            `rules` for the rules alone; or a fine-tuned classifier of transformers, of notes or of tokens, by
+            its folder or its id on the Hugging Face Hub, which is asked only for what the local cache lacks.
+        threads: notes that are answered at the same time.
+        lexicon: a built-in lexicon's name or a file that names the symptoms, in place of the artifact's.
+        cues: a .toml file that decides assertions, over the artifact's.
+        sections: a .toml file of headings, over the artifact's.
+        digest: `sha256:` and 64 digits, of the one artifact that may be loaded; None for any.
+        revision: branch, tag or commit on the Hub.
+        labels_per_note: of a classifier of notes, where its `problem_type` does not say.
+        entities: of a tagger, those that are symptoms; () for those that are called so.
+        max_tokens: of a classifier, word pieces a window; None for as many as it takes.
+        on_error: what becomes of a note without an answer: `record` puts the reason into its result, `raise`
+            raises it.
+
+    Raises:
+        InputError: nothing readable is there, it is damaged or not that of `digest`, or it has no rules that
+            would read `lexicon`, `cues` or `sections`, or one of these has mistakes.
+        MissingExtraError: a classifier is read by PyTorch, which is not installed.
+    """
+    words = read_own_words(lexicon, cues, sections)
+    settings: dict[str, Any] = {"threads": threads, "words": words, "digest": digest, "on_error": on_error}
+    folder = artifact_folder(source)
+    if not (is_classifier(folder) or may_be_on_hub(folder)):
+        return Model.load(source, **settings)
+    importing = {"labels_per_note": labels_per_note, "entities": tuple(entities), "max_tokens": max_tokens}
+    return Model.from_pretrained(str(source), revision=revision, importing=importing, **settings)
+
+
+def train(
+    notes: Any,
+    labels: Any = None,
+    *,
+    encoder: str | Path = "bundled",
+    task: Literal["topic", "present", "mentions"] | None = None,
+    validation: Any = None,
+    symptoms: Sequence[str] = (),
+    groups: Any = None,
+    output: str | Path | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    **settings: Any,
+) -> Model:
+    """Fine-tune an encoder on labelled notes.
+
+        model = sympress.train(texts, [["fever", "cough"], [], ["rash"]], encoder="bundled")
+
+    Args:
+        notes: texts, or a table (polars, pandas) with the column `text`.
+        labels: one entry a note: names, one name, an array of 0 and 1 with `symptoms` for its columns, or
+            spans `(start, end, name[, assertion])`; None where the table has them, see
+            `evaluation.given.gold_of`.
+        encoder: `bundled`, a folder in Hugging Face form, or an id of the Hub.
+        task: `present` for any number of symptoms a note, `topic` for exactly one, `mentions` for spans; None
+            for `mentions` where labels are spans, else `present`.
+        validation: `(texts, labels)` or a table, which choose the epoch and the thresholds; None to hold out
+            a fifth of the patients, or of the notes.
+        symptoms: what the model tells apart; () for every name in the labels.
+        groups: `(notes,)` whose note each is.
+        output: folder to write; None keeps the model until it is saved. A killed call with the same arguments
+            goes on.
+        seed: of the head and the order.
+        progress: whether to show it; None for on a terminal and in a notebook.
+        settings: of `StudyConfig` that say how to train: epochs, batch_size, learning_rate, max_tokens, ….
+
+    Raises:
+        InputError: notes and labels do not fit each other, or the encoder cannot be read or is of a family
+            that is not supported.
+    """
+    require_training()
+    from sympress.study.fit import fit, plan_fit, settings_of
+
+    gold = gold_of(notes, labels, symptoms=symptoms, patients=groups, what="train")
+    judged = None if validation is None else pair_of(validation, symptoms=symptoms, what="validation")
+    task = task or ("mentions" if gold.spans else "present")
+    plan = plan_fit(gold, judged, settings_of(task, str(encoder), settings), symptoms, seed)
+    place = _Place(output, "model")
+    fit(plan, place.folder, reporter=_reporter(progress))
+    return place.model()
+
+
+def compress(
+    model: Extractor | str | Path,
+    how: str | Path | Recipe | Budget | None = None,
+    *,
+    train: Any = None,
+    validation: Any = None,
+    unlabelled: Any = None,
+    training: bool = True,
+    trials: int = 30,
+    teachers: Sequence[str | Path] = (),
+    kernel: str | None = "auto",
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    threads: int | None = None,
+    seed: int | None = None,
+    output: str | Path | None = None,
+    progress: bool | None = None,
+) -> Model:
+    """Make a model smaller and faster, by a recipe or by the best one that a search finds for a budget.
+
+        small = sympress.compress(model, "pocket", train=(texts, labels), unlabelled=others)
+
+    Without labels the model itself labels the notes. Its `provenance` says what was done and measured; of a
+    search `provenance["search"]["meets"]` says whether the budget is met.
+
+    Args:
+        model: what `load` or `train` returns, or what `load` takes.
+        how: a recipe by name, as text or from a TOML file; or a budget, `size_mb<=3, f1_drop<=0.01`. None
+            with `training=False` for what needs no training.
+        train: `(texts, labels)` or a table with labels; see `evaluation.given.gold_of`.
+        validation: the same, for epochs and thresholds; None to hold out a fifth.
+        unlabelled: further texts, from which the model teaches.
+        training: False forbids steps that train; then no notes are needed.
+        trials: recipes that a search trains.
+        teachers: further teachers, artifacts or classifiers; their logits are averaged.
+        kernel: of the int8 file; `auto` for the fastest here among the accurate ones, None for the recipe's.
+        epochs: passes of each training that the recipe does not say; None for the model's.
+        learning_rate: the same.
+        threads: cores that timed models may use.
+        seed: of every training; None for the model's.
+        output: folder to write; None keeps the model until it is saved. A killed call with the same arguments
+            goes on.
+        progress: whether to show it; None for on a terminal and in a notebook.
+
+    Raises:
+        InputError: notes do not fit the model, a step cannot be applied to its family, or it is quantized.
+    """
+    require_training()
+    from sympress.study.compress import compress as press
+    from sympress.study.given import read_given
+    from sympress.study.plan import Order, make_plan
+
+    if not isinstance(model, Extractor):
+        for what, given in (("train", train), ("validation", validation), ("unlabelled", unlabelled)):
+            if given is not None:  # before the Hub is asked
+                texts_of(given[0] if isinstance(given, tuple) else given, what)
+        model = load(model)
+    recipe, budget = _recipe_or_budget(how)
+    place = _Place(output, f"{model.folder.resolve().name}-compressed")
+    order = Order(
+        model=model.folder,
+        output=place.folder,
+        given=read_given(train, validation, unlabelled, symptoms=model.symptoms),
+        recipe=recipe,
+        budget=budget,
+        trials=trials,
+        teachers=tuple(map(str, teachers)),
+        trains=training,
+        kernel=kernel,
+        seed=seed,
+        test=False,
+        changes={"epochs": epochs, "learning_rate": learning_rate, "threads": threads},
+    )
+    record = press(make_plan(order), reporter=_reporter(progress))
+    if record["search"] is not None and not record["search"]["meets"]:
+        _LOG.warning("%s", record["search"]["sentence"])
+    return place.model()
+
+
+def _recipe_or_budget(how: str | Path | Recipe | Budget | None) -> tuple[Recipe | None, Budget | None]:
+    from sympress.compress.budget.parse import Budget, parse_budget
+    from sympress.compress.recipe.named import read_recipe
+
+    if isinstance(how, Budget):
+        return None, how
+    if isinstance(how, str) and "<=" in how:
+        return None, parse_budget(how)
+    return (read_recipe(how) if isinstance(how, str | Path) else how), None
+
+
+class _Place:
+    """The folder of what is made: the one that was asked for, or one that lasts as long as the model."""
+
+    def __init__(self, output: str | Path | None, name: str) -> None:
+        self._holder = None if output is not None else TemporaryFolder()
+        held = Path(str(output)).expanduser() if self._holder is None else self._holder.path / name
+        self.folder = held
+
+    def model(self) -> Model:
+        """The model in it."""
+        if self._holder is None:
+            return Model.load(self.folder)
+        return Model.in_temporary(self._holder, self.folder)
+
+
+def _reporter(progress: bool | None) -> Reporter:
+    if progress is None:
+        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return Reporter(quiet=not progress)

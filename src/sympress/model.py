@@ -1,0 +1,190 @@
+"""A model as a program holds it: it answers notes, and is compressed, saved and shared."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from sympress.deploy.artifact import read_provenance
+from sympress.deploy.extractor import Extractor
+from sympress.errors import InputError
+from sympress.files import full_disk_explained, is_bare
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from sympress.training.model import SymptomModel
+
+
+class TemporaryFolder:
+    """A folder that is removed when nothing holds it any more, or the program ends.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="sympress-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+class Model(Extractor):
+    """An artifact: encoder, head, tokenizer, labels, and the settings that decide its answers.
+
+    It answers notes as an `Extractor` does, without PyTorch. `compress` reads its weights, where it has them.
+    What `load`, `train` or `compress` made lies in a temporary folder until `save` keeps it; it lasts as long
+    as the model does.
+    """
+
+    #: The temporary folder of a model that is not saved.
+    _kept: TemporaryFolder | None = None
+
+    @classmethod
+    def in_temporary(cls, holder: TemporaryFolder, folder: Path, **settings: Any) -> Self:
+        """The artifact `folder` inside a temporary folder, which is removed with the model.
+
+        Args:
+            holder: the temporary folder.
+            folder: of the artifact, in it.
+            settings: of `Extractor.load`.
+        """
+        model = cls.load(folder, **settings)
+        model._kept = holder
+        return model
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        importing: Mapping[str, Any] = MappingProxyType({}),
+        **settings: Any,
+    ) -> Self:
+        """Load an artifact or a fine-tuned classifier of transformers, from a folder or the Hugging Face Hub.
+
+        Args:
+            source: a folder, or an id of the Hub.
+            revision: branch, tag or commit on the Hub.
+            importing: of a classifier, settings of `ImportSettings`.
+            settings: of `Extractor.load`.
+
+        Raises:
+            InputError: there is no such folder or id, or it cannot be read or be represented exactly.
+            MissingExtraError: a classifier is read by PyTorch, which is not installed.
+        """
+        from sympress.hub import artifact_on_hub
+
+        folder = Path(source).expanduser()
+        if (folder / "extractor.json").is_file():
+            return cls.load(folder, **settings)
+        found = None if folder.exists() else artifact_on_hub(str(source), revision)
+        if found is not None:
+            return cls.load(found, **settings)
+        return cls._imported(source, revision, importing, settings)
+
+    @classmethod
+    def _imported(
+        cls,
+        source: str | Path,
+        revision: str | None,
+        importing: Mapping[str, Any],
+        settings: Mapping[str, Any],
+    ) -> Self:
+        from sympress.extras import require_training
+
+        require_training()
+        from sympress.study.import_model import ImportSettings, import_model
+
+        holder = TemporaryFolder()
+        target = holder.path / (Path(source).expanduser().resolve().name or "model")
+        import_model(source, target, ImportSettings(**importing), revision=revision)
+        return cls.in_temporary(holder, target, **settings)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How it was made: recipe, settings, versions, fingerprints, figures; never text.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        found = read_provenance(self.folder, missing="provenance.json is missing; copy the artifact again")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def weights(self) -> SymptomModel:
+        """Encoder and head as PyTorch modules, read anew; changes to them change no answer.
+
+        Raises:
+            InputError: the artifact was deployed without its weights.
+            MissingExtraError: PyTorch is not installed.
+        """
+        from sympress.extras import require_training
+
+        require_training()
+        from sympress.training.model import load_model
+
+        return load_model(self.folder)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer, as transformers has it.
+
+        Raises:
+            MissingExtraError: transformers is not installed.
+        """
+        from sympress.extras import require_training
+
+        require_training()
+        from transformers import AutoTokenizer
+
+        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        return found
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the artifact to `folder`, which is not there yet or empty; return it.
+
+        Raises:
+            InputError: something is there already, or cannot be written.
+        """
+        self._be_open()
+        target = Path(folder).expanduser()
+        if not is_bare(target):
+            raise InputError(f"{target}: there is something already; save to another folder")
+        draft = target.with_name(f".{target.name}.draft")
+        with full_disk_explained(target):
+            shutil.rmtree(draft, ignore_errors=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(self.folder, draft)
+            shutil.rmtree(target, ignore_errors=True)
+            draft.replace(target)
+        return target
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        message: str | None = None,
+    ) -> str:
+        """Upload the artifact, its card among it, to the Hugging Face Hub; return its address.
+
+        Args:
+            repo_id: owner and name; made where it is not there.
+            private: who may see a new one; the owner's default if None.
+            token: of the Hub; the one that `hf auth login` stored if None.
+            message: of the commit.
+
+        Raises:
+            InputError: the Hub refuses, or cannot be reached.
+        """
+        from sympress.hub import upload
+
+        self._be_open()
+        return upload(self.folder, repo_id, private=private, token=token, message=message)

@@ -1,0 +1,133 @@
+"""Labels in every form that a program may hold them, and what is refused in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from sympress.errors import InputError
+from sympress.evaluation.given import gold_of, pair_of, texts_of
+from sympress.evaluation.gold import gold_of_symptoms
+from sympress.labels.mentions import Mention
+from sympress.study.given import read_given
+
+TEXTS = ["fever and cough", "no rash", "rash"]
+NAMES = ("fever", "cough", "rash")
+WANTED = [frozenset({"fever", "cough"}), frozenset(), frozenset({"rash"})]
+ARRAY = np.array([[1, 1, 0], [0, 0, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ARRAY,
+        ARRAY.astype(float),
+        ARRAY.astype(bool),
+        ARRAY.tolist(),
+        [["fever", "cough"], [], ["rash"]],
+        [{"fever", "cough"}, (), {"rash"}],
+        ["fever;cough", None, "rash"],
+        pl.Series([["fever", "cough"], [], ["rash"]]),
+        pd.Series([["fever", "cough"], None, ["rash"]]),
+        pl.DataFrame(dict(zip(NAMES, ARRAY.T, strict=True))),
+        pd.DataFrame(ARRAY, columns=NAMES),
+    ],
+    ids=lambda labels: type(labels).__name__,
+)
+def test_every_form_of_labels_of_whole_notes_says_the_same(labels: Any):
+    gold = gold_of(TEXTS, labels, symptoms=NAMES, patients=["a", "a", None])
+    assert [note.affirmed for note in gold.notes] == WANTED
+    assert [note.text for note in gold.notes] == TEXTS
+    assert gold.patients == ["a", "a", None]
+    assert not gold.spans
+
+
+def test_places_and_single_names_are_one_symptom_a_note():
+    for labels in (np.array([0, 1, 2]), [0, 1, 2], ["fever", "cough", "rash"]):
+        gold = gold_of(TEXTS, labels, symptoms=NAMES)
+        assert [note.affirmed for note in gold.notes] == [{"fever"}, {"cough"}, {"rash"}]
+
+
+@pytest.mark.parametrize("table", [pl.DataFrame, pd.DataFrame])
+def test_a_table_has_its_own_labels_ids_and_patients(table: Any):
+    rows = {
+        "note_id": ["n1", "n2", "n3"],
+        "text": TEXTS,
+        "patient_id": ["p", "q", "q"],
+        "symptoms": [["fever", "cough"], [], ["rash"]],
+    }
+    gold = gold_of(table(rows))
+    assert [note.note_id for note in gold.notes] == ["n1", "n2", "n3"]
+    assert [note.affirmed for note in gold.notes] == WANTED
+    assert gold.patients == ["p", "q", "q"]
+    assert texts_of(table(rows)) == TEXTS
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [[(10, 15, "cough"), (0, 5, "fever")], [(3, 7, "rash", "absent")], []],
+        [
+            [
+                {"start": 0, "end": 5, "symptom": "fever"},
+                {"start": 10, "end": 15, "symptom": "cough", "assertion": "present"},
+            ],
+            [{"start": 3, "end": 7, "symptom": "rash", "assertion": "absent"}],
+            [],
+        ],
+    ],
+    ids=["tuples", "as label writes them"],
+)
+def test_spans_come_as_tuples_or_as_rows(spans: Any):
+    gold = gold_of(TEXTS, spans)
+    assert gold.spans
+    assert gold.notes[0].mentions == (Mention(0, 5, "fever"), Mention(10, 15, "cough"))
+    assert gold.notes[1].mentions == (Mention(3, 7, "rash", "absent"),)
+    assert [note.affirmed for note in gold.notes] == [{"fever", "cough"}, set(), set()]
+
+
+@pytest.mark.parametrize(
+    ("notes", "labels", "message"),
+    [
+        (TEXTS, None, "notes: no labels; give an array of 0 and 1, names, or spans"),
+        (TEXTS, [["fever"]], "notes: 3 texts and 1 labels; give one a note"),
+        (TEXTS, ARRAY[:, :2], "notes: an array of 2 columns, 3 symptoms: give one each"),
+        (TEXTS, ARRAY * 0.5, "an array of labels holds 0 and 1 only; apply thresholds first"),
+        (TEXTS, [0, 1, 3], "places of labels are whole numbers from 0 to 2"),
+        (TEXTS, [[(0, 5)], [], []], r"note 0: a span is no \(start, end, name\)"),
+        (TEXTS, [[(0, 99, "fever")], [], []], "offsets 0 99 mark nothing of its 15 characters"),
+        (TEXTS, [[(0, 5, "fever", "denied")], [], []], "note 0: unknown assertion 'denied'"),
+        (TEXTS, [[(0, 5, "fever")], ["rash"], []], "note 1 has names and others have spans"),
+        (["fever", 5], [[], []], "notes: note 1 is int, not text; give str"),
+        ("fever", [[]], "notes: a str; give a list of texts, or a table with 'text'"),
+        (pl.DataFrame({"txt": TEXTS}), [[], [], []], "notes: no column 'text'"),
+    ],
+)
+def test_what_is_no_label_is_refused_without_a_word_of_the_notes(notes: Any, labels: Any, message: str):
+    with pytest.raises(InputError, match=message) as refused:
+        gold_of(notes, labels, symptoms=NAMES)
+    assert "cough" not in str(refused.value)
+
+
+def test_an_array_needs_names():
+    with pytest.raises(InputError, match=r"an array of labels without names; name its columns with symptoms"):
+        gold_of(TEXTS, ARRAY)
+
+
+def test_gold_passes_as_it_is_and_a_pair_is_a_tuple_of_two():
+    gold = gold_of_symptoms(TEXTS, WANTED)
+    assert pair_of(gold) is gold
+    with pytest.raises(InputError, match=r"train: 3 values; give \(texts, labels\)"):
+        pair_of((TEXTS, WANTED, 1), what="train")
+
+
+def test_a_note_to_learn_from_judges_nothing_and_labelled_notes_are_not_unlabelled_ones():
+    pair = (TEXTS, WANTED)
+    with pytest.raises(InputError, match="validation: 1 of its notes are in train too"):
+        read_given(pair, (["rash"], [["rash"]]))
+    given = read_given(pair, (["chills"], [[]]), [*TEXTS, "chills", "new"])
+    assert given.unlabelled == ("new",)

@@ -1,0 +1,201 @@
+"""A model in a program: made of a checkpoint, pressed with and without labels, saved, shared."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+from transformers import AutoModelForSequenceClassification, CamembertConfig, CamembertModel
+
+import sympress
+from sympress.deploy.checksums import check_files
+from sympress.errors import InputError
+from sympress.model import Model
+
+Notes = Callable[[int, int], tuple[list[str], list[list[str]]]]
+SPANS = [[(0, 5, "fever")], [], [(6, 10, "rash")]] * 4
+SPANNED = ["fever and pain", "no dose", "after rash"] * 4
+
+
+@pytest.fixture(scope="module")
+def model(classifier: Path) -> Model:
+    return sympress.load(classifier)
+
+
+@pytest.fixture(scope="module")
+def found(tagger: Path) -> Model:
+    return sympress.load(tagger)
+
+
+@pytest.fixture
+def exports_copied(monkeypatch: pytest.MonkeyPatch) -> Callable[[Model], None]:
+    """For recipes that leave the weights alone: the fp32 file is the model's, which saves the export."""
+
+    def of(origin: Model) -> None:
+        def copied(_model: object, path: Path, _notes: object) -> float:
+            shutil.copyfile(origin.folder / "model.onnx", path)
+            return 0.0
+
+        monkeypatch.setattr("sympress.study.press.export_checked", copied)
+
+    return of
+
+
+def test_a_checkpoint_answers_as_it_does_in_transformers(model: Model, classifier: Path, notes_of: Notes):
+    texts, _ = notes_of(5, 9)
+    theirs = AutoModelForSequenceClassification.from_pretrained(classifier).eval()
+    for text in texts:
+        ids = model.tokenizer(text, return_tensors="pt")
+        wanted = theirs(**ids).logits.detach().numpy()[0]
+        np.testing.assert_allclose(model.note_logits(text)[0], wanted, atol=1e-4)
+    assert model.weights.symptoms == 3
+    assert model.provenance["source"]["name"] == "symptom-bert"
+
+
+def test_without_training_no_note_is_needed(
+    model: Model, exports_copied: Callable[[Model], None], notes_of: Notes
+):
+    exports_copied(model)
+    small = sympress.compress(model, training=False)
+    assert small.provenance["recipe"] == "quantize(int8)"
+    assert small.provenance["notes"]["train"] == 0
+    assert small.provenance["data"] == {"name": "synthetic", "labels": "given: by the model itself"}
+    texts, labels = notes_of(30, 5)
+    array = np.array([[name in named for name in small.symptoms] for named in labels])
+    done = sympress.evaluate(small, texts, array, against=model)
+    assert done.results.cost.size_bytes < done.results.against.cost.size_bytes
+    with pytest.raises(InputError, match=r"quantized already; press the artifact it was made from"):
+        sympress.compress(small, training=False)
+
+
+def test_a_step_that_reads_notes_is_refused_without_them(model: Model):
+    with pytest.raises(
+        InputError, match=r"step 1 \(vocab\) needs notes; give some, unlabelled ones are enough"
+    ):
+        sympress.compress(model, "vocab(keep=0.9) > quantize(int8)", training=False)
+    with pytest.raises(InputError, match="a budget searches recipes that train; give notes"):
+        sympress.compress(model, "size_mb<=3, f1_drop<=0.01")
+
+
+def test_notes_that_nobody_labelled_are_labelled_by_the_model(
+    model: Model, exports_copied: Callable[[Model], None], notes_of: Notes
+):
+    exports_copied(model)
+    small = sympress.compress(model, "quantize(int8)", unlabelled=notes_of(50, 6)[0])
+    stored = small.provenance
+    assert (stored["notes"]["train"], stored["notes"]["validation"]) == (40, 10)
+    assert stored["table"]["pytorch-fp32"]["validation_f1"] == 1.0  # it agrees with itself
+    assert stored["remarks"][-1] == "thresholds and calibration are the teacher's: nobody labelled the notes"
+    assert small.settings.thresholds == [0.5, 0.5, 0.5]
+    assert stored["test"] is None
+
+
+def test_labels_that_the_model_does_not_have_are_refused_before_anything_is_trained(model: Model):
+    with pytest.raises(InputError, match=r"the model has no symptom 'feverish chill'; leave it out"):
+        sympress.compress(model, "quantize(int8)", train=(["a"] * 9, [["feverish chill"]] * 9))
+
+
+def test_a_tagger_is_pressed_with_spans_and_without_notes(
+    found: Model, exports_copied: Callable[[Model], None]
+):
+    exports_copied(found)
+    assert found.task == "mentions"
+    with_spans = sympress.compress(found, "quantize(int8)", train=(SPANNED, SPANS))
+    stored = with_spans.provenance
+    assert stored["notes"]["train"] + stored["notes"]["validation"] == len(SPANNED)
+    assert set(stored["table"]) == {"pytorch-fp32", "onnx-int8", "pressed"}
+    assert with_spans.settings.tags == ["O", "B-present", "I-present"]
+    bare = sympress.compress(found, training=False)
+    assert bare.provenance["recipe"] == "quantize(int8)"
+    done = sympress.evaluate(with_spans, SPANNED, SPANS, against=found, resamples=50)
+    assert [one.figure for one in done.results.against.differences] == [
+        "notes micro",
+        "notes macro",
+        "spans exact",
+        "spans overlapping",
+    ]
+
+
+def test_names_are_no_spans(found: Model):
+    with pytest.raises(InputError, match="train: no spans, which this model finds"):
+        sympress.compress(found, "quantize(int8)", train=(SPANNED, [["fever"]] * len(SPANNED)))
+
+
+def test_what_is_saved_is_whole_and_overwrites_nothing(model: Model, tmp_path: Path):
+    kept = model.save(tmp_path / "kept")
+    check_files(kept)
+    assert sympress.load(str(kept)).symptoms == model.symptoms
+    with pytest.raises(InputError, match="there is something already; save to another folder"):
+        model.save(kept)
+    again = pickle.loads(pickle.dumps(sympress.load(kept)))
+    assert again("fever").to_dict() == model("fever").to_dict()
+
+
+def test_an_unsaved_model_leaves_no_folder_behind(classifier: Path, tmp_path: Path):
+    holder = sympress.model.TemporaryFolder()
+    shutil.copytree(sympress.load("rules").folder, holder.path / "rules")
+    held = Model.in_temporary(holder, holder.path / "rules")
+    place = held.folder
+    del holder
+    assert place.is_dir()
+    del held
+    assert not place.exists()
+
+
+def test_a_model_goes_to_the_hub_and_comes_back(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    hub: dict[str, Path] = {}
+
+    def create(_self: object, repo_id: str, **more: Any) -> str:
+        assert more == {"private": True, "exist_ok": True}
+        return f"https://huggingface.co/{repo_id}"
+
+    def put(_self: object, *, repo_id: str, folder_path: Path, commit_message: str) -> None:
+        hub[repo_id] = Path(shutil.copytree(folder_path, tmp_path / "hub"))
+
+    def get(name: str, *, local_files_only: bool = False, **_: Any) -> str:
+        if local_files_only or name not in hub:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+        return str(hub[name])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create)
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", put)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", get)
+    assert model.push_to_hub("my-org/pocket", private=True) == "https://huggingface.co/my-org/pocket"
+    for opened in (sympress.load("my-org/pocket"), Model.from_pretrained("my-org/pocket")):
+        assert opened("fever").to_dict() == model("fever").to_dict()
+    with pytest.raises(InputError, match="no id of the Hub; write OWNER/NAME"):
+        model.push_to_hub("pocket")
+
+
+def test_a_family_that_is_not_supported_is_refused_in_one_line(tmp_path: Path, tokenizer: Any):
+    config = CamembertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+    )
+    CamembertModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(InputError) as refused:
+        sympress.train(["a"] * 10, [["fever"], ["cough"]] * 5, encoder=tmp_path)
+    line = str(refused.value)
+    assert "\n" not in line
+    assert "camembert" in line
+    assert "modernbert" in line
+    written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(
+        json.dumps(written | {"architectures": ["CamembertForSequenceClassification"]}), encoding="utf-8"
+    )
+    with pytest.raises(InputError, match=r"camembert.*modernbert"):
+        sympress.load(tmp_path)
