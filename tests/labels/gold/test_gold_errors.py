@@ -8,7 +8,6 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.labels.gold import (
-    Extra,
     GoldDocument,
     GoldSpan,
     read_brat,
@@ -17,11 +16,7 @@ from sympress.labels.gold import (
     read_jsonl,
     read_negex,
     read_pubtator,
-    write_brat,
-    write_conll,
     write_jsonl,
-    write_negex,
-    write_pubtator,
 )
 
 HEADER = (
@@ -270,107 +265,34 @@ def test_a_path_that_holds_no_annotations(tmp_path: Path) -> None:
     )
 
 
-def doc(*spans: GoldSpan, note_id: str = "n1", extra: Extra | None = None) -> GoldDocument:
-    return GoldDocument(note_id, "No fever.", spans, extra)
+def doc(*spans: GoldSpan) -> GoldDocument:
+    return GoldDocument("n1", "No fever.", spans)
 
 
 FEVER = GoldSpan(((3, 8),), "Sign", (), "T1")
 UNWRITABLE = [
-    (write_jsonl, [doc(), doc()], "note 'n1' is there twice; give each note its own id"),
+    ([doc(), doc()], "note 'n1' is there twice; give each note its own id"),
     (
-        write_jsonl,
         [doc(FEVER, FEVER)],
         "note 'n1', span 2: the id 'T1' is used twice; give each span its own",
     ),
     (
-        write_jsonl,
         [doc(GoldSpan(((3, 10),), "S"))],
         "note 'n1', span 1: offsets 3 10 lie outside the text, which has 9 characters",
     ),
     (
-        write_jsonl,
         [doc(GoldSpan(((3, 8),), ""))],
         "note 'n1', span 1: has no label; name what it marks",
-    ),
-    (
-        write_brat,
-        [doc(note_id="../n1")],
-        "note '../n1': its id is no file name; rename it to write it as brat",
-    ),
-    (
-        write_brat,
-        [doc(GoldSpan(((3, 8),), "Sign symptom"))],
-        "note 'n1', span T1: 'Sign symptom' is empty or holds a space; brat's names do not",
-    ),
-    (
-        write_brat,
-        [doc(GoldSpan(((3, 8),), "S", (("note", "a\nb"),)))],
-        "note 'n1', span T1: the value of note holds a line break",
-    ),
-    (
-        write_brat,
-        [doc(extra=Extra("brat", ("T1",)))],
-        "note 'n1': the brat lines kept in `extra` name T1, which is no span any more; "
-        "drop `extra` to write the spans alone",
-    ),
-    (
-        write_brat,
-        [doc(FEVER, extra=Extra("brat", ("T1", "A1\tPOLARITY T1 NEG")))],
-        "note 'n1': its spans contradict the brat lines kept in `extra` (order, ids or attributes were "
-        "changed); drop `extra` to write the spans alone",
-    ),
-    (
-        write_conll,
-        [doc(GoldSpan(((3, 8),), "Sign symptom"))],
-        "note 'n1': the label 'Sign symptom' holds a space",
-    ),
-    (
-        write_conll,
-        [doc(extra=Extra("conll", ("Nope",)))],
-        "note 'n1': the tokens kept in `extra` are not those of its text; "
-        "drop `extra` to have the text cut anew",
-    ),
-    (write_conll, [doc(note_id="")], "note '': its id is empty or holds a line break; rename it"),
-    (
-        write_pubtator,
-        [doc(note_id="a|b")],
-        "note 'a|b': its id is empty or holds |, a tab or a line break",
-    ),
-    (
-        write_pubtator,
-        [doc(GoldSpan(((3, 8),), "a\tb"))],
-        "note 'n1': a label or an identifier holds a tab or a line break",
-    ),
-    (write_negex, [doc()], "note 'n1', as NegEx: 0 spans; a row holds one condition"),
-    (write_negex, [doc(FEVER)], "note 'n1', as NegEx: the attribute 'negation_status' is missing"),
-    (
-        write_negex,
-        [
-            doc(
-                GoldSpan(
-                    ((3, 8),),
-                    "Sign",
-                    (("negation_status", "Negated"), ("temporality", "Recent"), ("experiencer", "Patient")),
-                )
-            )
-        ],
-        "note 'n1', as NegEx: NegEx cannot hold it; it has no offsets, ids, labels or other attributes",
     ),
 ]
 
 
-@pytest.mark.parametrize(("write", "documents", "expected"), UNWRITABLE)
-def test_what_a_format_cannot_hold_at_all_is_refused(write, documents, expected, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("documents", "expected"), UNWRITABLE)
+def test_what_no_format_can_hold_is_refused(documents, expected, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        write(tmp_path / "out", documents)
+        write_jsonl(tmp_path / "out", documents)
     assert str(caught.value) == expected
     assert not list(tmp_path.iterdir()), "nothing is written"
-
-
-def test_an_unknown_tagging_scheme(tmp_path: Path) -> None:
-    with pytest.raises(InputError) as caught:
-        write_conll(tmp_path / "x", [], scheme="IOB")
-    assert str(caught.value) == "unknown tagging scheme 'IOB': use BIO or BIOES"
 
 
 def test_a_note_never_enters_a_message(tmp_path: Path) -> None:

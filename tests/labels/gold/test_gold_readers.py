@@ -1,4 +1,4 @@
-"""Small hand-made files of each format, and what is read from and written to them."""
+"""Small hand-made files of each format, and what is read from them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,15 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.labels.gold import (
-    Extra,
     GoldDocument,
     GoldSpan,
     coded_documents,
     read_brat,
     read_conll,
     read_gold,
-    read_negex,
-    read_pubtator,
     read_vaers,
     to_annotated,
-    write_brat,
-    write_conll,
     write_jsonl,
-    write_negex,
-    write_pubtator,
 )
 from sympress.labels.gold.conll import LONE_INSIDE
 from sympress.notes.read import read_notes
@@ -71,24 +64,7 @@ def test_brat_follows_an_attribute_through_its_event(tmp_path: Path) -> None:
         GoldSpan(((10, 17), (27, 31)), "Sign_symptom", (), "T2"),
     )
     assert document.spans[1].surface(NOTE) == "Pain in legs"
-    assert document.extra == Extra(
-        "brat", ("T1", "E1\tSign_symptom:T1 ", "A1\tPOLARITY E1 NEG", "T2", "*\tOVERLAP T1 T2")
-    )
     assert read_brat(tmp_path / "b" / "ward" / "n1.ann").documents[0].spans == document.spans
-
-
-def test_brat_numbers_spans_and_appends_those_that_are_new(tmp_path: Path) -> None:
-    (document,) = read_brat(brat_folder(tmp_path / "b")).documents
-    new = GoldSpan(((18, 20),), "Word", (("Sure", ""), ("By", "two of us")), "mine")
-    whole = GoldSpan((), "Fever")
-    held = GoldDocument("n1", NOTE, (*document.spans, new, whole), document.extra)
-    counts = write_brat(tmp_path / "out", [held])
-    assert counts == {
-        "notes": 1, "spans": 3, "ids that are not brat's, replaced": 1, "spans without a place, not held": 1
-    }  # fmt: skip
-    assert (tmp_path / "out" / "n1.ann").read_text() == (
-        ANNOTATIONS + "T3\tWord 18 20\tar\nA2\tSure T3\nA3\tBy T3 two of us\n"
-    )
 
 
 def test_windows_line_ends_of_an_ann_file_are_no_text(tmp_path: Path) -> None:
@@ -115,12 +91,6 @@ def test_conll_reads_bio_bioes_and_other_columns(tmp_path: Path) -> None:
     assert [span.surface(first.text) for span in first.spans] == ["fever", "chest pain", "rash"]
     assert second.text == "cough and sore throat itch legs"
     assert [span.surface(second.text) for span in second.spans] == ["cough", "sore throat", "itch", "legs"]
-    assert first.extra is not None
-    assert first.extra.lines[:2] == ("No\tDT", "fever\tNN")
-    write_conll(tmp_path / "out.conll", held.documents)
-    assert (tmp_path / "out.conll").read_text().splitlines()[:4] == [
-        "# newdoc id = dev-1", "No\tDT\tO", "fever\tNN\tB-S", ",\t,\tO"
-    ]  # fmt: skip
 
 
 def test_conll_offsets_are_those_of_the_given_text(tmp_path: Path) -> None:
@@ -128,27 +98,6 @@ def test_conll_offsets_are_those_of_the_given_text(tmp_path: Path) -> None:
     path.write_text("No\tO\nfever\tB-S\n,\tO\nchills\tB-S\n")
     (document,) = read_conll(path, texts={"x": "No  fever,chills\n"}).documents
     assert [span.fragments for span in document.spans] == [((4, 9),), ((10, 16),)]
-    assert document.extra is None
-
-
-def test_conll_writes_sentences_schemes_and_says_what_it_cannot_hold(tmp_path: Path) -> None:
-    (document,) = read_brat(brat_folder(tmp_path / "b")).documents
-    counts = write_conll(tmp_path / "x", [document], scheme="BIOES")
-    assert (tmp_path / "x").read_text() == (
-        "# newdoc id = ward/n1\nNo\tO\nfever\tS-Sign_symptom\n.\tO\n\n"
-        "Pain\tB-Sign_symptom\nin\tE-Sign_symptom\narms\tO\nand\tO\nlegs\tO\n.\tO\n\n"
-    )
-    assert counts == {
-        "notes": 1, "spans": 2, "discontinuous: longest fragment taken": 1, "attributes, not held": 1,
-        "ids, not held": 2, "kept lines of brat, not held": 5,
-    }  # fmt: skip
-
-
-def test_conll_counts_edges_that_the_kept_tokens_do_not_have(tmp_path: Path) -> None:
-    document = GoldDocument("n", "x-ray", (GoldSpan(((2, 5),), "S"),), Extra("conll", ("x-ray",)))
-    counts = write_conll(tmp_path / "x", [document])
-    assert counts["edges inside a kept token: moved out"] == 1
-    assert (tmp_path / "x").read_text().splitlines()[1] == "x-ray\tB-S"
 
 
 def test_pubtator_counts_title_one_space_and_abstract(tmp_path: Path) -> None:
@@ -169,22 +118,8 @@ def test_pubtator_counts_title_one_space_and_abstract(tmp_path: Path) -> None:
             GoldSpan(((0, 5),), "Symptom", (("identifier", "HP:0001945"),)),
             GoldSpan(((15, 21),), "Symptom"),
         ),
-        Extra("pubtator", ("title\t11", "12\tCID\tD1\tD2")),
     )
     assert second.spans[0].attributes == (("identifier", "-"), ("parts", "x"))
-    assert second.extra is None
-    write_pubtator(tmp_path / "out", held.documents)
-    assert (tmp_path / "out").read_text() == source
-
-
-def test_pubtator_says_what_it_cannot_hold(tmp_path: Path) -> None:
-    (document,) = read_brat(brat_folder(tmp_path / "b")).documents
-    counts = write_pubtator(tmp_path / "x", [document])
-    assert counts == {
-        "notes": 1, "spans": 2, "line breaks and tabs, written as spaces": 2, "attributes, not held": 1,
-        "ids, not held": 2, "discontinuous: longest fragment taken": 1, "kept lines of brat, not held": 5,
-    }  # fmt: skip
-    assert read_pubtator(tmp_path / "x").documents[0].text == NOTE.replace("\n", " ")
 
 
 def test_negex_prefers_the_condition_in_capitals(tmp_path: Path) -> None:
@@ -200,8 +135,6 @@ def test_negex_prefers_the_condition_in_capitals(tmp_path: Path) -> None:
     notes, counts = to_annotated(held.documents, labels={"Condition"})
     assert [[m.assertion for m in note.mentions] for note in notes] == [["absent"], []]
     assert counts["without a place in the text: dropped"] == 1
-    write_negex(tmp_path / "y.tsv", read_negex(path).documents)
-    assert (tmp_path / "y.tsv").read_text() == NEGEX
 
 
 @pytest.fixture
@@ -261,12 +194,3 @@ def test_the_examples_of_the_page_are_read(tmp_path: Path) -> None:
         ("label-studio", ["fever"]),
         ("i2b2", ["fever"]),
     ]
-
-
-def test_formats_are_told_by_content(tmp_path: Path) -> None:
-    document = GoldDocument("n1", "No fever.", (GoldSpan(((3, 8),), "S"),))
-    for write in (write_jsonl, write_conll, write_pubtator):
-        write(tmp_path / "any.txt", [document])
-        held = read_gold(tmp_path / "any.txt")
-        assert held.format == write.__name__.removeprefix("write_")
-        assert held.documents[0].spans == document.spans

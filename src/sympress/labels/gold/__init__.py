@@ -1,16 +1,14 @@
-"""What people annotated: readers and writers of their formats, and labels from them."""
+"""What people annotated: readers of their formats, a writer of JSON lines, and labels from them."""
 
 from sympress.labels.gold.brat import read_brat
-from sympress.labels.gold.brat_write import write_brat
 from sympress.labels.gold.coded import coded_documents, read_vaers
 from sympress.labels.gold.conll import read_conll
-from sympress.labels.gold.conll_write import write_conll
 from sympress.labels.gold.documents import Extra, GoldDocument, GoldSet, GoldSpan
 from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
 from sympress.labels.gold.mentions import UNSAID, to_annotated
-from sympress.labels.gold.negex import read_negex, write_negex
+from sympress.labels.gold.negex import read_negex
 from sympress.labels.gold.present import gold_labels
-from sympress.labels.gold.pubtator import read_pubtator, write_pubtator
+from sympress.labels.gold.pubtator import read_pubtator
 from sympress.labels.gold.read import read_gold
 from sympress.labels.gold.read_only.doccano import read_doccano
 from sympress.labels.gold.read_only.i2b2 import read_i2b2
@@ -37,9 +35,5 @@ __all__ = [
     "read_vaers",
     "symptom_labels",
     "to_annotated",
-    "write_brat",
-    "write_conll",
     "write_jsonl",
-    "write_negex",
-    "write_pubtator",
 ]

@@ -2,7 +2,7 @@
 
 Interpreted are text-bound lines (`T`, also discontinuous), the trigger of events (`E`) and attributes (`A`
 and the older `M`) on either, and arguments of events that say what it asserts; relations, equivalences,
-notes, normalisations and the other arguments are kept as they are. Source:
+notes, normalisations and the other arguments are left out. Source:
 https://brat.nlplab.org/standoff.html
 """
 
@@ -16,7 +16,6 @@ from pathlib import Path
 from sympress.errors import InputError
 from sympress.labels.gold.attributes import load_attributes
 from sympress.labels.gold.documents import (
-    Extra,
     GoldDocument,
     GoldSet,
     GoldSpan,
@@ -37,26 +36,22 @@ _KEPT = re.compile(r"(?:([RN#][0-9]+)|\*)\t\S.*", re.DOTALL)
 
 @dataclass
 class Parsed:
-    """The lines of one `.ann` file, as far as they are interpreted.
-
-    `order` holds every line: of a text-bound one only its id, and behind a tab what follows its text.
-    """
+    """The lines of one `.ann` file, as far as they are interpreted."""
 
     spans: dict[str, GoldSpan] = field(default_factory=dict)
     triggers: dict[str, tuple[str, int]] = field(default_factory=dict)
     arguments: list[tuple[str, str, str, int]] = field(default_factory=list)
     attributes: list[tuple[str, str, str, int]] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
-    order: list[str] = field(default_factory=list)
 
 
 def read_brat(folder: Path | str) -> GoldSet:
-    """Return the annotated notes below `folder`; `write_brat` gives back the same `.ann` files.
+    """Return the annotated notes below `folder`.
 
     A note's id is the path of its `.txt` within the folder without the suffix, as `read_notes` gives it. A
     `.txt` without an `.ann` was not annotated: it is counted and is no document. Each attribute stands with
-    the span that it is about, by way of the event where it hangs on one. Line ends of an `.ann` become LF,
-    and the last line gets one; nothing else changes. One `.ann` file may be given instead of a folder.
+    the span that it is about, by way of the event where it hangs on one. One `.ann` file may
+    be given instead of a folder.
 
     Raises:
         InputError: an `.ann` without its `.txt`, a malformed line, offsets outside the text, a reference
@@ -100,28 +95,21 @@ def _read_note(path: Path, base: Path) -> GoldDocument:
 def parse_annotations(note_id: str, text: str, lines: list[str], source: str) -> GoldDocument:
     """Return the note that the lines of an `.ann` file annotate; messages call that file `source`.
 
-    `extra` is None where the lines are exactly `canonical_lines` of the spans.
-
     Raises:
         InputError: as `read_brat`.
     """
     parsed = Parsed()
     for number, line in enumerate(lines, start=1):
         _parse_line(line, text, parsed, source, number)
-    spans = _with_attributes(parsed, source)
-    plain = canonical_lines(spans, text) == lines
-    return GoldDocument(note_id, text, spans, None if plain else Extra("brat", tuple(parsed.order)))
+    return GoldDocument(note_id, text, _with_attributes(parsed, source))
 
 
 def _parse_line(line: str, text: str, parsed: Parsed, source: str, number: int) -> None:
-    """Add one line to `parsed`; blank lines are kept."""
+    """Add one line to `parsed`; blank lines say nothing."""
     where = f"{source}, line {number}"
-    kept = line
     if match := _TEXT_BOUND.fullmatch(line):
         name = match.group(1)
-        span, tail = _text_bound(match, text, where)
-        parsed.spans[name] = replace(span, sources=(where,))
-        kept = name + tail
+        parsed.spans[name] = replace(_text_bound(match, text, where), sources=(where,))
     elif match := _EVENT.fullmatch(line):
         name = match.group(1)
         parsed.triggers[name] = (match.group(2), number)
@@ -142,11 +130,10 @@ def _parse_line(line: str, text: str, parsed: Parsed, source: str, number: int) 
         )
     if name and parsed.places.setdefault(name, number) != number:
         raise InputError(f"{where}: the id {name} already stands in line {parsed.places[name]}; renumber one")
-    parsed.order.append(kept)
 
 
-def _text_bound(match: re.Match[str], text: str, where: str) -> tuple[GoldSpan, str]:
-    """Return the span of a text-bound line, and what follows its reference text from the next tab on."""
+def _text_bound(match: re.Match[str], text: str, where: str) -> GoldSpan:
+    """Return the span of a text-bound line; behind its reference text there may be a tab and more."""
     name, label, offsets, rest = match.groups()
     pairs = [pair.split(" ") for pair in offsets.split(";")]
     fragments = tuple((int(start), int(end)) for start, end in pairs)
@@ -160,7 +147,7 @@ def _text_bound(match: re.Match[str], text: str, where: str) -> tuple[GoldSpan, 
             f"{where}: the text at {offsets} is not the reference text of {name}{hint}; "
             "the .txt is not the one that was annotated, or the offsets are wrong"
         )
-    return span, tail
+    return span
 
 
 def reference_text(span: GoldSpan, text: str) -> str:
@@ -222,29 +209,6 @@ def _check_relation(line: str, where: str) -> None:
             f"{where}: the relation {match.group(1)} says what one of its ends asserts, which is "
             "not read; make it an attribute of that span, or remove the line"
         )
-
-
-def canonical_lines(spans: tuple[GoldSpan, ...], text: str) -> list[str]:
-    """Return the lines of spans alone: each text-bound line with its attributes behind it, `A1`, `A2` …."""
-    lines: list[str] = []
-    count = 0
-    for span in spans:
-        lines.append(text_bound_line(span, text))
-        for name, value in span.attributes:
-            count += 1
-            lines.append(attribute_line(count, name, span.id, value))
-    return lines
-
-
-def text_bound_line(span: GoldSpan, text: str) -> str:
-    """Return the `T` line of a span."""
-    offsets = ";".join(f"{start} {end}" for start, end in span.fragments)
-    return f"{span.id}\t{span.label} {offsets}\t{reference_text(span, text)}"
-
-
-def attribute_line(number: int, name: str, target: str, value: str) -> str:
-    """Return the `A` line of an attribute; a flag has no value."""
-    return f"A{number}\t{name} {target}" + (f" {value}" if value else "")
 
 
 FORMAT = GoldFormat(

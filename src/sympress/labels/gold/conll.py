@@ -13,20 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sympress.errors import InputError, nearest
-from sympress.labels.gold.conll_rows import rows_of, token_place
-from sympress.labels.gold.documents import Extra, GoldDocument, GoldSet, GoldSpan, gold_set
+from sympress.labels.gold.documents import GoldDocument, GoldSet, GoldSpan, gold_set
 from sympress.labels.gold.formats import GoldFormat, first_line
 from sympress.labels.gold.lines import read_lines
 
 NEW_DOCUMENT = "# newdoc id = "
 _DOCUMENT_START = re.compile(r"-DOCSTART-(?:\s.*)?")
+_SPACE = re.compile(r"\s*")
 _TAG = re.compile(r"O|[BIES]-\S+")
 LONE_INSIDE = "I- or E- that continues nothing: read as the start of a span"
 
 
 @dataclass
 class _Block:
-    """The lines of one document: tokens with other columns, tags and line numbers; None ends a sentence."""
+    """The lines of one document: tokens, tags and line numbers; None ends a sentence."""
 
     note_id: str
     tokens: list[tuple[str, str, int] | None] = field(default_factory=list)
@@ -35,9 +35,7 @@ class _Block:
 def read_conll(path: Path | str, *, texts: Mapping[str, str] | None = None) -> GoldSet:
     """Return the documents of a CoNLL file.
 
-    A tag `I-X` or `E-X` that does not continue a span `X` starts one, as in conlleval, and is counted. The
-    tokens and the columns between token and tag are kept in `extra` where they are not those that
-    `write_conll` would make of the text.
+    A tag `I-X` or `E-X` that does not continue a span `X` starts one, as in conlleval, and is counted.
 
     Args:
         path: the file.
@@ -79,7 +77,7 @@ def _blocks(path: Path) -> list[_Block]:
 
 
 def _token(line: str, number: int, where: str) -> tuple[str, str, int] | None:
-    """Return the line without its tag, the tag and the line's number; None for a blank line."""
+    """Return the token, its tag and the line's number; None for a blank line."""
     if not line.strip():
         return None
     fields = line.split("\t") if "\t" in line else line.split()
@@ -89,7 +87,7 @@ def _token(line: str, number: int, where: str) -> tuple[str, str, int] | None:
         raise InputError(
             f"{where}: the last column is no tag; use O, B-LABEL, I-LABEL (and E-LABEL, S-LABEL)"
         )
-    return "\t".join(fields[:-1]), fields[-1], number
+    return fields[0], fields[-1], number
 
 
 def _document(
@@ -105,10 +103,7 @@ def _document(
             "check the ids, or leave `texts` out"
         )
     places = _places(block, text, path)
-    spans = _spans(block, places, happened)
-    kept = tuple(_kept(block))
-    plain = kept == tuple(row.kept for row in rows_of(text, [span.fragments[0] for span in spans]))
-    return GoldDocument(block.note_id, text, spans, None if plain else Extra("conll", kept))
+    return GoldDocument(block.note_id, text, _spans(block, places, happened))
 
 
 def _joined(block: _Block) -> str:
@@ -116,7 +111,7 @@ def _joined(block: _Block) -> str:
     sentences: list[list[str]] = [[]]
     for token in block.tokens:
         if token is not None:
-            sentences[-1].append(token[0].split("\t")[0])
+            sentences[-1].append(token[0])
         elif sentences[-1]:
             sentences.append([])
     return "\n".join(" ".join(sentence) for sentence in sentences if sentence)
@@ -129,7 +124,7 @@ def _places(block: _Block, text: str, path: Path) -> list[tuple[int, int]]:
     for token in block.tokens:
         if token is None:
             continue
-        place = token_place(token[0].split("\t")[0], text, end)
+        place = _token_place(token[0], text, end)
         if place is None:
             raise InputError(
                 f"{path}, line {token[2]}: this token does not stand at character {end} of the text of note "
@@ -145,15 +140,11 @@ def _places(block: _Block, text: str, path: Path) -> list[tuple[int, int]]:
     return places
 
 
-def _kept(block: _Block) -> list[str]:
-    """Return the lines without their tags, with one blank line between sentences and none at the ends."""
-    kept: list[str] = []
-    for token in block.tokens:
-        if token is not None:
-            kept.append(token[0])
-        elif kept and kept[-1]:
-            kept.append("")
-    return kept[:-1] if kept and not kept[-1] else kept
+def _token_place(token: str, text: str, behind: int) -> tuple[int, int] | None:
+    """Return where `token` stands in `text`, after white space behind `behind`; None if it does not."""
+    space = _SPACE.match(text, behind)
+    start = space.end() if space else behind
+    return (start, start + len(token)) if text.startswith(token, start) else None
 
 
 def _spans(block: _Block, places: list[tuple[int, int]], happened: Counter[str]) -> tuple[GoldSpan, ...]:

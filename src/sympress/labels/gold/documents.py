@@ -38,7 +38,7 @@ class GoldSpan:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """What a file holds beyond text and spans: `lines` that only the writer of `format` understands."""
+    """What the objects of a JSON format hold beyond text and spans, as JSON `lines`."""
 
     format: str
     lines: tuple[str, ...]

@@ -33,7 +33,7 @@ def flatten_spans(spans: Iterable[GoldSpan], text: str, counts: Counter[str]) ->
     placed = [
         trimmed
         for span in spans
-        if (flat := contiguous_place(span, text, counts)) is not None
+        if (flat := _contiguous_place(span, text, counts)) is not None
         and (trimmed := _trimmed(flat, text, counts)) is not None
     ]
     chosen: list[Flat] = []
@@ -47,7 +47,7 @@ def flatten_spans(spans: Iterable[GoldSpan], text: str, counts: Counter[str]) ->
     return sorted(chosen, key=lambda flat: flat.start)
 
 
-def contiguous_place(span: GoldSpan, text: str, counts: Counter[str]) -> Flat | None:
+def _contiguous_place(span: GoldSpan, text: str, counts: Counter[str]) -> Flat | None:
     """Return `span` with one start and one end, white space included; None if it has no place.
 
     What was changed or dropped is added to `counts`.

@@ -52,16 +52,5 @@ def read_lines(path: Path) -> list[str]:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write `lines`, each ended by LF, as UTF-8: all of them or none."""
-    write_exactly(path, "".join(f"{line}\n" for line in lines))
-
-
-def write_exactly(path: Path, text: str) -> None:
-    """Write the characters of `text` as UTF-8, line ends as they are: all of them or none.
-
-    Raises:
-        InputError: it begins with a byte order mark, which `read_exactly` would refuse.
-    """
-    if text.startswith(_BYTE_ORDER_MARK):
-        raise InputError(f"{path}: the text begins with a byte order mark; remove it and shift the offsets")
     with atomic_path(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+        temporary.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8"))

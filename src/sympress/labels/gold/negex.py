@@ -1,4 +1,4 @@
-"""Reading and writing the NegEx test set: a tab-separated row for each condition in a sentence.
+"""Reading the NegEx test set: a tab-separated row for each condition in a sentence.
 
 Columns: line number, condition, sentence, negation_status, temporality, experiencer. There are no offsets.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 from sympress.errors import InputError, nearest
@@ -15,11 +14,10 @@ from sympress.labels.gold.documents import (
     GoldDocument,
     GoldSet,
     GoldSpan,
-    check_documents,
     gold_set,
 )
 from sympress.labels.gold.formats import GoldFormat, first_line
-from sympress.labels.gold.lines import read_lines, write_lines
+from sympress.labels.gold.lines import read_lines
 
 #: The header as distributed; only the first word of each column is compared.
 HEADER = (
@@ -105,38 +103,6 @@ def _place(condition: str, sentence: str) -> tuple[int, int] | None:
         if found:
             return found.span()
     return None
-
-
-def write_negex(path: Path | str, documents: Iterable[GoldDocument]) -> Counter[str]:
-    """Write a row a document; what `read_negex` returned is written byte for byte (under `HEADER`).
-
-    Raises:
-        InputError: a document that is no row of NegEx: not exactly one span with the three statuses, a span
-            that is not where the reader would find it, a tab or a line break in a field.
-    """
-    held = list(documents)
-    check_documents(held)
-    rows = [_row(document) for document in held]
-    write_lines(Path(path), ("\t".join(row) for row in (HEADER, *rows)))
-    return Counter({"notes": len(held), "spans": len(held)})
-
-
-def _row(document: GoldDocument) -> tuple[str, ...]:
-    where = f"note {document.note_id!r}, as NegEx"
-    if len(document.spans) != 1:
-        raise InputError(f"{where}: {len(document.spans)} spans; a row holds one condition")
-    (span,) = document.spans
-    held = dict(span.attributes)
-    missing = [column for column in STATUSES if column not in held]
-    if missing:
-        raise InputError(f"{where}: the attribute {missing[0]!r} is missing")
-    condition = held.get(_CONDITION, span.surface(document.text))
-    row = (document.note_id, condition, document.text, *(held[column] for column in STATUSES))
-    if any(re.search(r"[\t\n\r]", field) for field in row):
-        raise InputError(f"{where}: a field holds a tab or a line break")
-    if _document(list(row), where, Counter()) != document:
-        raise InputError(f"{where}: NegEx cannot hold it; it has no offsets, ids, labels or other attributes")
-    return row
 
 
 FORMAT = GoldFormat(
