@@ -60,7 +60,7 @@ def test_the_document_does_what_it_says(
     assert "outside its vocabulary: 1 gold spans" in told[0]
     results = EvaluationResults.model_validate_json(Path("figures.json").read_text())
     assert (results.gold.patients, results.resampled_by) == (2, "patients")
-    keys = set(re.findall(r"`(\w+)`", PAGE[PAGE.index("| key | holds |") : PAGE.index("In Python:")]))
+    keys = set(re.findall(r"`(\w+)`", PAGE[PAGE.index("| key | holds |") : PAGE.index("## Two artifacts")]))
     assert set(EvaluationResults.model_fields) - {"format"} <= keys
 
 

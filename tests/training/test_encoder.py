@@ -14,7 +14,8 @@ import sentencepiece
 import torch
 import transformers
 from safetensors import safe_open
-from transformers import AlbertConfig, AlbertModel, BertConfig, BertForPreTraining
+from safetensors.torch import save_file
+from transformers import BertConfig, BertForPreTraining, DebertaV2Config, DebertaV2Model
 
 from sympress.errors import InputError, MissingExtraError
 from sympress.training import pretrained
@@ -254,22 +255,21 @@ def sentencepiece_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_pieces(folder: Path, vocabulary: Path, name: str) -> Path:
-    """An ALBERT whose only vocabulary is `vocabulary`, called `name`."""
-    config = AlbertConfig(
+    """A DeBERTa whose only vocabulary is `vocabulary`, called `name`."""
+    config = DebertaV2Config(
         vocab_size=35,
         hidden_size=32,
-        embedding_size=16,
         num_hidden_layers=1,
         num_attention_heads=4,
         intermediate_size=48,
     )
-    AlbertModel(config).save_pretrained(folder)
+    DebertaV2Model(config).save_pretrained(folder)
     shutil.copy(vocabulary, folder / name)
     return folder
 
 
 def test_a_vocabulary_of_sentencepiece_is_read(tmp_path: Path, sentencepiece_vocabulary: Path):
-    folder = with_pieces(tmp_path, sentencepiece_vocabulary, "spiece.model")
+    folder = with_pieces(tmp_path, sentencepiece_vocabulary, "spm.model")
     tokenizer = load_encoder(str(folder)).tokenizer
     assert "".join(tokenizer.tokenize("fever")) == "▁fever"
     assert len(tokenizer("fever")["input_ids"]) > 3
@@ -421,3 +421,14 @@ def test_the_bundled_encoder_is_a_real_minilm():
     assert (config.num_hidden_layers, config.hidden_size) == (6, 384)
     assert encoder.tokenizer.tokenize("The patient denies fever") == ["the", "patient", "denies", "fever"]
     assert encoder.warnings == ()
+
+
+@pytest.mark.parametrize("kind", ["albert", "mpnet", "longformer", "big_bird", "t5", "camembert"])
+def test_a_family_that_is_not_supported_is_refused_before_its_weights_are_read(tmp_path: Path, kind: str):
+    for name, held in (("config.json", json.dumps({"model_type": kind})), ("vocab.txt", "a\n")):
+        (tmp_path / name).write_text(held, encoding="utf-8")
+    save_file({}, tmp_path / "model.safetensors")
+    assert refused(tmp_path) == (
+        f"architecture {kind!r} cannot be compressed; supported are bert, roberta, xlm-roberta, electra, "
+        "distilbert, modernbert, deberta-v2"
+    )

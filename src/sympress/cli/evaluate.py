@@ -8,16 +8,18 @@ from typing import Annotated
 import typer
 
 from sympress.cli.table_options import EncodingName, IdColumn, PatientColumn, TextColumn
-from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption, read_words
+from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption
 from sympress.errors import InputError
 from sympress.files import refuse_to_overwrite
 
 
 def evaluate(
     artifact: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            help="Folder of an artifact, or `box` or `rules`. Default: the box.", show_default=False
+            help="Folder of an artifact, `box` or `rules`; or a fine-tuned classifier of transformers, by "
+            "its folder or its id on the Hugging Face Hub. Default: the box.",
+            show_default=False,
         ),
     ] = None,
     *,
@@ -41,7 +43,7 @@ def evaluate(
         typer.Option(help="Page of what was missed and made up: .html. It holds words of the notes."),
     ] = None,
     against: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help="Another artifact, on the same notes: differences with intervals, paired tests, and both "
             "timed in turn.",
@@ -74,8 +76,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Score an artifact on notes that people annotated: spans, symptoms, assertion, with 95 % intervals."""
-    from sympress.deploy.bundled import artifact_folder
-    from sympress.deploy.extractor import Extractor
+    from sympress.api import load
     from sympress.evaluation.read import GoldOptions, read_for
     from sympress.evaluation.run import evaluate as evaluate_artifact
     from sympress.evaluation.terminal import lines_of
@@ -92,13 +93,15 @@ def evaluate(
         tuple(ignore_attribute or ()),
         TableOptions(text_column, id_column, patient_column, encoding=encoding),
     )
-    extractor = Extractor.load(artifact_folder(artifact), words=read_words(lexicon, cues, sections))
+    if not gold.exists():  # before the Hub is asked
+        raise InputError(f"{gold}: no such file or folder; give notes that people annotated")
+    extractor = load(artifact, lexicon=lexicon, cues=cues, sections=sections)
     judged_by = read_for(gold, Vocabulary.of(extractor), options)
     with Reporter(quiet=quiet) as reporter:
         done = evaluate_artifact(
             extractor,
             judged_by,
-            against=None if against is None else artifact_folder(against),
+            against=None if against is None else load(against),
             seed=seed,
             resamples=resamples,
             step=reporter.step,

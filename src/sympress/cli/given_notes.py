@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,8 +66,14 @@ def read_labelled(
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; give labelled notes")
     named = tuple(name.strip() for name in (labels or "").split(",") if name.strip())
-    options = GoldOptions(notes, labels=named, table=TableOptions(text_column))
-    return read_for(path, Vocabulary.of_lexicon(load_lexicon(lexicon)), options)
+    options = GoldOptions(labels=named, table=TableOptions(text_column))
+    vocabulary = Vocabulary.of_lexicon(load_lexicon(lexicon))
+    try:
+        return read_for(path, vocabulary, options)  # most gold holds its texts
+    except InputError:
+        if notes is None:
+            raise
+    return read_for(path, vocabulary, replace(options, notes=notes))
 
 
 def read_texts(path: Path | None, text_column: str | None = None) -> tuple[str, ...]:

@@ -107,7 +107,11 @@ def family_of(encoder: PreTrainedModel) -> Family:
     Raises:
         InputError: the architecture is not supported; the message names those that are.
     """
-    kind = encoder.config.model_type
+    return family_named(str(encoder.config.model_type))
+
+
+def family_named(kind: str) -> Family:
+    """The family of encoders whose config.json says `kind`; raises as `family_of`."""
     if kind not in FAMILIES:
         raise InputError(f"architecture {kind!r} cannot be compressed; supported are {', '.join(FAMILIES)}")
     return FAMILIES[kind]

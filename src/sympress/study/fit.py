@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sympress.compress.arch import family_of
 from sympress.config import StudyConfig, make_config
 from sympress.deploy.artifact import Extractor, write_extractor, write_provenance
 from sympress.deploy.checksums import write_checksums
@@ -160,9 +159,8 @@ def try_encoder(encoder: Encoder) -> None:
     """Run the encoder and export it once, before anything is trained.
 
     Raises:
-        InputError: its architecture is none of those that are supported, or it cannot be exported.
+        InputError: it cannot be run or exported.
     """
-    family_of(encoder.model)
     texts = ["c/o fever and chills, denies cough", "no fever"]
     ids = encode_texts(encoder.tokenizer, texts, token_limit(encoder, 16)).ids[:_TRIED_NOTES]
     with tempfile.TemporaryDirectory(prefix="sympress-") as folder:

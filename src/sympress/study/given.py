@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from sympress.compress.recipe.material import Material
 from sympress.compress.recipe.parse import Recipe
-from sympress.compress.recipe.steps import LowRank, Mask, Quantize, Step
 from sympress.deploy.artifact import Extractor as Settings
 from sympress.deploy.decode import assertions_of
 from sympress.deploy.extractor import Extractor
@@ -105,19 +104,20 @@ def check_notes(recipe: Recipe, given: Given) -> None:
     if given.train is not None or given.unlabelled:
         return
     for number, step in enumerate(recipe.steps, 1):
-        if _needs_notes(step):
+        if _needs_notes(step.model_dump()):
             raise InputError(
                 f"step {number} ({step.step}) needs notes; give some, unlabelled ones are enough, or take it "
                 "out: quantize(int8) needs none"
             )
 
 
-def _needs_notes(step: Step) -> bool:
-    if isinstance(step, Quantize):
-        return step.aware or step.kind == "static"
-    if isinstance(step, LowRank):
-        return step.method != "svd" or step.embeddings is not None
-    return not isinstance(step, Mask) or step.score == "movement"
+def _needs_notes(step: Mapping[str, Any]) -> bool:
+    """Whether a step with these settings looks at notes."""
+    if step["step"] == "quantize":
+        return bool(step["aware"]) or step["kind"] == "static"
+    if step["step"] == "lowrank":
+        return step["method"] != "svd" or step["embeddings"] is not None
+    return bool(step["step"] != "mask" or step["score"] == "movement")
 
 
 def given_texts(origin: Origin, given: Given, seed: int) -> Texts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from sympress.compress.recipe.material import FurtherTeacher
 from sympress.compress.recipe.named import UNTRAINED, read_recipe
 from sympress.compress.recipe.parse import Recipe
 from sympress.compress.recipe.steps import Quantize
+from sympress.compress.vocab.pieces import choose_pieces, count_pieces
+from sympress.compress.vocab.trim import trim_vocabulary_
 from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.deploy.checksums import TRAINING_FILES, check_files
 from sympress.errors import InputError, nearest
@@ -104,6 +107,7 @@ def make_plan(order: Order) -> Plan:
     shape = shape_of(origin.model, origin.extractor.max_tokens)
     if order.recipe is not None:
         check_recipe(order.recipe, origin.model, training=order.trains)
+        _try_vocabulary(order.recipe, origin)
     _check_kernel(order)
     teachers = tuple(load_teacher(name, origin.extractor) for name in order.teachers)
     return Plan(order, origin, shape, origin.seed if order.seed is None else order.seed, teachers)
@@ -112,6 +116,23 @@ def make_plan(order: Order) -> Plan:
 def _untrained(given: Given | None) -> str:
     """The recipe of who gives none and trains nothing: without notes no step may count what they hold."""
     return UNTRAINED if given is None or given.train is not None or given.unlabelled else "quantize(int8)"
+
+
+def _try_vocabulary(recipe: Recipe, origin: Origin) -> None:
+    """Trim the vocabulary of a copy, so that a tokenizer that cannot be trimmed is refused at once.
+
+    Raises:
+        InputError: with the number of the step.
+    """
+    for number, step in enumerate(recipe.steps, 1):
+        if step.step != "vocab":
+            continue
+        counts = count_pieces(origin.tokenizer, ())
+        try:
+            kept = choose_pieces(origin.tokenizer, counts, step.model_dump()["keep"])
+            trim_vocabulary_(copy.deepcopy(origin.model), origin.tokenizer, kept.ids)
+        except InputError as error:
+            raise InputError(f"step {number} ({step.step}): {error}") from error
 
 
 def _check_given(order: Order, given: Given) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from sympress.compress.arch import family_named
 from sympress.errors import InputError
 from sympress.extras import bundled_encoder_folder
 from sympress.training.pretrained import SAFE, SAFE_INDEX, check_folder, quiet_transformers, why_unreadable
@@ -43,8 +44,8 @@ def load_encoder(name: str, *, case: Case = "auto") -> Encoder:
             reported as a warning whatever the choice.
 
     Raises:
-        InputError: a file of the folder is missing, damaged or of a form that is not read, or the id is
-            neither a folder here nor reachable.
+        InputError: a file of the folder is missing, damaged or of a form that is not read, its family is not
+            supported, or the id is neither a folder here nor reachable.
     """
     if name == BUNDLED:
         return _load(name, str(bundled_encoder_folder()), case, local=True)
@@ -61,6 +62,12 @@ def load_encoder(name: str, *, case: Case = "auto") -> Encoder:
 
 
 def _load(name: str, source: str, case: Case, *, local: bool) -> Encoder:
+    try:
+        with quiet_transformers():
+            kind = AutoConfig.from_pretrained(source, local_files_only=local).model_type
+    except Exception as error:
+        raise InputError(_unreadable(name, source, error)) from error
+    family_named(kind)  # before its weights are downloaded or anything is trained
     try:
         with quiet_transformers():  # heads of other tasks are reported as unexpected: they are
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
