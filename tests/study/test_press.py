@@ -19,9 +19,9 @@ from transformers import PreTrainedTokenizerFast
 from sympress.compress.quantize.choose import available_kernels
 from sympress.compress.quantize.sensitivity import logits_of
 from sympress.compress.recipe.material import Material
-from sympress.compress.recipe.named import named_recipes
-from sympress.compress.recipe.parse import parse_recipe
-from sympress.compress.recipe.steps import Quantize
+from sympress.compress.recipe.named import named_recipes, read_recipe
+from sympress.compress.recipe.parse import Recipe, parse_recipe
+from sympress.compress.recipe.steps import Distill, Quantize, Vocab
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.deploy.export import export_onnx
@@ -221,6 +221,51 @@ def test_the_draft_is_int8_and_says_by_which_kernel(pressed: tuple[Path, Pressed
     assert describe_choice(None) is None
 
 
+#: The named recipes at the size of the tiny encoder; everything else is theirs.
+TINY = {"width": 16, "heads": 2, "ffn": 24}
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """`recipe` for a teacher that is 32 wide, with a training of a few steps."""
+    steps = []
+    for step in recipe.steps:
+        changes: dict[str, Any] = {}
+        if isinstance(step, Vocab):
+            changes = {"keep": 48 if isinstance(step.keep, int) else 0.9}
+        elif isinstance(step, Distill):
+            changes = {"epochs": 1, "updates": None, "further": None, "batch": 8}
+            changes |= TINY if step.width is not None else {}
+        steps.append(step.model_copy(update=changes))
+    return Recipe(tuple(steps))
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in named_recipes()])
+def test_a_named_recipe_makes_the_file_it_made(
+    name: str, teacher: Path, tmp_path: Path, check_golden: Callable[..., None], in_32_bits: None
+):
+    press(
+        teacher,
+        tiny(read_recipe(name)),
+        Material("present", TEXTS[:18], TARGETS[:18], (), TEXTS[18:], TARGETS[18:], max_tokens=20),
+        TrainSettings(epochs=1, batch_size=8),
+        Extractor(task="present", symptoms=["a", "b", "c"], max_tokens=20, pad_id=49),
+        work=tmp_path / "work" / name,
+        draft=tmp_path / "draft",
+        score=lambda _logits: (0.0, {}),
+    )
+    graph = onnx.load(tmp_path / "draft" / "model.onnx").graph
+    stored = sorted(
+        f"{onnx.TensorProto.DataType.Name(it.data_type)} {list(it.dims)}" for it in graph.initializer
+    )
+    logits = Runtime.load(tmp_path / "draft").predict_logits(TEXTS[:4])
+    found = {
+        "operators": dict(sorted(operations(tmp_path / "draft" / "model.onnx").items())),
+        "stored": dict(sorted(Counter(stored).items())),
+        "logits": [[round(float(value), 3) for value in row] for row in logits],
+    }
+    check_golden(f"recipe {name}", found, 0.05)
+
+
 @pytest.fixture(scope="module")
 def exported(make_encoder: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     model: SymptomModel = build_model(make_encoder("bert"), 3, "cls", seed=0).eval()
@@ -323,7 +368,9 @@ def written(run: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> tuple[Path, Results, Results]:
+def studied(
+    tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, in_32_bits: None
+) -> tuple[Path, Results, Results]:
     """A run of the baseline and a recipe, and then of the baseline and three."""
     run = tmp_path_factory.mktemp("pressed-study") / "run"
     config = StudyConfig(encoder=str(encoder_folder), recipes=(SMALLER,), **SMALL)
@@ -339,6 +386,12 @@ def studied(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> t
         "artifacts/whole-seed0/model.onnx",
     }
     return run, first, second
+
+
+def test_every_row_finds_what_it_found(
+    studied: tuple[Path, Results, Results], check_golden: Callable[..., None], in_short: Callable[..., dict]
+):
+    check_golden("present", in_short(studied[0], studied[2]), 0.02)
 
 
 def test_a_recipe_is_a_row_with_all_that_belongs_to_it(studied: tuple[Path, Results, Results]):
