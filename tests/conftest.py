@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,3 +172,76 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the open data is not here ({folder.name}): set SYMPRESS_DATA")
     return folder
+
+
+#: What a tiny study finds, and what a named recipe makes of a tiny encoder; `SYMPRESS_WRITE_GOLDEN=1` anew.
+GOLDEN = Path(__file__).parent / "golden.json"
+
+
+@pytest.fixture(scope="module")
+def in_32_bits() -> Iterator[None]:
+    """Trainings of this module compute alike on every CPU: none uses bfloat16, which some have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", dict)
+        yield
+
+
+@pytest.fixture(scope="session")
+def check_golden() -> Callable[..., None]:
+    """`(key, found, tolerance)`: compare with what is stored; numbers may differ by as much."""
+
+    def check(key: str, found: Any, tolerance: float) -> None:
+        stored = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.is_file() else {}
+        if os.environ.get("SYMPRESS_WRITE_GOLDEN"):
+            lines = (f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted((stored | {key: found}).items()))
+            GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        else:
+            _same(found, stored[key], tolerance, key)
+
+    return check
+
+
+def _same(found: Any, wanted: Any, tolerance: float, where: str) -> None:
+    if isinstance(wanted, dict):
+        assert list(found) == list(wanted), where
+        for name, value in wanted.items():
+            _same(found[name], value, tolerance, f"{where}/{name}")
+    elif isinstance(wanted, list):
+        assert len(found) == len(wanted), where
+        for place, value in enumerate(wanted):
+            _same(found[place], value, tolerance, f"{where}/{place}")
+    elif isinstance(wanted, float):
+        assert found == pytest.approx(wanted, abs=tolerance), where
+    else:
+        assert found == wanted, where
+
+
+@pytest.fixture(scope="session")
+def in_short() -> Callable[[Path, Any], dict[str, Any]]:
+    """The results of a study without times, bytes and intervals, and what rows answer to two test notes."""
+
+    def short(run: Path, results: Any) -> dict[str, Any]:
+        return {
+            row.name: {
+                "recipe": row.recipe,
+                "parameters": row.cost.parameters,
+                "macs": row.cost.macs_per_note,
+                "f1": [_rounded(e.quality.f1) for e in row.epochs] + [_rounded(row.quality.f1)],
+                "accuracy": _rounded(row.quality.accuracy),
+                "auroc": _rounded(row.quality.auroc),
+                "answers": _answers(run / "predictions" / f"{row.name}-seed{row.seed}.npz"),
+            }
+            for row in results.strategies
+        }
+
+    return short
+
+
+def _rounded(estimate: Any) -> float | None:
+    return None if estimate.value is None else round(estimate.value, 4)
+
+
+def _answers(path: Path) -> list[list[float]]:
+    """Probabilities of the first test notes; none of `mentions`."""
+    with np.load(path) as stored:
+        return np.round(stored["test"][:2], 3).tolist() if "test" in stored else []

@@ -16,17 +16,21 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from sympress.compress.distill.step import Distill
 from sympress.compress.quantize.choose import available_kernels
 from sympress.compress.quantize.sensitivity import logits_of
+from sympress.compress.quantize.step import Quantize
 from sympress.compress.recipe.material import Material
-from sympress.compress.recipe.named import named_recipes
-from sympress.compress.recipe.parse import parse_recipe
-from sympress.compress.recipe.steps import Quantize
+from sympress.compress.recipe.named import named_recipes, read_recipe
+from sympress.compress.recipe.parse import Recipe, parse_recipe
+from sympress.compress.recipe.step import Exported
+from sympress.compress.vocab.step import Vocab
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.deploy.export import export_onnx
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
+from sympress.measure.latency import time_in_turn
 from sympress.results import Results, StrategyResult
 from sympress.study.press import (
     RESERVED,
@@ -34,7 +38,6 @@ from sympress.study.press import (
     describe_choice,
     named,
     press,
-    quantize_file,
 )
 from sympress.study.references import references
 from sympress.study.run import run_study
@@ -221,6 +224,51 @@ def test_the_draft_is_int8_and_says_by_which_kernel(pressed: tuple[Path, Pressed
     assert describe_choice(None) is None
 
 
+#: The named recipes at the size of the tiny encoder; everything else is theirs.
+TINY = {"width": 16, "heads": 2, "ffn": 24}
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """`recipe` for a teacher that is 32 wide, with a training of a few steps."""
+    steps = []
+    for step in recipe.steps:
+        changes: dict[str, Any] = {}
+        if isinstance(step, Vocab):
+            changes = {"keep": 48 if isinstance(step.keep, int) else 0.9}
+        elif isinstance(step, Distill):
+            changes = {"epochs": 1, "updates": None, "further": None, "batch": 8}
+            changes |= TINY if step.width is not None else {}
+        steps.append(step.model_copy(update=changes))
+    return Recipe(tuple(steps))
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in named_recipes()])
+def test_a_named_recipe_makes_the_file_it_made(
+    name: str, teacher: Path, tmp_path: Path, check_golden: Callable[..., None], in_32_bits: None
+):
+    press(
+        teacher,
+        tiny(read_recipe(name)),
+        Material("present", TEXTS[:18], TARGETS[:18], (), TEXTS[18:], TARGETS[18:], max_tokens=20),
+        TrainSettings(epochs=1, batch_size=8),
+        Extractor(task="present", symptoms=["a", "b", "c"], max_tokens=20, pad_id=49),
+        work=tmp_path / "work" / name,
+        draft=tmp_path / "draft",
+        score=lambda _logits: (0.0, {}),
+    )
+    graph = onnx.load(tmp_path / "draft" / "model.onnx").graph
+    stored = sorted(
+        f"{onnx.TensorProto.DataType.Name(it.data_type)} {list(it.dims)}" for it in graph.initializer
+    )
+    logits = Runtime.load(tmp_path / "draft").predict_logits(TEXTS[:4])
+    found = {
+        "operators": dict(sorted(operations(tmp_path / "draft" / "model.onnx").items())),
+        "stored": dict(sorted(Counter(stored).items())),
+        "logits": [[round(float(value), 3) for value in row] for row in logits],
+    }
+    check_golden(f"recipe {name}", found, 0.05)
+
+
 @pytest.fixture(scope="module")
 def exported(make_encoder: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     model: SymptomModel = build_model(make_encoder("bert"), 3, "cls", seed=0).eval()
@@ -246,7 +294,7 @@ def test_a_kind_of_quantization_has_its_own_kernel(
 ):
     path = tmp_path / "model.onnx"
     path.write_bytes(exported.read_bytes())
-    choice = quantize_file(path, step, IDS, IDS, work=tmp_path / "work", threads=1)
+    choice = step.apply_to_file(Exported(path, IDS, IDS, tmp_path / "work", 1, time_in_turn))
     assert (choice.name, choice.automatic) == (name, False)
     found = operations(path)
     assert found[operation] == count
@@ -260,7 +308,7 @@ def test_auto_times_every_kernel_of_this_machine(exported: Path, tmp_path: Path,
     path = tmp_path / "model.onnx"
     path.write_bytes(exported.read_bytes())
     step = Quantize(kind="auto", float_layers=float_layers)
-    choice = quantize_file(path, step, IDS, IDS, work=tmp_path / "work", threads=1)
+    choice = step.apply_to_file(Exported(path, IDS, IDS, tmp_path / "work", 1, time_in_turn))
     ending = f"-{float_layers}-float" if float_layers else ""
     names = [kernel + ending for kernel in available_kernels()]
     assert choice.automatic
@@ -284,14 +332,14 @@ def test_a_kernel_is_chosen_among_those_of_its_kind_or_given(
 ):
     path = tmp_path / "model.onnx"
     path.write_bytes(exported.read_bytes())
-    choice = quantize_file(path, step, IDS, IDS, work=tmp_path / "work", threads=1, kernel=kernel)
+    choice = step.apply_to_file(Exported(path, IDS, IDS, tmp_path / "work", 1, time_in_turn, kernel))
     assert [candidate.name for candidate in choice.candidates] == ["fp32", *names]
     assert choice.automatic == (len(names) > 1)
 
 
 def test_more_layers_in_float_than_there_are_is_one_line(exported: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"^99 layers to keep in float: must be from 0 to 14$"):
-        quantize_file(exported, Quantize(float_layers=99), IDS, IDS, work=tmp_path, threads=1)
+        Quantize(float_layers=99).apply_to_file(Exported(exported, IDS, IDS, tmp_path, 1, time_in_turn))
 
 
 # The row of a study
@@ -323,7 +371,9 @@ def written(run: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> tuple[Path, Results, Results]:
+def studied(
+    tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, in_32_bits: None
+) -> tuple[Path, Results, Results]:
     """A run of the baseline and a recipe, and then of the baseline and three."""
     run = tmp_path_factory.mktemp("pressed-study") / "run"
     config = StudyConfig(encoder=str(encoder_folder), recipes=(SMALLER,), **SMALL)
@@ -339,6 +389,12 @@ def studied(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> t
         "artifacts/whole-seed0/model.onnx",
     }
     return run, first, second
+
+
+def test_every_row_finds_what_it_found(
+    studied: tuple[Path, Results, Results], check_golden: Callable[..., None], in_short: Callable[..., dict]
+):
+    check_golden("present", in_short(studied[0], studied[2]), 0.02)
 
 
 def test_a_recipe_is_a_row_with_all_that_belongs_to_it(studied: tuple[Path, Results, Results]):

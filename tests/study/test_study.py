@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> tuple[Path, Results]:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, in_32_bits: None
+) -> tuple[Path, Results]:
     """A run of every strategy, the published variants included."""
     run = tmp_path_factory.mktemp("study") / "run"
     config = StudyConfig(encoder=str(encoder_folder), protocol="paper", **SMALL)
@@ -62,6 +65,12 @@ def test_every_strategy_and_both_references_have_a_row(finished: tuple[Path, Res
         + results.data.train
         + results.data.validation
     )
+
+
+def test_every_row_finds_what_it_found(
+    finished: tuple[Path, Results], check_golden: Callable[..., None], in_short: Callable[..., dict]
+) -> None:
+    check_golden("topic", in_short(*finished), 0.02)
 
 
 def test_a_run_has_one_writer_at_a_time(finished: tuple[Path, Results], encoder_folder: Path) -> None:
@@ -260,7 +269,7 @@ def test_a_run_killed_in_its_third_strategy_ends_as_one_never_killed(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    third = killed / "work" / "pruning-masked-seed0" / "checkpoints"
+    third = killed / "work" / "pruning-masked-seed0" / "checkpoints-2"
     deadline = time.monotonic() + 200
     while not list(third.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
         assert victim.poll() is None, "the run ended before it could be killed"

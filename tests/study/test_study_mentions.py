@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,21 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> tuple[Path, Results]:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, in_32_bits: None
+) -> tuple[Path, Results]:
     run = tmp_path_factory.mktemp("mentions") / "run"
     return run, run_study(make_config({**SMALL, "encoder": str(encoder_folder)}), run)
 
 
 def row(results: Results, name: str) -> StrategyResult:
     return next(found for found in results.strategies if found.name == name)
+
+
+def test_every_row_finds_what_it_found(
+    finished: tuple[Path, Results], check_golden: Callable[..., None], in_short: Callable[..., dict]
+) -> None:
+    check_golden("mentions", in_short(*finished), 0.02)
 
 
 def test_every_row_is_judged_by_spans(finished: tuple[Path, Results]) -> None:

@@ -17,6 +17,7 @@ from sympress.measure.reliability import score_calibration
 from sympress.measure.significance import compare_present, compare_topic, holm, mcnemar, one_hot
 from sympress.measure.subgroups import score_groups
 from sympress.results import Comparison, Cost, EpochQuality, Quality, StrategyResult
+from sympress.study.costs import compare_costs
 from sympress.study.prepare import StudyData
 from sympress.study.settle import stored_settled
 
@@ -69,8 +70,7 @@ def assemble_row(
         theirs = _scored(run, config, "baseline", seed)
         comparison = Comparison(
             **_compare(config, test, ours, theirs),
-            smaller=cost.size_bytes < 0.98 * baseline.size_bytes,
-            faster=cost.latency_ratio is not None and cost.latency_ratio < 0.95,
+            **compare_costs(cost, baseline),
         )
         answered = (answers(config.note_task, *ours), answers(config.note_task, *theirs))
         changes = describe_changes(*answered, test.targets.astype(bool), test.symptoms, test.groups)

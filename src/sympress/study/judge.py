@@ -24,15 +24,13 @@ from sympress.labels.mentions import Mention
 from sympress.measure.latency import time_in_turn
 from sympress.measure.quality import point_quality
 from sympress.results_quality import Quality
+from sympress.study.costs import ROUNDS, pick_timed
 from sympress.study.settle import Settled, settle, settle_pressed, write_settled
 from sympress.study.tagger import answer_note
 from sympress.study.yardsticks import INT8, PYTORCH, Yardstick, time_yardsticks
 from sympress.training.tagging import choose_span_bias
 
 PRESSED = "pressed"
-#: Validation notes that are timed, and rounds over them.
-TIMED_NOTES = 60
-ROUNDS = 3
 
 Probabilities = NDArray[np.float64]
 Thresholds = NDArray[np.float64] | None
@@ -170,8 +168,7 @@ def time_against(
     threads: int,
 ) -> dict[str, dict[str, float]]:
     """Median milliseconds and ratio to both yardsticks, of the artifact and of them, on the same notes."""
-    rng = np.random.default_rng(0)
-    picked = [texts[row] for row in rng.permutation(len(texts))[:TIMED_NOTES]]
+    picked = pick_timed(texts)
     answer = answerer(Runtime.load(folder, threads=threads))
     models: dict[str, Callable[[int], object]] = {PRESSED: lambda index: answer(picked[index])}
     models |= time_yardsticks(yardsticks, picked)

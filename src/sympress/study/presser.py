@@ -26,6 +26,7 @@ from sympress.deploy.runtime import Runtime, to_probabilities
 from sympress.files import write_json
 from sympress.measure.macs import count_macs
 from sympress.progress import Reporter
+from sympress.study.costs import MEMORY_NOTES
 from sympress.study.judge import (
     PRESSED,
     Judged,
@@ -45,7 +46,6 @@ from sympress.study.yardsticks import INT8, PYTORCH, Yardstick
 #: A short training sees this share of the training notes, but no fewer than `SHORT_LEAST`.
 SHORT_SHARE = 0.2
 SHORT_LEAST = 500
-MEMORY_NOTES = 32
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sympress.compress.recipe.parse import Recipe
 from sympress.deploy.extractor import Extractor
 from sympress.deploy.probe import peak_memory_bytes
@@ -17,15 +15,9 @@ from sympress.measure.latency import Timing, rates_in_turn, time_in_turn
 from sympress.measure.spans import compare_spans, score_mentions
 from sympress.results import Comparison, Cost, EpochQuality, Estimate, Quality, StrategyResult, YardstickCost
 from sympress.study.assemble import correct_p_values
+from sympress.study.costs import MEMORY_NOTES, ROUNDS, TIMED_SEED, compare_costs, pick_timed
 from sympress.study.mentions import RULE, SpanBench, read_answers, run_pressed_tagger, run_rules, run_tagger
 from sympress.study.yardsticks import INT8, PYTORCH, teacher_yardsticks, time_yardsticks
-
-#: Test notes that are timed one by one, rounds over them, and notes whose memory is measured.
-TIMED_NOTES = 30
-ROUNDS = 3
-MEMORY_NOTES = 16
-#: The seed whose artifacts are timed; the others have the same shapes.
-_TIMED_SEED = 0
 
 Rows = tuple[list[StrategyResult], dict[str, YardstickCost]]
 
@@ -63,8 +55,7 @@ def _row(bench: SpanBench, name: str, seed: int, costs: Mapping[str, Cost]) -> S
             micro_f1_difference=difference,
             p_value=p_value,
             p_value_micro=p_value,
-            smaller=costs[name].size_bytes < 0.98 * costs["baseline"].size_bytes,
-            faster=(costs[name].latency_ratio or 1.0) < 0.95,
+            **compare_costs(costs[name], costs["baseline"]),
         )
     return StrategyResult(
         name=name,
@@ -92,8 +83,8 @@ def _measure(
 ) -> tuple[dict[str, Cost], dict[str, YardstickCost]]:
     """Costs of whole notes: every window, from text to mentions, all rows in turn."""
     texts = [note.text for note in bench.data.side(bench.data.split.test)]
-    picked = [texts[row] for row in np.random.default_rng(0).permutation(len(texts))[:TIMED_NOTES]]
-    folders = {name: bench.run.artifact(name, _TIMED_SEED) for name in names}
+    picked = pick_timed(texts)
+    folders = {name: bench.run.artifact(name, TIMED_SEED) for name in names}
     threads = bench.config.threads
     yardsticks = teacher_yardsticks(folders["baseline"], bench.run.path / "yardsticks", threads=threads)
     answers: dict[str, Callable[[str], object]] = {
@@ -135,9 +126,9 @@ def _cost(
     bench: SpanBench, name: str, folder: Path | None, *, timing: Timing, rate: float, texts: Sequence[str]
 ) -> Cost:
     """Of an artifact, or of the rules, whose size is that of their lexicon as a file."""
-    stored = bench.run.read_row(name, _TIMED_SEED) or {}
+    stored = bench.run.read_row(name, TIMED_SEED) or {}
     if folder is None:
-        folder = bench.run.artifact(name, _TIMED_SEED)
+        folder = bench.run.artifact(name, TIMED_SEED)
         size, parameters, nonzero = (folder / "asserted.json").stat().st_size, None, None
     else:
         weights = count_weights(folder / "model.onnx")

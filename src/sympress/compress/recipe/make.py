@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sympress.compress.recipe.steps import STEPS, Step
+from sympress.compress.recipe.step import Step
+from sympress.compress.recipe.steps import STEPS
 from sympress.compress.recipe.words import range_of, write_value
 from sympress.errors import InputError, nearest
 
