@@ -199,5 +199,7 @@ def test_the_pretrained_encoder_is_asked_for_before_anything_runs(
         with pytest.raises(InputError, match=rf"{where} \(.*needs the encoder before fine-tuning"):
             check_recipe(recipe, model)
     assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="pretrained: unknown setting 'seed'; it has none"):
+        parse_recipe("pretrained(seed=1)")
     with pytest.raises(InputError, match="pretrained must be the first step"):
         parse_recipe("mask(0.3) > pretrained")

@@ -1,4 +1,4 @@
-"""One strategy, one seed: prepare, train, export, predict with the deployed file, store."""
+"""The rows of a study: the fine-tuned baseline of a seed, and what recipes make of it, scored as deployed."""
 
 from __future__ import annotations
 

@@ -47,9 +47,8 @@ def make_step(name: str, settings: Mapping[str, Any]) -> Step:
     known = settings_of(kind)
     for key in settings:
         if key not in known:
-            raise InputError(
-                f"{name}: unknown setting {key!r}{nearest(key, known)}; its settings are {', '.join(known)}"
-            )
+            listed = f"its settings are {', '.join(known)}" if known else "it has none"
+            raise InputError(f"{name}: unknown setting {key!r}{nearest(key, known)}; {listed}")
     try:
         return kind(**settings)
     except ValidationError as error:
