@@ -249,3 +249,43 @@ def test_a_tick_under_no_name_of_an_answer_says_nothing() -> None:
 )
 def test_an_answer_may_name_who_gives_it(told, answer: str) -> None:
     assert told(f"Pain: {answer}. Cough: yes.") == [("pain", "absent"), ("cough", "present")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # Choices as they are printed.
+        ("Fever Yes/No: No", [A]),
+        ("Fever (yes/no) No", [A]),
+        ("Fever (yes/no): Yes", [P]),
+        ("Fever Y/N: N", [A]),
+        ("Fever Y / N: N   Cough Y / N: Y", [A, P]),
+        ("Fever (Y/N): N. Rash (Y/N): Y", [A, P]),
+        ("Fever no/yes: yes", [P]),
+        ("Fever yes/no", [Q]),
+        # Two boxes under the names of their columns.
+        ("Y N\n[ ] [x] Fever\n[x] [ ] Cough", [A, P]),
+        ("Yes No\n☐ ☑ Fever\n☑ ☐ Cough or wheezing", [A, P, P]),
+        ("No | Yes\n[x] | [ ] | Fever", [A]),
+        ("Y   N   Symptom\n[ ]  [X]  cough\n[X]  [ ]  rash", [A, P]),
+        ("[ ] [x] Fever", [P]),
+        # Answers of questionnaires.
+        ("Headache: not at all", [A]),
+        ("Headache, nausea or vomiting: Not at all", [A, A, A]),
+        ("Headache: nearly every day", [P]),
+        ("Rash (0/4), cough (2/4)", [A, P]),
+        # Conversations.
+        ("[doctor] any fever? [patient] no", [A]),
+        ("[doctor] any fever ? [patient] no , i have n't", [A]),
+        ("[doctor] any fever? [patient] yes, since monday", [P]),
+        ("[doctor] any nausea ? [patient] yes i do", [P]),
+        ("Q: Any nausea?\nA: Yes since morning", [P]),
+        # Two kinds of heads on one line.
+        ("(-)dyspnea (+)wheezing, vomiting", [A, P, P]),
+        ("(+) cough, fever (-) rash, vomiting", [P, P, A, A]),
+        ("ROS: (+) headache, dizziness (-) vomiting, fever", [P, P, A, A]),
+        ("cough (+), fever (-), rash, vomiting", [P, A, P, P]),
+    ],
+)
+def test_forms_questionnaires_and_conversations(told, text: str, expected: list[str]) -> None:
+    assert said(told, text) == expected

@@ -52,6 +52,7 @@ class Cue:
         before_mention: a stop counts only where none does.
         recent: a statement also ends what `history of` says of the mention before it.
         second_item: a statement counts only in the item behind the first comma, where no other follows.
+        excepts: a statement only keeps a denial from the mention directly before it.
     """
 
     role: Role
@@ -72,6 +73,7 @@ class Cue:
     before_mention: bool = False
     recent: bool = False
     second_item: bool = False
+    excepts: bool = False
 
     @cached_property
     def unconditional(self) -> bool:
@@ -259,6 +261,7 @@ def _read(reader: _Reader, table: Mapping[str, Any], where: str) -> Cue:
         before_mention=table.get("before_mention", False),
         recent=table.get("recent", False),
         second_item=table.get("second_item", False),
+        excepts=table.get("excepts", False),
     )
 
 
@@ -292,7 +295,7 @@ _READERS: dict[str, _Reader] = {
         "stop",
         frozenset({"phrases", "ends", "after_comma", "leaves_section", "behind_mention", "before_mention"}),
     ),
-    "statement": _Reader("statement", frozenset({"phrases", "recent", "second_item"})),
+    "statement": _Reader("statement", frozenset({"phrases", "recent", "second_item", "excepts"})),
 }
 
 #: The tables of a cue file, each with the keys that it may have.

@@ -8,7 +8,7 @@ nor absent; what is absent was neither there before nor is it possible.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cache
 
 from sympress.labels.assertion.cues import CueBook, PhraseCues, load_cues
@@ -26,7 +26,16 @@ from sympress.labels.matching import fold
 from sympress.labels.mentions import Assertion, Reason, ReasonKind
 from sympress.labels.sections import SectionBook, find_sections, load_sections
 from sympress.labels.sentences import REACH, Sentences
-from sympress.labels.structure.answers import Mark, Row, answer_of_columns, names_columns, ticked
+from sympress.labels.structure.answers import (
+    Mark,
+    Row,
+    answer_of_boxes,
+    answer_of_columns,
+    boxes_before,
+    names_boxes,
+    names_columns,
+    ticked,
+)
 from sympress.labels.structure.lists import Line, Lines
 
 #: Where several hold, the first of them is the assertion; without any, `present`.
@@ -156,7 +165,7 @@ class NoteContext:
         self._leads: dict[int, Mapping[str, Placed]] = {}
         self._marks: dict[Span, Mark | None] = {}
         self._begun: dict[int, Row] = {}
-        self._headers: dict[int, Span | None] = {}
+        self._headers: dict[tuple[int, Callable[[str, int, int], bool]], Span | None] = {}
         self._section_starts = [section.start for section in self._sections]
 
     def context(self, start: int, end: int) -> dict[str, Reason]:
@@ -242,23 +251,33 @@ class NoteContext:
         begin += part * _ROW_SPANS
         row = spans[begin : min(finish, begin + _ROW_SPANS)]
         marks = Row(text, (first, last), row, self._begun[line] if part else None).marks
+        told = self._in_columns(line, row[0])
         for span in row:
-            self._marks[span] = marks.get(span)
-            if line and ticked(text, (first, last), span[1]) and (header := self._header(line)) is not None:
+            mark = marks.get(span)
+            self._marks[span] = told if told is not None and mark == marks.get(row[0]) else mark
+            is_ticked = line and ticked(text, (first, last), span[1])
+            if is_ticked and (header := self._header(line, names_columns)) is not None:
                 self._marks[span] = answer_of_columns(text, (first, last), span[1], header)
 
-    def _header(self, line: int) -> Span | None:
-        """Where the column names of the table stand in which a line is a row."""
-        if line not in self._headers:
-            self._headers[line] = self._find_header(line)
-        return self._headers[line]
+    def _in_columns(self, line: int, span: Span) -> Mark | None:
+        """What the two boxes say that stand before the first symptom of a line, under `Y N`."""
+        bounds, text = self._lines.bounds(line), self._reduced.masked
+        boxes = boxes_before(text, bounds, span[0]) if line else None
+        header = None if boxes is None else self._header(line, names_boxes)
+        return None if boxes is None or header is None else answer_of_boxes(text, boxes, header)
 
-    def _find_header(self, line: int) -> Span | None:
+    def _header(self, line: int, names: Callable[[str, int, int], bool]) -> Span | None:
+        """Where the column names of the table stand in which a line is a row."""
+        if (line, names) not in self._headers:
+            self._headers[line, names] = self._find_header(line, names)
+        return self._headers[line, names]
+
+    def _find_header(self, line: int, names: Callable[[str, int, int], bool]) -> Span | None:
         for above in range(line - 1, max(-1, line - _TABLE_LINES), -1):
             first, last = self._lines.bounds(above)
             if last - first > 300 or not self._reduced.masked[first:last].strip():
                 return None
-            if names_columns(self._reduced.masked, first, last):
+            if names(self._reduced.masked, first, last):
                 return first, last
         return None
 

@@ -29,6 +29,8 @@ _RATIO = re.compile(r"\s*\d+/\d")
 _NUMBERED = re.compile(r"(?:\.[ \t]?#?|#)\d")
 _DASH = re.compile(r"(?<=\s)[-–—]{1,2}(?=\s)")
 _SOON = 30
+#: What may stand between a symptom and its exception.
+_EXCEPTION = re.compile(r"(?: (?:at all|whatsoever|lately|recently))?,? ?")
 _LABELS = re.compile(r"[ \t]?:")
 _WITH = re.compile(r"\b(?:with\b|w/)")
 _NOT_BETWEEN = re.compile(r"[ \t]*(?:[:=]|[-–][ \t]|\.?[ \t]*\d|(?:t|p|bp|hr|rr)[ :]?\d)")
@@ -280,7 +282,18 @@ class Statement:
             return False
         if cue.assertion == "possible" and self._begins_anew(start, span):
             return False
-        return cue.assertion not in ("absent", "historical") or not self._own_statement(start, span)
+        return not (
+            (cue.assertion == "absent" and self._is_excepted(span))
+            or (cue.assertion in ("absent", "historical") and self._own_statement(start, span))
+        )
+
+    def _is_excepted(self, span: Span) -> bool:
+        """Whether an exception stands directly behind a mention: `no chest pain except on exertion`."""
+        self._items()
+        at = bisect_left(self._excepts, span[1])
+        if at == len(self._excepts):
+            return False
+        return _EXCEPTION.fullmatch(self._text, span[1], self._excepts[at]) is not None
 
     def _is_recent(self, cue_end: int, span: Span) -> bool:
         """Whether a short time beside a mention makes its history a present one: `h/o fever x 5 days`."""
@@ -365,6 +378,8 @@ class Statement:
             ]  # `Absent - fever`
             commas = sorted((*commas, *dashes))
             told = [placed for placed in self._cues if placed.cue.role == "statement"]
+            self._excepts = [placed.start for placed in told if placed.cue.excepts]
+            told = [placed for placed in told if not placed.cue.excepts]
             telling = [placed.start for placed in told if not placed.cue.second_item]
             telling += [at + 1 for at in dashes] if len(dashes) == 1 else []  # more of them make a list
             self._second = [placed.start for placed in told if placed.cue.second_item]

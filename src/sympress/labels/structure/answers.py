@@ -43,6 +43,7 @@ _NO = (
     r"|(?:(?:the[ \t]+)?(?:patient|pt|he|she)[ \t]+)?"
     r"(?:denie[sd](?:[ \t]+(?:any|it|this|these))?"
     r"|(?:do|does|did)[ \t]+not[ \t]+have[ \t]+(?:any|it|this)|ha(?:s|d)[ \t]+none)"
+    r"|not[ \t]+at[ \t]+all"
     r"|neg(?:ative)?|absent|nil|n(?!/)|never|0(?:/10)?|false|[-–−](?:ve)?|wnl|unremarkable"
 )
 _YES = r"yes|y|pos(?:itive)?|present|true|endorsed|endorses|reported|\+{1,4}(?:ve)?|[x✓✔]|checked"
@@ -86,7 +87,7 @@ _LEADER = r"(?:[?]|[-–—]{1,2}(?=[ \t])|\.{2,}|_{2,}|\||\t+|[ \t]{2,})"
 # `Pain 0/10`, `nausea score: 0`, `vomiting x0`.
 _ZERO = (
     r"(?:[ \t]*(?:pain[ \t]+)?(?:score|level|scale|rating|grade|severity))?[ \t]*"
-    r"(?:is|was|of|rated|[:=-])?[ \t]*"
+    r"(?:is|was|of|rated|[:=(-])?[ \t]*"
     r"(?:\(?0[ \t]*-[ \t]*10\)?[ \t]*[:=][ \t]*)?(?:x[ \t]?0|\b0)"
     r"(?:[ \t]*/[ \t]*\d{1,2}|[ \t]+out of[ \t]+\d{1,2})?\b"
     r"(?![.,:/]?\d|[ \t]*(?:%|(?:-|to)[ \t]*\d|[cm]m\b|mg|ml))"
@@ -95,9 +96,17 @@ _MORE_ITEMS = (
     r"(?:[ \t]*(?:,|/|\bor\b|\band\b)[ \t]*(?:(?:or|and)[ \t]+)?[A-Za-z-]+(?:[ \t][A-Za-z-]+)?){1,3}"
     r"[ \t]*[:?][ \t]*"
 )
+# A choice as it is printed, before its answer: `Fever Yes/No: No`, `Cough (Y / N) Y`.
+_CHOICE = (
+    r"[ \t]*[:?]?[ \t]*[(\[]?(?:(?:yes|y)[ \t]*/[ \t]*(?:no|n)|(?:no|n)[ \t]*/[ \t]*(?:yes|y))\b[)\]]?"
+    r"[ \t]*[:?=_-]{0,3}[ \t]*"
+)
 _ASIDE_LEADER = rf"{_ASIDE}(?:{_COLON}|{_LEADER}){_SPACE}(?:\|{_SPACE})?"
 _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
     *((re.compile(pattern, re.I), said) for pattern, said in _BOX_SAYS),
+    (re.compile(rf"{_CHOICE}(?:{_NO})(?=[ \t]*(?:[.,;|\r\n]|$)|[ \t]+[A-Z])", re.I), "absent"),
+    (re.compile(rf"{_CHOICE}(?:{_YES})(?=[ \t]*(?:[.,;|\r\n]|$)|[ \t]+[A-Z])", re.I), "present"),
+    (re.compile(rf"{_CHOICE}(?=[.,;|\r\n]|$)", re.I), "possible"),
     (re.compile(rf"{_SPACE}:?{_SPACE}(?:{_NO_BOX}|{_NO_SIGN})", re.I), "absent"),
     (re.compile(rf"{_SPACE}:?{_SPACE}(?:{_YES_BOX}|{_YES_SIGN})", re.I), "present"),
     (re.compile(rf"{_SPACE}{_MINUS}ve\b|{_SPACE}neg(?:ative)?{_END}", re.I), "absent"),
@@ -110,7 +119,9 @@ _AFTER: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(rf"{_MORE_ITEMS}(?:{_NO}){_END}", re.I), "absent"),
     (re.compile(rf"{_MORE_ITEMS}(?:{_YES}){_END}", re.I), "present"),
     (
-        re.compile(rf"{_ASIDE_LEADER}(?:unknown|unsure|not sure|uncertain|not assessed){_END}", re.I),
+        re.compile(
+            rf"{_ASIDE_LEADER}(?:un(?:known|sure|certain)|not (?:sure|assessed|asked|discussed)){_END}", re.I
+        ),
         "possible",
     ),
     (re.compile(rf"[-–—](?:no|neg){_END}", re.I), "absent"),
@@ -136,11 +147,15 @@ _BARE: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(r"[ \t](?:yes|pos|present|y)(?=[ \t]+\S)", re.I), "present"),
 )
 _CSV = re.compile(rf",[ \t]*(?:(?P<absent>{_NO})|(?P<present>{_YES}|1))[ \t]*\r?$", re.I)
+_SPEAKER = r"(?:A|Ans|Answer|Pt|Patient|Mother|Father|Guest|P)"
+# `Yes since Monday` answers; `No pain` tells something of its own.
+_ANSWER_GOES_ON = r"since|for|but|sometimes|last|yesterday|today|when|after|now|still|i|he|she"
 _QUESTION = re.compile(
     r"[^.?!;\n]{0,80}\?\s*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?"
-    r"(?:(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
+    rf"(?:[\[(<]{_SPEAKER}[\])>][ \t:]*|(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*"
+    r"|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
     r"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b"
-    r"(?=[ \t]*(?:[.,;|\r\n]|$))",
+    rf"(?=[ \t]*(?:[.,;|\r\n]|$)|(?<=yes)[ \t]+(?:{_ANSWER_GOES_ON})\b)",
     re.I,
 )
 _QUESTION_MARK = re.compile(r"[^.?!;\n]{0,80}\?")
@@ -161,6 +176,7 @@ _SIGN_LINE = re.compile(r"[ \t]*(?:[\w ]{1,20}:[ \t]*)?(?:pos|neg)(?:itive|ative
 _HEADED_FROM = 160
 _SIGN = r"[(\[]?\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))(?:\s*[)\]]\s*:?|:|(?=[ \n]))"
 _HEAD = re.compile(rf"\s*{_SIGN}")
+_BRACKETED_SIGN = re.compile(r"(?<=[\s,])[(\[]\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))\s*[)\]]")
 _HEADS = re.compile(rf"(?:^|[;.:]\s|\n)\s*{_SIGN}")
 _LIST_STARTS = re.compile(r"[;.!?]\s|(?<![)\]]):\s|\n(?=\s*[(\[]?[-+])")
 _SIGNED = re.compile(r"(?:^|[\s,(])(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
@@ -180,6 +196,11 @@ _FIRST_WORDS = re.compile(
     r"(?![A-Za-z])",
     re.I,
 )
+_TWO_BOXES = re.compile(
+    rf"[ \t|*•-]*(?P<one>{_NO_BOX}|{_YES_BOX})[ \t|,]*(?P<two>{_NO_BOX}|{_YES_BOX})[ \t|]*", re.I
+)
+_BOX_COLUMNS = re.compile(r"[ \t|*]*(?P<one>y(?:es)?|no?)[ \t|/]+(?P<two>y(?:es)?|no?)(?![A-Za-z])", re.I)
+_YES_BOXES = re.compile(_YES_BOX, re.I)
 _HOLLOW, _FULL = "○◯", "●⬤"
 
 
@@ -252,6 +273,8 @@ class Row:
             if head is None or span in self.marks:
                 continue
             if head.group().strip()[0] in "([" or self._has_both_heads(span[0]):
+                for later in () if self.behind else _BRACKETED_SIGN.finditer(text, head.end(), span[0]):
+                    head = later
                 said: Said = "absent" if head["absent"] else "present"
                 self.marks[span] = Mark(said, head.start(said), head.end(said))
 
@@ -475,6 +498,27 @@ def answer_of_columns(text: str, line: tuple[int, int], end: int, header: tuple[
         columns = {cell: "absent" if nearest is no else "present"}
     said = columns.get(cell)
     return None if said is None else Mark(said, tick.start(), tick.end())  # type: ignore[arg-type]
+
+
+def boxes_before(text: str, line: tuple[int, int], start: int) -> re.Match[str] | None:
+    """The two boxes that stand before `start` on a line, and nothing else: `[ ] [x] Fever`."""
+    return _TWO_BOXES.fullmatch(text, line[0], start) if start - line[0] < _GAP else None
+
+
+def answer_of_boxes(text: str, boxes: re.Match[str], header: tuple[int, int]) -> Mark | None:
+    """What the one of two boxes that is ticked says, under the names of their columns: `Y N`."""
+    names = _BOX_COLUMNS.match(text, *header)
+    full = [at for at in ("one", "two") if _YES_BOXES.fullmatch(boxes[at])]
+    if names is None or len(full) != 1:
+        return None
+    said: Said = "present" if names[full[0]][0] in "yY" else "absent"
+    return Mark(said, boxes.start(full[0]), boxes.end(full[0]))
+
+
+def names_boxes(text: str, first: int, last: int) -> bool:
+    """Whether a line begins with the names of two columns of boxes: `Y N`, `No Yes`."""
+    names = _BOX_COLUMNS.match(text, first, last)
+    return names is not None and names["one"][0].lower() != names["two"][0].lower()
 
 
 def names_columns(text: str, first: int, last: int) -> bool:
