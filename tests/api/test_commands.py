@@ -98,6 +98,35 @@ def test_import_takes_thresholds_from_validation_notes(
     assert made.provenance["thresholds"].endswith(f"validation F1 {f1:.4f}")
 
 
+def test_a_checkpoint_is_tried_in_a_dry_run(
+    classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert code_of("compress", classifier, "--no-training", "--dry-run", "-o", "small") == 0
+    said = capsys.readouterr().out
+    assert f"teacher: {classifier}, 0." in said
+    assert "step 1: quantize(int8)" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_asked_for_is_a_recipe_or_a_budget(tmp_path: Path):
+    from sympress.api import _recipe_or_budget
+
+    (tmp_path / "own.toml").write_text('[[step]]\nname = "quantize"\n', encoding="utf-8")
+    for recipe in (
+        "quantize(int8)",
+        tmp_path / "own.toml",
+        sympress.Recipe.from_dict({"step": [{"name": "quantize"}]}),
+    ):
+        assert [str(one) if one is not None else None for one in _recipe_or_budget(recipe)] == [
+            "quantize(int8)",
+            None,
+        ]
+    recipe, budget = _recipe_or_budget("size_mb<=3, f1_drop<=0.01")
+    assert recipe is None
+    assert (budget.size_mb, budget.f1_drop) == (3, 0.01)
+
+
 def test_notes_are_read_before_the_hub_is_asked(
     gold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

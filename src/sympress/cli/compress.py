@@ -145,6 +145,7 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
             kernel=kernel,
             seed=seed,
             test=test,
+            called=model,
             changes={
                 "epochs": epochs,
                 "learning_rate": learning_rate,

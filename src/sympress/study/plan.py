@@ -47,6 +47,7 @@ class Order:
         kernel: of the int8 file: a name, `auto` for the one that is fastest here, None for the recipe's.
         seed: of every training; None for the study's.
         test: whether test notes are scored, for the record.
+        called: what the caller named the model, where that is not its folder.
         changes: settings of the study that differ: epochs, learning_rate, threads, transfer_fraction.
     """
 
@@ -62,6 +63,7 @@ class Order:
     kernel: str | None = None
     seed: int | None = None
     test: bool = True
+    called: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -129,7 +131,7 @@ def _try_vocabulary(recipe: Recipe, origin: Origin) -> None:
             continue
         counts = count_pieces(origin.tokenizer, ())
         try:
-            kept = choose_pieces(origin.tokenizer, counts, step.model_dump()["keep"])
+            kept = choose_pieces(origin.tokenizer, counts, 1.0)
             trim_vocabulary_(copy.deepcopy(origin.model), origin.tokenizer, kept.ids)
         except InputError as error:
             raise InputError(f"step {number} ({step.step}): {error}") from error
@@ -180,7 +182,7 @@ def describe(plan: Plan) -> list[str]:
     tokens = plan.origin.extractor.max_tokens
     teacher = (plan.origin.folder / "model.safetensors").stat().st_size / 1e6
     lines = [
-        f"teacher: {plan.origin.folder}, {teacher:.2f} MB, {plan.shape.layers} layers, "
+        f"teacher: {plan.order.called or plan.origin.folder}, {teacher:.2f} MB, {plan.shape.layers} layers, "
         f"{plan.shape.hidden} wide"
     ]
     if plan.order.recipe is None:
