@@ -311,7 +311,7 @@ def test_a_budget_that_cannot_be_met_still_leaves_the_nearest(
 ) -> None:
     """Of a space with one recipe, that needs no training."""
     monkeypatch.setattr(
-        "sympress.compress.budget.search.suggest", lambda _trial, **_sizes: parse_recipe("quantize(int8)")
+        "sympress.compress.budget.search.suggest", lambda _trial, _teacher: parse_recipe("quantize(int8)")
     )
     order = Order(
         model=teacher, output=tmp_path / "out", budget=parse_budget("size_mb<=0.001"), trials=1, test=False
