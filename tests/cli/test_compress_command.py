@@ -114,7 +114,7 @@ def test_a_budget_ends_with_the_pareto_set(
 ) -> None:
     """Of a space with one recipe, that needs no training and cannot meet the budget."""
     monkeypatch.setattr(
-        "sympress.compress.budget.search.suggest", lambda _trial, **_sizes: parse_recipe("quantize(int8)")
+        "sympress.compress.budget.search.suggest", lambda _trial, _teacher: parse_recipe("quantize(int8)")
     )
     with pytest.raises(SystemExit) as done:
         run(arguments(place, "--budget", "size_mb<=0.001", "--trials", "1", "--no-test"))

@@ -23,10 +23,13 @@ from sympress.compress.budget.estimate import (
 )
 from sympress.compress.budget.pareto import pareto_front
 from sympress.compress.budget.parse import BUDGET_KEYS, Budget, parse_budget
-from sympress.compress.budget.space import COPIED, NARROW, suggest
+from sympress.compress.budget.space import suggest
+from sympress.compress.distill.step import COPIED, NARROW, Distill
+from sympress.compress.prune.step import Prune
+from sympress.compress.quantize.step import Quantize
 from sympress.compress.recipe.named import named_recipes
 from sympress.compress.recipe.parse import Recipe, parse_recipe
-from sympress.compress.recipe.steps import Distill, Prune, Quantize, Vocab
+from sympress.compress.vocab.step import Vocab
 from sympress.errors import InputError, SympressError
 from sympress.measure.macs import count_macs
 from sympress.training.model import build_model
@@ -293,7 +296,7 @@ class Chooser:
         return choices[self.choose(0, len(choices) - 1)]
 
 
-TEACHER = {"teacher_layers": 6, "hidden": 384, "heads": 12, "vocabulary": 30522}
+TEACHER = ModelShape(layers=6, hidden=384, heads=12, head_width=32, ffn=1536, vocabulary=30522, symptoms=20)
 
 
 def test_the_gentlest_copied_student_is_the_teacher_in_int8():
@@ -304,11 +307,11 @@ def test_the_gentlest_copied_student_is_the_teacher_in_int8():
             return answers.get(name, choices[0])
 
     student = COPIED.model_copy(update={"layers": 6, "choose": "first"})
-    assert suggest(Gentle(lambda _, high: high), **TEACHER) == Recipe((student, Quantize()))
+    assert suggest(Gentle(lambda _, high: high), TEACHER) == Recipe((student, Quantize()))
 
 
 def test_the_smallest_copied_student_has_lost_heads_and_neurons_before_it_learns():
-    recipe = suggest(Chooser(lambda low, _: low), **TEACHER)
+    recipe = suggest(Chooser(lambda low, _: low), TEACHER)
     assert recipe.steps == (
         Vocab(keep=2000),
         Prune(heads=0.25, ffn=0.25, reconstruct=True),
@@ -318,7 +321,7 @@ def test_the_smallest_copied_student_has_lost_heads_and_neurons_before_it_learns
 
 
 def test_the_largest_narrow_student_is_narrower_than_its_teacher():
-    recipe = suggest(Chooser(lambda _, high: high), **TEACHER)
+    recipe = suggest(Chooser(lambda _, high: high), TEACHER)
     student = NARROW.model_copy(update={"layers": 6, "width": 352, "heads": 11, "ffn": 1408})
     assert recipe.steps == (student, Quantize(embeddings=4))
 
@@ -334,13 +337,13 @@ def test_the_largest_narrow_student_is_narrower_than_its_teacher():
 def test_every_suggestion_is_a_recipe_that_fits_the_teacher(random, layers, heads, head_width, vocabulary):
     hidden = heads * head_width
     trial = Chooser(random.randint)
-    recipe = suggest(trial, teacher_layers=layers, hidden=hidden, heads=heads, vocabulary=vocabulary)
+    shape = ModelShape(layers, hidden, heads, head_width, 4 * hidden, vocabulary, symptoms=20)
+    recipe = suggest(trial, shape)
     assert parse_recipe(str(recipe)) == recipe
     for step in recipe.steps:
         if isinstance(step, Distill) and step.width is not None:
             assert min(64, hidden) <= step.width < hidden
             assert step.width % step.heads == 0
-    shape = ModelShape(layers, hidden, heads, head_width, 4 * hidden, vocabulary, symptoms=20)
     teacher = parse_recipe("quantize(int8)")
     assert estimate_size_bytes(recipe, shape) <= estimate_size_bytes(teacher, shape)
     assert estimate_macs(recipe, shape, 100) <= estimate_macs(teacher, shape, 100)

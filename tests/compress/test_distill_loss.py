@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from sympress.compress.distill.loss import distillation_objective, soft_target_loss
-from sympress.errors import InputError
+from sympress.compress.distill.loss import soft_target_loss
 from sympress.training.loss import LABEL_LOSSES, probabilities
 
 TASKS = ["topic", "present"]
@@ -85,32 +84,6 @@ def test_extreme_logits_stay_finite(task: str):
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(student.grad).all()
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_alpha_weighs_the_teacher_against_the_labels(task: str):
-    student, teacher, targets = random_logits(1), random_logits(0), one_hot()
-    soft = soft_target_loss(task, student, teacher, 4.0)
-    hard = LABEL_LOSSES[task](student, targets, None)
-    for alpha in (0.0, 0.25, 1.0):
-        loss = distillation_objective(task, temperature=4.0, alpha=alpha)(student, targets, teacher)
-        torch.testing.assert_close(loss, alpha * soft + (1 - alpha) * hard)
-
-
-@pytest.mark.parametrize(
-    ("temperature", "alpha"), [(0.0, 0.5), (-1.0, 0.5), (4.0, -0.1), (4.0, 1.1), (4.0, math.nan)]
-)
-def test_settings_out_of_range_are_refused(temperature: float, alpha: float):
-    with pytest.raises(InputError) as caught:
-        distillation_objective("topic", temperature=temperature, alpha=alpha)
-    assert str(caught.value) == f"temperature {temperature} must be > 0 and alpha {alpha} within 0..1"
-
-
-def test_a_missing_teacher_is_an_error():
-    objective = distillation_objective("topic", temperature=4.0, alpha=0.5)
-    with pytest.raises(InputError) as caught:
-        objective(random_logits(0), one_hot(), None)
-    assert str(caught.value) == "distillation needs the teacher's logits beside each note"
 
 
 def test_label_losses_of_hand_computed_notes():

@@ -17,13 +17,12 @@ from transformers import PreTrainedTokenizerFast
 from sympress.compress.arch import family_of, layer_linears, layers_of, position_rows
 from sympress.compress.distill import teachers
 from sympress.compress.distill.loss import soft_target_loss
+from sympress.compress.distill.step import Distill
 from sympress.compress.recipe import learn
-from sympress.compress.recipe.apply import APPLY, trains
 from sympress.compress.recipe.engine import run_recipe
 from sympress.compress.recipe.learn import taught_notes
 from sympress.compress.recipe.material import Material, Piece, Workshop, fingerprint_material
 from sympress.compress.recipe.parse import parse_recipe
-from sympress.compress.recipe.steps import STEPS, Adapt
 from sympress.errors import InputError
 from sympress.training.data import Collate, NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog
@@ -113,11 +112,6 @@ def widths(model: SymptomModel) -> tuple[int, int, int, int]:
     return len(layers), model.encoder.config.hidden_size, attention.in_features, neurons.in_features
 
 
-def test_every_step_can_be_applied_but_adapt_for_which_see_its_own_tests():
-    assert set(STEPS.values()) - set(APPLY) <= {Adapt}
-    assert set(APPLY) <= set(STEPS.values())
-
-
 TAUGHT = "1 epochs over 32 notes (24 labelled)"
 SHAPES = [
     ("distill(layers=1)", (1, 32, 32, 48), f"distill: a student of 1 of 2 layers; {TAUGHT}"),
@@ -190,7 +184,7 @@ def test_a_step_leaves_the_sizes_it_says_and_reloads_equal(
     assert widths(piece.model) == shape
     assert piece.remarks == [remark]
     assert torch.equal(logits_of(load_model(last_step(tmp_path) / "model")), logits_of(piece.model))
-    learnt = trains(recipe.steps[0])
+    learnt = recipe.steps[0].trains
     epochs = getattr(recipe.steps[0], "epochs", None) or 1
     assert [epoch["epoch"] for epoch in piece.epochs] == (list(range(1, epochs + 1)) if learnt else [])
     assert (piece.train_seconds > 0) == learnt
@@ -341,7 +335,6 @@ def test_steps_compose_and_the_teacher_is_left_alone(
     before, recipe = copy.deepcopy(whole), parse_recipe(text)
     piece = run_recipe(recipe, whole, tokenizer, workshop(tmp_path))
     assert [remark.partition(":")[0] for remark in piece.remarks] == [step.step for step in recipe.steps]
-    assert piece.quantize == recipe.steps[-1]
     size, whole_size = (sum(p.numel() for p in model.parameters()) for model in (piece.model, whole))
     assert size < 0.75 * whole_size
     stored = load_model(last_step(tmp_path) / "model")
@@ -597,7 +590,7 @@ def test_what_is_taught_is_the_untrimmed_teachers_answer_to_the_trimmed_notes(
 ):
     shop = workshop(tmp_path)
     piece = run_recipe(parse_recipe("vocab(keep=40)"), teacher, tokenizer, shop)
-    taught = taught_notes(piece, shop)
+    taught = taught_notes(piece, shop, Distill())
     texts = [*MATERIAL.training, *MATERIAL.transfer]
     whole = NoteDataset(encode_texts(tokenizer, texts, 20), np.zeros((32, 3), dtype=np.uint8))
     assert taught.teacher_logits is not None
@@ -617,7 +610,7 @@ def test_without_transfer_notes_every_note_is_labelled(
     shop = workshop(tmp_path, material=replace(MATERIAL, transfer=()))
     piece = run_recipe(parse_recipe("distill(layers=1)"), teacher, tokenizer, shop)
     assert piece.remarks == ["distill: a student of 1 of 2 layers; 1 epochs over 24 notes (24 labelled)"]
-    assert taught_notes(piece, shop).labelled.tolist() == [1.0] * 24  # type: ignore[union-attr]
+    assert taught_notes(piece, shop, Distill()).labelled.tolist() == [1.0] * 24  # type: ignore[union-attr]
 
 
 def test_a_step_may_take_fewer_further_notes_and_smaller_draws_begin_larger_ones(
@@ -626,7 +619,7 @@ def test_a_step_may_take_fewer_further_notes_and_smaller_draws_begin_larger_ones
     shop = workshop(tmp_path)
     piece = run_recipe(parse_recipe("distill(layers=1, further=5)"), teacher, tokenizer, shop)
     assert piece.remarks == ["distill: a student of 1 of 2 layers; 1 epochs over 29 notes (24 labelled)"]
-    three, five, more = (taught_notes(piece, shop, further=count) for count in (3, 5, 99))
+    three, five, more = (taught_notes(piece, shop, Distill(further=count)) for count in (3, 5, 99))
     assert [len(taught) for taught in (three, five, more)] == [27, 29, 32]
     for shorter, longer in zip(three.notes.ids, five.notes.ids, strict=False):
         np.testing.assert_array_equal(shorter, longer)
@@ -635,7 +628,7 @@ def test_a_step_may_take_fewer_further_notes_and_smaller_draws_begin_larger_ones
     everything = [tuple(ids) for ids in more.notes.ids[24:]]
     assert drawn <= set(everything)
     assert [tuple(ids) for ids in five.notes.ids[24:]] != everything[:5]  # drawn, not the first ones
-    assert len(taught_notes(piece, shop, further=0)) == 24
+    assert len(taught_notes(piece, shop, Distill(further=0))) == 24
 
 
 def shares_dropped(model: nn.Module) -> set[float]:

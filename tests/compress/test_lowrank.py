@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from sympress.compress.lowrank.factorize import (
     factorize_encoder_,
     factorize_linear,
 )
+from sympress.compress.lowrank.step import LowRank
 from sympress.compress.lowrank.svd import truncated_svd
-from sympress.compress.strategies import STRATEGIES
-from sympress.config import StudyConfig
+from sympress.compress.recipe.material import Piece
 from sympress.errors import InputError
 from sympress.training.model import LowRankLinear, build_model, load_model, save_model
 
@@ -140,26 +140,27 @@ def test_a_saved_factorization_loads_back_equal(family: str, make_encoder: Calla
         assert torch.equal(loaded(IDS, MASK), model(IDS, MASK))
 
 
-def published(make_encoder: Callable, symptoms: int, rank: int) -> tuple[float, Sequence[str]]:
+def published(make_encoder: Callable, symptoms: int, rank: int) -> tuple[float, str]:
     """Largest change of a logit by the published variant, and what it says of itself."""
     model = build_model(make_encoder("bert"), symptoms, "cls", seed=0).eval()
     with torch.inference_mode():
         before = model(IDS, MASK)
-    prepared = STRATEGIES["lowrank-published"].prepare(model, StudyConfig(rank=rank), "topic", [])
+    step = LowRank(rank=rank, method="svd", where="classifier")
+    remark = step.apply(Piece(model, None, model, (model, None)), None, 1)  # type: ignore[arg-type]
     with torch.inference_mode():
-        return (model(IDS, MASK) - before).abs().max().item(), prepared.remarks
+        return (model(IDS, MASK) - before).abs().max().item(), remark
 
 
 def test_the_published_variant_changes_nothing_and_says_so(make_encoder: Callable):
-    change, remarks = published(make_encoder, symptoms=5, rank=32)
+    change, remark = published(make_encoder, symptoms=5, rank=32)
     assert change < 1e-5
-    assert "is exact, so nothing is compressed" in remarks[0]
+    assert remark.endswith("rank-5 approximation, which is exact: nothing is compressed")
 
 
 def test_the_published_variant_below_full_rank_does_not_claim_to_be_exact(make_encoder: Callable):
-    change, remarks = published(make_encoder, symptoms=12, rank=3)
+    change, remark = published(make_encoder, symptoms=12, rank=3)
     assert change > 1e-4
-    assert "exact" not in remarks[0]
+    assert "exact" not in remark
 
 
 def test_the_published_variant_returns_the_rank_it_used(make_encoder: Callable):
@@ -168,12 +169,3 @@ def test_the_published_variant_returns_the_rank_it_used(make_encoder: Callable):
     assert factorize_classifier_(model, 2) == 2
     assert torch.linalg.matrix_rank(model.head.output.weight.data, rtol=1e-4).item() == 2
     assert model.head.output.weight.shape == (5, 32)
-
-
-def test_the_remark_of_the_real_variant_counts_layers(make_encoder: Callable):
-    model = build_model(make_encoder("bert"), 3, "cls", seed=0)
-    prepared = STRATEGIES["lowrank"].prepare(model, StudyConfig(rank=16), "topic", [])
-    assert prepared.remarks == (
-        "rank 16 replaces 4 linear layers by two factors each",
-        "rank 16 does not pay in 8 layers, left whole",
-    )

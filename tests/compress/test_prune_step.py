@@ -13,7 +13,7 @@ import torch
 from sympress.compress.arch import family_of, keep_layers_, layers_of
 from sympress.compress.lowrank.factorize import factorize_encoder_
 from sympress.compress.prune.layers import choose_layers, layer_importance, skipping
-from sympress.compress.prune.step import prune_
+from sympress.compress.prune.remove import prune_
 from sympress.errors import InputError
 from sympress.measure.macs import count_macs
 from sympress.training.loss import topic_loss

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from sympress.compress.arch import family_of, layers_of
 from sympress.compress.prune.curvature import Curvature, curvatures
 from sympress.compress.prune.reconstruct import reconstruct_
+from sympress.compress.prune.remove import prune_
 from sympress.compress.prune.search import Costs
-from sympress.compress.prune.step import prune_
 from sympress.compress.prune.structured import Kept, remove_
 from sympress.compress.prune.surgeon import (
     RIDGE,

@@ -23,6 +23,12 @@ FAMILIES = ("bert", "distilbert", "roberta", "electra", *OWN_MASKS)
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def as_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files as PyTorch's exporter writes them, which `export_onnx` has made lean already."""
+    monkeypatch.setattr("sympress.deploy.export.lean_", lambda _model: None)
+
+
 def answers(model: onnx.ModelProto) -> list[np.ndarray]:
     """Logits of batches of several sizes, padded on the right, with a gap, and not at all."""
     rng = np.random.default_rng(1)

@@ -29,14 +29,14 @@ from sympress.compress.recipe.steps import (
     Vocab,
 )
 from sympress.compress.recipe.words import range_of, write_value
-from sympress.compress.strategies import REAL, recipe_of
+from sympress.compress.strategies import STRATEGIES, recipe_of
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 
 FOLDER = Path(sympress.__file__).parent / "compress" / "recipe"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
-LAYERS = "a whole number of at least 1 or a number above 0 and below 1"
-NAMES = "adapt, vocab, distill, fine-tune, lowrank, prune, mask, quantize"
+LAYERS = "a whole number of at least 1 or a number above 0 and below 1 or half"
+NAMES = "adapt, pretrained, vocab, distill, fine-tune, lowrank, prune, mask, quantize"
 
 
 def complaint(text: str | Path) -> str:
@@ -177,7 +177,7 @@ def test_a_dictionary_spells_out_the_defaults():
     assert recipe.to_dict() == {
         "step": [
             {"name": "mask", "share": 0.3, "score": "magnitude"},
-            {"name": "fine-tune", "epochs": None, "rate": None},
+            {"name": "fine-tune", "epochs": None, "rate": None, "simulate": "no"},
         ]
     }
 
@@ -215,7 +215,7 @@ def test_a_step_cannot_be_changed():
         ("distill(layers=0)", f"distill: layers=0 must be {LAYERS}"),
         ("distill(layers=3.0)", f"distill: layers=3.0 must be {LAYERS}"),
         ("distill(layers=true)", f"distill: layers=true must be {LAYERS}"),
-        ("distill(layers=half)", f"distill: layers='half' must be {LAYERS}"),
+        ("distill(layers=third)", f"distill: layers='third' must be {LAYERS}"),
         ("distill(T=0)", "distill: T=0 must be a number above 0"),
         ("distill(T=1e400)", "distill: T=inf must be a number above 0"),
         ("distill(alpha=-0.1)", "distill: alpha=-0.1 must be a number of at least 0 and at most 1"),
@@ -332,9 +332,25 @@ def test_other_orders_are_fine(text: str):
     assert str(parse_recipe(text)) == text.replace("(0.5)", "(keep=0.5)").replace("(2000)", "(keep=2000)")
 
 
-def test_the_recipes_of_the_study_are_recipes():
-    for name in REAL:
-        parse_recipe(recipe_of(name, StudyConfig(student_layers=3)))
+def test_the_strategies_of_the_study_are_recipes_with_its_settings_written_out():
+    config = StudyConfig(learning_rate=3e-5, rank=8, student_layers=3, alpha=0.25)
+    assert {name: str(recipe_of(name, config)) for name in STRATEGIES} == {
+        "baseline": "fine-tune",
+        "distillation": "distill(layers=3, T=4, alpha=0.25, rate=5e-05, further=0)",
+        "lowrank": "lowrank(rank=8, method=svd) > fine-tune(rate=5e-05)",
+        "pruning-masked": "mask(0.3) > fine-tune(rate=2e-05)",
+        "pruning": "prune(heads=0.5, ffn=0.5, score=taylor) > distill(T=4, alpha=0.25, further=0)",
+        "quantization": "quantize(int8)",
+        "distillation-published": "pretrained > "
+        "distill(T=4, alpha=0.25, rate=5e-05, further=0, teacher=pretrained)",
+        "lowrank-published": "pretrained > lowrank(rank=8, method=svd, where=classifier) > "
+        "fine-tune(rate=5e-05)",
+        "pruning-published": "pretrained > mask(0.3) > fine-tune(rate=2e-05)",
+        "quantization-published": "pretrained > fine-tune(rate=2e-05, simulate=int8)",
+    }
+    tied = recipe_of("pruning", config, removes_heads=False)
+    assert str(tied).startswith("prune(heads=1, ffn=0.5, score=taylor)")
+    assert [Distill(layers="half").student_layers(layers) for layers in (1, 2, 3, 7)] == [1, 1, 1, 3]
 
 
 def test_named_recipes_are_complete_and_in_order():

@@ -11,10 +11,9 @@ import torch
 
 from sympress.compress.arch import family_of, head_width, layers_of
 from sympress.compress.lowrank.factorize import factorize_encoder_
-from sympress.compress.prune.importance import Importance, taylor_importance
+from sympress.compress.prune.importance import Importance, mask_gradients
+from sympress.compress.prune.remove import prune_
 from sympress.compress.prune.structured import Kept, choose_kept, remove_
-from sympress.compress.strategies import STRATEGIES
-from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.training.loss import topic_loss
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
@@ -167,7 +166,7 @@ def test_heads_and_neurons_without_output_are_unimportant_and_go_first(family: s
     layer = layers_of(model.encoder)[0]
     layer.get_submodule(names.attention_output).weight.data[:, 2 * width : 3 * width] = 0
     layer.get_submodule(names.neurons_out).weight.data[:, 7] = 0
-    importance = taylor_importance(model, [BATCH, BATCH], topic_loss)
+    importance = mask_gradients(model, [BATCH, BATCH], topic_loss).importance()
     assert [tuple(scores.shape) for scores in importance.heads] == [(4,), (4,)]
     assert [tuple(scores.shape) for scores in importance.neurons] == [(48,), (48,)]
     assert importance.heads[0][2] == 0
@@ -182,7 +181,7 @@ def test_importance_predicts_the_change_of_the_loss(make_encoder: Callable):
     """First order: scaling a head's output by (1 - e) changes a note's loss by e times its score."""
     model = build(make_encoder, "bert")
     one = {name: value[:1] for name, value in BATCH.items()}
-    importance = taylor_importance(model, [one], topic_loss)
+    importance = mask_gradients(model, [one], topic_loss).importance()
     share = 1e-2
     with torch.no_grad():
         before = topic_loss(model(one["input_ids"], one["attention_mask"]).double(), one["labels"].double())
@@ -193,25 +192,22 @@ def test_importance_predicts_the_change_of_the_loss(make_encoder: Callable):
 
 def test_importance_leaves_no_hooks_and_no_gradients(make_encoder: Callable):
     model = build(make_encoder, "bert")
-    taylor_importance(model, [BATCH], topic_loss)
+    mask_gradients(model, [BATCH], topic_loss)
     assert all(not module._forward_pre_hooks for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def prepare(make_encoder: Callable, family: str) -> tuple[SymptomModel, str]:
+@pytest.mark.parametrize(
+    ("family", "heads", "said"), [("bert", 0.5, "4 of 8"), ("deberta-v2", 1.0, "8 of 8")]
+)
+def test_each_head_and_neuron_is_ranked_by_itself_and_no_more_than_stays_is_claimed(
+    make_encoder: Callable, family: str, heads: float, said: str
+):
     model = build(make_encoder, family)
-    config = StudyConfig(keep_heads=0.5, keep_neurons=0.25)
-    prepared = STRATEGIES["pruning"].prepare(model, config, "topic", [BATCH])
-    return prepared.model, prepared.remarks[0]
-
-
-def test_the_strategy_says_what_it_removed(make_encoder: Callable):
-    model, remark = prepare(make_encoder, "bert")
-    assert remark == "4 of 8 heads and 24 of 96 neurons stay, the rest is removed"
-    assert layers_of(model.encoder)[0].attention.self.query.out_features == 16
-
-
-def test_the_strategy_does_not_claim_to_remove_heads_that_it_cannot(make_encoder: Callable):
-    model, remark = prepare(make_encoder, "deberta-v2")
-    assert remark == "8 of 8 heads and 24 of 96 neurons stay, the rest is removed"
-    assert layers_of(model.encoder)[0].attention.self.query_proj.out_features == 32
+    importance = mask_gradients(model, [BATCH], topic_loss).importance()
+    expected = copy.deepcopy(model)
+    remove_(expected, choose_kept(importance, heads=heads, neurons=0.25))
+    remark = prune_(model, [BATCH], topic_loss, heads=heads, ffn=0.25, alone=True)
+    assert remark == f"{said} heads and 24 of 96 neurons stay"
+    with torch.inference_mode():
+        assert torch.equal(model(IDS, MASK), expected(IDS, MASK))

@@ -15,17 +15,20 @@ from sklearn.metrics import f1_score
 from transformers import BertConfig, BertForSequenceClassification
 
 from sympress.compress.budget.parse import parse_budget
+from sympress.compress.distill.step import Distill
 from sympress.compress.distill.teachers import fingerprint_teacher
+from sympress.compress.quantize.step import Quantize
 from sympress.compress.recipe import taught
 from sympress.compress.recipe.material import Material, Piece, Workshop
 from sympress.compress.recipe.parse import parse_recipe
-from sympress.compress.recipe.steps import Quantize
+from sympress.compress.recipe.step import Exported
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import read_extractor
 from sympress.deploy.checksums import write_checksums
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
 from sympress.files import alone, read_object, write_json
+from sympress.measure.latency import time_in_turn
 from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
 from sympress.study import presser as presser_module
@@ -33,7 +36,7 @@ from sympress.study.assemble import answers
 from sympress.study.compress import compress
 from sympress.study.origin import read_origin, read_texts
 from sympress.study.plan import Order, describe, load_teacher, make_plan
-from sympress.study.press import quantize_file, train_settings
+from sympress.study.press import train_settings
 from sympress.study.run import run_study
 from sympress.training.model import SymptomModel, load_model
 
@@ -276,9 +279,8 @@ def test_a_named_kernel_replaces_what_the_step_stands_for(teacher: Path, tmp_pat
     ):
         path = tmp_path / "model.onnx"
         shutil.copyfile(teacher / "model.onnx", path)
-        choice = quantize_file(
-            path, step, ids, ids, kernel="dynamic-unsigned", work=tmp_path / "work", threads=1
-        )
+        exported = Exported(path, ids, ids, tmp_path / "work", 1, time_in_turn, kernel="dynamic-unsigned")
+        choice = step.apply_to_file(exported)
         assert (choice.name, choice.automatic) == (name, False)
         assert [candidate.name for candidate in choice.candidates] == ["fp32", name]
 
@@ -309,7 +311,7 @@ def test_a_budget_that_cannot_be_met_still_leaves_the_nearest(
 ) -> None:
     """Of a space with one recipe, that needs no training."""
     monkeypatch.setattr(
-        "sympress.compress.budget.search.suggest", lambda _trial, **_sizes: parse_recipe("quantize(int8)")
+        "sympress.compress.budget.search.suggest", lambda _trial, _teacher: parse_recipe("quantize(int8)")
     )
     order = Order(
         model=teacher, output=tmp_path / "out", budget=parse_budget("size_mb<=0.001"), trials=1, test=False
@@ -337,7 +339,7 @@ def test_students_are_taught_the_average_in_the_order_of_the_symptoms(
         teachers=further,
     )
     piece = Piece(origin.model, origin.tokenizer, origin.model, (origin.model, origin.tokenizer))
-    answered = taught.taught_notes(piece, shop)
+    answered = taught.taught_notes(piece, shop, Distill())
     encoded = tokenizer(texts, padding=True, return_tensors="pt")
     inputs = encoded["input_ids"], encoded["attention_mask"]
     plain = BertForSequenceClassification.from_pretrained(classifier)

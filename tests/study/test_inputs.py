@@ -36,10 +36,10 @@ from sympress.training.encoder import load_encoder
 from sympress.training.fingerprint import fingerprint_encoder
 
 TRAINERS = (
-    "sympress.study.run.run_strategy",
+    "sympress.study.run.run_baseline",
     "sympress.study.mentions.train_tagger",
     "sympress.study.tune._share_baseline",
-    "sympress.study.tune.prepare_model",
+    "sympress.study.tune.train_strategy",
 )
 OWN = 'extends = "more.toml"\n[[symptom]]\nid = "fever"\nadd_forms = ["hot as an oven"]\n'
 MORE = """extends = "none"

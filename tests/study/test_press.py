@@ -16,17 +16,21 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from sympress.compress.distill.step import Distill
 from sympress.compress.quantize.choose import available_kernels
 from sympress.compress.quantize.sensitivity import logits_of
+from sympress.compress.quantize.step import Quantize
 from sympress.compress.recipe.material import Material
 from sympress.compress.recipe.named import named_recipes, read_recipe
 from sympress.compress.recipe.parse import Recipe, parse_recipe
-from sympress.compress.recipe.steps import Distill, Quantize, Vocab
+from sympress.compress.recipe.step import Exported
+from sympress.compress.vocab.step import Vocab
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import Extractor, read_extractor
 from sympress.deploy.export import export_onnx
 from sympress.deploy.runtime import Runtime
 from sympress.errors import InputError
+from sympress.measure.latency import time_in_turn
 from sympress.results import Results, StrategyResult
 from sympress.study.press import (
     RESERVED,
@@ -34,7 +38,6 @@ from sympress.study.press import (
     describe_choice,
     named,
     press,
-    quantize_file,
 )
 from sympress.study.references import references
 from sympress.study.run import run_study
@@ -291,7 +294,7 @@ def test_a_kind_of_quantization_has_its_own_kernel(
 ):
     path = tmp_path / "model.onnx"
     path.write_bytes(exported.read_bytes())
-    choice = quantize_file(path, step, IDS, IDS, work=tmp_path / "work", threads=1)
+    choice = step.apply_to_file(Exported(path, IDS, IDS, tmp_path / "work", 1, time_in_turn))
     assert (choice.name, choice.automatic) == (name, False)
     found = operations(path)
     assert found[operation] == count
@@ -305,7 +308,7 @@ def test_auto_times_every_kernel_of_this_machine(exported: Path, tmp_path: Path,
     path = tmp_path / "model.onnx"
     path.write_bytes(exported.read_bytes())
     step = Quantize(kind="auto", float_layers=float_layers)
-    choice = quantize_file(path, step, IDS, IDS, work=tmp_path / "work", threads=1)
+    choice = step.apply_to_file(Exported(path, IDS, IDS, tmp_path / "work", 1, time_in_turn))
     ending = f"-{float_layers}-float" if float_layers else ""
     names = [kernel + ending for kernel in available_kernels()]
     assert choice.automatic
@@ -329,14 +332,14 @@ def test_a_kernel_is_chosen_among_those_of_its_kind_or_given(
 ):
     path = tmp_path / "model.onnx"
     path.write_bytes(exported.read_bytes())
-    choice = quantize_file(path, step, IDS, IDS, work=tmp_path / "work", threads=1, kernel=kernel)
+    choice = step.apply_to_file(Exported(path, IDS, IDS, tmp_path / "work", 1, time_in_turn, kernel))
     assert [candidate.name for candidate in choice.candidates] == ["fp32", *names]
     assert choice.automatic == (len(names) > 1)
 
 
 def test_more_layers_in_float_than_there_are_is_one_line(exported: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"^99 layers to keep in float: must be from 0 to 14$"):
-        quantize_file(exported, Quantize(float_layers=99), IDS, IDS, work=tmp_path, threads=1)
+        Quantize(float_layers=99).apply_to_file(Exported(exported, IDS, IDS, tmp_path, 1, time_in_turn))
 
 
 # The row of a study

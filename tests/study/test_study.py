@@ -269,7 +269,7 @@ def test_a_run_killed_in_its_third_strategy_ends_as_one_never_killed(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    third = killed / "work" / "pruning-masked-seed0" / "checkpoints"
+    third = killed / "work" / "pruning-masked-seed0" / "checkpoints-2"
     deadline = time.monotonic() + 200
     while not list(third.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
         assert victim.poll() is None, "the run ended before it could be killed"

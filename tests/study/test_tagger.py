@@ -15,16 +15,18 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from sympress.compress.distill.step import Distill
+from sympress.compress.quantize.step import Quantize
 from sympress.compress.recipe.engine import run_recipe
 from sympress.compress.recipe.material import Piece, Workshop, encode_notes
 from sympress.compress.recipe.parse import parse_recipe
-from sympress.compress.recipe.steps import Quantize
+from sympress.compress.recipe.step import Exported
 from sympress.compress.recipe.taught import taught_notes
 from sympress.deploy.artifact import Extractor, read_extractor, write_extractor
 from sympress.deploy.checksums import write_checksums
 from sympress.errors import InputError
 from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, OtherSpan
-from sympress.study.press import quantize_file
+from sympress.measure.latency import time_in_turn
 from sympress.study.tagger import TaggerSettings, predict_mentions, train_tagger
 from sympress.study.tagger_press import press_tagger, tagger_material
 from sympress.training.data import NoteDataset, blank_targets
@@ -195,7 +197,7 @@ def test_every_kernel_deploys_a_tagger(tagger: Path, encoder: Encoder, tmp_path:
     assert isinstance(step, Quantize)
     material = workshop(tagger, tmp_path).material
     ids = list(encode_notes(encoder.tokenizer, material.validation[:4], material).ids)
-    quantize_file(artifact / "model.onnx", step, ids, ids, work=tmp_path, threads=1)
+    step.apply_to_file(Exported(artifact / "model.onnx", ids, ids, tmp_path, 1, time_in_turn))
     write_checksums(artifact)
     assert (artifact / "model.onnx").stat().st_size < (tagger / "model.onnx").stat().st_size
     assert strict_f1(GOLD, found(artifact)) > 0.9
@@ -218,7 +220,7 @@ def test_a_student_is_taught_the_teachers_answers_about_whole_notes(
     tagger: Path, encoder: Encoder, tmp_path: Path
 ):
     shop, whole = workshop(tagger, tmp_path), load_model(tagger)
-    taught = taught_notes(Piece(whole, encoder.tokenizer, whole, (whole, encoder.tokenizer)), shop)
+    taught = taught_notes(Piece(whole, encoder.tokenizer, whole, (whole, encoder.tokenizer)), shop, Distill())
     texts = [*(note.text for note in NOTES), *TRANSFER]
     windows = cut_windows(encoder.tokenizer, texts, 20, 13)
     assert taught.labelled is not None

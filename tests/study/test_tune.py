@@ -17,9 +17,6 @@ from sympress.study import tune
 from sympress.study.folder import RunFolder
 from sympress.study.search import TUNABLE, Search, search_space
 from sympress.study.tune import Tuned, run_tuning
-from sympress.training.epochs import EpochLog
-
-Trainer = Callable[..., EpochLog]
 
 
 class KilledError(Exception):
@@ -46,14 +43,13 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[StudyConfig,
     def install(f1: Callable[[StudyConfig, int], float]) -> list[dict]:
         begun: list[dict] = []
 
-        def train(bench: Any, _strategy: Any, _model: Any, *, score: Any, **_: Any) -> EpochLog:
+        def train(bench: Any, *_: Any, score: Any, work: str) -> list[dict[str, Any]]:
             begun.append({name: getattr(bench.config, name) for name in ("learning_rate", "alpha", "rank")})
-            log = EpochLog()
+            epochs = []
             for epoch in range(1, bench.config.epochs + 1):
                 value, _ = score(np.array([[f1(bench.config, epoch)]], dtype=np.float32))
-                log.epochs.append({"epoch": epoch, "score": value})
-            log.best_epoch = max(log.epochs, key=lambda done: done["score"])["epoch"]
-            return log
+                epochs.append({"epoch": epoch, "score": value})
+            return epochs
 
         class Nothing:
             """Stands for data and model."""
@@ -68,8 +64,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[StudyConfig,
         def bench(config: StudyConfig, data: Any, _encoder: Any, run: RunFolder) -> tune.Bench:
             return tune.Bench(config, data, None, None, None, None, 1, run, 0)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(tune, "train_prepared", train)
-        monkeypatch.setattr(tune, "prepare_model", lambda *_: None)
+        monkeypatch.setattr(tune, "train_strategy", train)
         monkeypatch.setattr(tune, "_share_baseline", lambda *_: None)
         monkeypatch.setattr(tune, "load_encoder", Nothing)
         monkeypatch.setattr(tune, "prepare", Nothing)

@@ -18,9 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from sympress.compress.recipe.apply import APPLY
+from sympress.compress.recipe.adapt import Adapt
 from sympress.compress.recipe.material import Material, Piece, Workshop
-from sympress.compress.recipe.steps import Adapt
 from sympress.errors import InputError
 from sympress.training.adapt import AdaptLog, AdaptSettings, adapt_encoder_
 from sympress.training.data import EncodedNotes, NoteDataset
@@ -293,7 +292,7 @@ def test_the_step_of_a_recipe_adapts_the_encoder_and_leaves_head_and_teacher(
     material = Material("present", texts[:60], targets, texts[60:], [], targets[:0], 32)
     folders = {"folder": tmp_path, "logits_folder": tmp_path / "logits"}
     shop = Workshop(material, TrainSettings(batch_size=8), lambda _: (0.0, {}), **folders)
-    said = APPLY[Adapt](piece, Adapt(epochs=8), shop, 1)
+    said = Adapt(epochs=8).apply(piece, shop, 1)
     assert " held-out notes " in said
     assert ("its head no longer fits until a later step" in said) == said.startswith("the encoder knows")
     assert piece.train_seconds > 0
@@ -301,4 +300,4 @@ def test_the_step_of_a_recipe_adapts_the_encoder_and_leaves_head_and_teacher(
     for ours, theirs in zip(model.head.parameters(), teacher.head.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     with pytest.raises(InputError, match="step 1 trains, which --no-training rules out"):
-        APPLY[Adapt](piece, Adapt(), replace(shop, trains=False), 1)
+        Adapt().apply(piece, replace(shop, trains=False), 1)

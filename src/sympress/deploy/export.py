@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sympress.compress.quantize.dynamic import write_bare
+from sympress.compress.quantize.lean import lean_
 from sympress.deploy.kernels import open_session
 from sympress.errors import SympressError
 from sympress.training.model import SymptomModel
@@ -38,7 +39,8 @@ def export_onnx(model: SymptomModel, path: Path) -> None:
     """Write `model` as fp32 ONNX with inputs `input_ids`, `attention_mask` and output `logits`.
 
     Both inputs are int64 `(batch, tokens)` with free batch and length; logits are `(batch, K)`, of a tagger
-    `(batch, tokens, tags)`.
+    `(batch, tokens, tags)`. What no output needs, or never changes, is not computed
+    (`lean_`).
     """
     model = model.eval().cpu()
     attention = model.encoder.config._attn_implementation
@@ -66,7 +68,9 @@ def export_onnx(model: SymptomModel, path: Path) -> None:
                 external_data=False,
                 verbose=False,
             )
-        write_bare(onnx.load(path), path)
+        exported = onnx.load(path)
+        lean_(exported)
+        write_bare(exported, path)
     finally:
         quiet.setLevel(level)
         model.encoder.set_attn_implementation(attention)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sympress.compress.recipe.parse import Recipe, parse_recipe
-from sympress.compress.strategies import choose_strategies
+from sympress.compress.arch import family_of, removes_heads
+from sympress.compress.recipe.parse import Recipe
+from sympress.compress.strategies import PUBLISHED, REAL, choose_strategies, recipe_of
 from sympress.config import StudyConfig
 from sympress.deploy.extractor import Extractor
 from sympress.errors import InputError
@@ -31,15 +32,6 @@ from sympress.training.encoder import Encoder
 
 #: The row of the rules: lexicon, sections, assertion.
 RULE = "rule-assertion"
-#: What each strategy is as a recipe for a tagger.
-_RECIPES = {
-    "distillation": "distill(layers={student_layers}, T={temperature:g}, alpha={alpha:g})",
-    "lowrank": "lowrank(rank={rank}) > fine-tune",
-    "pruning-masked": "mask({masked_share:g}) > fine-tune",
-    "pruning": "prune(heads={keep_heads:g}, ffn={keep_neurons:g}) > "
-    "distill(T={temperature:g}, alpha={alpha:g})",
-    "quantization": "quantize(int8)",
-}
 
 
 @dataclass(frozen=True)
@@ -71,22 +63,22 @@ class SpanBench:
         )
 
 
-def span_recipes(config: StudyConfig, layers: int) -> dict[str, Recipe]:
+def span_recipes(config: StudyConfig, encoder: Encoder) -> dict[str, Recipe]:
     """The rows behind the baseline by name: strategies as recipes, then the recipes.
 
     Args:
         config: of the study.
-        layers: of the encoder; a student has half of them unless the study says.
+        encoder: that taggers are trained from.
 
     Raises:
         InputError: a strategy exists for whole notes only, or a recipe has a mistake.
     """
-    values = config.model_dump() | {"student_layers": config.student_layers or max(1, layers // 2)}
     found = {}
+    heads = removes_heads(family_of(encoder.model))
     for name in choose_strategies(config)[1:]:
-        if name not in _RECIPES:
-            raise InputError(f"strategy {name!r}: not for mentions; there are {', '.join(_RECIPES)}")
-        found[name] = parse_recipe(_RECIPES[name].format(**values))
+        if name in PUBLISHED:
+            raise InputError(f"strategy {name!r}: not for mentions; there are {', '.join(REAL[1:])}")
+        found[name] = recipe_of(name, config, removes_heads=heads)
     return found | named(config.recipes)
 
 

@@ -8,31 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel
 
-from sympress.compress.quantize.choose import (
-    Choice,
-    available_kernels,
-    build_candidates,
-    choose_kernel,
-)
-from sympress.compress.quantize.dynamic import quantize_onnx
-from sympress.compress.quantize.sensitivity import choose_float, layer_sensitivity
-from sympress.compress.quantize.static import quantize_calibrated
-from sympress.compress.quantize.weightonly import quantize_weights_only
+from sympress.compress.quantize.choose import Choice
 from sympress.compress.recipe.engine import run_recipe
 from sympress.compress.recipe.material import FurtherTeacher, Material, Piece, Workshop, encode_notes
 from sympress.compress.recipe.named import read_recipe
 from sympress.compress.recipe.parse import Recipe
-from sympress.compress.recipe.steps import Quantize, Step
+from sympress.compress.recipe.step import Exported, Step
 from sympress.compress.strategies import STRATEGIES
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import Extractor, write_extractor
 from sympress.deploy.checksums import write_checksums
 from sympress.deploy.export import export_checked, parity
-from sympress.deploy.kernels import INT8_KERNEL
 from sympress.errors import InputError
 from sympress.measure.latency import time_in_turn
 from sympress.study.yardsticks import INT8, PYTORCH
@@ -43,26 +31,11 @@ from sympress.training.settings import TrainSettings
 #: Notes on which ONNX is compared with PyTorch, and on which kernels and layers are judged.
 PARITY_NOTES = 16
 JUDGED_NOTES = 64
-#: The kernel of each kind of quantization, whatever machine makes the file; see `deploy.kernels`.
-_KERNEL_OF = {
-    "int8": INT8_KERNEL,
-    "static": "static-7bit",
-    "weights8": "weights-8bit",
-    "weights4": "weights-4bit",
-    "int4": "weights-4bit",
-}
 #: Names of rows and timings that no recipe may have.
 RESERVED = (*STRATEGIES, "rule", "rule-assertion", "tfidf", PYTORCH, INT8)
 #: `NAME = recipe`; what stands before the first `=` is a name unless a bracket opens or a step ends in it.
 _NAMED = re.compile(r"([^=(>]*)=(.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-#: What `auto` chooses from, of a kind that has several kernels.
-_CHOICE_OF = {
-    "int8": ("dynamic-7bit", "dynamic-8bit", "dynamic-unsigned"),
-    "static": ("static-7bit", "static-8bit"),
-}
 
 
 @dataclass(frozen=True)
@@ -97,12 +70,12 @@ def named(recipes: Sequence[str]) -> dict[str, Recipe]:
     return found
 
 
-def train_settings(config: StudyConfig, seed: int, rate: float = 1.0) -> TrainSettings:
-    """How a study trains; `rate` scales the learning rate."""
+def train_settings(config: StudyConfig, seed: int) -> TrainSettings:
+    """How a study trains."""
     return TrainSettings(
         epochs=config.epochs,
         batch_size=config.batch_size,
-        learning_rate=(config.learning_rate or 3e-5) * rate,
+        learning_rate=config.learning_rate or 3e-5,
         head_rate_ratio=config.head_rate_ratio or 1.0,
         weight_decay=config.weight_decay,
         schedule=config.schedule or "cosine",
@@ -126,6 +99,7 @@ def press(
     teachers: Sequence[FurtherTeacher] = (),
     kernel: str | None = None,
     threads: int = 1,
+    pretrained: PreTrainedModel | None = None,
     step: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
 ) -> Pressed:
     """Run `recipe` on the model in `teacher_folder` and write what is deployed to `draft`.
@@ -143,6 +117,7 @@ def press(
         teachers: more teachers; students imitate the average of all logits.
         kernel: of the int8 file where the recipe makes one, whatever kind it says.
         threads: cores of the runtime that is timed where the kernel is chosen by the clock.
+        pretrained: the encoder before fine-tuning, for steps that begin with it.
         step: told of progress.
     """
     shop = Workshop(
@@ -155,6 +130,7 @@ def press(
         answering=lambda done, total: step("the teacher's answers", done, total),
         trains=trains,
         teachers=tuple(teachers),
+        pretrained=pretrained,
     )
     tokenizer = AutoTokenizer.from_pretrained(teacher_folder, local_files_only=True)
 
@@ -168,117 +144,21 @@ def press(
     write_extractor(draft, extractor.model_copy(update=unsettled))
     notes = list(encode_notes(piece.tokenizer, material.validation[:JUDGED_NOTES], material).ids)
     worst = export_checked(piece.model, draft / "model.onnx", notes[:PARITY_NOTES])
-    choice = None
-    if piece.quantize is not None:
-        calibration = encode_notes(piece.tokenizer, material.training[:JUDGED_NOTES], material)
-        choice = quantize_file(
-            draft / "model.onnx",
-            piece.quantize,
-            list(calibration.ids),
-            notes,
-            kernel=kernel,
-            work=work,
-            threads=threads,
-        )
+    exported = Exported(
+        path=draft / "model.onnx",
+        calibration=encode_notes(piece.tokenizer, material.training[:JUDGED_NOTES], material).ids,
+        notes=notes,
+        folder=work,
+        threads=threads,
+        time_in_turn=time_in_turn,
+        kernel=kernel,
+    )
+    choices = [one.apply_to_file(exported) for one in recipe.steps]
+    choice = next((one for one in reversed(choices) if one is not None), None)
+    if choice is not None:
         worst = parity(piece.model, draft / "model.onnx", notes[:PARITY_NOTES])
     write_checksums(draft)
     return Pressed(piece, choice, worst)
-
-
-def quantize_file(
-    path: Path,
-    step: Quantize,
-    calibration: list[NDArray[np.int64]],
-    notes: list[NDArray[np.int64]],
-    *,
-    work: Path,
-    threads: int,
-    kernel: str | None = None,
-) -> Choice:
-    """Replace the fp32 file `path` by the quantized one, and say which kernel it has and why.
-
-    A kernel that leaves layers in float is called `dynamic-7bit-2-float`.
-
-    Args:
-        path: an fp32 file of `export_onnx`.
-        step: what is asked for.
-        calibration: word-piece ids of training notes, for fixed ranges.
-        notes: word-piece ids of validation notes, on which kernels and layers are judged.
-        work: for the candidates, in `work / "kernels"`.
-        threads: cores of the sessions that are timed.
-        kernel: one of `KERNELS`, instead of what `step.kind` stands for; or `auto`: of the kernels of that
-            kind, the one that the clock prefers on this machine among those about as accurate as the best.
-
-    Raises:
-        InputError: the runtime lacks the kernel, or there are fewer layers than are to stay in float.
-    """
-    names = _candidates(step, kernel)
-    folder = work / "kernels"
-    if step.float_layers:
-        sensitivity = layer_sensitivity(path, notes, reduce_range=True)
-        worst = choose_float(sensitivity, count=step.float_layers)
-        folder.mkdir(parents=True, exist_ok=True)
-        built = {}
-        for base in names:
-            name = f"{base}-{step.float_layers}-float"
-            built[name] = folder / f"{name}.onnx"
-            _quantize_but(worst, base, path, built[name], calibration=calibration, bits=step.embeddings)
-    else:
-        built = build_candidates(path, folder, calibration, names=names, embedding_bits=step.embeddings)
-    choice = choose_kernel(
-        built,
-        notes,
-        reference=path,
-        time_in_turn=time_in_turn,
-        name=None if len(built) > 1 else next(iter(built)),
-        threads=threads,
-    )
-    built[choice.name].replace(path)
-    return choice
-
-
-def _candidates(step: Quantize, kernel: str | None) -> tuple[str, ...]:
-    """The kernels to choose from; one where nothing is to be chosen."""
-    if kernel is None and step.kind == "auto":
-        return available_kernels()
-    if kernel is None or kernel == "auto":
-        if kernel == "auto" and step.kind in _CHOICE_OF and not step.aware:  # aware: trained for one kernel
-            return _CHOICE_OF[step.kind]
-        return available_kernels() if step.kind == "auto" else (_KERNEL_OF[step.kind],)
-    return (kernel,)
-
-
-def _quantize_but(
-    keep_float: Sequence[str],
-    kernel: str,
-    source: Path,
-    target: Path,
-    *,
-    calibration: list[NDArray[np.int64]],
-    bits: int,
-) -> None:
-    """Write `source` to `target` as `kernel`, a name of `KERNELS`, does, but for the nodes `keep_float`."""
-    kind, width = kernel.split("-")
-    if kind == "weights":
-        quantize_weights_only(source, target, bits=int(width[0]), keep_float=keep_float, embedding_bits=bits)
-    elif kind == "static":
-        quantize_calibrated(
-            source,
-            target,
-            calibration,
-            reduce_range=width == "7bit",
-            keep_float=keep_float,
-            embedding_bits=bits,
-        )
-    else:
-        quantize_onnx(
-            source,
-            target,
-            reduce_range=width == "7bit",
-            signed=width != "unsigned",
-            keep_float=keep_float,
-            embedding_bits=bits,
-        )
 
 
 def describe_choice(choice: Choice | None) -> dict[str, Any] | None:

@@ -1,9 +1,8 @@
-"""One strategy, one seed: prepare, train, export, predict with the deployed file, store."""
+"""The rows of a study: the fine-tuned baseline of a seed, and what recipes make of it, scored as deployed."""
 
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sympress.compress.distill.loss import distillation_objective
-from sympress.compress.prune.masks import keep_masked
-from sympress.compress.quantize.dynamic import quantize_onnx
-from sympress.compress.quantize.simulate import settle_weights_
-from sympress.compress.recipe.material import Material
+from sympress.compress.arch import family_of, removes_heads
+from sympress.compress.recipe.engine import run_recipe
+from sympress.compress.recipe.material import Material, Workshop
 from sympress.compress.recipe.parse import Recipe
-from sympress.compress.strategies import STRATEGIES, Prepared, Strategy, recipe_of
+from sympress.compress.strategies import BASELINE, STRATEGIES, recipe_of
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import Extractor, write_extractor, write_provenance
 from sympress.deploy.checksums import write_checksums
-from sympress.deploy.export import export_checked, parity
-from sympress.deploy.kernels import INT8_KERNEL
+from sympress.deploy.export import export_checked
 from sympress.deploy.runtime import Runtime, prepare_text
 from sympress.labels.surface import codes_of
 from sympress.measure.macs import count_macs
@@ -33,19 +29,14 @@ from sympress.study.folder import RunFolder
 from sympress.study.inputs import fingerprint_texts
 from sympress.study.judge import epoch_score
 from sympress.study.prepare import StudyData
-from sympress.study.press import describe_choice, press, train_settings
+from sympress.study.press import PARITY_NOTES, describe_choice, press, train_settings
 from sympress.study.settle import KEPT, calibrates, settle, settle_pressed, write_settled
-from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
+from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
 from sympress.training.encoder import Encoder, token_limit
 from sympress.training.epochs import EpochLog, Scorer
-from sympress.training.loss import LABEL_LOSSES, Objective
+from sympress.training.loss import LABEL_LOSSES
 from sympress.training.model import SymptomModel, build_model, load_model, save_model
-from sympress.training.predict import predict_logits
 from sympress.training.train import train
-
-#: Notes on which a head's or neuron's importance is measured, and on which ONNX is compared with PyTorch.
-IMPORTANCE_NOTES = 256
-PARITY_NOTES = 16
 
 Step = Callable[[str, int, int], None]
 
@@ -106,30 +97,88 @@ def make_bench(
     )
 
 
-def run_strategy(bench: Bench, name: str, seed: int, step: Step) -> None:
-    """Train, deploy and predict `name` with `seed`, unless the run folder has it already."""
-    if bench.run.read_row(name, seed) is not None:
+def run_baseline(bench: Bench, seed: int, step: Step) -> None:
+    """Fine-tune the encoder, deploy and predict, unless the run folder has it already."""
+    if bench.run.read_row(BASELINE, seed) is not None:
         return
-    strategy = STRATEGIES[name]
     torch.manual_seed(seed)
-    prepared = prepare_model(bench, strategy, seed)
-    log = EpochLog()
-    if strategy.trains:
-        log = train_prepared(bench, strategy, prepared, name=name, seed=seed, step=step)
-        settle_weights_(prepared.model)
-    draft = _fresh_draft(bench, name, seed)
-    trained_elsewhere = bench.run.artifact("baseline", seed) / "model.onnx" if not strategy.trains else None
-    worst = _deploy(bench, strategy, prepared.model, draft, trained_elsewhere)
+    model, log = train_baseline(bench, seed, step)
+    draft = _fresh_draft(bench, BASELINE, seed)
+    save_model(model, draft)
+    bench.encoder.tokenizer.save_pretrained(draft)
+    write_extractor(draft, bench.extractor)
     row: dict[str, Any] = {
-        "recipe": recipe_of(name, bench.config),
+        "recipe": STRATEGIES[BASELINE],
         "epochs": log.epochs,
         "train_seconds": log.seconds,
-        "remarks": list(prepared.remarks),
-        "parity_max_difference": worst,
-        "macs_per_note": count_macs(prepared.model, bench.macs_tokens),
+        "remarks": [],
+        "parity_max_difference": export_checked(
+            model, draft / "model.onnx", list(bench.validation.notes.ids[:PARITY_NOTES])
+        ),
+        "macs_per_note": count_macs(model, bench.macs_tokens),
     }
-    kernel = {"name": INT8_KERNEL} if strategy.int8 else None
-    _finish(bench, name, seed, draft, row, kernel=kernel)
+    _finish(bench, BASELINE, seed, draft, row, kernel=None)
+
+
+def train_baseline(
+    bench: Bench, seed: int, step: Step, *, score: Scorer | None = None, name: str = BASELINE
+) -> tuple[SymptomModel, EpochLog]:
+    """Fine-tune the encoder in `bench.run.work(name, seed)`; `score` replaces `score_epoch`."""
+    config = bench.config
+    model = build_model(bench.encoder.model, len(bench.extractor.symptoms), config.pooling or "cls", seed)
+    log = train(
+        model,
+        bench.training,
+        bench.validation,
+        train_settings(config, seed),
+        bench.run.work(name, seed) / "checkpoints",
+        pad_id=bench.pad_id,
+        objective=LABEL_LOSSES[config.note_task],
+        score=score or (lambda logits: score_epoch(bench, logits)),
+        progress=lambda done, total: step(name, done, total),
+    )
+    return model, log
+
+
+def strategy_recipe(bench: Bench, name: str) -> Recipe:
+    """The recipe of the strategy `name` on the encoder of the study."""
+    return recipe_of(name, bench.config, removes_heads=removes_heads(family_of(bench.encoder.model)))
+
+
+def train_strategy(
+    bench: Bench, name: str, seed: int, step: Step, *, score: Scorer, work: str
+) -> list[dict[str, Any]]:
+    """Train as the strategy does, in `bench.run.work(work, seed)`, and deploy nothing; the epochs."""
+    if name == BASELINE:
+        return train_baseline(bench, seed, step, score=score, name=work)[1].epochs
+    folder = bench.run.artifact(BASELINE, seed)
+    shop = Workshop(
+        material=material_of(bench),
+        settings=train_settings(bench.config, seed),
+        score=score,
+        folder=bench.run.work(work, seed),
+        logits_folder=bench.run.work(work, seed).parent / "logits",
+        progress=lambda done, total: step(work, done, total),
+        pretrained=bench.encoder.model,
+    )
+    torch.manual_seed(seed)
+    return run_recipe(strategy_recipe(bench, name), load_model(folder), bench.encoder.tokenizer, shop).epochs
+
+
+def material_of(bench: Bench) -> Material:
+    """What recipes learn from, as the model sees it."""
+    data = bench.data
+    texts = [prepare_text(text, bench.extractor) for text in data.texts]
+    return Material(
+        task=bench.config.note_task,
+        training=[texts[row] for row in data.split.train],
+        targets=data.labels.targets[data.split.train],
+        transfer=bench.transfer,
+        validation=[texts[row] for row in data.split.validation],
+        validation_targets=data.labels.targets[data.split.validation],
+        max_tokens=bench.extractor.max_tokens,
+        weights=data.training_weights,
+    )
 
 
 def made_by(recipe: Recipe, transfer: Sequence[str]) -> dict[str, Any]:
@@ -147,32 +196,22 @@ def run_pressed(bench: Bench, name: str, recipe: Recipe, seed: int, step: Step) 
     Raises:
         InputError: the row was made by another recipe, or with other transfer notes.
     """
-    made = made_by(recipe, bench.transfer)
+    made = made_by(recipe, () if name in STRATEGIES else bench.transfer)  # a strategy reads no further notes
     if bench.run.has_row(name, seed, made):
         return
     torch.manual_seed(seed)
     draft = _fresh_draft(bench, name, seed)
-    data = bench.data
-    texts = [prepare_text(text, bench.extractor) for text in data.texts]
     pressed = press(
-        bench.run.artifact("baseline", seed),
+        bench.run.artifact(BASELINE, seed),
         recipe,
-        Material(
-            task=bench.config.note_task,
-            training=[texts[row] for row in data.split.train],
-            targets=data.labels.targets[data.split.train],
-            transfer=bench.transfer,
-            validation=[texts[row] for row in data.split.validation],
-            validation_targets=data.labels.targets[data.split.validation],
-            max_tokens=bench.extractor.max_tokens,
-            weights=data.training_weights,
-        ),
+        material_of(bench),
         train_settings(bench.config, seed),
         bench.extractor,
         work=bench.run.work(name, seed),
         draft=draft,
         score=lambda logits: score_epoch(bench, logits),
         threads=bench.config.threads,
+        pretrained=bench.encoder.model,
         step=lambda what, done, total: step(f"{name}: {what}", done, total),
     )
     piece = pressed.piece
@@ -205,10 +244,10 @@ def _finish(
     targets = bench.validation.targets.numpy().astype(np.uint8)
     calibrate = calibrates(bench.config.protocol)
     task, answered = bench.config.note_task, predictions["validation"]
-    if name == "baseline":
+    if name == BASELINE:
         settled = settle(task, answered, targets, calibrate=calibrate)
     else:
-        teacher = bench.run.predictions("baseline", seed, "validation")
+        teacher = bench.run.predictions(BASELINE, seed, "validation")
         settled = settle_pressed(task, answered, targets, teacher, calibrate=calibrate)
     if settled.kept:
         row["remarks"] = [*row["remarks"], KEPT]
@@ -227,101 +266,11 @@ def _finish(
     shutil.rmtree(bench.run.work(name, seed), ignore_errors=True)
 
 
-def prepare_model(bench: Bench, strategy: Strategy, seed: int) -> Prepared:
-    """The model of `strategy` before it is trained, from the fine-tuned baseline or the encoder."""
-    if strategy.start == "baseline":
-        model = load_model(bench.run.artifact("baseline", seed))
-    else:
-        pooling = bench.config.pooling or "cls"
-        model = build_model(bench.encoder.model, len(bench.extractor.symptoms), pooling, seed)
-    rows = range(min(IMPORTANCE_NOTES, len(bench.training)))
-    collate = Collate(bench.pad_id)
-    batches = [
-        collate([bench.training[row] for row in rows[start : start + 16]])
-        for start in range(0, len(rows), 16)
-    ]
-    return strategy.prepare(model, bench.config, bench.config.note_task, batches)
-
-
-def train_prepared(
-    bench: Bench,
-    strategy: Strategy,
-    prepared: Prepared,
-    *,
-    name: str,
-    seed: int,
-    step: Step,
-    score: Scorer | None = None,
-) -> EpochLog:
-    """Train what `prepare_model` made, in `bench.run.work(name, seed)`; `score` replaces `score_epoch`."""
-    config = bench.config
-    objective: Objective = LABEL_LOSSES[config.note_task]
-    training = bench.training
-    started = time.perf_counter()
-    if strategy.teacher is not None:
-        training = training.with_teacher(_teacher_logits(bench, strategy, seed))
-        objective = distillation_objective(
-            config.note_task, temperature=config.temperature, alpha=config.alpha
-        )
-    teacher_seconds = time.perf_counter() - started
-    settings = train_settings(config, seed, strategy.rate)
-    log = train(
-        prepared.model,
-        training,
-        bench.validation,
-        settings,
-        bench.run.work(name, seed) / "checkpoints",
-        pad_id=bench.pad_id,
-        objective=objective,
-        score=score or (lambda logits: score_epoch(bench, logits)),
-        after_step=keep_masked(prepared.model, prepared.masks) if prepared.masks else None,
-        progress=lambda done, total: step(name, done, total),
-    )
-    log.seconds += teacher_seconds
-    return log
-
-
-def _teacher_logits(bench: Bench, strategy: Strategy, seed: int) -> NDArray[np.float32]:
-    """Logits of the fine-tuned baseline or, as published, of an encoder with an untrained head."""
-    if strategy.teacher == "baseline":
-        teacher: SymptomModel = load_model(bench.run.artifact("baseline", seed))
-    else:
-        symptoms = len(bench.extractor.symptoms)
-        teacher = build_model(bench.encoder.model, symptoms, bench.config.pooling or "cls", seed + 1000)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return predict_logits(teacher.to(device), bench.training, bench.pad_id, mixed=True)
-
-
 def score_epoch(bench: Bench, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
     """What chooses an epoch by validation logits (`epoch_score`), and all quality numbers."""
     targets = bench.validation.targets.numpy().astype(np.uint8)
     score, quality = epoch_score(bench.config.note_task, logits, targets, bench.extractor.symptoms)
     return score, {"quality": quality.model_dump(mode="json")}
-
-
-def _deploy(
-    bench: Bench, strategy: Strategy, model: SymptomModel, folder: Path, exported: Path | None
-) -> float:
-    """Write weights, tokenizer and ONNX file; returns the largest difference of a logit to PyTorch.
-
-    `exported` is the ONNX file of the same weights where one exists already.
-    """
-    save_model(model, folder)
-    bench.encoder.tokenizer.save_pretrained(folder)
-    write_extractor(folder, bench.extractor)
-    sample = list(bench.validation.notes.ids[:PARITY_NOTES])
-    path = folder / "model.onnx"
-    if exported is None:
-        worst = export_checked(model, path, sample)
-    else:
-        shutil.copyfile(exported, path)
-        worst = parity(model, path, sample)
-    if strategy.int8:
-        quantized = folder / "int8.onnx"
-        quantize_onnx(path, quantized, reduce_range=True)
-        quantized.replace(path)
-        worst = parity(model, path, sample)
-    return worst
 
 
 def _predict(bench: Bench, folder: Path) -> dict[str, NDArray[np.float64]]:

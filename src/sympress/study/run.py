@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from sympress.compress.arch import layers_of
-from sympress.compress.strategies import choose_strategies
+from sympress.compress.strategies import BASELINE, choose_strategies
 from sympress.config import StudyConfig
 from sympress.deploy.artifact import write_provenance
 from sympress.deploy.checksums import write_checksums
@@ -21,23 +20,20 @@ from sympress.report.csvs import write_csvs
 from sympress.report.html import write_report
 from sympress.results import Results, StrategyResult, YardstickCost
 from sympress.study.assemble import TestSet, assemble_row, correct_p_values
-from sympress.study.costs import Candidate, measure_costs
+from sympress.study.costs import TIMED_SEED, Candidate, measure_costs
 from sympress.study.folder import RunFolder
 from sympress.study.mentions import SpanBench, span_recipes
 from sympress.study.predictions import keep_predictions
 from sympress.study.prepare import prepare
 from sympress.study.press import named
 from sympress.study.references import LOADERS, references, run_reference
-from sympress.study.rows import Bench, make_bench, run_pressed, run_strategy
+from sympress.study.rows import Bench, make_bench, run_baseline, run_pressed, strategy_recipe
 from sympress.study.span_data import prepare_spans
 from sympress.study.span_results import run_span_rows
 from sympress.study.transfer import read_transfer_notes
 from sympress.study.yardsticks import teacher_yardsticks
 from sympress.training.encoder import load_encoder
 from sympress.training.fingerprint import fingerprint_encoder
-
-#: Only the first seed's artifacts are timed; the others have the same shapes.
-TIMED_SEED = 0
 
 
 def run_study(
@@ -70,14 +66,14 @@ def run_study(
     with reporter, full_disk_explained(run.path):
         bench, warnings = _set_up(config, run, reporter)
         with run.held(config, {**bench.data.inputs, "encoder": fingerprint_encoder(bench.encoder)}):
+            recipes = {name: strategy_recipe(bench, name) for name in strategies[1:]} | recipes
             for seed in range(config.seeds):
-                for name in strategies:
-                    _announce(reporter, run, name, seed)
-                    run_strategy(bench, name, seed, reporter.step)
+                _announce(reporter, run, BASELINE, seed)
+                run_baseline(bench, seed, reporter.step)
                 for name, recipe in recipes.items():
                     _announce(reporter, run, name, seed)
                     run_pressed(bench, name, recipe, seed, reporter.step)
-            rows, yardsticks = _measure(bench, (*strategies, *recipes), reporter)
+            rows, yardsticks = _measure(bench, (BASELINE, *recipes), reporter)
             results = Results(
                 protocol=config.protocol,
                 task=config.task,
@@ -104,7 +100,7 @@ def _write(results: Results, run: RunFolder) -> None:
 def _run_mentions(config: StudyConfig, run: RunFolder, reporter: Reporter, command: str | None) -> Results:
     """The same for spans: taggers and the recipes that press them, beside the rules."""
     encoder = load_encoder(config.encoder or "bundled", case=config.case)
-    recipes = span_recipes(config, len(layers_of(encoder.model)))
+    recipes = span_recipes(config, encoder)
     run.check(config)
     with reporter, full_disk_explained(run.path):
         data = prepare_spans(config, reporter)
@@ -142,10 +138,10 @@ def _measure(
     candidates = _candidates(bench, strategies)
     reporter.say("timing every row in turn")
     texts = [prepare_text(text, bench.extractor) for text in bench.data.texts_of(bench.data.split.test)]
-    threads, teacher = bench.config.threads, bench.run.artifact("baseline", TIMED_SEED)
+    threads, teacher = bench.config.threads, bench.run.artifact(BASELINE, TIMED_SEED)
     yardsticks = teacher_yardsticks(teacher, bench.run.path / "yardsticks", threads=threads)
     costs, measured = measure_costs(
-        candidates, texts, baseline="baseline", yardsticks=yardsticks, threads=threads
+        candidates, texts, baseline=BASELINE, yardsticks=yardsticks, threads=threads
     )
     reporter.say("computing intervals")
     test = TestSet.of(bench.data)

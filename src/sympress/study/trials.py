@@ -32,7 +32,7 @@ from sympress.study.folder import RunFolder
 from sympress.study.inputs import data_inputs, fingerprint_labels
 from sympress.study.prepare import StudyData
 from sympress.study.references import run_reference
-from sympress.study.rows import make_bench, run_strategy
+from sympress.study.rows import make_bench, run_baseline
 from sympress.study.settle import stored_settled
 from sympress.training.encoder import Encoder
 from sympress.training.fingerprint import fingerprint_encoder
@@ -84,7 +84,7 @@ def run_trial(
     run.check(config)
     bench = make_bench(config, data, encoder, run)
     with run.held(config, {**data.inputs, "encoder": fingerprint_encoder(encoder)}):
-        run_strategy(bench, "baseline", 0, reporter.step)
+        run_baseline(bench, 0, reporter.step)
         run_reference(bench, "tfidf", 0)
     return {name: _answers(run, name) for name in MODELS}
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sympress.claim import check_settings
-from sympress.compress.strategies import STRATEGIES
+from sympress.compress.strategies import BASELINE
 from sympress.config import StudyConfig
 from sympress.errors import InputError, MissingExtraError, SympressError
 from sympress.extras import require_training
@@ -29,7 +29,7 @@ from sympress.provenance import environment, public_settings
 from sympress.study.folder import RunFolder
 from sympress.study.judge import epoch_score_name
 from sympress.study.prepare import prepare
-from sympress.study.rows import Bench, make_bench, prepare_model, score_epoch, train_prepared
+from sympress.study.rows import Bench, make_bench, score_epoch, train_baseline, train_strategy
 from sympress.study.search import Search, search_space
 from sympress.training.encoder import load_encoder
 from sympress.training.fingerprint import fingerprint_encoder
@@ -88,7 +88,7 @@ def run_tuning(
         space = search_space(resolved, names, int(encoder.model.config.hidden_size))
         bench = make_bench(resolved, prepare(resolved, reporter), encoder, run)
         with run.held(resolved, {**bench.data.inputs, "encoder": fingerprint_encoder(encoder)}):
-            if STRATEGIES[search.strategy].start == "baseline":
+            if search.strategy != BASELINE:
                 _share_baseline(bench, search.seed, reporter)
             score = epoch_score_name(bench.config.note_task)
             study = _open(folder, search, space, score)
@@ -100,18 +100,16 @@ def run_tuning(
 
 def _share_baseline(bench: Bench, seed: int, reporter: Reporter) -> None:
     """Train the baseline that all trials start from, unless the folder has it; it is not deployed."""
-    final = bench.run.artifact("baseline", seed)
+    final = bench.run.artifact(BASELINE, seed)
     if (final / "model.safetensors").is_file():
         return
     reporter.say("baseline: trained once, for all trials")
-    strategy = STRATEGIES["baseline"]
-    prepared = prepare_model(bench, strategy, seed)
-    train_prepared(bench, strategy, prepared, name="baseline", seed=seed, step=reporter.step)
-    draft = bench.run.work("baseline", seed) / "artifact"
-    save_model(prepared.model.cpu(), draft)
+    model, _ = train_baseline(bench, seed, reporter.step)
+    draft = bench.run.work(BASELINE, seed) / "artifact"
+    save_model(model.cpu(), draft)
     final.parent.mkdir(parents=True, exist_ok=True)
     draft.replace(final)
-    shutil.rmtree(bench.run.work("baseline", seed))
+    shutil.rmtree(bench.run.work(BASELINE, seed))
 
 
 def _open(
@@ -191,7 +189,7 @@ def _run_trial(trial: optuna.Trial, bench: Bench, search: Search, reporter: Repo
     """Train with the trial's settings; the score on validation of the epoch that is kept."""
     import optuna
 
-    strategy, name = STRATEGIES[search.strategy], f"{search.strategy}-trial"
+    name = f"{search.strategy}-trial"
     tried = replace(bench, config=bench.config.model_copy(update=trial.params))
     work = bench.run.work(name, search.seed)
     shutil.rmtree(work, ignore_errors=True)
@@ -206,18 +204,10 @@ def _run_trial(trial: optuna.Trial, bench: Bench, search: Search, reporter: Repo
             raise optuna.TrialPruned
         return value, description
 
-    log = train_prepared(
-        tried,
-        strategy,
-        prepare_model(tried, strategy, search.seed),
-        name=name,
-        seed=search.seed,
-        step=reporter.step,
-        score=score,
-    )
+    epochs = train_strategy(tried, search.strategy, search.seed, reporter.step, score=score, work=name)
     shutil.rmtree(work, ignore_errors=True)
-    kept = log.best_epoch if tried.config.select == "best" else log.epochs[-1]["epoch"]
-    return next(float(done["score"]) for done in log.epochs if done["epoch"] == kept)
+    scores = [float(done["score"]) for done in epochs]
+    return max(scores) if tried.config.select == "best" else scores[-1]
 
 
 def _describe(study: optuna.Study) -> tuple[dict[str, Any], ...]:

@@ -6,11 +6,9 @@ These are proxies that let a search reject a trial before it is trained; what is
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sympress.compress.recipe.parse import Recipe
-from sympress.compress.recipe.steps import Distill, LowRank, Prune, Quantize, Step, Vocab
-from sympress.errors import InputError
 
 #: What an ONNX file holds beside its weights, in all and a layer: nodes, names and shapes. From the int8
 #: files of one and two layers in results/vaers-present.json.
@@ -20,7 +18,6 @@ GRAPH_BYTES_PER_LAYER = 11_500
 _SCALE_BYTES = 5
 #: A float scale for each row of a table in integers.
 _ROW_SCALE_BYTES = 4
-_WEIGHT_BITS = {"int8": 8, "static": 8, "auto": 8, "weights8": 8, "weights4": 4, "int4": 4}
 
 
 @dataclass(frozen=True)
@@ -99,13 +96,11 @@ class ModelShape:
 def pressed_shape(recipe: Recipe, shape: ModelShape) -> ModelShape:
     """The shape that `recipe` leaves of `shape`.
 
-    A low rank by `energy` depends on the weights, which a shape does not know: it counts as whole.
-
     Raises:
         InputError: a step wants to keep more layers or hidden dimensions than there are.
     """
     for step in recipe.steps:
-        shape = _press(step, shape)
+        shape = step.reshape(shape)
     return shape
 
 
@@ -134,80 +129,6 @@ def estimate_macs(recipe: Recipe, shape: ModelShape, tokens: int) -> int:
     if pressed.embedding_width != pressed.hidden:
         embeddings += tokens * pressed.embedding_width * pressed.hidden
     return embeddings + pressed.layers * layer + _head_weights(pressed)
-
-
-def _press(step: Step, shape: ModelShape) -> ModelShape:
-    match step:
-        case Vocab(keep=keep, positions=positions):
-            read = shape.positions if positions == "all" else shape.positions_read
-            return replace(
-                shape,
-                vocabulary=min(_share_or_count(keep, shape.vocabulary), shape.vocabulary),
-                positions=shape.positions if read is None else min(read, shape.positions),
-            )
-        case Distill():
-            return _student_shape(step, shape)
-        case Prune():
-            return _pruned_shape(step, shape)
-        case LowRank(rank=rank, keep=keep, embeddings=embeddings):
-            return replace(
-                shape,
-                rank=rank or shape.rank,
-                kept_share=shape.kept_share * (keep or 1.0),
-                embedding_rank=embeddings or shape.embedding_rank,
-            )
-        case Quantize():
-            return replace(
-                shape,
-                bits=_WEIGHT_BITS[step.kind],
-                embedding_bits=step.embeddings,
-                float_layers=step.float_layers,
-            )
-        case _:
-            return shape  # training and masks change no size
-
-
-def _student_shape(step: Distill, shape: ModelShape) -> ModelShape:
-    layers = step.student_layers(shape.layers)
-    if step.width is None:
-        return replace(shape, layers=_at_most("distill: layers", layers, shape.layers))
-    heads = step.heads or max(1, step.width // shape.head_width)
-    return replace(
-        shape,
-        layers=layers,
-        hidden=step.width,
-        heads=heads,
-        head_width=step.width // heads,
-        ffn=step.ffn or round(shape.ffn * step.width / shape.hidden),
-        embedding=None if shape.embedding is None else min(shape.embedding, step.width),
-        rank=None,
-        kept_share=1.0,
-        embedding_rank=None,
-    )
-
-
-def _pruned_shape(step: Prune, shape: ModelShape) -> ModelShape:
-    # all of a layer's arithmetic is linear in its heads and neurons, so a share of MACs is a share of both
-    heads, ffn = step.heads or step.macs or 1.0, step.ffn or step.macs or 1.0
-    hidden = shape.hidden if step.hidden is None else _share_or_count(step.hidden, shape.hidden)
-    layers = shape.layers if step.layers is None else step.layers
-    return replace(
-        shape,
-        layers=_at_most("prune: layers", layers, shape.layers),
-        hidden=_at_most("prune: hidden", hidden, shape.hidden),
-        heads=max(1, round(heads * shape.heads)),
-        ffn=max(1, round(ffn * shape.ffn)),
-    )
-
-
-def _share_or_count(keep: float, total: int) -> int:
-    return keep if isinstance(keep, int) else max(1, round(keep * total))
-
-
-def _at_most(setting: str, wanted: int, total: int) -> int:
-    if wanted > total:
-        raise InputError(f"{setting}={wanted} is more than the {total} there are")
-    return wanted
 
 
 def _layer_bytes(shape: ModelShape, bits: int) -> float:

@@ -147,13 +147,7 @@ class _Runner:
         # the sampler's state is not stored: a seed a trial makes a resumed search propose the same
         self.study.sampler = TPESampler(seed=(seed * 1_000_003 + len(done)) % 2**32)
         trial = self.study.ask()
-        recipe = suggest(
-            trial,
-            teacher_layers=self.shape.layers,
-            hidden=self.shape.hidden,
-            heads=self.shape.heads,
-            vocabulary=self.shape.vocabulary,
-        )
+        recipe = suggest(trial, self.shape)
         trial.set_user_attr("recipe", str(recipe))
         forced = bool(trial.user_attrs.get("forced", False))
         earlier = next((one for one in done if one.user_attrs["recipe"] == str(recipe)), None)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from sympress.compress.arch import Family, family_of, head_width, layers_of, position_rows, removes_heads
-from sympress.compress.budget.estimate import ModelShape, pressed_shape
-from sympress.compress.lowrank.allocate import check_rank
-from sympress.compress.recipe.apply import trains
+from sympress.compress.arch import Family, family_of, head_width, layers_of, position_rows
+from sympress.compress.budget.estimate import ModelShape
 from sympress.compress.recipe.parse import Recipe
-from sympress.compress.recipe.steps import Distill, LowRank, Prune, Step
 from sympress.errors import InputError
 from sympress.training.model import LowRankEmbedding, LowRankLinear, SymptomModel
 
@@ -62,41 +59,21 @@ def check_recipe(recipe: Recipe, model: SymptomModel, *, training: bool = True) 
     teacher, family = shape_of(model), family_of(model.encoder)
     shape = teacher
     for number, step in enumerate(recipe.steps, 1):
-        if not training and trains(step):
+        if not training and step.trains:
             raise InputError(
                 f"step {number} ({step.step}) trains, which --no-training rules out; take it out"
             )
+        if step.needs_pretrained:
+            raise InputError(
+                f"step {number} ({step.step}) needs the encoder before fine-tuning, which a study alone has; "
+                "take it out"
+            )
         try:
-            _check_step(step, shape, family)
-            _check_narrow(step, teacher)
-            shape = pressed_shape(Recipe((step,)), shape)
+            step.check(shape, teacher, family)
+            shape = step.reshape(shape)
         except InputError as error:
             raise InputError(f"step {number} ({step.step}): {error}") from error
     return shape
-
-
-def _check_step(step: Step, shape: ModelShape, family: Family) -> None:
-    if isinstance(step, Prune) and step.heads is not None and step.heads < 1:
-        if not removes_heads(family):
-            raise InputError("this architecture's heads are tied to its relative positions; remove ffn alone")
-        if shape.heads == 1:
-            raise InputError("the model has one head a layer already; no head can be removed")
-    if isinstance(step, LowRank):
-        if step.rank is not None:
-            full = max(min(matrix) for matrix in shape.matrices)
-            check_rank(step.rank, full, "the largest linear layer")
-        if step.embeddings is not None:
-            check_rank(step.embeddings, min(shape.vocabulary, shape.embedding_width), "the word embeddings")
-
-
-def _check_narrow(step: Step, teacher: ModelShape) -> None:
-    """A fresh student takes rows of its teacher: it is at most as wide and as deep."""
-    if not isinstance(step, Distill) or step.width is None:
-        return
-    if step.width > teacher.hidden:
-        raise InputError(f"width={step.width} is more than the {teacher.hidden} of the teacher")
-    if step.student_layers(teacher.layers) > teacher.layers:
-        raise InputError(f"layers={step.layers} is more than the {teacher.layers} of the teacher")
 
 
 def _tables(encoder: nn.Module, family: Family) -> list[tuple[int, int]]:

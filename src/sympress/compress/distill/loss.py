@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sympress.errors import InputError
 from sympress.labels.labelset import AnyTask
-from sympress.training.loss import IGNORED, LABEL_LOSSES, TOKENS_A_NOTE, Objective
+from sympress.training.loss import TOKENS_A_NOTE
 
 
 def soft_target_loss(
@@ -39,28 +38,6 @@ def soft_target_loss(
         other = functional.logsigmoid(-teacher / temperature) - functional.logsigmoid(-student / temperature)
         divergence = (positive * gap + (1 - positive) * other).sum(-1).mean()
     return divergence * temperature**2
-
-
-def distillation_objective(task: AnyTask, *, temperature: float, alpha: float) -> Objective:
-    """`alpha` x soft targets + (1 - `alpha`) x labels, as the published study weighs them.
-
-    Raises:
-        InputError: `temperature` is not positive or `alpha` is outside 0..1.
-    """
-    if temperature <= 0 or not 0 <= alpha <= 1:
-        raise InputError(f"temperature {temperature} must be > 0 and alpha {alpha} within 0..1")
-    label_loss = LABEL_LOSSES[task]
-
-    def objective(
-        logits: Tensor, targets: Tensor, teacher: Tensor | None = None, weights: Tensor | None = None, /
-    ) -> Tensor:
-        if teacher is None:
-            raise InputError("distillation needs the teacher's logits beside each note")
-        real = targets != IGNORED if task == "mentions" else None
-        soft = soft_target_loss(task, logits, teacher, temperature, real)
-        return alpha * soft + (1 - alpha) * label_loss(logits, targets, None, weights)
-
-    return objective
 
 
 def hidden_loss(

@@ -29,8 +29,8 @@ def hidden_importance(
 ) -> Tensor:
     """Importance `(hidden,)` of each dimension: Fisher of its mask at every LayerNorm's output, added up.
 
-    As `taylor_importance`, for a dimension that falls silent in all layers at once. That the statistics of
-    the LayerNorms change with it is not in the estimate.
+    As `MaskGradients.importance` for a dimension that falls silent in all layers at once. That the statistics
+    of the LayerNorms change with it is not in the estimate.
     """
     hidden = int(model.encoder.config.hidden_size)
     norms = [module for module in model.encoder.modules() if _is_norm(module, hidden)]

@@ -40,26 +40,14 @@ class MaskGradients:
         )
 
 
-def taylor_importance(
-    model: SymptomModel, batches: Iterable[dict[str, Tensor]], objective: Objective
-) -> Importance:
-    """(sum over tokens of activation x gradient) squared, summed over notes.
-
-    That product is the first-order estimate of how a note's loss changes when a head (or neuron) is removed
-    (Michel et al. 2019, eq. 2); squared, it is the diagonal of the Fisher information of its mask (Kwon et
-    al. 2022).
-    """
-    total: list[Tensor] = []
-    for notes in _head_and_neuron_gradients(model, batches, objective):
-        squares = [gradients.square().sum(0) for gradients in notes]
-        total = [a + b for a, b in zip(total, squares, strict=True)] if total else squares
-    return Importance(tuple(total[0::2]), tuple(total[1::2]))
-
-
 def mask_gradients(
     model: SymptomModel, batches: Iterable[dict[str, Tensor]], objective: Objective
 ) -> MaskGradients:
-    """The gradients whose squares `taylor_importance` adds up; a few hundred notes at most, they are kept."""
+    """Sum over tokens of activation x gradient; a few hundred notes at most, they are kept.
+
+    That product is the first-order estimate of how a note's loss changes when a head (or neuron) is removed
+    (Michel et al. 2019, eq. 2).
+    """
     notes = zip(*_head_and_neuron_gradients(model, batches, objective), strict=True)
     joined = [torch.cat(batch) for batch in notes]
     return MaskGradients(tuple(joined[0::2]), tuple(joined[1::2]))

@@ -49,7 +49,7 @@ def search_kept(importance: Importance, costs: Costs, *, keep: float, all_heads:
     heads cost the same, and all neurons. Unlike theirs, no layer loses its last head or neuron.
 
     Args:
-        importance: comparable over layers, as `taylor_importance` gives it.
+        importance: comparable over layers, as `MaskGradients.importance` gives it.
         costs: of a head and of a neuron, in any one unit.
         keep: share of the cost that stays, above 0 and at most 1.
         all_heads: remove neurons alone.

@@ -1,185 +1,142 @@
-"""One pruning step of a recipe: choose what stays by importance, remove the rest, make up for it."""
+"""The step `prune`: heads, neurons, hidden dimensions or layers that are gone."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Self
 
-from torch import Tensor
+from pydantic import model_validator
 
-from sympress.compress.arch import family_of, head_width, keep_layers_, layers_of, removes_heads
-from sympress.compress.prune.curvature import Curvature, Sampler, curvatures
-from sympress.compress.prune.hidden import choose_hidden, hidden_importance, remove_hidden_
-from sympress.compress.prune.importance import MaskGradients, mask_gradients
-from sympress.compress.prune.layers import choose_layers
-from sympress.compress.prune.reconstruct import reconstruct_
-from sympress.compress.prune.search import Costs, mac_costs, rearrange, search_kept
-from sympress.compress.prune.structured import Kept, choose_kept, remove_, whole_linear
-from sympress.compress.prune.surgeon import keep_shares, keep_within, removals_of
+from sympress.compress.distill.step import Distill
+from sympress.compress.lowrank.step import LowRank
+from sympress.compress.recipe.step import Count, Share, ShareOrCount, Step, Trial, share_or_count
 from sympress.errors import InputError
-from sympress.training.loss import Objective
-from sympress.training.model import SymptomModel
+
+if TYPE_CHECKING:
+    from sympress.compress.arch import Family
+    from sympress.compress.budget.estimate import ModelShape
+    from sympress.compress.recipe.material import Piece, Workshop
+
+#: Shares of heads and of feed-forward neurons that stay, in a search; 1 removes none.
+KEPT_SHARES = (0.25, 0.5, 0.75, 1.0)
+#: Notes on which `score=taylor` measures, as the study's strategy does.
+TAYLOR_NOTES = 256
 
 
-def prune_(
-    model: SymptomModel,
-    batches: Sequence[dict[str, Tensor]],
-    objective: Objective,
-    *,
-    heads: float | None = None,
-    ffn: float | None = None,
-    hidden: float | None = None,
-    layers: int | None = None,
-    macs: float | None = None,
-    reconstruct: bool = False,
-    sample: Sampler | None = None,
-) -> str:
-    """Remove the least important parts of `model`; returns one line that says what stays.
+class Prune(Step):
+    """Remove heads, feed-forward neurons, hidden dimensions or layers: they are gone, not masked.
 
-    Layers go first. Then heads, neurons and hidden dimensions are ranked on the model that is left, with
-    everything still in it, and go together.
-
-    Args:
-        model: changed in place.
-        batches: of a few hundred training notes, with labels.
-        objective: the loss by which importance is measured.
-        heads: share of each layer's heads that stays, above 0 and at most 1.
-        ffn: share of each layer's feed-forward neurons that stays, above 0 and at most 1.
-        hidden: share (float) or number (int) of the hidden dimensions that stay; see `choose_hidden`.
+    Attributes:
+        heads: share of each layer's attention heads that stays, at least one.
+        ffn: share of each layer's feed-forward neurons that stays, at least one.
+        hidden: hidden dimensions that stay, a share (float) or how many (int).
         layers: how many layers stay.
-        macs: share of the layers' multiply-accumulates, on a note of mean length, that stays in all; heads
-            and neurons are searched for it over all layers. Not together with `heads` or `ffn`.
-        reconstruct: solve what stays by least squares for the states of the model before the removal (of
-            heads, neurons and hidden dimensions; after that of layers).
-        sample: draws targets from logits; with it heads and neurons go as the optimal brain surgeon
-            says (`surgeon.py`), and least squares count tokens by their gradients.
-
-    Raises:
-        InputError: nothing is asked for, a setting is out of range or cannot apply to this model, or the
-            calibration set is empty.
+        macs: share of the multiply-accumulates that stays; heads and neurons are searched for it.
+        score: by what heads and neurons go: `fisher`, what the loss misses when they fall silent together,
+            `taylor`, the same of each by itself, or `surgeon`, what it misses once the others have made up
+            for them, which `reconstruct` does.
+        reconstruct: fit the rest to the removed part's outputs by least squares.
     """
-    _check(model, batches, heads=heads, ffn=ffn, hidden=hidden, layers=layers, macs=macs)
-    channels = any(value is not None for value in (heads, ffn, macs))
-    if reconstruct and not channels and hidden is None:
-        raise InputError("reconstruct has nothing to make up for: give heads, ffn, hidden or macs too")
-    before = _sizes(model) if channels else (0, 0)
-    widths = [int(model.encoder.config.hidden_size)] * 2
-    all_costs = _costs(model, batches, widths[0]).total(*before)
-    said = []
-    if layers is not None:
-        said.append(f"{layers} of {len(layers_of(model.encoder))} layers")
-        keep_layers_(model.encoder, choose_layers(model, batches, objective, layers))
-    original = copy.deepcopy(model) if reconstruct else None
-    dims = None
-    if hidden is not None:
-        dims = choose_hidden(model, hidden_importance(model, batches, objective), hidden)
-        widths[1] = len(dims)
-    tokens = None
-    if channels:
-        shares = None if macs is not None else (heads or 1.0, ffn or 1.0)
-        costs = _costs(model, batches, widths[1])
-        budget = 1.0 if macs is None else min(1.0, macs * all_costs / costs.total(*_sizes(model)))
-        if sample is None:
-            kept = _by_fisher(model, mask_gradients(model, batches, objective), costs, shares, budget)
-        else:
-            found = curvatures(model, batches, objective, sample)
-            kept = _by_surgeon(model, found, costs, shares, budget)
-            tokens = [curvature.tokens for curvature in found]
-        remove_(model, kept)
-        after = _sizes(model)
-        said += [f"{after[0]} of {before[0]} heads", f"{after[1]} of {before[1]} neurons"]
-    if dims is not None:
-        remove_hidden_(model, dims)
-        said.append(f"{widths[1]} of {widths[0]} hidden dimensions")
-    if original is not None:
-        reconstruct_(model, original, batches, dims=dims, tokens=tokens)
-    return f"{_listed(said)} stay"
 
+    step: Literal["prune"] = "prune"
+    heads: Share | None = None
+    ffn: Share | None = None
+    hidden: ShareOrCount | None = None
+    layers: Count | None = None
+    macs: Share | None = None
+    score: Literal["fisher", "taylor", "surgeon"] = "fisher"
+    reconstruct: bool = False
 
-def _check(
-    model: SymptomModel,
-    batches: Sequence[dict[str, Tensor]],
-    *,
-    heads: float | None,
-    ffn: float | None,
-    hidden: float | None,
-    layers: int | None,
-    macs: float | None,
-) -> None:
-    """Refuse what cannot be done before anything is measured or changed."""
-    if all(value is None for value in (heads, ffn, hidden, layers, macs)):
-        raise InputError("prune has nothing to do: give what stays as heads, ffn, hidden, layers or macs")
-    if macs is not None and (heads is not None or ffn is not None):
-        raise InputError("macs chooses the heads and neurons itself: leave out heads and ffn")
-    for name, share in (("heads", heads), ("neurons", ffn), ("multiply-accumulates", macs)):
-        if share is not None and not 0 < share <= 1:
-            raise InputError(f"the share of {name} to keep must be above 0 and at most 1, not {share}")
-    total = len(layers_of(model.encoder))
-    if layers is not None and not 1 <= layers <= total:
-        raise InputError(f"layers={layers}: the model has {total} layers, so 1 to {total} can stay")
-    if not batches:
-        raise InputError("the calibration set has no notes: pruning measures importance on some")
-    if heads is not None and heads < 1:
-        _check_heads(model)
+    @model_validator(mode="after")
+    def _something_is_removed(self) -> Self:
+        if self.macs is not None and (self.heads is not None or self.ffn is not None):
+            raise ValueError("macs chooses the heads and neurons itself: leave out heads and ffn")
+        if all(value is None for value in (self.heads, self.ffn, self.hidden, self.layers, self.macs)):
+            raise ValueError("give what stays: heads, ffn, hidden, layers or macs")
+        if self.score != "fisher" and all(value is None for value in (self.heads, self.ffn, self.macs)):
+            raise ValueError("score ranks heads and neurons: give heads, ffn or macs")
+        if self.score == "surgeon" and not self.reconstruct:
+            raise ValueError("score=surgeon counts on the rest making up for what goes: add reconstruct=true")
+        return self
 
+    @property
+    def removes_channels(self) -> bool:
+        """True if the step cuts rows or columns out of matrices, rather than whole layers only."""
+        return any(value is not None for value in (self.heads, self.ffn, self.hidden, self.macs))
 
-def _check_heads(model: SymptomModel) -> None:
-    if not removes_heads(family_of(model.encoder)):
-        kind = model.encoder.config.model_type
-        raise InputError(f"heads of {kind!r} are tied to its relative positions and stay; remove ffn alone")
-    if _sizes(model)[0] == len(layers_of(model.encoder)):
-        raise InputError("the model has one head a layer already; no head can be removed")
+    def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
+        """Rows of two factors cannot be cut."""
+        del after
+        if self.removes_channels and any(isinstance(it, LowRank) and it.factorizes for it in before):
+            raise InputError("prune: the layers are already factorized; put prune before lowrank")
 
+    def check(self, shape: ModelShape, teacher: ModelShape, family: Family) -> None:
+        """Heads can go where they are not tied to relative positions and there is more than one."""
+        from sympress.compress.arch import removes_heads
 
-def _sizes(model: SymptomModel) -> tuple[int, int]:
-    """Heads and neurons of all layers."""
-    family, layers = family_of(model.encoder), layers_of(model.encoder)
-    channels = sum(whole_linear(layer, family.attention_output).in_features for layer in layers)
-    neurons = sum(whole_linear(layer, family.neurons_out).in_features for layer in layers)
-    return channels // head_width(model.encoder), neurons
+        del teacher
+        if self.heads is None or self.heads >= 1:
+            return
+        if not removes_heads(family):
+            raise InputError("this architecture's heads are tied to its relative positions; remove ffn alone")
+        if shape.heads == 1:
+            raise InputError("the model has one head a layer already; no head can be removed")
 
+    def apply(self, piece: Piece, shop: Workshop, number: int) -> str:
+        """Remove what matters least."""
+        import torch
 
-def _costs(model: SymptomModel, batches: Sequence[dict[str, Tensor]], hidden: int) -> Costs:
-    """Multiply-accumulates on a note of the mean length of `batches`."""
-    tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
-    notes = sum(len(batch["attention_mask"]) for batch in batches)
-    gated = family_of(model.encoder).gated
-    return mac_costs(hidden, head_width(model.encoder), round(tokens / notes), gated=gated)
+        from sympress.compress.prune.remove import prune_
+        from sympress.compress.recipe.material import CALIBRATION_NOTES, calibration_batches
+        from sympress.training.loss import LABEL_LOSSES, sample_targets
 
+        del number
+        if piece.masked and self.reconstruct:
+            raise InputError("least squares would fill the zeros of mask: put prune before mask")
+        task, notes = shop.material.task, TAYLOR_NOTES if self.score == "taylor" else CALIBRATION_NOTES
+        draw = partial(sample_targets, task, generator=torch.Generator().manual_seed(0))
+        return prune_(
+            piece.model,
+            calibration_batches(piece, shop.material, notes),
+            LABEL_LOSSES[task],
+            heads=self.heads,
+            ffn=self.ffn,
+            hidden=self.hidden,
+            layers=self.layers,
+            macs=self.macs,
+            reconstruct=self.reconstruct,
+            alone=self.score == "taylor",
+            sample=draw if self.score == "surgeon" else None,
+        )
 
-def _by_fisher(
-    model: SymptomModel,
-    gradients: MaskGradients,
-    costs: Costs,
-    shares: tuple[float, float] | None,
-    budget: float,
-) -> Kept:
-    """`shares` of each layer's heads and neurons, or within `budget` of the cost what the search keeps."""
-    importance = gradients.importance()
-    if shares is not None:
-        kept = choose_kept(importance, heads=shares[0], neurons=shares[1])
-    else:
-        kept = search_kept(importance, costs, keep=budget, all_heads=_keeps_heads(model))
-    return rearrange(kept, gradients)
+    def reshape(self, shape: ModelShape) -> ModelShape:
+        """What stays; all of a layer's arithmetic is linear in its heads and neurons, so `macs` is both."""
+        heads, ffn = self.heads or self.macs or 1.0, self.ffn or self.macs or 1.0
+        hidden = shape.hidden if self.hidden is None else share_or_count(self.hidden, shape.hidden)
+        layers = shape.layers if self.layers is None else self.layers
+        for name, wanted, total in (("layers", layers, shape.layers), ("hidden", hidden, shape.hidden)):
+            if wanted > total:
+                raise InputError(f"prune: {name}={wanted} is more than the {total} there are")
+        return replace(
+            shape,
+            layers=layers,
+            hidden=hidden,
+            heads=max(1, round(heads * shape.heads)),
+            ffn=max(1, round(ffn * shape.ffn)),
+        )
 
-
-def _by_surgeon(
-    model: SymptomModel,
-    found: Sequence[Curvature],
-    costs: Costs,
-    shares: tuple[float, float] | None,
-    budget: float,
-) -> Kept:
-    """The same in the order of the optimal brain surgeon."""
-    heads, neurons = removals_of(model, found)
-    if shares is not None:
-        return keep_shares(heads, neurons, share_heads=shares[0], share_neurons=shares[1])
-    return keep_within(heads, neurons, costs, keep=budget, all_heads=_keeps_heads(model))
-
-
-def _keeps_heads(model: SymptomModel) -> bool:
-    return not removes_heads(family_of(model.encoder))
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    @classmethod
+    def suggest(cls, trial: Trial, teacher: ModelShape, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """Before a student of copied layers: which shares of heads and neurons stay; the rest is mended."""
+        del teacher
+        if not (steps and isinstance(steps[-1], Distill) and steps[-1].width is None):
+            return tuple(steps)
+        heads, ffn = (
+            float(str(trial.suggest_categorical(name, KEPT_SHARES))) for name in ("heads_share", "ffn_share")
+        )
+        if heads == ffn == 1:
+            return tuple(steps)
+        removal = cls(heads=None if heads == 1 else heads, ffn=None if ffn == 1 else ffn, reconstruct=True)
+        return (*steps[:-1], removal, steps[-1])

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sympress.compress.quantize.dynamic import quantize_onnx
-from sympress.compress.quantize.sensitivity import logits_of
+from sympress.compress.quantize.sensitivity import choose_float, layer_sensitivity, logits_of
 from sympress.compress.quantize.static import quantize_calibrated
 from sympress.compress.quantize.weightonly import quantize_weights_only, weight_only_bits
+from sympress.compress.recipe.step import Exported
 from sympress.deploy.kernels import open_session
 from sympress.errors import InputError, nearest
 
@@ -27,32 +28,28 @@ SAME_SPEED = 1.03
 class Builder(Protocol):
     """Writes the fp32 file `source` to `target` in one kernel's format."""
 
-    def __call__(self, source: Path, target: Path, notes: Notes, *, embedding_bits: int) -> None:
-        """`notes` are for kernels that calibrate."""
+    def __call__(
+        self, source: Path, target: Path, notes: Notes, *, embedding_bits: int, keep_float: Sequence[str] = ()
+    ) -> None:
+        """`notes` are for kernels that calibrate, `keep_float` names linear nodes."""
 
 
-def _dynamic(
-    source: Path, target: Path, notes: Notes, *, embedding_bits: int, reduce_range: bool, signed: bool = True
-) -> None:
+def _dynamic(source: Path, target: Path, notes: Notes, **settings: Any) -> None:
     del notes  # ranges are measured at run time
-    quantize_onnx(source, target, reduce_range=reduce_range, signed=signed, embedding_bits=embedding_bits)
+    quantize_onnx(source, target, **settings)
 
 
-def _static(source: Path, target: Path, notes: Notes, *, embedding_bits: int, reduce_range: bool) -> None:
-    quantize_calibrated(source, target, notes, reduce_range=reduce_range, embedding_bits=embedding_bits)
-
-
-def _weights(source: Path, target: Path, notes: Notes, *, embedding_bits: int, bits: int) -> None:
+def _weights(source: Path, target: Path, notes: Notes, **settings: Any) -> None:
     del notes
-    quantize_weights_only(source, target, bits=bits, embedding_bits=embedding_bits)
+    quantize_weights_only(source, target, **settings)
 
 
 KERNELS: dict[str, Builder] = {
     "dynamic-7bit": partial(_dynamic, reduce_range=True),
     "dynamic-8bit": partial(_dynamic, reduce_range=False),
     "dynamic-unsigned": partial(_dynamic, reduce_range=False, signed=False),
-    "static-7bit": partial(_static, reduce_range=True),
-    "static-8bit": partial(_static, reduce_range=False),
+    "static-7bit": partial(quantize_calibrated, reduce_range=True),
+    "static-8bit": partial(quantize_calibrated, reduce_range=False),
     "weights-8bit": partial(_weights, bits=8),
     "weights-4bit": partial(_weights, bits=4),
 }
@@ -104,7 +101,13 @@ def available_kernels() -> tuple[str, ...]:
 
 
 def build_candidates(
-    source: Path, folder: Path, notes: Notes, *, names: Sequence[str] = (), embedding_bits: int = 8
+    source: Path,
+    folder: Path,
+    notes: Notes,
+    *,
+    names: Sequence[str] = (),
+    embedding_bits: int = 8,
+    keep_float: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Write `source` to `folder` once for each kernel in `names` (all available if empty); name -> file.
 
@@ -114,6 +117,8 @@ def build_candidates(
         notes: word-piece ids of calibration notes, for the static kernels.
         names: of `KERNELS`.
         embedding_bits: 8 or 4.
+        keep_float: names of linear nodes to leave float; their number is part of the names that come back,
+            as in `dynamic-7bit-2-float`.
 
     Raises:
         InputError: a name is unknown, the runtime lacks its kernel, or `notes` is empty.
@@ -125,10 +130,49 @@ def build_candidates(
             )
     folder.mkdir(parents=True, exist_ok=True)
     built = {}
-    for name in names or available_kernels():
+    for kernel in names or available_kernels():
+        name = f"{kernel}-{len(keep_float)}-float" if keep_float else kernel
         built[name] = folder / f"{name}.onnx"
-        KERNELS[name](source, built[name], notes, embedding_bits=embedding_bits)
+        KERNELS[kernel](source, built[name], notes, embedding_bits=embedding_bits, keep_float=keep_float)
     return built
+
+
+def quantize_file(
+    exported: Exported, *, kernels: Sequence[str], embedding_bits: int = 8, float_layers: int = 0
+) -> Choice:
+    """Replace the fp32 file `exported` by the quantized one, and say which kernel it has and why.
+
+    Args:
+        exported: the file, and the notes on which kernels and layers are judged.
+        kernels: of `KERNELS`; of several, the clock chooses among those about as accurate as the best.
+        embedding_bits: 8 or 4.
+        float_layers: how many layers, those that int8 harms most, stay in float.
+
+    Raises:
+        InputError: the runtime lacks the kernel, or there are fewer layers than are to stay in float.
+    """
+    worst: Sequence[str] = ()
+    if float_layers:
+        sensitivity = layer_sensitivity(exported.path, exported.notes, reduce_range=True)
+        worst = choose_float(sensitivity, count=float_layers)
+    built = build_candidates(
+        exported.path,
+        exported.folder / "kernels",
+        exported.calibration,
+        names=kernels,
+        embedding_bits=embedding_bits,
+        keep_float=worst,
+    )
+    choice = choose_kernel(
+        built,
+        exported.notes,
+        reference=exported.path,
+        time_in_turn=exported.time_in_turn,
+        name=None if len(built) > 1 else next(iter(built)),
+        threads=exported.threads,
+    )
+    built[choice.name].replace(exported.path)
+    return choice
 
 
 def choose_kernel(

@@ -13,7 +13,6 @@ from onnx import ModelProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from sympress.compress.quantize.embeddings import quantize_embeddings_
-from sympress.compress.quantize.lean import lean_
 from sympress.errors import InputError, nearest
 
 
@@ -44,7 +43,6 @@ def quantize_onnx(
         InputError: a name in `keep_float` is no linear node, or `embedding_bits` is not 8 or 4.
     """
     model = onnx.load(source)
-    lean_(model)
     nodes = quantizable_nodes(model, keep_float)
     quantize_embeddings_(model, embedding_bits)
     quantize_linears(model, target, nodes, reduce_range=reduce_range, signed=signed)

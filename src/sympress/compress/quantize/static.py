@@ -13,7 +13,6 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from sympress.compress.quantize.calibrate import Calibration, input_ranges
 from sympress.compress.quantize.dynamic import quantizable_nodes, quietly, write_bare
 from sympress.compress.quantize.embeddings import quantize_embeddings_
-from sympress.compress.quantize.lean import lean_
 
 
 class _OneNote(CalibrationDataReader):  # type: ignore[misc,unused-ignore]
@@ -60,7 +59,6 @@ def quantize_calibrated(
         InputError: `notes` is empty, or `calibration`, `keep_float` or `embedding_bits` is unknown.
     """
     model = onnx.load(source)
-    lean_(model)
     nodes = quantizable_nodes(model, keep_float)
     quantize_embeddings_(model, embedding_bits)
     ranges = input_ranges(model, nodes, notes, calibration)

@@ -13,7 +13,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sympress.compress.quantize.dynamic import quantizable_nodes, quietly, write_bare
 from sympress.compress.quantize.embeddings import quantize_embeddings_
-from sympress.compress.quantize.lean import lean_
 from sympress.errors import InputError
 
 WEIGHT_BITS = (8, 4)
@@ -42,7 +41,6 @@ def quantize_weights_only(
     """
     _check(bits, block)
     model = onnx.load(source)
-    lean_(model)
     quantizable_nodes(model, keep_float)
     quantize_embeddings_(model, embedding_bits)
     with quietly():

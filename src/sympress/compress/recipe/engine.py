@@ -14,12 +14,12 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sympress.compress.distill.teachers import fingerprint_teacher
-from sympress.compress.recipe.apply import APPLY, trains
 from sympress.compress.recipe.material import Piece, Workshop, fingerprint_material
 from sympress.compress.recipe.parse import Recipe
-from sympress.compress.recipe.steps import Quantize, Step
+from sympress.compress.recipe.step import Step
 from sympress.errors import InputError
 from sympress.files import read_object, write_json
+from sympress.training.fingerprint import fingerprint_weights
 from sympress.training.model import SymptomModel, load_model, save_model
 
 #: Called before each step with its number, how many there are, and the step.
@@ -53,7 +53,7 @@ def run_recipe(
             step is named.
     """
     steps = recipe.steps
-    _check_training(steps, shop)
+    _check_steps(steps, shop)
     claims = _claims(steps, teacher, shop)
     piece, done = _resume(recipe, claims, teacher, tokenizer, shop.folder)
     for number in range(done + 1, len(steps) + 1):
@@ -63,7 +63,7 @@ def run_recipe(
         checkpoints = shop.folder / f"checkpoints-{number}"
         _claim_checkpoints(checkpoints, claims[number - 1])
         try:
-            said = APPLY[type(step)](piece, step, shop, number)
+            said = step.apply(piece, shop, number)
         except InputError as error:
             named = str(error).startswith(step.step)
             raise InputError(f"step {number}, {'' if named else f'{step.step}: '}{error}") from error
@@ -74,20 +74,28 @@ def run_recipe(
     return piece
 
 
-def _check_training(steps: Sequence[Step], shop: Workshop) -> None:
-    """Refuse a step that trains where none may, before any other has run."""
+def _check_steps(steps: Sequence[Step], shop: Workshop) -> None:
+    """Refuse a step that trains where none may, or lacks its encoder, before any other has run."""
     for number, step in enumerate(steps, 1):
-        if trains(step) and not shop.trains:
+        if step.trains and not shop.trains:
             raise InputError(
                 f"step {number}, {step.step}: it trains, which --no-training rules out; take it out of the "
                 "recipe"
+            )
+        if step.needs_pretrained and shop.pretrained is None:
+            raise InputError(
+                f"step {number}, {step.step}: it needs the encoder before fine-tuning, which sympress study "
+                "has; take it out of the recipe"
             )
 
 
 def _claims(steps: Sequence[Step], teacher: SymptomModel, shop: Workshop) -> list[dict[str, Any]]:
     """For each step, all that its result depends on: the steps up to it, teacher, material and settings."""
-    teachers = [fingerprint_teacher(one) for one in (teacher, *(further.model for further in shop.teachers))]
-    origin = json.dumps([teachers, fingerprint_material(shop.material), asdict(shop.settings)])
+    models = [fingerprint_teacher(one) for one in (teacher, *(further.model for further in shop.teachers))]
+    if shop.pretrained is not None and any(step.needs_pretrained for step in steps):
+        encoder = shop.pretrained
+        models.append(fingerprint_weights(encoder.config.to_dict(), encoder.state_dict()))
+    origin = json.dumps([models, fingerprint_material(shop.material), asdict(shop.settings)])
     digest = hashlib.sha256(origin.encode()).hexdigest()
     texts = [str(step) for step in steps]
     return [{"recipe": texts[:number], "origin": digest} for number in range(1, len(steps) + 1)]
@@ -115,7 +123,6 @@ def _store(piece: Piece, recipe: Recipe, number: int, claim: dict[str, Any], fol
     state: dict[str, Any] = {
         **claim,
         "masked": piece.masked,
-        "quantize": None if piece.quantize is None else piece.quantize.model_dump(),
         "remarks": piece.remarks,
         "epochs": piece.epochs,
         "train_seconds": piece.train_seconds,
@@ -151,7 +158,6 @@ def _resume(
                 teacher=load_model(stored / "teacher"),
                 untouched=(teacher, tokenizer),
                 masked=state["masked"],
-                quantize=None if state["quantize"] is None else Quantize(**state["quantize"]),
                 remarks=state["remarks"],
                 epochs=state["epochs"],
                 train_seconds=state["train_seconds"],

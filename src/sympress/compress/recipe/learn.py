@@ -36,7 +36,7 @@ def learn_from_teacher(
     Logits are computed once a teacher and stored; they are averaged over all teachers. Hidden states and
     relations are those of the model that is pressed, which runs again where they are imitated.
     """
-    notes = taught_notes(piece, shop, further=step.further, answers=step.answers)
+    notes = taught_notes(piece, shop, step)
     settings = replace(settings, epochs=passes(settings, len(notes), step.updates or 0))
     inside = step.hidden > 0 or step.relations > 0
     loss = Distillation(

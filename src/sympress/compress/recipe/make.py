@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sympress.compress.recipe.steps import STEPS, Step
+from sympress.compress.recipe.step import Step
+from sympress.compress.recipe.steps import STEPS
 from sympress.compress.recipe.words import range_of, write_value
 from sympress.errors import InputError, nearest
 
@@ -46,9 +47,8 @@ def make_step(name: str, settings: Mapping[str, Any]) -> Step:
     known = settings_of(kind)
     for key in settings:
         if key not in known:
-            raise InputError(
-                f"{name}: unknown setting {key!r}{nearest(key, known)}; its settings are {', '.join(known)}"
-            )
+            listed = f"its settings are {', '.join(known)}" if known else "it has none"
+            raise InputError(f"{name}: unknown setting {key!r}{nearest(key, known)}; {listed}")
     try:
         return kind(**settings)
     except ValidationError as error:

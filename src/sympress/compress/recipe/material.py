@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sympress.compress.distill.int8_teacher import Int8Teacher
 from sympress.compress.distill.teachers import Teacher
-from sympress.compress.recipe.steps import Quantize
 from sympress.labels.labelset import AnyTask
 from sympress.labels.mentions import Mention
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
@@ -122,6 +121,7 @@ class Workshop:
         answering: told of the notes that a teacher has answered.
         trains: False where no step may train.
         teachers: more teachers; students imitate the average of all logits.
+        pretrained: the encoder before fine-tuning, for steps that begin with it.
     """
 
     material: Material
@@ -133,6 +133,7 @@ class Workshop:
     answering: Progress | None = None
     trains: bool = True
     teachers: tuple[FurtherTeacher, ...] = ()
+    pretrained: PreTrainedModel | None = None
 
 
 @dataclass
@@ -146,7 +147,6 @@ class Piece:
             look inside it.
         untouched: teacher and tokenizer as they came, for the logits that students imitate.
         masked: whether zeros among the weights must stay.
-        quantize: how the file will be quantized, once that step has come.
         remarks: one line a step.
         epochs: validation quality after each epoch of all trainings, numbered through.
         train_seconds: of all trainings.
@@ -157,7 +157,6 @@ class Piece:
     teacher: SymptomModel
     untouched: tuple[SymptomModel, PreTrainedTokenizerBase]
     masked: bool = False
-    quantize: Quantize | None = None
     remarks: list[str] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     train_seconds: float = 0.0
@@ -225,7 +224,3 @@ def calibration_batches(
         collate([dataset[int(row)] for row in order[start : start + 16]])
         for start in range(0, len(order), 16)
     ]
-
-
-#: (piece it changes, workshop, number of the step in the recipe) -> one line that says what it did.
-Apply = Callable[[Piece, Any, Workshop, int], str]

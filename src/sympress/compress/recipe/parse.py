@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sympress.compress.recipe.make import make_step, step_class
-from sympress.compress.recipe.steps import Adapt, LowRank, Prune, Quantize, Step
+from sympress.compress.recipe.step import Step
 from sympress.errors import InputError, nearest
 
 _TOKEN = re.compile(
@@ -38,7 +38,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.steps:
             raise InputError('the recipe is empty; write steps such as "distill(layers=3) > quantize(int8)"')
-        _check_order(self.steps)
+        for place, step in enumerate(self.steps):
+            step.check_place(self.steps[:place], self.steps[place + 1 :])
 
     def __str__(self) -> str:
         return " > ".join(str(step) for step in self.steps)
@@ -68,26 +69,6 @@ def _step_of(number: int, table: Mapping[str, Any]) -> Step:
     if not isinstance(name, str):
         raise InputError(f'step {number} has no name; write one such as name = "distill"')
     return make_step(name, {key: value for key, value in table.items() if key != "name"})
-
-
-def _check_order(steps: Sequence[Step]) -> None:
-    factorized = False
-    for place, step in enumerate(steps):
-        if isinstance(step, Adapt) and place > 0:
-            raise InputError("adapt must be the first step: it trains the encoder before anything is pressed")
-        if isinstance(step, Quantize) and place < len(steps) - 1:
-            raise InputError("quantize must be the last step: nothing can be trained or removed after it")
-        if isinstance(step, Prune) and factorized and removes_channels(step):
-            raise InputError("prune: the layers are already factorized; put prune before lowrank")
-        if isinstance(step, LowRank) and any(
-            value is not None for value in (step.rank, step.energy, step.keep)
-        ):
-            factorized = True
-
-
-def removes_channels(step: Prune) -> bool:
-    """True if `step` cuts rows or columns out of matrices, rather than whole layers only."""
-    return any(value is not None for value in (step.heads, step.ffn, step.hidden, step.macs))
 
 
 def parse_recipe(text: str) -> Recipe:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sympress.compress.distill.int8_teacher import Int8Teacher
 from sympress.compress.distill.teachers import average_logits, teacher_logits
 from sympress.compress.recipe.material import FurtherTeacher, Piece, Tagging, Workshop, windows_of
-from sympress.compress.recipe.steps import Answers
+from sympress.compress.recipe.pretrained import untrained_model
+from sympress.compress.recipe.steps import Distill
 from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
 from sympress.training.model import SymptomModel
 from sympress.training.tagging import (
@@ -30,26 +31,25 @@ Logits = NDArray[np.float32]
 
 #: Of the draw of further notes where a step wants fewer than there are.
 _DRAW_SEED = 0
+#: Added to the seed, so that an untrained teacher's head is not the student's.
+_OTHER_HEAD = 1000
 
 
-def taught_notes(
-    piece: Piece, shop: Workshop, *, further: int | None = None, answers: Answers = "float"
-) -> NoteDataset:
+def taught_notes(piece: Piece, shop: Workshop, step: Distill) -> NoteDataset:
     """Labelled notes, then unlabelled ones, each with the teachers' logits.
 
     Args:
         piece: the student, its word pieces and its teacher.
         shop: where the notes and the other teachers are.
-        further: unlabelled notes at the most. A smaller draw is the start of a larger one, so that recipes
-            share what a teacher said.
-        answers: how the logits are computed.
+        step: says how many unlabelled notes there are at the most (a smaller draw is the start of a larger
+            one, so that recipes share what a teacher said), whose the logits are and how they are computed.
     """
-    transfer = shop.material.transfer
+    transfer, further = shop.material.transfer, step.further
     if further is not None and further < len(transfer):
         drawn = np.random.default_rng(_DRAW_SEED).permutation(len(transfer))[:further]
         transfer = [transfer[row] for row in drawn]
         shop = replace(shop, material=replace(shop.material, transfer=transfer))
-    teachers = _teachers(piece, shop, answers)
+    teachers = _teachers(piece, shop, step)
     taught = _taught_whole if shop.material.tagging is None else _taught_windows
     return taught(piece, shop, teachers)
 
@@ -112,11 +112,13 @@ def _padded(weights: NDArray[np.float32] | None, counts: Sequence[int]) -> NDArr
     return np.concatenate([weights, np.ones(counts[1], dtype=np.float32)])
 
 
-def _teachers(piece: Piece, shop: Workshop, answers: Answers) -> list[FurtherTeacher]:
-    """The teacher as it came, and those beside it, as int8 files if `answers` says so and no GPU is there."""
+def _teachers(piece: Piece, shop: Workshop, step: Distill) -> list[FurtherTeacher]:
+    """The teacher as it came, and those beside it, as int8 files if the step says so and no GPU is there."""
     teacher, tokenizer = piece.untouched
+    if step.teacher == "pretrained":
+        teacher = untrained_model(piece, shop, shop.settings.seed + _OTHER_HEAD)
     own = FurtherTeacher(teacher, tokenizer, tuple(range(teacher.symptoms)), shop.material.max_tokens)
-    rounded = answers == "int8" and not torch.cuda.is_available()
+    rounded = step.answers == "int8" and not torch.cuda.is_available()
     return [
         replace(one, model=Int8Teacher(one.model)) if rounded and isinstance(one.model, SymptomModel) else one
         for one in (own, *shop.teachers)

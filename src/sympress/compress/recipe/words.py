@@ -40,6 +40,8 @@ def _alternatives(kind: type[BaseModel], setting: str) -> list[dict[str, Any]]:
 
 
 def _in_words(schema: Mapping[str, Any]) -> str:
+    if "const" in schema:
+        return str(schema["const"])
     if "enum" in schema:
         return "one of " + ", ".join(str(value) for value in schema["enum"])
     if schema["type"] == "boolean":
