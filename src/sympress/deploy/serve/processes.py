@@ -7,6 +7,7 @@ was reading is answered with a failure.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -31,6 +32,10 @@ from sympress.labels.own_words import OwnWords
 if TYPE_CHECKING:
     from sympress.deploy.note_result import NoteResult
 
+#: Libraries in Rust panic where memory is out.
+_TOO_MUCH = "not enough memory for this note; send it in parts"
+#: Kept for the answer to a note that took all there is.
+_RESERVE_BYTES = 4_000_000
 _DIED = "the process that read it ended, most likely for want of memory; send a shorter note"
 
 #: What a process reads before it is ready: the rules put off a second of their work until the third note.
@@ -226,6 +231,7 @@ def render_failure(reason: str) -> Rendered:
 def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits, digest: str | None) -> None:
     """Load, say what was loaded, then answer note after note until the pipe ends."""
     _leave_signals_to_parent()
+    os.environ["RUST_BACKTRACE"] = "0"  # where memory is out, printing one may never end
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         extractor, description = _load(folder, words, digest)
@@ -234,14 +240,18 @@ def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits
         return
     _limit_data(limits.note_bytes)
     pipe.send(description)
+    reserve: bytearray | None = None
     with suppress(EOFError, BrokenPipeError):
         while True:
+            reserve = reserve or bytearray(_RESERVE_BYTES)
             text = pipe.recv()
             try:
                 result = extractor.answer(text, most_mentions=limits.mentions)
-                answer = render(result)
+                panicked = result.failure is not None and result.failure.endswith("(PanicException)")
+                answer = render_failure(_TOO_MUCH) if panicked else render(result)
             except MemoryError:
-                answer = render_failure("not enough memory for this note; send it in parts")
+                reserve = None  # first of all: even this answer takes memory
+                answer = render_failure(_TOO_MUCH)
             result = text = None
             pipe.send(answer)
 
