@@ -40,21 +40,22 @@ demo-small: install ## the demo in its smallest form: shows that it runs
 test: install ## run the tests, two files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: install ## check style and formatting
+lint: install ## check style, formatting, and that imports run one way
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: install ## check types
 	$(BIN)/mypy
 
 docs: install ## rewrite the tables in the documents from results/
-	$(BIN)/python -m sympress.report.documents
+	$(BIN)/python -m benchmarks.documents
 
 .PHONY: fuzz
 COUNT ?= 10000
 SEED ?= 0
 fuzz: install ## read altered inputs of six kinds (COUNT, SEED): no traceback, no abort, no memory above 1 GB
-	$(BIN)/python benchmarks/fuzz.py --count $(COUNT) --seed $(SEED) --keep runs/fuzz -o runs/fuzz.json
+	$(BIN)/python -m benchmarks.fuzz --count $(COUNT) --seed $(SEED) --keep runs/fuzz -o runs/fuzz.json
 
 check: lint types test ## all of the above that can fail
 
@@ -166,17 +167,17 @@ bench-students: install ## students by loss, by origin and by depth, on 2 % of t
 	$(call pair,scratch,removed)
 
 bench-shape: install ## what pocket and micro cost on an encoder of Bio_ClinicalBERT's shape, at random
-	$(BIN)/python -m sympress.study.shape --recipe pocket -o results/shape-pocket.json
-	$(BIN)/python -m sympress.study.shape --recipe micro -o results/shape-micro.json
-	$(BIN)/python -m sympress.study.shape --recipe pocket --pooling cls -o results/shape-pocket-cls.json
+	$(BIN)/python -m benchmarks.shape --recipe pocket -o results/shape-pocket.json
+	$(BIN)/python -m benchmarks.shape --recipe micro -o results/shape-micro.json
+	$(BIN)/python -m benchmarks.shape --recipe pocket --pooling cls -o results/shape-pocket-cls.json
 
 .PHONY: model
 model: install ## the model in the box: micro, one seed, from the packaged encoder and the coded reports
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --transfer-fraction 1 --recipe micro \
 		-o runs/model
 	$(BIN)/sympress pack runs/model/artifacts/micro-seed0 --rules --validation $(DATA)/vaers/2004VAERSData.zip \
-		--most-mb 1 --force -o src/sympress/deploy/box
-	$(BIN)/python -m sympress.study.packed runs/model src/sympress/deploy/box -o results/box.json
+		--most-mb 1 --force -o src/sympress/runtime/box
+	$(BIN)/python -m benchmarks.packed runs/model src/sympress/runtime/box -o results/box.json
 	$(call keep,model)
 
 POOLINGS := cls mean maximum label
@@ -187,28 +188,28 @@ $(POOLINGS:%=bench-pooling-%): bench-pooling-%: install
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.02 --epochs 2 --pooling $* -o runs/pooling-$*
 	$(call keep,pooling-$*)
 
-MACCROBAT = $(BIN)/python -m sympress.study.maccrobat --data $(DATA)/maccrobat -o runs/maccrobat
+MACCROBAT = $(BIN)/python -m benchmarks.maccrobat --data $(DATA)/maccrobat -o runs/maccrobat
 bench-maccrobat: install ## spans of MACCROBAT, five folds by document: the tagger and the rules
 	$(MACCROBAT)
 	cp runs/maccrobat/maccrobat.json results/maccrobat.json
-	$(BIN)/python -m sympress.measure.consistency $(DATA)/maccrobat --labels Sign_symptom -o results/consistency.json
+	$(BIN)/python -m benchmarks.consistency $(DATA)/maccrobat --labels Sign_symptom -o results/consistency.json
 
 bench-maccrobat-pressed: install ## its first fold once more, pressed by balanced with unlabelled case reports
 	$(MACCROBAT) --limit-folds 1 --transfer 600 --recipe balanced --reports $(DATA)/case_reports_unlabelled.jsonl.gz
 	cp runs/maccrobat/maccrobat.json results/maccrobat-pressed.json
 
 bench-generalize: install ## a later year, another source, surface forms held out of training
-	$(BIN)/python -m sympress.study.generalize --notes $(DATA)/vaers --elsewhere $(DATA)/mtsamples --fraction 0.1 \
+	$(BIN)/python -m benchmarks.generalize --notes $(DATA)/vaers --elsewhere $(DATA)/mtsamples --fraction 0.1 \
 		-o runs/generalize
 	cp runs/generalize/generalize.json results/generalize.json
 
 # PEER is the Python of an environment with medspacy; without it the peer is left out.
 PEER_FLAG = $(if $(PEER),--peer-python $(PEER))
 bench-negex: install ## assertion on the NegEx sentences, by rules alone, beside medspaCy
-	$(BIN)/python -m sympress.measure.negex $(DATA)/negex/dev.tsv $(PEER_FLAG) -o results/negex.json
+	$(BIN)/python -m benchmarks.negex $(DATA)/negex/dev.tsv $(PEER_FLAG) -o results/negex.json
 
 bench-labelling: install ## notes a second through lexicon, sections and assertion, beside medspaCy
-	$(BIN)/python -m sympress.measure.labelling_speed $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz $(PEER_FLAG) \
+	$(BIN)/python -m benchmarks.labelling_speed $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz $(PEER_FLAG) \
 		-o results/labelling-speed.json
 
 # The shapes of balanced and pocket after one epoch on 2 % of the reports, for what does not depend on quality.
@@ -220,27 +221,27 @@ bench-deployed: install ## the artifacts that the next three measure
 		-o runs/deployed
 
 bench-throughput: install ## windows a second of extract beside a Hugging Face pipeline, on all of MTSamples; 16 minutes
-	$(BIN)/python -m sympress.study.throughput --notes $(DATA)/mtsamples --encoder bundled \
+	$(BIN)/python -m benchmarks.throughput --notes $(DATA)/mtsamples --encoder bundled \
 		--artifact fp32=$(ARTIFACTS)/baseline-seed0 --artifact balanced=$(ARTIFACTS)/balanced-seed0 \
 		--artifact pocket=$(ARTIFACTS)/pocket-seed0 -o results/throughput.json
 
 bench-capacity: install ## notes a second on MTSamples on one core and on all, and what a corpus takes at that
-	$(BIN)/python -m sympress.deploy.extract.rates $(DATA)/mtsamples --artifact rules --artifact box \
+	$(BIN)/python -m benchmarks.rates $(DATA)/mtsamples --artifact rules --artifact box \
 		--artifact pocket=$(ARTIFACTS)/pocket-seed0 --artifact balanced=$(ARTIFACTS)/balanced-seed0 -o results/capacity.json
 
 bench-extract: install ## start, memory, rate and ten kills of an extraction job, and the start of the model in the box
-	$(BIN)/python -m sympress.deploy.extract.bench --model src/sympress/deploy/box --phase first \
+	$(BIN)/python -m benchmarks.extraction --model src/sympress/runtime/box --phase first \
 		-o results/first-line.json
-	$(BIN)/python -m sympress.deploy.extract.bench --model $(ARTIFACTS)/pocket-seed0 -o results/extract.json
+	$(BIN)/python -m benchmarks.extraction --model $(ARTIFACTS)/pocket-seed0 -o results/extract.json
 
 bench-evidence: install ## what each rule of the default answer costs and gains; minutes, and fewer where logits are kept
-	$(BIN)/python benchmarks/evidence.py --data $(DATA) -o results/evidence.json
+	$(BIN)/python -m benchmarks.evidence --data $(DATA) -o results/evidence.json
 
 bench-serve: install ## load on the service: rates, 429, slow connections, bodies of a gigabyte, SIGTERM
-	$(BIN)/python -m sympress.deploy.serve.bench --model $(ARTIFACTS)/pocket-seed0 -o results/serve.json
+	$(BIN)/python -m benchmarks.serve_load --model $(ARTIFACTS)/pocket-seed0 -o results/serve.json
 
 bench-attack: install ## an attack on the service, bounded in count and time: overload, handshakes, clients that do not read, long notes
-	$(BIN)/python -m sympress.deploy.serve.bench.attack -o results/attack.json
+	$(BIN)/python -m benchmarks.serve_attack -o results/attack.json
 
 define pair
 $(BIN)/sympress compare runs/students/artifacts/$(1)-seed0 runs/students/artifacts/$(2)-seed0 --notes $(DATA)/vaers \

@@ -27,20 +27,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sympress.deploy.affirm import Belief, EvidenceReader, affirm, weigh
-from sympress.deploy.artifact import read_provenance
-from sympress.deploy.bundled import artifact_folder
-from sympress.deploy.decisions import candidates
-from sympress.deploy.extractor import Extractor
+from sympress.evaluation.significance import estimate, micro_f1, outcome_counts, resample_weights
 from sympress.files import atomic_path, write_json
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import Mention
-from sympress.labels.surface import symptom_of_forms
-from sympress.labels.vaers_map import vaers_to_clinical
-from sympress.measure.significance import estimate, micro_f1, outcome_counts, resample_weights
+from sympress.labels.surface import symptom_of_forms, vaers_to_clinical
 from sympress.notes.read import read_notes
-from sympress.notes.synthesize import synthesize
+from sympress.notes.synthesize.generator import synthesize
 from sympress.provenance import environment
+from sympress.runtime.affirm import Belief, EvidenceReader, affirm, weigh
+from sympress.runtime.artifact import artifact_folder, read_provenance
+from sympress.runtime.extractor import Extractor
+from sympress.runtime.pack import candidates
 
 SYNTHETIC_NOTES, RESAMPLES = 5_000, 1_000
 _DECIDING = ("model.onnx", "tokenizer.json")

@@ -35,23 +35,20 @@ from typing import Any
 
 import polars as pl
 
-from sympress.deploy.artifact import Extractor as Settings
-from sympress.deploy.artifact import read_extractor, write_extractor
-from sympress.deploy.bundled import BOX_FOLDER
-from sympress.deploy.checksums import write_checksums
-from sympress.deploy.extract.chunks import Order, answer_chunk, cut_chunks
-from sympress.deploy.extract.items import ItemCounts
-from sympress.deploy.extract.shapes import COLUMNS, Header
-from sympress.deploy.extract.sources import find_notes, stream_items
-from sympress.deploy.extractor import Extractor
-from sympress.deploy.probe import own_peak_bytes
-from sympress.deploy.rule_files import with_words, write_words
-from sympress.deploy.serve.processes import render
-from sympress.deploy.serve.refusals import Refusal
-from sympress.deploy.serve.schemas import ManyNotes, parse_request
 from sympress.errors import InputError
+from sympress.evaluation.cost import own_peak_bytes
+from sympress.extract.shapes import COLUMNS, Header
+from sympress.extract.sources import ItemCounts, find_notes, stream_items
+from sympress.extract.workers import Order, answer_chunk, cut_chunks
 from sympress.files import write_json
 from sympress.labels.own_words import read_own_words
+from sympress.runtime.artifact import BOX_FOLDER, read_extractor, write_checksums, write_extractor
+from sympress.runtime.artifact import Extractor as Settings
+from sympress.runtime.extractor import Extractor
+from sympress.runtime.linker import with_words, write_words
+from sympress.serve.app import ManyNotes, parse_request
+from sympress.serve.config import Refusal
+from sympress.serve.models import render
 
 #: Limits of a worker, and of one input.
 MEMORY_BYTES = 10**9
@@ -375,7 +372,7 @@ MAKERS: dict[str, Callable[[Path, random.Random], list[Path]]] = {
 }
 
 _ORDER = Order("notes", csv=False, header=Header(COLUMNS, "fuzz", "2026-01-01T00:00:00"))
-_NOTES = [row["text"] for row in ROWS] + ["", "\0", "\ud800 fever", "fever " * 2_000]
+_NOTES: list[Any] = [row["text"] for row in ROWS] + ["", "\0", "\ud800 fever", "fever " * 2_000]
 
 
 class Reader:

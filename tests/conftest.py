@@ -28,6 +28,11 @@ from transformers import (
     RobertaConfig,
 )
 
+from artifacts import (  # noqa: F401  fixtures
+    tiny_artifact,
+    tiny_tagger,
+)
+
 WORDS = [
     "fever",
     "cough",

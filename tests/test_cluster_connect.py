@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from sympress import cluster_connect
-from sympress.cluster_connect import connected
+from sympress import cluster as cluster_connect
+from sympress.cluster import connected
 from sympress.errors import InputError
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra ray")
@@ -116,7 +116,7 @@ def started(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 JOIN = """
 import sys
-from sympress import cluster_connect
+from sympress import cluster as cluster_connect
 cluster_connect.CONNECT_SECONDS = float(sys.argv[2])
 initialized = cluster_connect._initialized
 def saying(*arguments):

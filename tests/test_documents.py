@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sympress.compress.recipe.named import named_recipes
-from sympress.compress.recipe.parse import parse_recipe
+from benchmarks.documents import documents, figures, main, render_document, shape_table
+from sympress.compression.recipe.language import named_recipes, parse_recipe
 from sympress.config import ENCODERS
 from sympress.errors import InputError
 from sympress.files import write_json
-from sympress.report.documents import documents, figures, main, render_document, shape_table
 from sympress.results import load_results
 
 ROOT = Path(__file__).parents[1]
@@ -325,7 +324,7 @@ def test_the_page_of_recipes_has_every_recipe_word_for_word_and_every_step():
     """docs/recipes.md repeats named.toml: its texts and purposes, and each step with what it does."""
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     sections = re.findall(r"^## `(\w+)`: (.+)\n\n```\n(.+)\n```\n\n((?:[- ] .+\n)+)", page, re.MULTILINE)
-    named = (ROOT / "src/sympress/compress/recipe/named.toml").read_text(encoding="utf-8")
+    named = (ROOT / "src/sympress/compression/recipe/named.toml").read_text(encoding="utf-8")
     wanted = {name: (table["purpose"], table["recipe"]) for name, table in tomllib.loads(named).items()}
     assert {name: (purpose, recipe) for name, purpose, recipe, _ in sections} == wanted
     for _, _, recipe, steps in sections:

@@ -36,8 +36,8 @@ def test_every_public_class_and_function_says_what_it_does():
 
 
 def test_a_package_with_the_name_of_a_function_is_that_function():
-    import sympress.compress.recipe.parse
-    import sympress.study.run
+    import sympress.compression.recipe.language
+    import sympress.studies.run
 
     with pytest.raises(TypeError, match="got an unexpected keyword argument 'recipes'"):
         sympress.compress(sympress.load(), recipes="pocket")
@@ -55,7 +55,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 @pytest.mark.parametrize(
-    "module", ["sympress", "sympress.deploy.runtime", "sympress.cli.main", "sympress.config"]
+    "module", ["sympress", "sympress.runtime.session", "sympress.cli.main", "sympress.config"]
 )
 def test_a_base_install_is_enough_to_import(module: str):
     """Checked in a process of its own, in which the packages of every extra cannot be imported."""

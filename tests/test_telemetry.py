@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sympress.telemetry import SILENT
+from sympress.processes import SILENT
 
 ANSWER = "import sympress; sympress.Extractor.load({box!r})('c/o fever, denies cough')"
 
@@ -31,7 +31,7 @@ def run(code: str, home: Path, **variables: str) -> str:
 def box() -> str:
     import sympress
 
-    return str(Path(sympress.__file__).parent / "deploy" / "box")
+    return str(Path(sympress.__file__).parent / "runtime" / "box")
 
 
 def test_answering_leaves_nothing_at_home(box: str, tmp_path: Path):

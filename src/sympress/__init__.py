@@ -20,55 +20,55 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from sympress.telemetry import silence
+from sympress.processes import silence
 
 if TYPE_CHECKING:
     from sympress.api import compress, load, train
-    from sympress.compress.recipe.parse import Recipe
+    from sympress.compression.recipe.language import Recipe
     from sympress.config import StudyConfig
-    from sympress.deploy.extractor import Extractor
-    from sympress.deploy.note_result import NoteResult, NoteResults
-    from sympress.deploy.runtime import Runtime
     from sympress.errors import InputError, LeakError, MissingExtraError, SympressError
-    from sympress.evaluation.run import evaluate
-    from sympress.labels.labelset import LabelSet
+    from sympress.evaluation.evaluate import evaluate
     from sympress.labels.lexicon import Lexicon, load_lexicon
+    from sympress.labels.mentions import LabelSet
     from sympress.model import Model
     from sympress.notes.read import read_notes, stream_notes
     from sympress.notes.schema import NOTE_SCHEMA, NoteSet
-    from sympress.notes.synthesize import synthesize
+    from sympress.notes.synthesize.generator import synthesize
     from sympress.results import Results, load_results
-    from sympress.study.run import run_study as study
+    from sympress.runtime.extractor import Extractor
+    from sympress.runtime.note_result import NoteResult, NoteResults
+    from sympress.runtime.session import Runtime
+    from sympress.studies.run import run_study as study
 
 silence()
 logging.getLogger("sympress").addHandler(logging.NullHandler())
 
 #: Where each public name is, and what it is called there if not the same.
 _HOMES = {
-    "Extractor": "sympress.deploy.extractor",
+    "Extractor": "sympress.runtime.extractor",
     "InputError": "sympress.errors",
-    "LabelSet": "sympress.labels.labelset",
+    "LabelSet": "sympress.labels.mentions",
     "LeakError": "sympress.errors",
     "Lexicon": "sympress.labels.lexicon",
     "MissingExtraError": "sympress.errors",
     "Model": "sympress.model",
     "NOTE_SCHEMA": "sympress.notes.schema",
-    "NoteResult": "sympress.deploy.note_result",
-    "NoteResults": "sympress.deploy.note_result",
+    "NoteResult": "sympress.runtime.note_result",
+    "NoteResults": "sympress.runtime.note_result",
     "NoteSet": "sympress.notes.schema",
-    "Recipe": "sympress.compress.recipe.parse",
+    "Recipe": "sympress.compression.recipe.language",
     "Results": "sympress.results",
-    "Runtime": "sympress.deploy.runtime",
+    "Runtime": "sympress.runtime.session",
     "StudyConfig": "sympress.config",
     "SympressError": "sympress.errors",
     "compress": "sympress.api",
-    "evaluate": "sympress.evaluation.run",
+    "evaluate": "sympress.evaluation.evaluate",
     "load": "sympress.api",
     "load_lexicon": "sympress.labels.lexicon",
     "load_results": "sympress.results",
     "read_notes": "sympress.notes.read",
     "stream_notes": "sympress.notes.read",
-    "study": "sympress.study.run:run_study",
+    "study": "sympress.studies.run:run_study",
     "synthesize": "sympress.notes.synthesize",
     "train": "sympress.api",
 }

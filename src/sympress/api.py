@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sympress.deploy.bundled import artifact_folder
-from sympress.deploy.extractor import Extractor, OnError
-from sympress.deploy.recognize import is_classifier, may_be_on_hub
-from sympress.evaluation.given import gold_of, pair_of, texts_of
-from sympress.extras import require_training
+from sympress.errors import require_training
+from sympress.evaluation.gold import gold_of, pair_of, texts_of
 from sympress.labels.own_words import read_own_words
 from sympress.model import Model, TemporaryFolder
 from sympress.progress import Reporter
+from sympress.runtime.artifact import artifact_folder, is_classifier, may_be_on_hub
+from sympress.runtime.extractor import Extractor, OnError
 
 if TYPE_CHECKING:
-    from sympress.compress.budget.parse import Budget
-    from sympress.compress.recipe.parse import Recipe
+    from sympress.compression.recipe.language import Recipe
+    from sympress.compression.search.search import Budget
 
 _LOG = logging.getLogger("sympress")
 
@@ -113,7 +112,7 @@ def train(
             that is not supported.
     """
     require_training()
-    from sympress.study.fit import fit, plan_fit, settings_of
+    from sympress.pipeline.fit import fit, plan_fit, settings_of
 
     gold = gold_of(notes, labels, symptoms=symptoms, patients=groups, what="train")
     judged = None if validation is None else pair_of(validation, symptoms=symptoms, what="validation")
@@ -172,9 +171,9 @@ def compress(
         InputError: notes do not fit the model, a step cannot be applied to its family, or it is quantized.
     """
     require_training()
-    from sympress.study.compress import compress as press
-    from sympress.study.given import read_given
-    from sympress.study.plan import Order, make_plan
+    from sympress.pipeline.compress import Order, make_plan
+    from sympress.pipeline.compress import compress as press
+    from sympress.pipeline.given import read_given
 
     if not isinstance(model, Extractor):
         for what, given in (("train", train), ("validation", validation), ("unlabelled", unlabelled)):
@@ -204,8 +203,8 @@ def compress(
 
 
 def _recipe_or_budget(how: str | Path | Recipe | Budget | None) -> tuple[Recipe | None, Budget | None]:
-    from sympress.compress.budget.parse import Budget, parse_budget
-    from sympress.compress.recipe.named import read_recipe
+    from sympress.compression.recipe.language import read_recipe
+    from sympress.compression.search.search import Budget, parse_budget
 
     if isinstance(how, Budget):
         return None, how

@@ -1,22 +1,232 @@
-"""Units of work on a Ray cluster: an actor a core that loads once, answers in order.
-
-The driver (the process of the command) reads the units, hands them to the actors in turn, a bounded number
-ahead of the answers, and keeps the order. Ray starts an actor that died again, on another machine if its own
-is gone, and gives it its units again.
-"""
+"""Work on a Ray cluster: reach one or start one, and run units of work on it in order."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import itertools
-import pickle  # what is unpickled was pickled by the driver or a worker of the same job
+import logging
+import os
+import pickle
+import socket
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, TypeVar
 
-from sympress.cluster_connect import connected, node_died, node_socket, refuses
-from sympress.errors import SympressError
+from sympress.errors import InputError, MissingExtraError, SympressError
+
+# Reach a Ray cluster, or start one that only this machine reaches, so that a failure is one line.
+#
+# `ray.init` waits for minutes at a port that is no cluster's, in C++ that no signal reaches. So the port is
+# asked first what it speaks, and `ray.init` runs in a thread: the signals are for the one that waits for
+# it.
+
+
+LOCAL = "local"
+#: How long a port may take to say that it is Ray's.
+PROBE_SECONDS = 10.0
+#: How long a cluster may take to take this process in, or to start here.
+CONNECT_SECONDS = 120.0
+#: Calls that only Ray knows, if only to ask for its token: of its control store, and its Ray Client server.
+_CALLS = {"": "/ray.rpc.NodeInfoGcsService/GetClusterId", "ray://": "/ray.rpc.RayletDriver/ClusterInfo"}
+#: What gRPC reports of a port that does not speak it, or that does not know the call.
+_NOT_RAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "UNIMPLEMENTED"})
+#: Makes Ray take the loopback address for this machine's and listen nowhere else, as on macOS and Windows.
+_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+_TLS_FILES = ("RAY_TLS_CA_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_SERVER_CERT")
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Yield the module `ray` while this process belongs to the cluster at `address`; `local` starts one here.
+
+    Raises:
+        InputError: no cluster answers there, or not in time.
+        MissingExtraError: a part of the extra `ray` is not installed.
+    """
+    for package in ("ray", "grpc"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("ray", package)
+    _check_reachable(address)
+    if address == LOCAL:
+        os.environ.update(_LOOPBACK_ONLY)
+    ray: Any = importlib.import_module("ray")  # it has no types
+    _keep_standard_output()
+    with _initialized(ray, address):
+        if address == LOCAL:
+            _check_loopback(ray)
+        else:
+            _warn_unencrypted(address)
+        yield ray
+
+
+def node_died(ray: Any) -> bool:
+    """Whether the node through which this process belongs to its cluster is gone."""
+    try:
+        node = _our_node(ray)
+    except Exception:  # whatever Ray raises where it cannot even ask
+        return True
+    return not node["Alive"] or refuses(node["RayletSocketName"])
+
+
+def node_socket(ray: Any) -> str:
+    """The Unix socket of the node through which this process belongs to its cluster; see `refuses`."""
+    return str(_our_node(ray)["RayletSocketName"])
+
+
+def _our_node(ray: Any) -> dict[str, Any]:
+    ours = ray.get_runtime_context().get_node_id()
+    found: dict[str, Any] = next(node for node in ray.nodes() if node["NodeID"] == ours)
+    return found
+
+
+def refuses(path: str) -> bool:
+    """Whether nobody listens any more at a Unix socket of this machine.
+
+    A cluster notices the death of a node after ten seconds and more, and then Ray ends the processes that
+    belong to it without a word. Who looks at the node's socket knows before.
+    """
+    with socket.socket(socket.AF_UNIX) as knocking:
+        try:
+            knocking.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False  # behind `ray://` it is another machine's
+    return False
+
+
+@contextmanager
+def _initialized(ray: Any, address: str) -> Iterator[None]:
+    """Run `ray.init` in a thread, so that SIGINT and SIGTERM are heard meanwhile; shut down in the end.
+
+    The thread stays: what it starts dies with it, as Linux ties Ray's processes to the thread they are from.
+    """
+    more = {"include_dashboard": False} if address == LOCAL else {}
+    failures: list[BaseException] = []
+    ready, over = threading.Event(), threading.Event()
+
+    def init() -> None:
+        try:
+            ray.init(address, **more, log_to_driver=False, logging_level=logging.ERROR)
+        except BaseException as error:
+            failures.append(error)
+        ready.set()
+        over.wait()
+
+    threading.Thread(target=init, daemon=True).start()
+    try:
+        if not ready.wait(CONNECT_SECONDS):
+            raise InputError(f"--ray {address}: no Ray cluster let us in within {CONNECT_SECONDS:.0f} s")
+        if failures:
+            raise InputError(
+                f"--ray {address}: no Ray cluster answers there ({type(failures[0]).__name__})"
+            ) from failures[0]
+        try:
+            yield
+        finally:
+            if not node_died(ray):  # without its node, shutting down ends this process without a word
+                ray.shutdown()
+    finally:
+        over.set()
+
+
+def _check_reachable(address: str) -> None:
+    """Ask `HOST:PORT` or `ray://HOST:PORT` whether a cluster is there.
+
+    Raises:
+        InputError: nothing listens there, it is not Ray, or it wants a token.
+    """
+    scheme = "ray://" if address.startswith("ray://") else ""
+    target = address.removeprefix("ray://")
+    host, _, port = target.rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # `local`, `auto`: Ray's own words
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PROBE_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--ray {address}: no Ray cluster answers there ({type(error).__name__})") from error
+    status = _probe(target, _CALLS[scheme])
+    if status in _NOT_RAY:
+        raise InputError(
+            f"--ray {address}: something listens there, but it is not Ray ({status}); give HOST:PORT of "
+            "`ray start`, or ray://HOST:PORT of its Ray Client server"
+        )
+    if status == "UNAUTHENTICATED" and os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        raise InputError(
+            f"--ray {address}: the cluster wants a token; set RAY_AUTH_MODE=token, as Ray documents it"
+        )
+
+
+def _probe(target: str, call: str) -> str:
+    """The status by gRPC of an empty `call` at `target`; it carries no token."""
+    grpc: Any = importlib.import_module("grpc")
+    with _open_channel(grpc, target) as channel:
+        try:
+            channel.unary_unary(call)(b"", timeout=PROBE_SECONDS)
+        except grpc.RpcError as error:
+            return str(error.code().name)
+    return "OK"
+
+
+def _open_channel(grpc: Any, target: str) -> Any:
+    """Open a channel to `target`, by TLS where Ray's own variables ask for it."""
+    options = [("grpc.enable_http_proxy", 0)]
+    if not uses_tls():
+        return grpc.insecure_channel(target, options=options)
+    try:
+        root, key, chain = (Path(os.environ[name]).read_bytes() for name in _TLS_FILES)
+    except (KeyError, OSError) as error:
+        raise InputError(
+            f"RAY_USE_TLS is set, but not every file of {', '.join(_TLS_FILES)} can be read; set all three"
+        ) from error
+    return grpc.secure_channel(target, grpc.ssl_channel_credentials(root, key, chain), options=options)
+
+
+def uses_tls() -> bool:
+    """Whether Ray's processes are told to speak TLS with each other."""
+    return os.environ.get("RAY_USE_TLS", "0").lower() in {"1", "true"}
+
+
+def _warn_unencrypted(address: str) -> None:
+    if not uses_tls():
+        sys.stderr.write(
+            f"--ray {address}: notes cross the network unencrypted, as RAY_USE_TLS is not set; see "
+            "docs/extract.md\n"
+        )
+
+
+def _check_loopback(ray: Any) -> None:
+    """Refuse a cluster of ours that others reach: Ray was imported before it was told where to listen.
+
+    Raises:
+        SympressError: it listens on other addresses too.
+    """
+    here = ray.util.get_node_ip_address()
+    if not ip_address(here).is_loopback:
+        name, value = next(iter(_LOOPBACK_ONLY.items()))
+        raise SympressError(
+            f"--ray local: the cluster would listen on {here}; set {name}={value} before Ray is imported"
+        )
+
+
+def _keep_standard_output() -> None:
+    """Keep Ray from printing what its processes report to standard output, where results go."""
+    worker: Any = importlib.import_module("ray._private.worker")
+    worker.print_to_stdstream = lambda *_, **__: None
+
+
+# Units of work on a Ray cluster: an actor a core that loads once, answers in order.
+#
+# The driver (the process of the command) reads the units, hands them to the actors in turn, a bounded
+# number ahead of the answers, and keeps the order. Ray starts an actor that died again, on another machine
+# if its own is gone, and gives it its units again.
+
 
 #: Units an actor that may be without an answer.
 AHEAD = 3

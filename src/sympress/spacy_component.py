@@ -8,8 +8,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 from sympress.api import load
-from sympress.deploy.extractor import Extractor
-from sympress.deploy.note_result import NoteResult
+from sympress.runtime.extractor import Extractor
+from sympress.runtime.note_result import NoteResult
 
 #: What each span says beside its label, the symptom.
 SPAN_EXTENSIONS = ("assertion", "code", "probability", "source")

@@ -62,7 +62,7 @@ def test_train_compress_and_evaluate(
         shutil.copyfile(made.folder / "model.onnx", path)
         return 0.0
 
-    monkeypatch.setattr("sympress.study.press.export_checked", copied)
+    monkeypatch.setattr("sympress.studies.press.export_checked", copied)
     given = ("--gold", gold, "--validation", "validation.jsonl", "--notes", "others.jsonl")
     press = ("compress", "model", "--recipe", "quantize(int8)", *given, "-o", "small")
     assert code_of(*press, "--dry-run") == 0

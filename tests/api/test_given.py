@@ -10,10 +10,9 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
-from sympress.evaluation.given import gold_of, pair_of, texts_of
-from sympress.evaluation.gold import gold_of_symptoms
+from sympress.evaluation.gold import gold_of, gold_of_symptoms, pair_of, texts_of
 from sympress.labels.mentions import Mention
-from sympress.study.given import read_given
+from sympress.pipeline.given import read_given
 
 TEXTS = ["fever and cough", "no rash", "rash"]
 NAMES = ("fever", "cough", "rash")

@@ -15,9 +15,9 @@ import pytest
 from transformers import AutoModelForSequenceClassification, CamembertConfig, CamembertModel
 
 import sympress
-from sympress.deploy.checksums import check_files
 from sympress.errors import InputError
 from sympress.model import Model
+from sympress.runtime.artifact import check_files
 
 Notes = Callable[[int, int], tuple[list[str], list[list[str]]]]
 SPANS = [[(0, 5, "fever")], [], [(6, 10, "rash")]] * 4
@@ -43,7 +43,7 @@ def exports_copied(monkeypatch: pytest.MonkeyPatch) -> Callable[[Model], None]:
             shutil.copyfile(origin.folder / "model.onnx", path)
             return 0.0
 
-        monkeypatch.setattr("sympress.study.press.export_checked", copied)
+        monkeypatch.setattr("sympress.studies.press.export_checked", copied)
 
     return of
 

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 import sympress
-from sympress.deploy.artifact import read_extractor, write_extractor
-from sympress.deploy.bundled import BOX_FOLDER
-from sympress.deploy.checksums import write_checksums
+from sympress.runtime.artifact import BOX_FOLDER, read_extractor, write_checksums, write_extractor
 
 PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sympress.compress.recipe.named import NamedRecipe
-from sympress.compress.recipe.parse import parse_recipe
+from sympress.compression.recipe.language import NamedRecipe, parse_recipe
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 (LINES,) = re.findall(r"^```py\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -29,7 +28,7 @@ def test_the_ten_lines_of_the_readme(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(classifier, "my-org/symptom-bert")
     pocket = NamedRecipe("pocket", "small", parse_recipe(SMALL))
-    monkeypatch.setattr("sympress.compress.recipe.named.named_recipes", lambda: (pocket,))
+    monkeypatch.setattr("sympress.compression.recipe.language.named_recipes", lambda: (pocket,))
     given = dict(zip(("texts", "labels"), notes_of(200, 1), strict=True))
     given |= dict(zip(("more", "their_labels"), notes_of(60, 2), strict=True))
     given |= dict(zip(("test", "test_labels"), notes_of(60, 4), strict=True))

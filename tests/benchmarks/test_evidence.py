@@ -9,11 +9,11 @@ from types import ModuleType
 
 import pytest
 
-from sympress.deploy.affirm import Belief
-from sympress.deploy.bundled import BOX_FOLDER
-from sympress.deploy.extractor import Extractor
+from benchmarks.document_tables import evidence_table
 from sympress.labels.mentions import Mention
-from sympress.report.measured import evidence_table
+from sympress.runtime.affirm import Belief
+from sympress.runtime.artifact import BOX_FOLDER
+from sympress.runtime.extractor import Extractor
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "evidence.py"
 

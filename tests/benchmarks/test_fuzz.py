@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from sympress.deploy.probe import own_peak_bytes
+from sympress.evaluation.cost import own_peak_bytes
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
 COUNT = 60

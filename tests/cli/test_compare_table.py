@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sympress.cli.compare import comparison_table
+from sympress.cli.report import comparison_table
 from sympress.results import Estimate
-from sympress.study.compare import Paired
+from sympress.studies.compare import Paired
 
 PAIR = Paired(
     name="balanced",

@@ -11,15 +11,14 @@ import pytest
 from transformers import AlbertConfig, AlbertModel
 
 from sympress.cli.main import run
-from sympress.compress.arch import FAMILIES
-from sympress.compress.distill.teachers import fingerprint_teacher
-from sympress.compress.recipe.named import UNTRAINED, read_recipe
-from sympress.compress.recipe.parse import parse_recipe
+from sympress.compression.distill.teachers import fingerprint_teacher
+from sympress.compression.recipe.language import UNTRAINED, parse_recipe, read_recipe
 from sympress.config import StudyConfig
-from sympress.deploy.checksums import write_checksums
-from sympress.notes.synthesize import synthesize
-from sympress.study.run import run_study
-from sympress.training.model import SymptomModel, build_model, load_model, save_model
+from sympress.models.families import FAMILIES
+from sympress.models.model import SymptomModel, build_model, load_model, save_model
+from sympress.notes.synthesize.generator import synthesize
+from sympress.runtime.artifact import write_checksums
+from sympress.studies.run import run_study
 
 NOTES = 300
 
@@ -65,7 +64,7 @@ def exports_copied(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copyfile(teacher / "model.onnx", path)
         return 0.0
 
-    monkeypatch.setattr("sympress.study.press.export_checked", copied)
+    monkeypatch.setattr("sympress.studies.press.export_checked", copied)
 
 
 def arguments(place: Path, *more: str) -> list[str]:
@@ -114,7 +113,7 @@ def test_a_budget_ends_with_the_pareto_set(
 ) -> None:
     """Of a space with one recipe, that needs no training and cannot meet the budget."""
     monkeypatch.setattr(
-        "sympress.compress.budget.search.suggest", lambda _trial, _teacher: parse_recipe("quantize(int8)")
+        "sympress.compression.search.search.suggest", lambda _trial, _teacher: parse_recipe("quantize(int8)")
     )
     with pytest.raises(SystemExit) as done:
         run(arguments(place, "--budget", "size_mb<=0.001", "--trials", "1", "--no-test"))

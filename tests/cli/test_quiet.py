@@ -10,8 +10,8 @@ import pytest
 
 LOUD = """
 import logging, sys, warnings
-import sympress.deploy.summary as summary
-from sympress.deploy.kernels import open_session, _PRODUCT
+import sympress.runtime.pack as summary
+from sympress.runtime.session import open_session, _PRODUCT
 from sympress.cli.main import run
 
 def loud(_folder):

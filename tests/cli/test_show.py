@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from sympress.cli.main import run
-from sympress.deploy import kernels
-from sympress.deploy.artifact import write_provenance
-from sympress.deploy.bundled import BOX_FOLDER, artifact_folder
-from sympress.deploy.checksums import artifact_digest, write_checksums
+from sympress.runtime import session as kernels
+from sympress.runtime.artifact import (
+    BOX_FOLDER,
+    artifact_digest,
+    artifact_folder,
+    write_checksums,
+    write_provenance,
+)
 
 FULL_RANGE = {"kernel": {"name": "dynamic-8bit"}, "recipe": "quantize(int8)"}
 

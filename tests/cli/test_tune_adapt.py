@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from sympress.cli.main import run
+from sympress.models.encoder import load_encoder
 from sympress.notes.schema import NOTE_SCHEMA
 from sympress.notes.split import assign_part
 from sympress.training.adapt import training_side
-from sympress.training.encoder import load_encoder
 
 WORDS = ["fever", "cough", "pain", "nausea", "chills", "patient", "denies", "after", "dose", "arm", "rash"]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sympress.deploy.bundled import RULES_FOLDER
-from sympress.deploy.extractor import Extractor
 from sympress.evaluation.errors_page import write_errors
+from sympress.evaluation.evaluate import evaluate
 from sympress.evaluation.gold import gold_of_spans
-from sympress.evaluation.run import evaluate
 from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.runtime.artifact import RULES_FOLDER
+from sympress.runtime.extractor import Extractor
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]

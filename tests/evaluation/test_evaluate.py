@@ -6,16 +6,16 @@ from itertools import cycle
 
 import pytest
 
-from sympress.deploy.artifact import Extractor as Settings
-from sympress.deploy.bundled import RULES_FOLDER
-from sympress.deploy.extractor import Extractor
-from sympress.deploy.note_result import FoundMention, FoundSymptom, NoteResult
 from sympress.errors import InputError, SympressError
 from sympress.evaluation.errors_page import errors_of
+from sympress.evaluation.evaluate import Evaluation, evaluate
 from sympress.evaluation.gold import Gold, gold_of_spans, gold_of_symptoms
-from sympress.evaluation.run import Evaluation, evaluate
-from sympress.evaluation.terminal import lines_of
+from sympress.evaluation.records import lines_of
 from sympress.labels.mentions import AnnotatedNote, Assertion, Mention
+from sympress.runtime.artifact import RULES_FOLDER
+from sympress.runtime.artifact import Extractor as Settings
+from sympress.runtime.extractor import Extractor
+from sympress.runtime.note_result import FoundMention, FoundSymptom, NoteResult
 
 #: Five words of seven characters with a space between: word i begins at 8 i.
 TEXT = "aaaaaaa bbbbbbb ccccccc ddddddd eeeeeee"

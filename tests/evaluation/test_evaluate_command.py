@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from sympress.cli.main import run
-from sympress.deploy.bundled import BOX_FOLDER, RULES_FOLDER
-from sympress.deploy.extractor import Extractor
 from sympress.evaluation.errors_page import errors_of, render_errors
+from sympress.evaluation.evaluate import evaluate
 from sympress.evaluation.gold import gold_of_spans, gold_of_symptoms
 from sympress.evaluation.records import EvaluationResults
-from sympress.evaluation.run import evaluate
 from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.runtime.artifact import BOX_FOLDER, RULES_FOLDER
+from sympress.runtime.extractor import Extractor
 
 PAGE = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text("utf-8")
 FENCED = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -9,12 +9,11 @@ import polars as pl
 import pytest
 
 from sympress.cli.main import run
-from sympress.deploy.bundled import RULES_FOLDER
-from sympress.deploy.extractor import Extractor
 from sympress.errors import InputError
-from sympress.evaluation.gold import Gold
-from sympress.evaluation.read import GoldOptions, read_for
-from sympress.evaluation.vocabulary import Vocabulary
+from sympress.evaluation.gold import Gold, Vocabulary
+from sympress.evaluation.gold_files import GoldOptions, read_for
+from sympress.runtime.artifact import RULES_FOLDER
+from sympress.runtime.extractor import Extractor
 
 TEXTS = {"1": "Fever and chills. No cough.", "2": "Denies headache. Nausea."}
 MENTIONS = {

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from sympress.labels.abbreviations import find_definitions
+from sympress.labels.annotate import find_definitions
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 import pytest
 
 from sympress.labels.annotate import Annotator
-from sympress.labels.automaton import PhraseIndex, reduce_text
-from sympress.labels.lexicon import AmbiguousForm, Lexicon, Symptom
+from sympress.labels.lexicon import Lexicon, Symptom
+from sympress.labels.lexicon_file import AmbiguousForm
+from sympress.labels.matching import PhraseIndex, reduce_text
 
 LEXICON = Lexicon(
     "own",

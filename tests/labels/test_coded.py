@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
-from sympress.labels.coded import check_labelling, coded_lexicon, label_coded_present, label_coded_topic
 from sympress.labels.lexicon import load_forms, load_lexicon
+from sympress.labels.note_labels import check_labelling, coded_lexicon, label_coded_present, label_coded_topic
 
 CODES = [["B", "A"], ["A"], [], ["C", "C", "C"], ["B"], ["A", "C"], ["D"]]
 NOTES = pl.DataFrame(

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from sympress.cli.label import label
+from sympress.cli.notes import label
 from sympress.errors import InputError
 
 APP = typer.Typer()

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sympress.deploy.artifact import read_extractor
-from sympress.deploy.bundled import BOX_FOLDER
 from sympress.labels import lexicon as module
 from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
-from sympress.labels.vaers_map import term_key, vaers_to_clinical
+from sympress.labels.surface import term_key, vaers_to_clinical
+from sympress.runtime.artifact import BOX_FOLDER, read_extractor
 
 LEXICON = load_lexicon("clinical")
 BY_ID = {symptom.id: symptom for symptom in LEXICON.symptoms}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sympress.cli.lexicon import lexicon
+from sympress.cli.notes import lexicon
 from sympress.errors import InputError
 
 

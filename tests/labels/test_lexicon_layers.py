@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from sympress.errors import InputError, MistakesError
-from sympress.labels.lexicon import AmbiguousForm, Lexicon, load_lexicon
-from sympress.labels.lexicon_forms import expand_forms
+from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.lexicon_file import AmbiguousForm, expand_forms
 
 BASE = """
 [words]

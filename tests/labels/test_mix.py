@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sympress.errors import InputError
-from sympress.labels.labelset import LabelSet, Provenance
-from sympress.labels.mix import mix_labels
+from sympress.labels.mentions import LabelSet, Provenance
+from sympress.labels.silver import mix_labels
 
 
 def labels(provenance: Provenance, ids: str, rows: list[list[int]], symptoms: str = "AB") -> LabelSet:

@@ -5,8 +5,7 @@ import pytest
 from sympress.errors import InputError, MistakesError
 from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import Lexicon, Symptom
-from sympress.labels.section_files import lay_sections
-from sympress.labels.sections import load_sections
+from sympress.labels.sections import lay_sections, load_sections
 
 FEVER = Lexicon("own", (Symptom("fever", ("fever",)),))
 

@@ -1,6 +1,6 @@
 import pytest
 
-from sympress.labels.automaton import PhraseIndex, reduce_text
+from sympress.labels.matching import PhraseIndex, reduce_text
 from sympress.labels.sections import find_sections, load_sections
 
 BOOK = load_sections()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sympress.labels.sentences import REACH, Sentences
+from sympress.labels.assertion.sentences import REACH, Sentences
 
 P, A, Y, H, F = "present", "absent", "hypothetical", "historical", "family"
 

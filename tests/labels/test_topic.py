@@ -16,7 +16,7 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.labels.lexicon import Lexicon, Symptom, load_lexicon
-from sympress.labels.topic import label_topic
+from sympress.labels.note_labels import label_topic
 
 #: In the order of the protocol.
 FORMS = (

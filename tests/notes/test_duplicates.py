@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
-from sympress.notes.duplicates import connected_components, group_notes
+from sympress.notes.split import connected_components, group_notes
 
 pytest.importorskip("rensa")
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sympress.deploy.extract.items import Failure, ItemCounts
-from sympress.deploy.extract.sources import find_notes, stream_items
 from sympress.errors import InputError
-from sympress.notes import sources
+from sympress.extract.sources import Failure, ItemCounts, find_notes, stream_items
+from sympress.notes import read as sources
 from sympress.notes.formats import Found, Source
 from sympress.notes.intake import MALFORMED, NOT_UTF8, Intake, Note
+from sympress.notes.layout import TableOptions
 from sympress.notes.read import read_notes
-from sympress.notes.tables.options import TableOptions
 
 # The file of a format: a record is `id|text`, and records end with %%.
 

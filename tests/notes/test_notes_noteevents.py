@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
+from sympress.notes.counts import ReadingCounts, keep_patient
 from sympress.notes.read import read_notes, stream_notes
-from sympress.notes.sample import keep_patient
-from sympress.notes.schema import NOTE_SCHEMA, ReadingCounts
+from sympress.notes.schema import NOTE_SCHEMA
 
 HEADER = "ROW_ID,SUBJECT_ID,HADM_ID,CHARTDATE,CHARTTIME,STORETIME,CATEGORY,DESCRIPTION,CGID,ISERROR,TEXT"
 COLUMNS = HEADER.split(",")
@@ -183,7 +183,7 @@ def test_a_quote_that_is_not_doubled_stops_the_reading(tmp_path: Path) -> None:
 
 def test_an_unclosed_quote_cannot_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = csv.field_size_limit()
-    monkeypatch.setattr("sympress.notes.delimited.RECORD_LIMIT", 1_000)
+    monkeypatch.setattr("sympress.notes.formats.delimited.RECORD_LIMIT", 1_000)
     path = tmp_path / "n.csv"
     path.write_bytes(b'ROW_ID,TEXT\n1,"open' + b" word\n" * 500)
     csv.field_size_limit(100)

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
+from sympress.notes.counts import ReadingCounts
 from sympress.notes.read import read_notes, stream_notes
-from sympress.notes.schema import NOTE_SCHEMA, ReadingCounts
+from sympress.notes.schema import NOTE_SCHEMA
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -154,7 +155,7 @@ def test_json_lines(tmp_path: Path, packed: bool) -> None:
 
 
 def test_an_endless_json_line_cannot_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sympress.notes.jsonl.NOTE_LIMIT", 100)
+    monkeypatch.setattr("sympress.notes.formats.jsonl.NOTE_LIMIT", 100)
     path = write(tmp_path / "n.jsonl", '{"text": "a"}\n' + json.dumps({"text": "secret" * 100}))
     assert message_of(path) == f"{path}: row 2 is longer than 100 characters; write one JSON object a line"
 

@@ -10,9 +10,8 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
+from sympress.notes.counts import ReadingCounts, keep_patient
 from sympress.notes.read import read_notes
-from sympress.notes.sample import keep_patient
-from sympress.notes.schema import ReadingCounts
 
 DATA_HEADER = "VAERS_ID,RECVDATE,STATE,AGE_YRS,CAGE_YR,CAGE_MO,SEX,RPT_DATE,SYMPTOM_TEXT,DIED\r\n"
 CODES_HEADER = "VAERS_ID," + ",".join(f"SYMPTOM{n},SYMPTOMVERSION{n}" for n in range(1, 6)) + "\r\n"

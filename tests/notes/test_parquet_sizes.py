@@ -10,9 +10,8 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError, is_panic
-from sympress.notes import parquet_sizes
-from sympress.notes.parquet import _damage_told
-from sympress.notes.parquet_sizes import check_sizes
+from sympress.notes.formats import parquet as parquet_sizes
+from sympress.notes.formats.parquet import _damage_told, check_sizes
 from sympress.notes.read import read_notes
 
 FRAME = pl.DataFrame(

@@ -13,12 +13,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from sympress.cli.synth import synth
+from sympress.cli.notes import synth
 from sympress.errors import InputError
-from sympress.labels.gold import UNSAID, read_gold, symptom_labels, to_annotated
+from sympress.labels.gold.mentions import UNSAID, symptom_labels, to_annotated
+from sympress.labels.gold.read import read_gold
 from sympress.labels.lexicon import load_lexicon
 from sympress.notes.schema import NOTE_SCHEMA
-from sympress.notes.synthesize import synthesize, write_noteevents, write_notes
+from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize.writer import write_noteevents, write_notes
 
 COLUMNS = [
     "ROW_ID", "SUBJECT_ID", "HADM_ID", "CHARTDATE", "CHARTTIME", "STORETIME",

@@ -14,17 +14,10 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
-from sympress.notes.duplicates import group_notes
 from sympress.notes.schema import NOTE_SCHEMA
-from sympress.notes.split import reserved_part, split_notes
-from sympress.notes.synthesize import (
-    MENTION_SCHEMA,
-    SyntheticNotes,
-    load_vocabulary,
-    synthesize,
-    synthesize_batches,
-)
-from sympress.notes.synthesize.vocabulary import ASSERTIONS
+from sympress.notes.split import group_notes, reserved_part, split_notes
+from sympress.notes.synthesize.generator import MENTION_SCHEMA, SyntheticNotes, synthesize, synthesize_batches
+from sympress.notes.synthesize.vocabulary import ASSERTIONS, load_vocabulary
 
 PAPER = [
     "fever", "cough", "headache", "nausea", "vomiting", "fatigue", "chest pain", "shortness of breath",

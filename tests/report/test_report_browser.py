@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sympress.report.html import render_page
+from sympress.report.page import render_page
 from sympress.results import CalibrationQuality, Estimate, ReliabilityBin, SymptomQuality
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sympress.report.csvs import METRICS_HEADER, PER_SYMPTOM_HEADER, file_stem, per_symptom_csv, write_csvs
+from sympress.report.paper import METRICS_HEADER, PER_SYMPTOM_HEADER, file_stem, per_symptom_csv, write_csvs
 from sympress.results import EpochQuality, Estimate, SymptomQuality
 
 

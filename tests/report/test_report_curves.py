@@ -5,9 +5,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from benchmarks.document_curves import curves_figure, curves_svg
 from sympress.errors import InputError
-from sympress.report.curves import curves_figure, curves_svg
-from sympress.report.palette import COLOURS
+from sympress.report.columns import COLOURS
 from sympress.results import Estimate
 
 

@@ -5,12 +5,11 @@ import sys
 import pytest
 
 from sympress.errors import InputError, MissingExtraError
-from sympress.report.columns import groups
+from sympress.report.columns import groups, looks
 from sympress.report.figures import pareto_figure, pareto_svg, write_figures
-from sympress.report.labels import place_labels
-from sympress.report.latex import escape_latex, latex_table, write_tables
-from sympress.report.palette import looks
-from sympress.report.pareto import beyond_text, in_view, places, size_mb
+from sympress.report.interactive import place_labels
+from sympress.report.paper import escape_latex, latex_table, write_tables
+from sympress.report.verdict import beyond_text, in_view, places, size_mb
 
 
 def test_every_figure_is_written_as_svg_and_png(results, tmp_path):

@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 import pytest
 
 from sympress.errors import InputError, MissingExtraError, SympressError
-from sympress.report.html import Example, render_page, render_report, write_report
-from sympress.report.judgement import tests_of as paired_tests
+from sympress.report.page import Example, render_page, render_report, write_report
 from sympress.report.paper import eleven_points, epochs_beside, published_beside
 from sympress.report.sections import command_of, flatten, parts_of, table_of
+from sympress.report.sections import tests_of as paired_tests
 from sympress.results import (
     CalibrationQuality,
     Estimate,

@@ -6,19 +6,23 @@ from typing import Any
 
 import pytest
 
-from sympress.report.measured import (
+from benchmarks.document_tables import (
     MEASURED_TABLES,
     cuts_table,
+    extract_table,
+    first_line,
     forms_table,
     negex_table,
     pair_table,
+    search_table,
+    serve_table,
     source_table,
     spans_table,
+    throughput_table,
+    tuned_table,
     within_table,
     years_table,
 )
-from sympress.report.rates import extract_table, first_line, serve_table, throughput_table
-from sympress.report.searched import search_table, tuned_table
 
 SETTINGS = {"folds": 5, "tagger": {"seed": 3}}
 WHERE = {"processor": "A_CPU", "cores": 2, "notes": "synthetic"}

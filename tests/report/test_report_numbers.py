@@ -13,7 +13,7 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.report.columns import groups
-from sympress.report.html import render_report
+from sympress.report.page import render_report
 from sympress.results import SymptomQuality, load_results
 
 ROOT = Path(__file__).parents[2]

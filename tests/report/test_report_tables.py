@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from sympress.report.columns import groups
-from sympress.report.formats import format_difference, format_estimate, format_number, format_ratio
-from sympress.report.tables import console_table, escape_markdown, explanation, markdown_table, printable
+from sympress.report.columns import format_difference, format_estimate, format_number, format_ratio, groups
+from sympress.report.verdict import console_table, escape_markdown, explanation, markdown_table, printable
 from sympress.results import Estimate
 
 

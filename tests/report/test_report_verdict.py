@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sympress.report.tables import verdict
+from sympress.report.verdict import verdict
 from sympress.results import Estimate
 
 

@@ -18,15 +18,21 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from sympress.compress.recipe.adapt import Adapt
-from sympress.compress.recipe.material import Material, Piece, Workshop
+from sympress.compression.recipe.material import Context, Material, State
+from sympress.compression.recipe.steps import Adapt
 from sympress.errors import InputError
-from sympress.training.adapt import AdaptLog, AdaptSettings, adapt_encoder_
+from sympress.models.model import build_model
+from sympress.training.adapt import (
+    AdaptLog,
+    AdaptSettings,
+    Judge,
+    Masking,
+    adapt_encoder_,
+    hold_out,
+    masked_language_model,
+)
 from sympress.training.data import EncodedNotes, NoteDataset
-from sympress.training.heldout import Judge, hold_out
-from sympress.training.masked import Masking, masked_language_model
-from sympress.training.model import build_model
-from sympress.training.settings import TrainSettings
+from sympress.training.epochs import TrainSettings
 
 FAMILIES = ("bert", "roberta", "electra", "distilbert", "modernbert", "deberta-v2")
 PHRASES = ("patient reports fever and cough", "patient denies pain with nausea", "no rash after the dose")
@@ -128,12 +134,12 @@ def test_the_head_gives_what_transformers_own_model_gives(make_encoder: Callable
 
 def test_shared_weights_stand_once_in_the_state_and_stay_shared(make_encoder: Callable) -> None:
     model, _ = masked_language_model(make_encoder("bert"), None, seed=0)
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    assert not any("decoder" in name for name in state)
-    word = next(name for name in state if name.endswith("word_embeddings.weight"))
-    state[word] += 1
-    model.load_state_dict(state)
-    assert torch.equal(model.head.get_output_embeddings().weight, state[word])
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    assert not any("decoder" in name for name in weights)
+    word = next(name for name in weights if name.endswith("word_embeddings.weight"))
+    weights[word] += 1
+    model.load_state_dict(weights)
+    assert torch.equal(model.head.get_output_embeddings().weight, weights[word])
 
 
 def test_the_head_of_the_checkpoint_is_used_where_there_is_one(
@@ -303,17 +309,17 @@ def test_the_step_of_a_recipe_adapts_the_encoder_and_leaves_head_and_teacher(
     make_encoder: Callable, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     model, teacher = (build_model(make_encoder("bert"), 3, "cls", seed=0) for _ in range(2))
-    piece = Piece(model, tokenizer, teacher, (teacher, tokenizer))
+    state = State(model, tokenizer, teacher, (teacher, tokenizer))
     texts, targets = make_texts(100), np.zeros((60, 3), dtype=np.uint8)
     material = Material("present", texts[:60], targets, texts[60:], [], targets[:0], 32)
     folders = {"folder": tmp_path, "logits_folder": tmp_path / "logits"}
-    shop = Workshop(material, TrainSettings(batch_size=8), lambda _: (0.0, {}), **folders)
-    said = Adapt(epochs=8).apply(piece, shop, 1)
+    context = Context(material, TrainSettings(batch_size=8), lambda _: (0.0, {}), **folders)
+    said = Adapt(epochs=8).apply(state, context, 1)
     assert " held-out notes " in said
     assert ("its head no longer fits until a later step" in said) == said.startswith("the encoder knows")
-    assert piece.train_seconds > 0
+    assert state.train_seconds > 0
     assert not changed(teacher.encoder, weights_of(build_model(make_encoder("bert"), 3, "cls", 0).encoder))
     for ours, theirs in zip(model.head.parameters(), teacher.head.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     with pytest.raises(InputError, match="step 1 trains, which --no-training rules out"):
-        Adapt().apply(piece, replace(shop, trains=False), 1)
+        Adapt().apply(state, replace(context, trains=False), 1)

@@ -12,19 +12,19 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from sympress.labels.mentions import AnnotatedNote, Mention, OtherSpan
-from sympress.training.data import Collate, NoteDataset
-from sympress.training.kinds import (
+from sympress.models.model import build_model, load_model, save_model
+from sympress.training.data import IGNORED, TOKENS_A_NOTE, Collate, NoteDataset
+from sympress.training.epochs import TrainSettings
+from sympress.training.tagging import (
     LEAST_SPANS,
     KindsLoss,
     attach_kinds_,
+    cut_windows,
     detach_kinds_,
     kind_targets,
     kinds_of,
+    window_targets,
 )
-from sympress.training.loss import IGNORED, TOKENS_A_NOTE
-from sympress.training.model import build_model, load_model, save_model
-from sympress.training.settings import TrainSettings
-from sympress.training.tagging import cut_windows, window_targets
 from sympress.training.train import parameter_groups, train
 
 TEXT = "patient reports fever after dose and pain with arm and cough"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sympress.training.precision import has_bf16, mixed_precision
+from sympress.training.epochs import has_bf16, mixed_precision
 
 
 @pytest.mark.parametrize(("flag", "expected"), [("avx512_bf16", True), ("amx_bf16", True), ("avx2", False)])

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from sympress.deploy.decode import tags_of
-from sympress.deploy.pieces import Pieces
 from sympress.errors import InputError
 from sympress.labels.mentions import Mention
-from sympress.training.data import Collate, NoteDataset, blank_targets
-from sympress.training.loss import IGNORED, mentions_loss, note_losses
+from sympress.runtime.tokens import Pieces, tags_of
+from sympress.training.data import IGNORED, Collate, NoteDataset, blank_targets, mentions_loss, note_losses
 from sympress.training.tagging import (
     align_logits,
     assertions_in,

@@ -15,12 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from sympress.errors import SympressError
-from sympress.training.data import NoteDataset, encode_texts
-from sympress.training.epochs import EpochLog
-from sympress.training.loss import topic_loss
-from sympress.training.model import SymptomModel, build_model
-from sympress.training.predict import predict_logits
-from sympress.training.settings import TrainSettings
+from sympress.models.model import SymptomModel, build_model
+from sympress.training.data import NoteDataset, encode_texts, topic_loss
+from sympress.training.epochs import EpochLog, TrainSettings, predict_logits
 from sympress.training.train import parameter_groups, train
 
 SYMPTOMS = ("fever", "cough", "pain")

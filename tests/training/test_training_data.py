@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from sympress.models.model import build_model
 from sympress.training.data import Collate, EncodedNotes, LengthGroupedSampler, NoteDataset, encode_texts
-from sympress.training.model import build_model
-from sympress.training.predict import predict_logits
+from sympress.training.epochs import predict_logits
 
 LONG = "patient reports fever and cough and pain after the dose"
 

@@ -11,17 +11,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sympress.cli.given_notes import (
+from sympress.cli.options import (
     Entities,
     GoldLabels,
     LabelsPerNote,
+    TextColumn,
     ValidationOption,
     read_labelled,
     read_texts,
 )
 from sympress.cli.study import command_line
-from sympress.cli.table_options import TextColumn
-from sympress.compress.recipe.named import UNTRAINED
+from sympress.compression.recipe.language import UNTRAINED
 from sympress.errors import InputError
 from sympress.progress import Reporter
 
@@ -112,15 +112,15 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
     at any time; the same command goes on where it stopped. Exit code 3: no recipe meets the budget.
     """
     from sympress.api import load
-    from sympress.compress.budget.parse import parse_budget
-    from sympress.extras import require_training
+    from sympress.compression.search.search import parse_budget
+    from sympress.errors import require_training
 
     require_training()
-    from sympress.compress.recipe.named import read_recipe
-    from sympress.study.compress import compress as press
-    from sympress.study.given import Given, check_given
-    from sympress.study.origin import of_study
-    from sympress.study.plan import Order, describe, make_plan
+    from sympress.compression.recipe.language import read_recipe
+    from sympress.pipeline.compress import Order, describe, make_plan
+    from sympress.pipeline.compress import compress as press
+    from sympress.pipeline.given import Given, check_given
+    from sympress.pipeline.origin import of_study
 
     train, judged = (  # before the Hub is asked
         None if path is None else read_labelled(path, notes, labels=gold_labels, text_column=text_column)
@@ -175,7 +175,7 @@ def _show(console: Console, record: dict[str, Any], output: Path) -> None:
     _say(console, f"recipe: {record['recipe']}", *(f"- {remark}" for remark in record["remarks"]))
     console.print(_table(record))
     if record["search"] is not None:
-        from sympress.report.front import front_table, read_front
+        from sympress.report.page import front_table, read_front
 
         console.print(front_table(read_front(output / "search")))
         _say(console, record["search"]["sentence"])

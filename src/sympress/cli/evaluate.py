@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from sympress.cli.table_options import EncodingName, IdColumn, PatientColumn, TextColumn
-from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption
+from sympress.cli.options import (
+    CuesOption,
+    EncodingName,
+    IdColumn,
+    LexiconOption,
+    PatientColumn,
+    SectionsOption,
+    TextColumn,
+)
 from sympress.errors import InputError
 from sympress.files import refuse_to_overwrite
 
@@ -77,12 +84,12 @@ def evaluate(
 ) -> None:
     """Score an artifact on notes that people annotated: spans, symptoms, assertion, with 95 % intervals."""
     from sympress.api import load
-    from sympress.evaluation.read import GoldOptions, read_for
-    from sympress.evaluation.run import evaluate as evaluate_artifact
-    from sympress.evaluation.terminal import lines_of
-    from sympress.evaluation.vocabulary import Vocabulary
+    from sympress.evaluation.evaluate import evaluate as evaluate_artifact
+    from sympress.evaluation.gold import Vocabulary
+    from sympress.evaluation.gold_files import GoldOptions, read_for
+    from sympress.evaluation.records import lines_of
     from sympress.files import write_json
-    from sympress.notes.tables.options import TableOptions
+    from sympress.notes.layout import TableOptions
     from sympress.progress import Reporter
 
     _check_outputs(output, errors, [gold, notes], force=force)

@@ -8,27 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sympress.cli.table_options import (
+from sympress.cli.options import (
     CategoryColumn,
+    CuesOption,
     DateFormat,
     EncodingName,
     EncounterColumn,
     IdColumn,
+    LexiconOption,
     PatientColumn,
+    SectionsOption,
     TextColumn,
     TimeColumn,
+    read_words,
 )
-from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption, read_words
 from sympress.errors import InputError, SympressError, nearest
 from sympress.files import refuse_to_overwrite
-from sympress.notes.tables.options import TableOptions
+from sympress.notes.layout import TableOptions
 
 if TYPE_CHECKING:
-    from sympress.deploy.extract.chunks import Answered, Chunk
-    from sympress.deploy.extract.concepts import ConceptMap
-    from sympress.deploy.extract.job import Encoding, Job, Summary
-    from sympress.deploy.extract.shapes import Shape
-    from sympress.deploy.extract.table import Table
+    from sympress.extract.concepts import ConceptMap
+    from sympress.extract.job import Encoding, Job, Summary, Table
+    from sympress.extract.shapes import Shape
+    from sympress.extract.workers import Answered, Chunk
     from sympress.labels.own_words import OwnWords
 
 _STANDARD_OUTPUT = "-"
@@ -138,16 +140,13 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
     """Find symptoms in notes, on all cores; a job that was killed goes on when it is given again."""
-    from sympress.deploy.bundled import artifact_folder
-    from sympress.deploy.checksums import check_files, parse_digest
-    from sympress.deploy.extract.databases import read_url
-    from sympress.deploy.extract.filters import read_wanted
-    from sympress.deploy.extract.job import Job
-    from sympress.deploy.extract.shapes import read_columns
-    from sympress.deploy.extract.sources import find_notes
-    from sympress.deploy.extract.table import Table
-    from sympress.deploy.extract.workers import usable_cores
-    from sympress.deploy.extractor import MENTIONS_MOST
+    from sympress.extract.job import Job, Table
+    from sympress.extract.shapes import read_columns
+    from sympress.extract.sources import find_notes, read_wanted
+    from sympress.extract.workers import usable_cores
+    from sympress.notes.formats.databases import read_url
+    from sympress.runtime.artifact import artifact_folder, check_files, parse_digest
+    from sympress.runtime.extractor import MENTIONS_MOST
 
     if explain and not (output == _STANDARD_OUTPUT and _is_table(output_format)):
         raise InputError("--explain is for --format table; the other formats always hold source and reason")
@@ -190,8 +189,8 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
 
 
 def _read_concepts(path: Path | None, shape: Shape, folder: Path, words: OwnWords) -> ConceptMap:
-    from sympress.deploy.extract.concepts import ConceptMap, read_concepts
-    from sympress.deploy.extractor import Extractor
+    from sympress.extract.concepts import ConceptMap, read_concepts
+    from sympress.runtime.extractor import Extractor
 
     if path is None:
         return ConceptMap()
@@ -241,8 +240,7 @@ def _say(line: str) -> None:
 
 
 def _to_file(job: Job, output: Path, *, force: bool, quiet: bool) -> None:
-    from sympress.deploy.extract.job import run_to_file
-    from sympress.deploy.extract.progress import Pace
+    from sympress.extract.job import Pace, run_to_file
 
     pace = Pace(quiet=quiet)
     try:
@@ -256,8 +254,7 @@ def _to_file(job: Job, output: Path, *, force: bool, quiet: bool) -> None:
 
 
 def _to_stream(job: Job, table: Table | None, *, quiet: bool) -> None:
-    from sympress.deploy.extract.job import run_to_stream
-    from sympress.deploy.extract.progress import Pace
+    from sympress.extract.job import Pace, run_to_stream
 
     def write(chunk: Chunk, answered: Answered) -> None:
         sys.stdout.buffer.write(table.lines(chunk, answered) if table else answered.data)

@@ -1,4 +1,4 @@
-"""The `sympress` command: one thin file a command, one place for errors and exit codes."""
+"""The `sympress` command: which function each command is, one place for errors and exit codes."""
 
 from __future__ import annotations
 
@@ -22,29 +22,25 @@ from typer.exceptions import TyperException
 
 from sympress.errors import MistakesError, SympressError
 
-#: Each command and the module that holds a function, or a group of commands, of that name, in the order of
-#: `--help`.
+#: Each command and the function, or the group of commands, that it is, in the order of `--help`.
 COMMANDS: dict[str, str] = {
-    name: f"sympress.cli.{name if name != 'import' else 'import_model'}"  # a word of Python
-    for name in (
-        "demo",
-        "extract",
-        "serve",
-        "pack",
-        "show",
-        "evaluate",
-        "study",
-        "train",
-        "import",
-        "compress",
-        "tune",
-        "adapt",
-        "label",
-        "lexicon",
-        "synth",
-        "report",
-        "compare",
-    )
+    "demo": "study:demo",
+    "extract": "extract:extract",
+    "serve": "serve:serve",
+    "pack": "artifact:pack",
+    "show": "artifact:show",
+    "evaluate": "evaluate:evaluate",
+    "study": "study:study",
+    "train": "training:train",
+    "import": "artifact:import_model",
+    "compress": "compress:compress",
+    "tune": "study:tune",
+    "adapt": "training:adapt",
+    "label": "notes:label",
+    "lexicon": "notes:lexicon",
+    "synth": "notes:synth",
+    "report": "report:report",
+    "compare": "report:compare",
 }
 
 #: Exit code of a command that SIGINT ended: 128 and the number of the signal, as shells have it.
@@ -80,8 +76,8 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(_root)
     for name in names:
-        module = importlib.import_module(COMMANDS[name])
-        command = getattr(module, module.__name__.rpartition(".")[2])
+        module, _, function = COMMANDS[name].partition(":")
+        command = getattr(importlib.import_module(f"sympress.cli.{module}"), function)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

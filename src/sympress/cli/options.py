@@ -1,11 +1,12 @@
-"""Options of the command line that are made from the fields of the configuration."""
+"""Options made from the configuration, and those that several commands share."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 
@@ -19,6 +20,15 @@ from sympress.config import (
     marks_of,
     read_config_file,
 )
+from sympress.errors import InputError
+
+if TYPE_CHECKING:
+    from sympress.evaluation.gold import Gold
+    from sympress.labels.own_words import OwnWords
+
+
+# Options of the command line that are made from the fields of the configuration.
+
 
 _PARTS = (DataConfig, TrainingConfig, CompressionConfig, MeasurementConfig)
 #: What typer reads; everything else is text, which the configuration checks, with a message of its own.
@@ -85,3 +95,153 @@ def study_config(flags: dict[str, Any], file: Path | None) -> StudyConfig:
             value = tuple(part.strip() for part in parts if part.strip())  # noqa: PLW2901
         values[name] = value
     return make_config(values)
+
+
+# The options that say what is what in a table of notes, the same for every command that reads one.
+
+
+_PANEL = "Tables"
+
+
+def _column(what: str) -> object:
+    return typer.Option(help=f"Column with {what}.", metavar="NAME", rich_help_panel=_PANEL)
+
+
+TextColumn = Annotated[str | None, _column("the text of the notes")]
+IdColumn = Annotated[str | None, _column("their ids")]
+PatientColumn = Annotated[str | None, _column("the patient")]
+EncounterColumn = Annotated[str | None, _column("the encounter")]
+TimeColumn = Annotated[str | None, _column("the time")]
+CategoryColumn = Annotated[str | None, _column("the category")]
+DateFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="Form of the dates: mdy, dmy or ymd, excel, epoch, epoch-ms, or as %d/%m/%Y %H:%M.",
+        metavar="FORM",
+        rich_help_panel=_PANEL,
+    ),
+]
+EncodingName = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        help="Of the files, for example cp1252. Default: UTF-8; UTF-16 and cp1252 are recognised.",
+        metavar="NAME",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+# The options by which a command takes the user's own words, the same in each.
+
+
+LexiconOption = Annotated[
+    str | None,
+    typer.Option("--lexicon", help="Names of symptoms: clinical, paper, or your TSV or TOML file."),
+]
+CuesOption = Annotated[
+    Path | None, typer.Option("--cues", help="Your cues of negation and the like, a TOML file.")
+]
+SectionsOption = Annotated[
+    Path | None, typer.Option("--sections", help="Your section headings, a TOML file.")
+]
+
+
+def read_words(lexicon: str | None, cues: Path | None, sections: Path | None) -> OwnWords:
+    """Read what the options name, before anything else is done.
+
+    Raises:
+        InputError: a file cannot be read or has mistakes; the message names all of all files.
+    """
+    from sympress.labels.lexicon import extended_by
+    from sympress.labels.own_words import OURS, read_own_words
+
+    if not (lexicon or cues or sections):
+        return OURS
+    words = read_own_words(lexicon, cues, sections)
+    if words.lexicon is not None and extended_by(lexicon or "") == "":
+        typer.echo(
+            f"{lexicon}: takes the place of our lexicon, and only its symptoms are found; write  extends = "
+            '"clinical"  to add them to ours, or  extends = "none"  if that is meant',
+            err=True,
+        )
+    return words
+
+
+# The options with which a command reads labelled notes, and how it reads them, before any model.
+
+
+ValidationOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Labelled notes that choose epochs and thresholds, in a format of --gold; without, a fifth of "
+        "the patients is held out.",
+        show_default=False,
+    ),
+]
+GoldLabels = Annotated[
+    str | None, typer.Option(help="Labels of --gold that are symptoms, with commas.", show_default=False)
+]
+LabelsPerNote = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a classifier of notes: one or several, where its problem_type does not say.",
+        metavar="one|several",
+        show_default=False,
+    ),
+]
+Entities = Annotated[
+    list[str] | None,
+    typer.Option(help="Of a tagger: an entity that is a symptom, `problem` of B-problem. Repeatable."),
+]
+
+
+def read_labelled(
+    path: Path,
+    notes: Path | None = None,
+    *,
+    labels: str | None = None,
+    text_column: str | None = None,
+    lexicon: str = "clinical",
+) -> Gold:
+    """Labelled notes from a file or folder; words that people marked are named by the lexicon.
+
+    Args:
+        path: gold in any format that `sympress evaluate --gold` reads.
+        notes: the notes, where the gold has no text.
+        labels: of spans that are symptoms, with commas; None for those whose name says so.
+        text_column: of the notes.
+        lexicon: names the symptom of marked words.
+
+    Raises:
+        InputError: gold or notes cannot be read, or do not belong together.
+    """
+    from sympress.evaluation.gold import Vocabulary
+    from sympress.evaluation.gold_files import GoldOptions, read_for
+    from sympress.labels.lexicon import load_lexicon
+    from sympress.notes.layout import TableOptions
+
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; give labelled notes")
+    named = tuple(name.strip() for name in (labels or "").split(",") if name.strip())
+    options = GoldOptions(labels=named, table=TableOptions(text_column))
+    vocabulary = Vocabulary.of_lexicon(load_lexicon(lexicon))
+    try:
+        return read_for(path, vocabulary, options)  # most gold holds its texts
+    except InputError:
+        if notes is None:
+            raise
+    return read_for(path, vocabulary, replace(options, notes=notes))
+
+
+def read_texts(path: Path | None, text_column: str | None = None) -> tuple[str, ...]:
+    """The texts of notes that nobody labelled; none without a path.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    from sympress.notes.read import read_notes
+
+    if path is None:
+        return ()
+    return tuple(read_notes(path, text_column=text_column).frame["text"].to_list())

@@ -1,23 +1,33 @@
-"""`sympress report RUN`: make the report of a run, or of several, from the results files."""
+"""`sympress report` and `sympress compare`: results as pages and tables, and two of them side by side."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from sympress.errors import InputError, SympressError
-from sympress.files import write_text
+from sympress.files import write_json, write_text
 from sympress.report.card import write_cards
-from sympress.report.csvs import write_csvs
+from sympress.report.columns import format_difference, format_number
 from sympress.report.figures import write_figures
-from sympress.report.html import Example, render_page, write_report
-from sympress.report.latex import write_tables
-from sympress.report.recommend import advise
-from sympress.report.tables import console_table, verdict
+from sympress.report.page import Example, render_page, write_report
+from sympress.report.paper import write_csvs, write_tables
+from sympress.report.sections import format_p
+from sympress.report.verdict import advise, console_table, printable, verdict
 from sympress.results import Results, load_results
+
+if TYPE_CHECKING:
+    from sympress.studies.compare import Paired
+
+
+# `sympress report RUN`: make the report of a run, or of several, from the results files.
+
 
 #: The page of several runs, beside the first run's own.
 COMPARED = "report-compared.html"
@@ -83,7 +93,7 @@ def report(  # noqa: PLR0917  one option a setting; typer passes them by name
 
 def _check(run: Path, results: Results, predictions: Path, console: Console) -> None:
     """Say whether the table follows from the predictions."""
-    from sympress.study.predictions import check_results, read_predictions
+    from sympress.studies.results import check_results, read_predictions
 
     checked = check_results(results, read_predictions(predictions))
     for line in checked.differing:
@@ -114,7 +124,7 @@ def _report_one(run: Path, results: Results, console: Console, *, show_examples:
 
 
 def _track(results: Results, run: Path, uri: str) -> list[str]:
-    from sympress.study.track import track_results
+    from sympress.studies.track import track_results
 
     return track_results(results, _folder(run), uri)
 
@@ -127,10 +137,10 @@ def _read(evidence: Path) -> str:
 
 
 def _examples(run: Path) -> list[Example]:
-    from sympress.extras import require_training
+    from sympress.errors import require_training
 
     require_training()
-    from sympress.study.examples import flipped_examples
+    from sympress.studies.results import flipped_examples
 
     return flipped_examples(run)
 
@@ -147,3 +157,126 @@ def _named(loaded: list[tuple[Path, Results]]) -> list[tuple[str, Results]]:
             f"{path.resolve().parent.name}/{name}" for name, (path, _) in zip(names, loaded, strict=True)
         ]
     return [(name, results) for name, (_, results) in zip(names, loaded, strict=True)]
+
+
+# `sympress compare A B`: two runs or two artifacts on the same test notes.
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A run or an artifact.", show_default=False)],
+    second: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="B",
+            help="Another of its kind; or nothing, for a run whose rows meet their own baseline.",
+            show_default=False,
+        ),
+    ] = None,
+    notes: Annotated[
+        Path | None,
+        typer.Option(help="The notes that they were made from, where they moved; not for two runs."),
+    ] = None,
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="Judge two artifacts, or what a run pressed, by the test notes of this share of patients, a "
+            "larger one than theirs."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the numbers to this JSON file.")
+    ] = None,
+) -> None:
+    """Compare two runs, or two artifacts, on the same notes: paired bootstrap by patient, McNemar, Holm.
+
+    With --test-fraction, one run by itself: what it pressed, against the baseline of each seed.
+    """
+    from sympress.errors import require_training
+
+    require_training()
+    from sympress.progress import Reporter
+    from sympress.studies.compare import compare_paths
+
+    rows = compare_paths(first, second, notes=notes, test_fraction=test_fraction, reporter=Reporter())
+    console = Console()
+    console.print(comparison_table(rows, first, second, narrow=console.width < _WIDE))
+    if output is not None:
+        write_json(
+            output,
+            {
+                "format": 1,
+                "a": first.name,
+                "b": second and second.name,
+                "rows": [row.as_json() for row in rows],
+            },
+        )
+        console.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
+
+
+#: Columns of a terminal that hold a line a pair; on fewer a pair takes a line a number.
+_WIDE = 120
+_HEADERS = (
+    "row",
+    "notes",
+    "differ",
+    "F1 A",
+    "F1 B",
+    "Δ macro F1",
+    "p",
+    "p Holm",
+    "Δ micro F1",
+    "p",
+    "McNemar",
+)
+
+
+def comparison_table(rows: list[Paired], first: Path, second: Path | None, *, narrow: bool = False) -> Table:
+    """Both micro-F1 of each pair, the differences (B minus A) and their p-values.
+
+    Args:
+        rows: the pairs.
+        first: what A is.
+        second: what B is; None for the rows of `first`, against its baselines.
+        narrow: a line a number instead of a line a pair.
+    """
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_header=not narrow,
+        title=Text(printable(f"A {first}   B {second}" if second else f"A baseline, B row, both of {first}")),
+        caption=Text(
+            "Δ is B minus A, with 95 % bootstrap interval by patient; p by swapping whole patients’ answers, "
+            "Holm over the rows; McNemar takes answers as independent."
+        ),
+        title_justify="left",
+        caption_justify="left",
+    )
+    if narrow:
+        table.add_column()
+        table.add_column(justify="right")
+        for row in rows:
+            pairs = list(zip(_HEADERS, _cells(row), strict=True))
+            for number, (header, cell) in enumerate(pairs, start=1):
+                table.add_row(header, Text(printable(cell)), end_section=number == len(pairs))
+        return table
+    for number, header in enumerate(_HEADERS):
+        table.add_column(header, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in _cells(row)))
+    return table
+
+
+def _cells(row: Paired) -> tuple[str, ...]:
+    """A pair's numbers in the order of `_HEADERS`."""
+    return (
+        row.name if row.seed is None else f"{row.name} · seed {row.seed}",
+        format_number(row.notes, 0),
+        format_number(row.differing, 0),
+        format_number(row.micro_f1_a, 3),
+        format_number(row.micro_f1_b, 3),
+        format_difference(row.macro_difference),
+        format_p(row.p_macro),
+        format_p(row.p_holm),
+        format_difference(row.micro_difference),
+        format_p(row.p_micro),
+        format_p(row.p_mcnemar),
+    )

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from sympress.cli.word_options import CuesOption, LexiconOption, SectionsOption, read_words
-from sympress.deploy.bundled import BOX_FOLDER
-from sympress.extras import require_serving
+from sympress.cli.options import CuesOption, LexiconOption, SectionsOption, read_words
+from sympress.errors import require_serving
+from sympress.runtime.artifact import BOX_FOLDER
 
 
 def serve(  # noqa: PLR0917  typer reads options from parameters
@@ -69,10 +69,10 @@ def serve(  # noqa: PLR0917  typer reads options from parameters
     answered.
     """
     require_serving()
-    from sympress.deploy.serve.auth import read_keys
-    from sympress.deploy.serve.config import ServeConfig
-    from sympress.deploy.serve.models import parse_digests, parse_models
-    from sympress.deploy.serve.server import serve as run_service
+    from sympress.serve.auth import read_keys
+    from sympress.serve.config import ServeConfig
+    from sympress.serve.models import parse_digests, parse_models
+    from sympress.serve.server import serve as run_service
 
     config = ServeConfig(
         host=host,

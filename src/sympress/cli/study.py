@@ -1,18 +1,25 @@
-"""`sympress study`: a protocol, the strategies and seeds, one results file and one report."""
+"""`sympress study`, `sympress demo`, `sympress tune`: protocols, strategies and seeds."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from sympress.cli.options import settings_options, study_config
-from sympress.config import MeasurementConfig, StudyConfig
+from sympress.config import MeasurementConfig, StudyConfig, make_config
 from sympress.progress import Reporter
+
+if TYPE_CHECKING:
+    from sympress.pipeline.tune import Tuned
+
+
+# `sympress study`: a protocol, the strategies and seeds, one results file and one report.
 
 
 @settings_options()
@@ -47,12 +54,12 @@ def study(
 
 def start(settings: StudyConfig, output: Path, track: str | None = None) -> None:
     """Run the study with progress, then print its table, where it lies and what to do next."""
-    from sympress.extras import require_training
+    from sympress.errors import require_training
 
     require_training()
-    from sympress.report.tables import console_table, verdict
-    from sympress.study.run import run_study
-    from sympress.study.track import require_mlflow, track_results
+    from sympress.report.verdict import console_table, verdict
+    from sympress.studies.run import run_study
+    from sympress.studies.track import require_mlflow, track_results
 
     if track is not None:
         require_mlflow()  # before anything is trained
@@ -71,8 +78,8 @@ def start(settings: StudyConfig, output: Path, track: str | None = None) -> None
 
 def describe(settings: StudyConfig) -> None:
     """Print the counts of reading, labelling and splitting."""
-    from sympress.study.prepare import prepare
-    from sympress.study.span_data import prepare_spans
+    from sympress.studies.data import prepare
+    from sympress.studies.mentions import prepare_spans
 
     settings = settings.resolved()
     with Reporter() as reporter:
@@ -100,3 +107,91 @@ def command_line() -> str:
 def _shorten(argument: str) -> str:
     path = Path(argument)
     return path.name if path.is_absolute() else argument
+
+
+# `sympress demo`: the whole study on embedded notes and the packaged encoder, in minutes.
+
+
+_FULL = {"synthetic_notes": 1600, "epochs": 2, "max_tokens": 96, "text_window": 300}
+_SMALLEST = {"synthetic_notes": 500, "epochs": 1, "max_tokens": 64, "text_window": 250, "resamples": 200}
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Run folder; the same command continues it.")
+    ] = Path("runs/demo"),
+    smallest: Annotated[
+        bool, typer.Option("--smallest", help="Fewer notes and one epoch: shows that it runs.")
+    ] = False,
+) -> None:
+    """Run the five strategies and the two reference rows on synthetic notes with the packaged MiniLM.
+
+    No data and no network needed. The notes are synthetic: the numbers show the method, not a hospital.
+    """
+    sizes = _SMALLEST if smallest else _FULL
+    if smallest and output == Path("runs/demo"):
+        output = Path("runs/demo-smallest")
+    config = make_config(sizes | {"protocol": "paper", "encoder": "bundled", "published_variants": False})
+    start(config, output)
+
+
+# `sympress tune`: search the settings of a strategy on validation notes.
+
+
+_SETTINGS = (
+    *("notes", "protocol", "task", "top_k", "text_column", "fraction", "split", "encoder", "epochs"),
+)
+#: Trials in the console's table.
+_SHOWN = 5
+
+
+@settings_options(_SETTINGS, panel="As in sympress study; --config takes the rest")
+def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; the same command continues it.")],
+    strategy: Annotated[
+        str, typer.Option(help="baseline, distillation, lowrank, pruning-masked or pruning.")
+    ] = "baseline",
+    trials: Annotated[int, typer.Option(help="How many, those that end early included.")] = 20,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings to search, with commas; else all of learning_rate, weight_decay and the "
+            "strategy's own (temperature, alpha, rank, masked_share)."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the proposals and of each training.")] = 0,
+    config: Annotated[Path | None, typer.Option(help="TOML of a study; flags win.")] = None,
+    **settings: Any,
+) -> None:
+    """Find the settings with which a strategy scores best on validation notes; test notes choose nothing.
+
+    The first trial has the settings as they are. Kill it at any time; the same command goes on.
+    """
+    chosen = study_config(settings, config)
+    from sympress.errors import require_training
+
+    require_training()
+    from sympress.pipeline.tune import Search, run_tuning
+
+    wanted = tuple(name.strip().replace("-", "_") for name in (search or "").split(",") if name.strip())
+    tuned = run_tuning(chosen, Search(strategy, trials, wanted, seed), output, reporter=Reporter())
+    _say(tuned)
+
+
+def _say(tuned: Tuned) -> None:
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    names = list(tuned.trials[tuned.best]["settings"])
+    finished = [trial for trial in tuned.trials if trial["value"] is not None]
+    table = Table("trial", f"validation {tuned.score}", *names)
+    for trial in sorted(finished, key=lambda one: -one["value"])[:_SHOWN]:
+        values = [f"{trial['settings'][name]:.4g}" for name in names]
+        table.add_row(str(trial["number"]), f"{trial['value']:.4f}", *values)
+    console.print(table)
+    early = len(tuned.trials) - len(finished)
+    first = tuned.trials[0]["value"]
+    console.print(f"{len(tuned.trials)} trials, {early} of them ended early", end="")
+    console.print("" if first is None else f"; the settings as they were score {first:.4f} (trial 0)")
+    for name, share in tuned.importance.items():
+        console.print(f"{name} explains {share:.0%} of the differences")
+    console.print(f"wrote {tuned.folder / 'tune.json'} and {tuned.folder / 'best.toml'}")
+    console.print(f"next: sympress study --config {tuned.folder / 'best.toml'} -o RUN")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sympress.errors import MissingExtraError
+from sympress.evaluation.evaluate import Evaluation
 from sympress.evaluation.gold import Gold, GoldNote
-from sympress.evaluation.run import Evaluation
+from sympress.evaluation.spans import match_spans
 from sympress.files import write_text
 from sympress.labels.mentions import Mention
-from sympress.measure.matching import match_spans
-from sympress.report.html import visible
+from sympress.report.page import visible
 
 Kind = Literal["missed", "made up", "wrong symptom", "wrong assertion", "other ends"]
 #: Every kind, and what it is.

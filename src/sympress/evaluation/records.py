@@ -1,12 +1,18 @@
-"""What `sympress evaluate -o` writes: figures with 95 % intervals, no word of a note."""
+"""What `sympress evaluate` says on a terminal and writes to a file; no word of a note."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import Field
 
+from sympress.report.columns import format_difference, format_estimate
+from sympress.report.verdict import printable
 from sympress.results import Estimate, Record, SpanQuality, SpanScores
+
+# What `sympress evaluate -o` writes: figures with 95 % intervals, no word of a note.
+
 
 EVALUATION_FORMAT: Literal[1] = 1
 
@@ -193,3 +199,241 @@ class EvaluationResults(Record):
     groups: list[GroupScores] = Field(default_factory=list)
     cost: CostRecord | None = None
     against: AgainstRecord | None = None
+
+
+# The figures of an evaluation as lines to read on a terminal; no word of a note.
+
+
+#: Rows of a table by symptom; the results file has all.
+SYMPTOMS_SHOWN = 20
+_UNKNOWN_SHOWN = 10
+_SCORES = ("precision", "recall", "F1")
+Row = Sequence[str]
+
+
+def lines_of(results: EvaluationResults) -> Iterator[str]:
+    """Yield the lines that say how good the artifact is."""
+    gold = results.gold
+    patients = "" if gold.patients is None else f" of {gold.patients:,} patients"
+    marked = f" with {gold.mentions:,} marked spans" if gold.level == "spans" else ", symptoms of whole notes"
+    one = results.artifact
+    yield (
+        f"{_plain(one.name)} ({one.task}, {one.symptoms:,} symptoms) on "
+        f"{_plain(gold.name)}: {gold.notes:,} notes{patients}{marked}"
+    )
+    yield f"[ ] 95 % bootstrap interval, {results.resampled_by} resampled"
+    yield from _remarks(results)
+    yield from _cost(results)
+    if results.spans is None:
+        yield f"no figures of spans: {results.spans_missing}"
+    else:
+        yield from _spans(results)
+    yield from _notes(results)
+    yield from _groups(results)
+    yield from _unknown(results)
+
+
+def _remarks(results: EvaluationResults) -> Iterator[str]:
+    yield from (_plain(line) for line in results.gold.remarks)
+    if results.failed:
+        yield f"{results.failed:,} notes have no answer and count as notes in which nothing was found"
+    if results.truncated:
+        yield f"{results.truncated:,} notes were read in part, being longer than the model reads"
+
+
+def _cost(results: EvaluationResults) -> Iterator[str]:
+    """What it costs, and how it differs from what it was scored against."""
+    if (cost := results.cost) is None:
+        return
+    yield f"{_bytes(cost)}{cost.latency_ms_p50:.2f} ms a note (median; 95 % within {cost.latency_ms_p95:.2f})"
+    if (other := results.against) is None:
+        return
+    yield (
+        f"against {_plain(other.artifact.name)}: {_bytes(other.cost)}{other.cost.latency_ms_p50:.2f} ms a "
+        f"note, {other.latency_ratio:.3f} of whose time it takes"
+    )
+    yield from _table(
+        "Difference of F1, and the p-value of a paired test",
+        ("", "F1", "against", "difference", "p"),
+        [
+            (
+                one.figure,
+                _f1(one.f1),
+                _f1(one.against_f1),
+                format_difference(one.difference),
+                "–" if one.p_value is None else f"{one.p_value:.3g}",
+            )
+            for one in other.differences
+        ],
+    )
+
+
+def _bytes(cost: CostRecord) -> str:
+    return "" if cost.size_bytes is None else f"{cost.size_bytes:,} bytes, "
+
+
+def _f1(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _spans(results: EvaluationResults) -> Iterator[str]:
+    spans = results.spans
+    if spans is None:
+        return
+    rows = [
+        ("exact", *_cells(spans.exact)),
+        ("overlapping", *_cells(spans.overlapping)),
+        ("exact, and its symptom", *_cells(spans.exact_symptom)),
+        ("overlapping, and its symptom", *_cells(spans.overlapping_symptom)),
+    ]
+    if results.gold.asserted:
+        rows += [
+            ("exact, and its assertion", *_cells(spans.exact_assertion)),
+            ("overlapping, and its assertion", *_cells(spans.overlapping_assertion)),
+        ]
+    rows += [
+        ("exact, of what it knows", *_cells(results.known_exact)),
+        ("overlapping, of what it knows", *_cells(results.known_overlapping)),
+    ]
+    yield from _table("Spans", ("a match is", *_SCORES), rows)
+    symptoms = sorted(spans.per_symptom, key=lambda one: (-one.gold, -one.predicted, one.symptom))
+    yield from _table(
+        _first("Spans by symptom", len(symptoms)),
+        ("symptom", "gold", "found", "F1 exact", "F1 overlapping"),
+        [
+            (
+                one.symptom,
+                f"{one.gold:,}",
+                f"{one.predicted:,}",
+                format_estimate(one.exact_f1),
+                format_estimate(one.overlapping_f1),
+            )
+            for one in symptoms[:SYMPTOMS_SHOWN]
+        ],
+    )
+    if results.gold.asserted:
+        yield from _assertions(results)
+
+
+def _assertions(results: EvaluationResults) -> Iterator[str]:
+    rows = results.spans.assertions if results.spans is not None else []
+    yield from _table(
+        "Assertion, of spans that overlap",
+        ("assertion", "gold", "found", *_SCORES),
+        [(one.assertion, f"{one.gold:,}", f"{one.predicted:,}", *_cells(one.given_span)) for one in rows],
+    )
+    names = [one.assertion for one in rows]
+    pairs = {(one.gold, one.found): one.spans for one in results.assertions}
+    yield from _table(
+        "Assertion, gold (rows) against found (columns)",
+        ("", *names),
+        [(name, *(f"{pairs.get((name, other), 0):,}" for other in names)) for name in names],
+    )
+
+
+def _notes(results: EvaluationResults) -> Iterator[str]:
+    notes = results.notes
+    yield from _table(
+        "Notes: the symptoms that each affirms",
+        ("", *_SCORES, "macro F1"),
+        [
+            ("all that gold names", *_cells(notes.micro), format_estimate(notes.macro_f1)),
+            ("what the artifact knows", *_cells(notes.known), format_estimate(notes.known_macro_f1)),
+        ],
+    )
+    if results.never_asked:
+        yield (
+            f"not scored: {results.never_asked:,} answers with symptoms that the gold names in no note: its "
+            "list of symptoms may not have them"
+        )
+    yield from _table(
+        _first("Notes by symptom", len(notes.per_symptom)),
+        ("symptom", "gold", "found", *_SCORES),
+        [
+            (one.symptom, f"{one.gold:,}", f"{one.predicted:,}", *_cells(one.scores))
+            for one in notes.per_symptom[:SYMPTOMS_SHOWN]
+        ],
+    )
+
+
+def _groups(results: EvaluationResults) -> Iterator[str]:
+    if results.group_by is None:
+        return
+    spans = results.spans is not None
+    header = ("F1 spans exact", "F1 overlapping") if spans else ()
+    yield from _table(
+        f"By {_plain(results.group_by)}",
+        ("", "notes", "gold", *header, "F1 notes"),
+        [
+            (
+                one.group,
+                f"{one.notes:,}",
+                f"{one.gold:,}",
+                *((format_estimate(one.exact_f1), format_estimate(one.overlapping_f1)) if spans else ()),
+                format_estimate(one.note_f1),
+            )
+            for one in results.groups
+        ],
+    )
+
+
+def _unknown(results: EvaluationResults) -> Iterator[str]:
+    """Say what the gold names and the artifact doesn't know, and where that is counted."""
+    if not (results.unknown or results.unnamed):
+        return
+    yield ""
+    if results.unknown:
+        shown = ", ".join(
+            f"{_plain(one.symptom)} ({one.mentions or one.notes:,})"
+            for one in results.unknown[:_UNKNOWN_SHOWN]
+        )
+        more = len(results.unknown) - _UNKNOWN_SHOWN
+        spans = sum(one.mentions for one in results.unknown)
+        what = (
+            f"{spans:,} spans" if spans else f"{sum(one.notes for one in results.unknown):,} answers of notes"
+        )
+        yield (
+            f"outside its vocabulary: {len(results.unknown):,} symptoms, {what}, counted as missed: {shown}"
+            + (f" and {more:,} more" if more > 0 else "")
+        )
+    if results.unnamed:
+        yield (
+            f"outside its vocabulary: {results.unnamed:,} gold spans whose words name no symptom of its "
+            "lexicon; they count among the spans, and in no figure by symptom"
+        )
+
+
+def _first(title: str, count: int) -> str:
+    return title if count <= SYMPTOMS_SHOWN else f"{title}, the first {SYMPTOMS_SHOWN} of {count:,}"
+
+
+def _cells(scores: SpanScores | None) -> tuple[str, str, str]:
+    if scores is None:
+        return ("–", "–", "–")
+    return (
+        format_estimate(scores.precision),
+        format_estimate(scores.recall),
+        format_estimate(scores.f1),
+    )
+
+
+def _table(title: str, header: Row, rows: Sequence[Row]) -> Iterator[str]:
+    """A title, the header and a line a row; the first column to the left, the others to the right."""
+    if not rows:
+        return
+    cells = [[_plain(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    yield ""
+    yield title
+    for row in cells:
+        first, *rest = row
+        padded = [
+            first.ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)),
+        ]
+        yield "  " + "  ".join(padded).rstrip()
+
+
+def _plain(text: str) -> str:
+    """Text of the data without characters that a terminal would obey."""
+    return printable(text)

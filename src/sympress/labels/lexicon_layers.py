@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sympress.errors import InputError, nearest
-from sympress.labels.automaton import last_word
-from sympress.labels.lexicon_file import LexiconFile, Row, toml_row
-from sympress.labels.lexicon_forms import Words, check_pattern, check_total, expand_all, expand_forms
-from sympress.labels.matching import fold
-from sympress.labels.mistakes import Mistakes
+from sympress.labels.lexicon_file import (
+    LexiconFile,
+    Row,
+    Words,
+    check_pattern,
+    check_total,
+    expand_all,
+    expand_forms,
+    toml_row,
+)
+from sympress.labels.matching import fold, last_word
+from sympress.labels.user_files import Mistakes
 
 
 @dataclass(frozen=True)

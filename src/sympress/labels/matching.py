@@ -1,17 +1,28 @@
-r"""Finding surface forms in a note, with word boundaries exactly as Python's `\bform\b`.
-
-Each form is looked for by itself: one alternation of all forms would not find `pain` inside
-`chest pain`, and the paper's rule does.
-"""
+r"""Finding many surface forms at once (Aho-Corasick), with word boundaries as Python's `\\b` has them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
+
+import ahocorasick_rs
+import numpy as np
+from numpy.typing import NDArray
+
+from sympress.errors import InputError
+from sympress.notes.intake import mask_placeholders, read_years
 
 if TYPE_CHECKING:
     from sympress.labels.lexicon import Lexicon
+
+
+# Finding surface forms in a note, with word boundaries exactly as Python's `\bform\b`.
+#
+# Each form is looked for by itself: one alternation of all forms would not find `pain` inside `chest pain`,
+# and the paper's rule does.
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +107,260 @@ def _is_boundary(text: str, position: int) -> bool:
 def _is_word(character: str) -> bool:
     r"""Whether `\w` matches: the definition of Python's `re` for text."""
     return character == "_" or character.isalnum()
+
+
+# Finding many phrases at once (Aho–Corasick), with boundaries that survive clinical punctuation.
+#
+# A text is reduced to its words: whatever is neither letter nor digit becomes a space, runs of spaces
+# become one, and every remaining character remembers its place in the original text. Phrases are looked for
+# with the space on either side, so that only whole words match and `N/V/D`, `c/o:HA` and `+fever` need no
+# rule of their own. Between the words of a phrase the text is then held against what the phrase has there:
+# white space in a phrase stands for white space, at most one line break, or a hyphen; any other character
+# of the phrase (`n/v`) must be in the text.
+
+
+#: A phrase found: first character, one past the last, and its number within its group.
+Found = tuple[int, int, int]
+
+#: What the year of a de-identified note is read as: one of those that cues of the past name.
+_YEAR_GONE_BY = "1999"
+_SPACE = 32
+_TABLE_SIZE = 0x10000
+_JOINT = re.compile(r"[\W_]+")
+# White space with at most one line break, or a hyphen that may end a line.
+_GAP = re.compile(r"[^\S\r\n]*+(?:\r?\n[^\S\r\n]*+)?|[-\u2010\u2011](?:\r?\n[^\S\r\n]*+)?")
+_BLANK = re.compile(r"\s+")
+_PUNCTUATION = "-+()/:.,;=?!#'\" "
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A text and its words.
+
+    Attributes:
+        text: the original.
+        folded: the original in lower case, as many characters; a year that is a placeholder is 1999.
+        masked: `text` with other de-identification placeholders blanked, as many characters.
+        words: the words of the folded, masked text between single spaces, one space at either end.
+        positions: `(len(words),)` place in `text` of every character of `words`.
+    """
+
+    text: str
+    folded: str
+    masked: str
+    words: str
+    positions: NDArray[np.int64]
+
+
+def reduce_text(text: str) -> Reduced:
+    """Return `text` with its words; nothing inside a placeholder `[**…**]` is a word."""
+    dated = read_years(text, _YEAR_GONE_BY)
+    masked = mask_placeholders(dated)
+    folded = fold(dated)
+    source = folded if masked is dated else fold(masked)
+    codes = _word_codes(f" {source} ")
+    space = codes == _SPACE
+    kept = np.ones(len(codes), dtype=bool)
+    kept[1:] = ~(space[1:] & space[:-1])
+    words = codes[kept].tobytes().decode("ascii" if codes.itemsize == 1 else "utf-32-le")
+    if len(words) == 1:
+        words = "  "  # a text without words: nothing is found in it
+    return Reduced(text, folded, masked, words, np.flatnonzero(kept) - 1)
+
+
+#: Searches before an index that need not be built at once is built after all.
+FIRST_SEARCHES = 16
+
+
+class PhraseIndex:
+    """Groups of phrases that are found in one pass over a text."""
+
+    def __init__(self, groups: Mapping[str, Sequence[str]], *, at_once: bool = True) -> None:
+        """Take the phrases of each group; a phrase without a letter or digit is refused.
+
+        Args:
+            groups: phrases of each group.
+            at_once: build the automaton of all of them now, half a second for 90,000. Otherwise the first
+                searches, which a single line is about, build that of the few phrases they need.
+        """
+        self._group_count = len(groups)
+        self._phrases = [
+            (phrase, group, number)
+            for group, phrases in enumerate(groups.values())
+            for number, phrase in enumerate(phrases)
+        ]
+        self._last_words = [last_word(phrase) for phrase, _, _ in self._phrases]
+        if "" in self._last_words:
+            phrase, _, _ = self._phrases[self._last_words.index("")]
+            raise ValueError(f"{phrase!r}: a phrase needs a letter or a digit")
+        self.last_words = frozenset(self._last_words)
+        self._searches = 0
+        self._whole = self._build_whole() if at_once else None
+
+    def find(
+        self, reduced: Reduced, first: int = 0, last: int | None = None, *, most: int | None = None
+    ) -> list[list[Found]]:
+        """Return every occurrence of every phrase, also overlapping ones: one list a group, by end.
+
+        Args:
+            reduced: the text.
+            first: nothing before this place of the text is looked at.
+            last: nor anything from this place on; None for its end.
+            most: how many may be found.
+
+        Raises:
+            InputError: there are more than `most`.
+        """
+        found: list[list[Found]] = [[] for _ in range(self._group_count)]
+        place, folded = reduced.positions.item, reduced.folded
+        words, skipped = reduced.words, 0
+        if last is not None:
+            skipped, finish = _word_bounds(reduced, first, last)
+            words = words[skipped:finish]
+        automaton = self._whole or self._build(words)
+        owners = automaton.owners
+        matches = automaton.matches(words)
+        if most is not None and len(matches) > most:
+            raise InputError(f"more than {most:,} forms and headings")
+        for which, before, behind in matches:
+            start, end = place(skipped + before + 1), place(skipped + behind - 2) + 1
+            for written, group, number in owners[which]:
+                as_is = len(written) == end - start and folded.startswith(written, start)
+                if not written or as_is or _is_written(written, folded, start, end):
+                    found[group].append((start, end, number))
+        return found
+
+    def _build(self, words: str) -> _Automaton:
+        """The automaton of all phrases, or for the first searches that of those whose last word is there."""
+        self._searches += 1
+        if self._searches > FIRST_SEARCHES:
+            self._whole = self._build_whole()
+            return self._whole
+        there = frozenset(words.split())
+        pairs = zip(self._phrases, self._last_words, strict=True)
+        return _Automaton([phrase for phrase, last in pairs if last in there])
+
+    def _build_whole(self) -> _Automaton:
+        """The automaton of all phrases, which need not be remembered any longer."""
+        automaton = _Automaton(self._phrases)
+        self._phrases, self._last_words = [], []
+        return automaton
+
+
+class _Automaton:
+    """Aho–Corasick over the words of phrases.
+
+    Attributes:
+        owners: of each pattern the phrases with these words: how each is written, its group and its number.
+    """
+
+    def __init__(self, phrases: Sequence[tuple[str, int, int]]) -> None:
+        owners: dict[str, tuple[tuple[str, int, int], ...]] = {}
+        for phrase, group, number in phrases:
+            written = _plain(fold(phrase))
+            if written == phrase:
+                written = phrase  # one text, not two, for each of many phrases
+            plain = written.replace(" ", "").isalnum() and "  " not in written
+            words = written.strip() if plain else _JOINT.sub(" ", written).strip()
+            # A phrase of one bare word needs no second look: its written form is left out.
+            one = ("" if words == written and written.isalnum() else written, group, number)
+            pattern = f" {words} "
+            owners[pattern] = (*owners.get(pattern, ()), one)
+        self.owners = tuple(owners.values())
+        self._patterns = ahocorasick_rs.AhoCorasick(
+            list(owners),
+            matchkind=ahocorasick_rs.MatchKind.Standard,
+            store_patterns=False,
+            # A third of a full table's size: it stays in the processor's cache, and that is what counts here.
+            implementation=ahocorasick_rs.Implementation.ContiguousNFA,
+        )
+
+    def matches(self, words: str) -> list[tuple[int, int, int]]:
+        """Number, start and end of every occurrence in `words`, also overlapping ones, by end."""
+        return self._patterns.find_matches_as_indexes(words, overlapping=True)
+
+
+def last_word(text: str) -> str:
+    """The last word of `text`, folded; empty where it has none."""
+    last = text.rpartition(" ")[2]
+    if last.isascii() and last.isalnum():
+        return last.lower()
+    words = words_of(text)
+    return words[-1] if words else ""
+
+
+def words_of(text: str) -> list[str]:
+    """The words of `text`, folded, as they are looked for in notes."""
+    return _JOINT.sub(" ", fold(text)).split()
+
+
+def _word_bounds(reduced: Reduced, first: int, last: int) -> tuple[int, int]:
+    """Return where, in `words`, the whole words between two places of the text begin and end, with spaces."""
+    start, end = reduced.positions.searchsorted((first, last)).tolist()
+    # A word that is cut by either border is left out.
+    return max(0, reduced.words.find(" ", max(0, start - 1))), reduced.words.rfind(" ", 0, end + 1) + 1
+
+
+def keep_longest(found: list[Found]) -> list[Found]:
+    """Return what does not overlap, by start: leftmost first, of those the longest, of those the first."""
+    kept: list[Found] = []
+    reached = 0
+    for match in sorted(found, key=_leftmost_longest):
+        if match[0] >= reached:
+            kept.append(match)
+            reached = match[1]
+    return kept
+
+
+def _leftmost_longest(match: Found) -> tuple[int, int, int]:
+    return match[0], -match[1], match[2]
+
+
+def _is_written(written: str, folded: str, start: int, end: int) -> bool:
+    """Whether the text has a phrase's own punctuation around and between its words, white space aside."""
+    if not written[0].isalnum():
+        lead = len(written) - len(written.lstrip("-+(/"))
+        if folded[max(0, start - lead) : start] != written[:lead]:
+            return False
+        written = written[lead:]
+    if not written[-1].isalnum():
+        words = written.rstrip(_PUNCTUATION)
+        if not folded.startswith(written[len(words) :], end):
+            return False
+        written = words
+    joints, wanted = _JOINT.findall(folded[start:end]), _JOINT.findall(written)
+    return len(joints) == len(wanted) and all(map(_joint_agrees, wanted, joints))
+
+
+def _joint_agrees(wanted: str, joint: str) -> bool:
+    if wanted.strip(" -"):
+        return _BLANK.sub("", _plain(joint)) == _BLANK.sub("", wanted)
+    return _GAP.fullmatch(joint) is not None
+
+
+def _plain(text: str) -> str:
+    """Straighten apostrophes."""
+    return text.replace("\u2019", "'").replace("`", "'").replace("\u00b4", "'")
+
+
+def _word_codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
+    """Return the code point of every character that is part of a word, a space for every other one."""
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii").translate(_ASCII_WORDS), dtype=np.uint8)
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    words: NDArray[np.uint32] = _word_table()[np.minimum(points, _TABLE_SIZE - 1)]
+    return words
+
+
+_ASCII_WORDS = bytes(point if chr(point).isalnum() and point < 128 else _SPACE for point in range(256))
+
+
+@cache
+def _word_table() -> NDArray[np.uint32]:
+    """Return for each code point itself if it is a letter or digit, else a space.
+
+    The last entry, no character at all, stands for the planes behind the first: emoji and mathematical
+    letters, none of which is part of a word here.
+    """
+    points = [point if chr(point).isalnum() else _SPACE for point in range(_TABLE_SIZE)]
+    return np.array(points, dtype=np.uint32)

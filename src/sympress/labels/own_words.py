@@ -13,11 +13,9 @@ from sympress.labels.annotate import Annotator
 from sympress.labels.assertion.cue_files import lay_cues
 from sympress.labels.assertion.cues import CUE_TABLES, CueBook
 from sympress.labels.lexicon import Lexicon, load_lexicon
-from sympress.labels.mistakes import Mistakes
-from sympress.labels.section_files import lay_sections
-from sympress.labels.sections import SectionBook
+from sympress.labels.sections import SectionBook, lay_sections
 from sympress.labels.surface import forms_by_symptom
-from sympress.labels.toml_file import parse_table, read_text
+from sympress.labels.user_files import Mistakes, parse_table, read_text
 
 
 @dataclass(frozen=True)

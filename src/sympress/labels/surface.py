@@ -1,25 +1,55 @@
-"""The symptom that a found span names, also where its words stand in no lexicon.
-
-In this order: the words of the span are a form; its letters are so like those of a form that it is another
-way to put it, an inflection or a misspelling ("abdomnal pain"); a run of its words is a form, the longest of
-them ("fever of unknown origin"). Likeness is the cosine of trigram counts, weighted by how rare a trigram is
-(Salton & Buckley 1988; trigrams as in Cavnar & Trenkle 1994).
-"""
+"""The symptom that a found span names, also where its words stand in no lexicon."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sympress.labels.lexicon import Lexicon
 from sympress.labels.matching import fold
-from sympress.labels.vaers_map import vaers_to_clinical
+
+# The coded terms of VAERS (MedDRA preferred terms) in the ids of the clinical lexicon.
+#
+# MedDRA's terms are licensed, and its subscribers may not pass them on. No file of ours holds them: a term
+# is known by its digest, so the words come from the user's own VAERS files.
+
+
+def vaers_to_clinical(term: str) -> str | None:
+    """Return the id of the clinical lexicon's symptom that a coded term names; None where it names none.
+
+    Case does not matter. Terms that are a disease, a test or a judgement are left out on purpose.
+    """
+    return _terms().get(term_key(term))
+
+
+def term_key(term: str) -> str:
+    """What the files of `data` call a coded term: 16 hexadecimal digits of the SHA-256 of its lower case."""
+    return hashlib.sha256(fold(term.strip()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@cache
+def _terms() -> dict[str, str]:
+    text = (resources.files("sympress.labels") / "data" / "vaers_to_clinical.tsv").read_text("utf-8")
+    lines = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
+    return {row[0]: row[1] for row in lines[1:]}
+
+
+# The symptom that a found span names, also where its words stand in no lexicon.
+#
+# In this order: the words of the span are a form; its letters are so like those of a form that it is
+# another way to put it, an inflection or a misspelling ("abdomnal pain"); a run of its words is a form, the
+# longest of them ("fever of unknown origin"). Likeness is the cosine of trigram counts, weighted by how
+# rare a trigram is (Salton & Buckley 1988; trigrams as in Cavnar & Trenkle 1994).
+
 
 #: From this cosine on two spellings are one: of a fifth of the clinical lexicon's forms, hidden by hash, 95 %
 #: are then named, 97 % of those rightly (`tests/labels/test_surface.py` holds it to that).

@@ -1,23 +1,80 @@
-"""What stands in a results table: its rows (a strategy with its seeds) and its columns."""
+"""What stands in a results table: its rows, its columns, and how a number becomes text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from sympress.report.formats import (
-    NOT_APPLICABLE,
-    PARTLY,
-    UNDEFINED,
-    defined,
-    format_difference,
-    format_estimate,
-    format_number,
-    format_ratio,
-    signed,
-)
 from sympress.results import Cost, Estimate, Quality, Results, StrategyResult
+
+# How a number becomes text, the same in every table.
+
+
+UNDEFINED = "undefined"
+NOT_APPLICABLE = "–"
+#: Follows an average over fewer symptoms than the study has: the others are undefined on the test set.
+PARTLY = "†"
+
+
+def defined(values: Iterable[float | None]) -> list[float]:
+    """Return the finite numbers among `values`, an iterable of numbers and Nones."""
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def format_estimate(estimate: Estimate | None) -> str:
+    """Return ``0.923 [0.901, 0.944]``, ``undefined`` where there is no value, a dash where none belongs.
+
+    A value that comes with a note (an average over the defined symptoms only) is marked by `PARTLY`.
+    """
+    if estimate is None:
+        return NOT_APPLICABLE
+    if not defined([estimate.value]):
+        return UNDEFINED
+    mark = PARTLY if estimate.note else ""
+    if len(defined([estimate.low, estimate.high])) < 2:
+        return f"{estimate.value:.3f}{mark}"
+    return f"{estimate.value:.3f}{mark} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def format_difference(estimate: Estimate) -> str:
+    """Return ``−0.012 [−0.020, −0.004]`` with a true minus and an explicit plus, or ``undefined``."""
+    if not defined([estimate.value]):
+        return UNDEFINED
+    if len(defined([estimate.low, estimate.high])) < 2:
+        return signed(estimate.value)
+    return f"{signed(estimate.value)} [{signed(estimate.low)}, {signed(estimate.high)}]"
+
+
+def format_number(value: float | None, digits: int) -> str:
+    """Return `value` with thousands separated and at least two figures that count, or a dash for None.
+
+    A value too small for `digits` keeps two significant figures, so that 0.003 ms is not printed as 0.
+    """
+    if value is None or not math.isfinite(value):
+        return NOT_APPLICABLE
+    if 0 < abs(value) < 10**-digits:
+        return f"{value:.2g}"
+    return f"{value:,.{digits}f}"
+
+
+def format_ratio(ratio: float | None) -> str:
+    """Return ``0.52×``, ``<0.01×`` for less, or a dash for None."""
+    if ratio is None:
+        return NOT_APPLICABLE
+    return "<0.01×" if 0 < ratio < 0.01 else f"{ratio:,.2f}×"
+
+
+def signed(value: float | None) -> str:
+    """Return `value` to three decimals with its sign, a true minus, and no sign at 0."""
+    rounded = round(value or 0.0, 3) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return f"{rounded:+.3f}".replace("-", "−") if rounded else "0.000"
+
+
+# What stands in a results table: its rows (a strategy with its seeds) and its columns.
+
 
 #: Rows that are no compressed model: a reader's yardsticks, printed last and marked as reference.
 REFERENCE_STRATEGIES = ("rule", "rule-assertion", "tfidf")
@@ -275,3 +332,55 @@ def _latency(group: Group) -> str:
 
 def _throughput(group: Group) -> str:
     return _number(lambda c: c.notes_per_second, 1, 0)(group)
+
+
+# One look a strategy: a colour that is told apart with any colour vision, and a marker.
+
+
+#: `depth-2` is the family `depth` at strength 2.
+FAMILY = re.compile(r"(?P<family>.+)-(?P<strength>\d+)")
+#: Okabe and Ito's colours without black and yellow, which one of the two backgrounds swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: The baseline and the references: legible on white and on black.
+NEUTRAL = "#808A93"
+#: The names of a marker in Bokeh and in Matplotlib, and its outline for a legend.
+MARKERS = (
+    ("circle", "o", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z"),
+    ("square", "s", "M-4.5-4.5H4.5V4.5H-4.5z"),
+    ("triangle", "^", "M0-5.5L5.5 4.5H-5.5z"),
+    ("diamond", "D", "M0-6L5 0L0 6L-5 0z"),
+    ("inverted_triangle", "v", "M0 5.5L5.5-4.5H-5.5z"),
+    ("hex", "h", "M-2.8-4.8H2.8L5.5 0L2.8 4.8H-2.8L-5.5 0z"),
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a strategy is drawn: a colour, and a marker by its name in Bokeh, in Matplotlib, and as a path."""
+
+    colour: str
+    marker: str
+    marker_matplotlib: str
+    path: str
+    is_hollow: bool
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Return the look of each name; `family-1` and `family-2` are drawn alike, 36 families are told apart."""
+    found: dict[str, Look] = {}
+    families: dict[str, int] = {}
+    for name in dict.fromkeys(names):
+        if name == BASELINE or name in REFERENCE_STRATEGIES:
+            found[name] = Look(NEUTRAL, *MARKERS[1 if name == "tfidf" else 0], name != BASELINE)
+            continue
+        number = families.setdefault(family_of(name), len(families))
+        lap = number // len(COLOURS)
+        marker = MARKERS[(number + lap) % len(MARKERS)]
+        found[name] = Look(COLOURS[number % len(COLOURS)], *marker, False)
+    return found
+
+
+def family_of(name: str) -> str:
+    """Return `depth` for `depth-2`, and any other name as it is."""
+    named = FAMILY.fullmatch(name)
+    return named["family"] if named else name

@@ -10,18 +10,132 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from sympress.errors import MissingExtraError
-from sympress.report.axes import axis_step, cost_ends, log_ticks, score_ends
-from sympress.report.formats import format_number
-from sympress.report.labels import place_labels
-from sympress.report.palette import Look
-from sympress.report.pareto import Place
-from sympress.report.tables import printable
+from sympress.report.columns import Group, Look, format_number, groups, looks
+from sympress.report.verdict import (
+    Place,
+    beyond_text,
+    headline_name,
+    in_view,
+    latency_ms,
+    places,
+    printable,
+    size_mb,
+)
+from sympress.results import EpochQuality, Results
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure
 
+    from sympress.report.sections import Reliability
+
+
+# Ends and ticks of the axes: F1 is linear, a cost logarithmic.
+
+
+def score_ends(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
+    """Return round ends of an F1 axis that hold every bar; never below 0."""
+    span = max(highs) - min(lows)
+    step = axis_step(1.08 * span)
+    bottom = max(0.0, math.floor((min(lows) - 0.04 * span) / step + 1e-9) * step)
+    return bottom, max(bottom + step, min(1.0, math.ceil(max(highs) / step - 1e-9) * step))
+
+
+def cost_ends(costs: Sequence[float]) -> tuple[float, float]:
+    """Return both ends of a cost axis, with room for marks and names."""
+    room = max(1.25, (max(costs) / min(costs)) ** 0.08)
+    return min(costs) / room, max(costs) * room
+
+
+def axis_step(span: float) -> float:
+    """Distance of the lines of the F1 axis, so that there are about three to eight."""
+    return next((step for step in (0.01, 0.02, 0.05, 0.1) if span / step <= 6.5), 0.2)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round values from `low` to `high`: 1, 2 and 5 of each decade, or 1 alone where there are many."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    wide = high / low > 200
+    ticks = [factor * 10.0**decade for decade in decades for factor in ((1,) if wide else (1, 2, 5))]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+# Names beside the marks of a diagram, placed such that they cover each other as little as possible.
+
+
+#: A text of size 12: width of a letter, height of its box.
+LETTER, HEIGHT = 6.6, 14.0
+
+#: Left, top, right, bottom; y runs downwards.
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Label:
+    """Where a name stands: offset of its middle line from the mark, and which end of it is meant.
+
+    Attributes:
+        dx: to the right, in pixels.
+        dy: downwards.
+        align: `left`, `center` or `right`.
+    """
+
+    dx: float
+    dy: float
+    align: str
+
+
+def place_labels(
+    texts: Sequence[str], marks: Sequence[tuple[float, float]], size: tuple[float, float]
+) -> list[Label]:
+    """Return a place for each text beside its mark, in their order.
+
+    Args:
+        texts: the names.
+        marks: x and y of each mark in pixels, `(0, 0)` at the upper left.
+        size: width and height of the diagram; names stay inside where they can.
+    """
+    taken: list[Box] = [(x - 7, y - 7, x + 7, y + 7) for x, y in marks]
+    found = []
+    for text, (x, y) in zip(texts, marks, strict=True):
+        spots = [(rank, spot, _box(text, x, y, spot)) for rank, spot in enumerate(_spots())]
+        _, best, box = min(spots, key=lambda spot: _cost(spot[0], spot[2], taken, size))
+        taken.append(box)
+        found.append(best)
+    return found
+
+
+def _spots() -> list[Label]:
+    """Places around a mark, the best first."""
+    heights = (0, -9, 9, -20, 20, -34, 34, -48, 48, -62, 62, -76, 76)
+    right = [Label(10, dy, "left") for dy in heights]
+    left = [Label(-10, dy, "right") for dy in heights]
+    middle = [Label(0, dy, "center") for dy in (-16, 16, -30, 30, -44, 44)]
+    near = [right[0], left[0], *middle[:2], *right[1:3], *left[1:3]]
+    return [*near, *right[3:5], *left[3:5], *middle[2:], *right[5:], *left[5:]]
+
+
+def _box(text: str, x: float, y: float, spot: Label) -> Box:
+    width = LETTER * len(text)
+    share = {"left": 0.0, "center": 0.5, "right": 1.0}[spot.align]
+    left = x + spot.dx - share * width
+    return left, y + spot.dy - HEIGHT / 2, left + width, y + spot.dy + HEIGHT / 2
+
+
+def _cost(rank: int, box: Box, taken: Sequence[Box], size: tuple[float, float]) -> float:
+    outside = (box[2] - box[0]) * HEIGHT - _overlap(box, (0, 0, *size))
+    return sum(_overlap(box, other) for other in taken) + 4 * outside + 3 * rank
+
+
+def _overlap(one: Box, other: Box) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    return max(0.0, width) * max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+
+
+# The figures of the page, by Bokeh: each as JSON that the page's own script hands to BokehJS.
+
+
 #: Pixels between the axes of a figure on a wide screen and on a phone: names are placed for both.
-WIDE, NARROW, HEIGHT = (530.0, 330.0), (255.0, 330.0), 400
+WIDE, NARROW, FIGURE_HEIGHT = (530.0, 330.0), (255.0, 330.0), 400
 FONT = 'system-ui, -apple-system, "Segoe UI", sans-serif'
 
 #: Where Bokeh's JSON names a model or a document.
@@ -99,7 +213,9 @@ def draw_pareto(
     plot = _figure(xs, ys, axis[0], f1, log=True)
     plot.xaxis.ticker = log_ticks(*xs)
     plot.xaxis.major_label_overrides = {tick: f"{tick:g}" for tick in log_ticks(*xs)}
-    front = sorted((one for one in found if not one.dominated and not one.group.is_reference), key=_cost)
+    front = sorted(
+        (one for one in found if not one.dominated and not one.group.is_reference), key=_cost_figure
+    )
     steps = ([one.cost for one in front], [one.f1 for one in front])
     plot.step(*steps, mode="after", line_width=1, line_dash=[2, 3]).tags = ["soft"]
     data = _pareto_columns(found, xs, ys)
@@ -109,7 +225,7 @@ def draw_pareto(
     return Drawing(target, title, _item(plot, target))
 
 
-def _cost(one: Place) -> float:
+def _cost_figure(one: Place) -> float:
     return one.cost
 
 
@@ -220,7 +336,7 @@ def _figure(
     from bokeh.plotting import figure
 
     plot = figure(
-        height=HEIGHT, sizing_mode="stretch_width", toolbar_location=None, tools="",
+        height=FIGURE_HEIGHT, sizing_mode="stretch_width", toolbar_location=None, tools="",
         x_axis_type="log" if log else "linear", x_range=Range1d(start=xs[0], end=xs[1]),
         y_range=Range1d(start=ys[0], end=ys[1] + 0.03 * (ys[1] - ys[0])),
         x_axis_label=x_label, y_axis_label=y_label, outline_line_color=None, background_fill_color=None,
@@ -269,3 +385,79 @@ def _renumbered(value: Any, target: str, ids: dict[str, str]) -> Any:
         else _renumbered(one, target, ids)
         for name, one in value.items()
     }
+
+
+# Which figures a page has, and from what: quality against cost, epochs, calibration.
+
+
+def pareto_drawings(runs: Sequence[tuple[str, Results]]) -> list[Drawing]:
+    """F1 against size and against latency, all runs in one; none with fewer than two strategies to place."""
+    several = len(runs) > 1
+    found: list[tuple[str, Group]] = [
+        (f"{name}: {group.name}" if several else group.name, group)
+        for name, results in runs
+        for group in groups(results)
+    ]
+    styles = looks(group.name for _, group in found)
+    f1 = headline_name(runs[0][1])
+    drawn = []
+    for target, axis, cost in (
+        ("pareto-size", ("size of the deployed file, MB (log)", "MB"), size_mb),
+        ("pareto-latency", ("latency of one note, ms (log)", "ms"), latency_ms),
+    ):
+        placed, beyond = in_view(places(found, cost))
+        if len(placed) > 1:
+            below = f"; below the figure: {beyond_text(beyond)}" if beyond else ""
+            title = f"{f1} against {axis[0]}{below}"
+            drawn.append(draw_pareto(target, title, placed, looks=styles, axis=axis, f1=f1))
+    return drawn
+
+
+def epoch_drawings(results: Results, prefix: str) -> list[Drawing]:
+    """F1 on validation notes after each epoch, a line a strategy (mean over seeds); none without epochs."""
+    found = with_epochs(results)
+    styles = looks(group.name for group in groups(results))
+    lines = [
+        Line(group.name, styles[group.name], *zip(*points, strict=True))
+        for group in found
+        if (points := epoch_points(group))
+    ]
+    if not lines:
+        return []
+    f1 = headline_name(results)
+    title = f"{f1} on validation notes after each epoch"
+    return [draw_lines(f"{prefix}-epochs", title, lines, ("epoch", f"{f1}, validation"))]
+
+
+def with_epochs(results: Results) -> list[Group]:
+    """Return the trained strategies whose every seed keeps its epochs."""
+    trained = [group for group in groups(results) if not group.is_reference]
+    return [group for group in trained if all(row.epochs for row in group.seeds)]
+
+
+def epoch_points(group: Group) -> list[tuple[float, float]]:
+    """Epoch and F1, the mean over the seeds that have it."""
+    found: dict[int, list[float]] = {}
+    for row in group.seeds:
+        for epoch in row.epochs:
+            value = _f1(epoch)
+            if value is not None:
+                found.setdefault(epoch.epoch, []).append(value)
+    return [(float(epoch), sum(values) / len(values)) for epoch, values in sorted(found.items())]
+
+
+def _f1(epoch: EpochQuality) -> float | None:
+    quality = epoch.quality
+    return (quality.micro_f1 or quality.f1).value
+
+
+def calibration_drawings(
+    found: Sequence[Reliability], styles: Mapping[str, Look], prefix: str
+) -> list[Drawing]:
+    """Observed frequency against predicted probability, a line a strategy; none without bins."""
+    lines = [Line(one.name, styles[one.name], one.predicted, one.observed) for one in found if one.predicted]
+    if not lines:
+        return []
+    title = "observed frequency against predicted probability, test notes"
+    axes = ("predicted probability", "observed frequency")
+    return [draw_lines(f"{prefix}-calibration", title, lines, axes, square=True)]

@@ -1,18 +1,34 @@
-"""A run of the protocol `paper` beside the published numbers, and what it shows of that procedure."""
+"""A run of the protocol `paper` beside the published numbers, and tables in the authors' and LaTeX's form."""
 
 from __future__ import annotations
 
 import csv
+import io
+import math
+import re
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from sympress.report.columns import BASELINE, Group, groups, seeds_of
-from sympress.report.formats import defined, format_estimate, format_number, format_ratio
-from sympress.report.pareto import latency_ms, size_mb
+from sympress.files import write_text
+from sympress.report.columns import (
+    BASELINE,
+    Group,
+    columns,
+    defined,
+    format_estimate,
+    format_number,
+    format_ratio,
+    groups,
+    seeds_of,
+)
 from sympress.report.sections import METRICS, metrics_of
-from sympress.report.verdict import headline_f1
-from sympress.results import Results, StrategyResult
+from sympress.report.verdict import explanation, headline_f1, latency_ms, markdown_table, printable, size_mb
+from sympress.results import Estimate, Results, StrategyResult
+
+# A run of the protocol `paper` beside the published numbers, and what it shows of that procedure.
+
 
 #: Keys of `data.labelling` under which a study counts the labels that a negated mention gave.
 NEGATED = "labelled by a negated mention"
@@ -235,3 +251,155 @@ POINTS: dict[str, Callable[[Results, Found], str]] = {
     "One seed and few test notes: the interval is wider than most gaps. No test of significance.": _seeds,
     "Every epoch is scored on the test set, so whatever was chosen was chosen there.": _choice,
 }
+
+
+# The results table for a paper: LaTeX (booktabs) and Markdown files.
+
+
+#: What stands for a character that LaTeX takes as its own, or that its default fonts lack.
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "−": r"$-$",
+    "–": "--",
+    "×": r"$\times$",
+    "Δ": r"$\Delta$",
+    "†": r"\dag{}",
+    "⁶": r"$^6$",
+    "’": "'",
+    "·": r"$\cdot$",
+    **{one: f"\\{one}" for one in "&%$#_{}"},
+}
+
+
+def latex_table(results: Results) -> str:
+    """Return the table with the console's columns as a LaTeX `table`; it needs the package booktabs."""
+    chosen = [(column.header, column.narrow) for column in columns(results) if column.narrow is not None]
+    lines = [
+        (" & ".join(escape_latex(cell(group)) for _, cell in chosen), group) for group in groups(results)
+    ]
+    body = []
+    for number, (line, group) in enumerate(lines):
+        if group.is_reference and number and not lines[number - 1][1].is_reference:
+            body.append(r"\midrule")
+        body.append(rf"{line} \\")
+    head = " & ".join(escape_latex(header) for header, _ in chosen)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape_latex(explanation(results))}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(chosen) - 1)}}}",
+            r"\toprule",
+            rf"{head} \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def escape_latex(text: str) -> str:
+    """Return `text` such that LaTeX sets it as it is."""
+    return re.sub(r".", lambda one: _SPECIAL.get(one[0], one[0]), printable(text))
+
+
+def write_tables(results: Results, folder: Path) -> list[Path]:
+    """Write `table.tex` (the console's columns) and `table.md` (every column); return their paths.
+
+    Raises:
+        SympressError: a file could not be written.
+    """
+    contents = {"table.tex": latex_table(results), "table.md": markdown_table(results) + "\n"}
+    for name, content in contents.items():
+        write_text(folder / name, content)
+    return [folder / name for name in contents]
+
+
+# The two CSV files a strategy, in the form in which the paper's authors published theirs.
+
+
+METRICS_HEADER = ("Epoch", "Accuracy", "Precision", "Recall", "F1", "AUROC")
+PER_SYMPTOM_HEADER = ("Epoch", "Symptom", "Precision", "Recall", "F1", "AUROC")
+
+#: A spreadsheet runs a cell that begins with one of these as a formula.
+FORMULA_STARTS = ("=", "+", "-", "@")
+
+
+def write_csvs(results: Results, run: Path) -> list[Path]:
+    """Write `metrics_<strategy>.csv` and `per_symptom_<strategy>.csv` into `run`; return their paths.
+
+    The rows are the validation part after each epoch; a strategy without epochs (the lexicon rule)
+    has no files. An undefined metric is an empty cell. The first seed has the plain name, every
+    further one ends in `_seed<N>`.
+
+    Raises:
+        SympressError: a file could not be written.
+    """
+    first_seed = min(seeds_of(results), default=0)
+    written = []
+    for row in results.strategies:
+        if not row.epochs:
+            continue
+        stem = file_stem(row.name) + ("" if row.seed == first_seed else f"_seed{row.seed}")
+        for prefix, text in (("metrics", metrics_csv(row)), ("per_symptom", per_symptom_csv(row))):
+            path = run / f"{prefix}_{stem}.csv"
+            write_text(path, text)
+            written.append(path)
+    return written
+
+
+def metrics_csv(row: StrategyResult) -> str:
+    """Return one line an epoch: accuracy, macro precision, recall, F1 and AUROC on validation notes."""
+    lines = [
+        [str(epoch.epoch), *(_cell(metric) for metric in (q.accuracy, q.precision, q.recall, q.f1, q.auroc))]
+        for epoch in row.epochs
+        for q in (epoch.quality,)
+    ]
+    return _csv(METRICS_HEADER, lines)
+
+
+def per_symptom_csv(row: StrategyResult) -> str:
+    """Return one line an epoch and symptom: precision, recall, F1 and AUROC on validation notes."""
+    lines = [
+        [
+            str(epoch.epoch),
+            _text(s.symptom),
+            *(_cell(metric) for metric in (s.precision, s.recall, s.f1, s.auroc)),
+        ]
+        for epoch in row.epochs
+        for s in epoch.quality.per_symptom
+    ]
+    return _csv(PER_SYMPTOM_HEADER, lines)
+
+
+def file_stem(name: str) -> str:
+    """Return `name` as a part of a file name: other than letters, digits, dot, dash becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "strategy"
+
+
+def _cell(estimate: Estimate) -> str:
+    value = estimate.value
+    return "" if value is None or not math.isfinite(value) else repr(value)
+
+
+def _text(text: str) -> str:
+    """Return `text` on one line, such that a spreadsheet shows it and never runs it."""
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip().startswith(FORMULA_STARTS) else shown
+
+
+def _csv(header: tuple[str, ...], lines: list[list[str]]) -> str:
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    return buffer.getvalue()

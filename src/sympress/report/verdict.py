@@ -1,16 +1,35 @@
-"""What a results file says, in sentences computed from its numbers."""
+"""What a results file says: sentences computed from its numbers, the Pareto set, and the results table."""
 
 from __future__ import annotations
 
-from sympress.report.columns import BASELINE, Group, groups, side_of
-from sympress.report.formats import (
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sympress.report.columns import (
+    BASELINE,
+    MARK,
+    PARTLY,
+    Group,
+    columns,
     defined,
     format_difference,
     format_estimate,
     format_number,
     format_ratio,
+    groups,
+    seeds_of,
+    side_of,
+    signed,
 )
 from sympress.results import Comparison, Estimate, Results, StrategyResult
+
+# What a results file says, in sentences computed from its numbers.
+
 
 REFERENCE_NAMES = {
     "rule": "The lexicon rule",
@@ -180,3 +199,271 @@ def _loss(group: Group, lows: list[float]) -> str:
     allowed = max(0.0, -min(lows))
     doubt = f"; a loss of {allowed:.3f} is not excluded" if allowed >= 0.0005 else ""
     return f"No significant change in {kind} was found ({shown}){doubt}."
+
+
+# Where each strategy stands between quality and cost, and which ones another makes pointless.
+
+
+@dataclass(frozen=True)
+class Place:
+    """A strategy in a diagram of F1 against a cost.
+
+    Attributes:
+        label: what stands beside its mark.
+        group: the strategy with its seeds.
+        cost: along the axis; left is cheaper.
+        f1: mean over seeds of the F1 that decides; `low` and `high` are the ends of its bar.
+        dominated: another strategy costs no more and is no worse, and is better in one of the two.
+    """
+
+    label: str
+    group: Group
+    cost: float
+    f1: float
+    low: float
+    high: float
+    dominated: bool
+
+
+def places(found: Sequence[tuple[str, Group]], cost: Callable[[Group], float | None]) -> list[Place]:
+    """Return the strategies that have an F1 and a cost; a reference neither dominates nor is dominated.
+
+    Args:
+        found: label and strategy.
+        cost: what is counted along the axis.
+    """
+    known = [
+        (label, group, value, *interval)
+        for label, group in found
+        if (interval := f1_interval(group)) is not None and (value := cost(group))
+    ]
+    rivals = [(value, f1) for _, group, value, f1, *_ in known if not group.is_reference]
+    return [
+        Place(label, group, value, f1, low, high, not group.is_reference and _dominated((value, f1), rivals))
+        for label, group, value, f1, low, high in known
+    ]
+
+
+def in_view(found: Sequence[Place]) -> tuple[list[Place], list[Place]]:
+    """Part the places that are drawn from the references far below the models, which would squeeze them.
+
+    Far: further below the worst model than the models are apart (at least 0.05).
+    """
+    models = [one.f1 for one in found if not one.group.is_reference]
+    if not models:
+        return list(found), []
+    floor = min(models) - max(max(models) - min(models), 0.05)
+    beyond = [one for one in found if one.group.is_reference and one.f1 < floor]
+    return [one for one in found if one not in beyond], beyond
+
+
+def beyond_text(beyond: Sequence[Place]) -> str:
+    """Name what is out of view: `rule, 0.538`; empty if nothing is."""
+    return "; ".join(f"{one.label}, {one.f1:.3f}" for one in beyond)
+
+
+def _dominated(one: tuple[float, float], rivals: Sequence[tuple[float, float]]) -> bool:
+    return any(cost <= one[0] and f1 >= one[1] and (cost, f1) != one for cost, f1 in rivals)
+
+
+def f1_interval(group: Group) -> tuple[float, float, float] | None:
+    """Mean F1 and the ends of its bar: the interval of a single seed, the range of several."""
+    estimates = [headline_f1(row) for row in group.seeds]
+    values = [estimate.value for estimate in estimates if estimate.value is not None]
+    if len(values) < len(estimates) or not values:
+        return None
+    low, high = min(values), max(values)
+    if len(estimates) == 1 and estimates[0].low is not None and estimates[0].high is not None:
+        low, high = estimates[0].low, estimates[0].high
+    return sum(values) / len(values), low, high
+
+
+def size_mb(group: Group) -> float | None:
+    """Size in MB, or None where nothing stands on disk."""
+    size = group.mean(lambda row: row.cost.size_bytes)
+    return size / 1e6 if size else None
+
+
+def latency_ms(group: Group) -> float | None:
+    """Median latency of a note in ms."""
+    return group.mean(lambda row: row.cost.latency_ms_p50)
+
+
+# Which recipe to take and what it costs, in sentences computed from the numbers.
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to take.
+
+    Attributes:
+        sentence: which recipe, and its price in F1, bytes and time.
+        further: what else a reader must know: the cheapest row with a price, and that this was chosen here.
+        taken: the strategy, or None where no compressed one is worth taking.
+        baseline: the uncompressed model, where the run has one.
+    """
+
+    sentence: str
+    further: tuple[str, ...]
+    taken: Group | None
+    baseline: Group | None
+
+
+def advise(results: Results) -> Advice:
+    """Choose the cheapest compressed row that is smaller or faster and loses no F1 significantly in any seed.
+
+    Cheapest: the least product of bytes and latency, both relative to the baseline. F1 is the one that
+    decides: micro for `present`, macro for `topic`. Where a reference does as well as every trained model,
+    that is said first, and what to take among the models after it.
+    """
+    found = groups(results)
+    baseline = next((group for group in found if group.name == BASELINE), None)
+    rivals = [group for group in found if not group.is_reference and group.name != BASELINE]
+    sentence, further, best = _choose(rivals) if baseline is not None else _choose([])
+    reference = beating_reference(found)
+    if reference:
+        further = [f"Among the models: {sentence[:1].lower()}{sentence[1:]}", *further]
+        return Advice(f"Take no model for this: {_lower(reference)}", tuple(further), None, baseline)
+    return Advice(sentence, tuple(further), best, baseline)
+
+
+def _choose(rivals: list[Group]) -> tuple[str, list[str], Group | None]:
+    """The sentence, what follows it, and the strategy that is worth taking, if one is."""
+    if not rivals:
+        return "Nothing was compressed here: there is no recipe to choose.", [], None
+    gaining = [group for group in rivals if _gains(group)]
+    free = [group for group in gaining if not _loses(group)]
+    paid = sorted((group for group in gaining if _loses(group)), key=_price)
+    if not free:
+        return _nothing_free(paid), [], None
+    best = min(free, key=_price)
+    further = [f"To go further, {_offer(paid[0])}."] if paid and _price(paid[0]) < _price(best) else []
+    if len(rivals) > 1:
+        further.append(
+            f"Chosen by this very table among {len(rivals)} compressed rows: confirm it on notes of your own."
+        )
+    return f"Take {_offer(best)}.", further, best
+
+
+def _gains(group: Group) -> bool:
+    compared = [row.versus_baseline for row in group.seeds]
+    return all(one is not None and (one.smaller or one.faster) for one in compared)
+
+
+def _loses(group: Group) -> bool:
+    """Whether the interval of any seed lies below 0, or is unknown."""
+    highs = [headline_difference(row.versus_baseline).high for row in group.seeds if row.versus_baseline]
+    return any(high is None or high < 0 for high in highs)
+
+
+def _price(group: Group) -> float:
+    return (group.size_ratio or 1.0) * (group.latency_ratio or 1.0)
+
+
+def _offer(group: Group) -> str:
+    """`NAME: bytes, latency, and the change of F1`."""
+    kind = "micro F1" if headline_f1(group.seeds[0]) is group.seeds[0].quality.micro_f1 else "macro F1"
+    size = f"{format_number(size_mb(group), 1)} MB ({format_ratio(group.size_ratio)} the baseline’s)"
+    speed = f"{format_number(latency_ms(group), 2)} ms a note ({format_ratio(group.latency_ratio)})"
+    differences = [headline_difference(row.versus_baseline) for row in group.seeds if row.versus_baseline]
+    change = _mean_signed([difference.value for difference in differences])
+    if _loses(group):
+        return f"{group.name}: {size}, {speed}, but it loses {kind} ({change})"
+    allowed = max(0.0, -min(defined(difference.low for difference in differences), default=0.0))
+    doubt = f"; a loss of {allowed:.3f} is not excluded" if allowed >= 0.0005 else ""
+    return f"{group.name}: {size}, {speed}, and no significant loss of {kind} ({change}{doubt})"
+
+
+def _mean_signed(values: list[float | None]) -> str:
+    known = defined(values)
+    return signed(sum(known) / len(known)) if known else "undefined"
+
+
+def _nothing_free(paid: list[Group]) -> str:
+    if not paid:
+        return "Keep the baseline: no compressed row is smaller or faster."
+    return f"Keep the baseline, or pay for less: {_offer(paid[0])}."
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:] if sentence.startswith("The ") else sentence
+
+
+# The results table: narrow for a console, narrow or wide as Markdown.
+
+
+def console_table(results: Results) -> Table:
+    """Return the narrow table: quality, difference, size, latency, throughput; fits 120 columns.
+
+    The references stand last, under a rule. What the brackets and ratios mean is the caption.
+    """
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(printable(f"{results.protocol} · {results.task} · {results.data.name}")),
+        caption=Text(explanation(results)),
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    header, *lines = _cells(results, full=False)
+    for number, name in enumerate(header):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    found = groups(results)
+    for number, group in enumerate(found):
+        next_is_reference = number + 1 < len(found) and found[number + 1].is_reference
+        table.add_row(
+            *(Text(printable(cell)) for cell in lines[number]),
+            style="dim" if group.is_reference else None,
+            end_section=next_is_reference and not group.is_reference,
+        )
+    return table
+
+
+def markdown_table(results: Results, *, full: bool = True) -> str:
+    """Return a Markdown table with every column, or with those of the console (`full=False`)."""
+    header, *lines = _cells(results, full=full)
+    rule = [":--"] + ["--:"] * (len(header) - 1)
+    escaped = [[escape_markdown(cell) for cell in line] for line in (header, *lines)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (escaped[0], rule, *escaped[1:]))
+
+
+def _cells(results: Results, *, full: bool) -> list[list[str]]:
+    """Return the header and then one line a strategy, all as text."""
+    chosen = [
+        (column.header, cell)
+        for column in columns(results)
+        if (cell := column.cell if full else column.narrow) is not None
+    ]
+    return [[header for header, _ in chosen], *([cell(g) for _, cell in chosen] for g in groups(results))]
+
+
+def explanation(results: Results) -> str:
+    """Say in one line what the numbers of the table are: intervals, seeds, ratios, marks, references."""
+    seeds = seeds_of(results)
+    listed = ", ".join(str(seed) for seed in seeds)
+    interval = "95 % bootstrap interval, test notes resampled by patient"
+    if len(seeds) > 1:
+        numbers = (
+            f"mean (range) over {len(seeds)} seeds ({listed}); {MARK} each seed's {interval}, excludes 0"
+        )
+    else:
+        numbers = f"[ ] {interval}; seed {listed}; {MARK} the interval excludes 0"
+    averaged = any(row.quality.f1.note for row in results.strategies if row.quality.f1.value is not None)
+    partly = f" {PARTLY} averaged over the symptoms that are defined on the test notes." if averaged else ""
+    return (
+        f"{results.data.test:,} test notes; {numbers}; × ratio to the baseline; MB = 10⁶ bytes; "
+        f"latency at batch 1; reference rows are not compressed models.{partly}"
+    )
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters (line ends, terminal escapes) replaced by a visible mark."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+
+
+def escape_markdown(text: str) -> str:
+    """Return `text` such that Markdown shows it as it is: no markup, no HTML, no new cell or line."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", printable(text).replace("&", "&amp;"))

@@ -1,9 +1,4 @@
-"""Masked-language-model training of an encoder on the user's own notes, before it learns the task.
-
-Task-adaptive pretraining of Gururangan et al. 2020 ("Don't Stop Pretraining", section 4) with the masking
-of Devlin et al. 2019 (section 3.1, task 1), drawn anew each time a note is seen (Liu et al. 2019).
-Whether it helped is judged on notes held out from it, under masks that never change.
-"""
+"""Masked-language-model training of an encoder on the user's own notes, before it learns the task."""
 
 from __future__ import annotations
 
@@ -18,29 +13,274 @@ from typing import Any, cast
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForMaskedLM,
+    DataCollatorForLanguageModeling,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.modeling_outputs import BaseModelOutput
 
-from sympress.claim import check_claim
-from sympress.errors import InputError, nearest
-from sympress.extras import bundled_encoder_folder
-from sympress.files import full_disk_explained, read_object, write_json
-from sympress.notes.duplicates import group_notes
-from sympress.notes.placeholders import mask_placeholders
-from sympress.notes.split import assign_part, groups_of, patient_keys, split_notes
+from sympress.errors import InputError, bundled_encoder_folder, nearest
+from sympress.files import check_claim, full_disk_explained, read_object, write_json
+from sympress.models.encoder import BUNDLED, load_encoder, quiet_transformers, save_encoder
+from sympress.notes.intake import mask_placeholders
+from sympress.notes.split import assign_part, group_notes, groups_of, patient_keys, split_notes
 from sympress.progress import Reporter
-from sympress.study.inputs import fingerprint_frame, fingerprint_texts
-from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
-from sympress.training.encoder import BUNDLED, load_encoder, save_encoder
-from sympress.training.epochs import EpochLog, Progress
-from sympress.training.fingerprint import fingerprint_encoder
-from sympress.training.heldout import DESCRIPTION, MINIMUM_NOTES, Judge, hold_out
-from sympress.training.masked import MaskedLanguageModel, Masking, masked_language_model
-from sympress.training.precision import default_device
-from sympress.training.settings import TrainSettings
+from sympress.training.data import IGNORED, Collate, EncodedNotes, NoteDataset, encode_texts
+from sympress.training.epochs import EpochLog, Progress, TrainSettings, default_device, mixed_precision
+from sympress.training.fingerprints import fingerprint_encoder, fingerprint_frame, fingerprint_texts
 from sympress.training.train import train
+
+# An encoder with a masked-language head, and the masks it learns from.
+
+
+class Masking:
+    """Which word pieces are chosen and what they become, drawn by transformers' collator.
+
+    15 % are chosen, of which 80 % become the mask token and 10 % a random piece (Devlin et al. 2019); special
+    tokens (padding, separators, unknown) never are. Without a seed the draws come from PyTorch's own random
+    state, which the trainer's checkpoints hold.
+
+    Raises:
+        InputError: the tokenizer has no mask token.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, seed: int | None = None
+    ) -> None:
+        if tokenizer.mask_token_id is None:
+            raise InputError("this tokenizer has no mask token, so its encoder cannot be adapted")
+        self._special = sorted(int(special) for special in tokenizer.all_special_ids)
+        self._last = int(encoder.config.vocab_size) - 1  # a tokenizer may know more pieces than the encoder
+        self._collator = DataCollatorForLanguageModeling(tokenizer, seed=seed)
+        if seed is not None:
+            self._collator.create_rng()
+
+    def has_words(self, ids: NDArray[np.int64]) -> bool:
+        """True if a note has a word piece that may be chosen."""
+        return bool((~np.isin(ids, self._special)).any())
+
+    def apply(self, ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask `ids` `(batch, tokens)`, at least one of a batch that has words.
+
+        Returns:
+            The masked ids, and which were chosen, both `(batch, tokens)`.
+        """
+        barred = torch.isin(ids, torch.tensor(self._special, device=ids.device)) | (attention_mask == 0)
+        while True:
+            masked, labels = self._collator.torch_mask_tokens(
+                ids.cpu().clone(), special_tokens_mask=barred.cpu()
+            )
+            chosen = labels != IGNORED
+            if chosen.any() or barred.all():
+                return masked.clamp(max=self._last).to(ids.device), chosen.to(ids.device)
+
+
+class _ChosenStates(nn.Module):
+    """Stands where a masked-language model has its encoder and hands on the chosen states alone."""
+
+    def __init__(self, encoder: PreTrainedModel) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.chosen: Tensor | None = None
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **_nothing_else: Any,
+    ) -> BaseModelOutput:
+        """Return states `(1, chosen, hidden)`."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return BaseModelOutput(last_hidden_state=states[self.chosen].unsqueeze(0))
+
+
+class MaskedLanguageModel(nn.Module):
+    """`encoder` under the head of its architecture's masked-language model.
+
+    The head sees the chosen word pieces only: a vocabulary of logits for all of them would be most of the
+    work. Weights that the head shares with the embeddings stand once in the state.
+    """
+
+    symptoms = 0  # it tells none apart: whoever predicts symptoms with it gets none
+
+    def __init__(self, encoder: PreTrainedModel, head: PreTrainedModel) -> None:
+        super().__init__()
+        self.states = _ChosenStates(encoder)
+        setattr(head, head.base_model_prefix, self.states)
+        self.head = head
+        first: dict[int, str] = {}
+        self._aliases = {
+            name: first[id(weight)]
+            for name, weight in self.named_parameters(remove_duplicate=False)
+            if first.setdefault(id(weight), name) != name
+        }
+        self.register_state_dict_post_hook(_drop_aliases)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_add_aliases)  # type: ignore[no-untyped-call]
+
+    @property
+    def encoder(self) -> PreTrainedModel:
+        """What is adapted."""
+        return self.states.encoder
+
+    def let_learn_(self, *, encoder: bool) -> None:
+        """Let either the encoder learn or the rest; embeddings that both use are the encoder's."""
+        for weight in self.parameters():
+            weight.requires_grad = not encoder
+        self.encoder.requires_grad_(requires_grad=encoder)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, chosen: Tensor) -> Tensor:
+        """Logits `(chosen, vocabulary)` of the word pieces where `chosen` `(batch, tokens)` is True."""
+        self.states.chosen = chosen
+        logits: Tensor = self.head(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits.squeeze(0)
+
+
+def _drop_aliases(module: Any, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
+    for alias in module._aliases:
+        state.pop(prefix + alias, None)
+
+
+def _add_aliases(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for alias, name in module._aliases.items():
+        state[prefix + alias] = state[prefix + name]
+
+
+def masked_language_model(
+    encoder: PreTrainedModel, head_from: str | None, seed: int
+) -> tuple[MaskedLanguageModel, bool]:
+    """`encoder` itself under a head, and whether the head is fresh.
+
+    The head comes from the checkpoint `head_from` where that holds one, else from `seed`; a fresh one
+    shares its output matrix with the word embeddings (Press and Wolf 2017).
+
+    Raises:
+        InputError: transformers knows no masked-language head for this architecture or shape.
+    """
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
+        torch.manual_seed(seed)
+        head, fresh = _stored_head(head_from) if head_from else (None, True)
+        if head is None:
+            head = _fresh_head(encoder)
+    output, table = head.get_output_embeddings(), encoder.get_input_embeddings()
+    shapes = [getattr(getattr(module, "weight", None), "shape", None) for module in (output, table)]
+    if shapes[0] is None or shapes[0] != shapes[1]:
+        raise InputError("only a whole encoder can be adapted, before anything is removed from it")
+    if fresh or getattr(encoder.config, "tie_word_embeddings", True):
+        output.weight = table.weight
+    return MaskedLanguageModel(encoder, head), fresh
+
+
+def _stored_head(source: str) -> tuple[PreTrainedModel | None, bool]:
+    try:
+        head, info = AutoModelForMaskedLM.from_pretrained(
+            source, local_files_only=True, output_loading_info=True, dtype=torch.float32
+        )
+    except (OSError, ValueError):
+        return None, True
+    prefix = head.base_model_prefix + "."
+    return head, any(not name.startswith(prefix) for name in info["missing_keys"])
+
+
+def _fresh_head(encoder: PreTrainedModel) -> PreTrainedModel:
+    try:
+        head: PreTrainedModel = AutoModelForMaskedLM.from_config(encoder.config)
+    except ValueError as error:
+        raise InputError(
+            f"architecture {encoder.config.model_type!r} has no masked-language head in transformers, so it "
+            "cannot be adapted"
+        ) from error
+    return head
+
+
+# Notes held out from masked-language training: which they are, and what they say of the model.
+
+
+#: With fewer notes neither training nor the held-out loss says anything.
+MINIMUM_NOTES = 20
+#: What `Judge.describe` says.
+DESCRIPTION = ("loss", "fall", "standard_error")
+_SCORING_BATCH = 32
+
+
+def hold_out(groups: NDArray[np.int64], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Rows to learn from and rows that judge; the groups that judge are drawn by `seed`."""
+    names, sizes = np.unique(groups, return_counts=True)
+    if len(names) < MINIMUM_NOTES:
+        raise InputError(
+            f"adapting needs at least {MINIMUM_NOTES} different notes or patients; these are {len(names)}"
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    enough = int(np.searchsorted(np.cumsum(sizes[order]), share * len(groups))) + 1
+    chosen = names[order[: min(max(enough, 2), len(names) - 1)]]
+    held_out = np.isin(groups, chosen)
+    return np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Held-out notes in batches under masks that never change."""
+
+    batches: tuple[dict[str, Tensor], ...]
+    counts: NDArray[np.int64]  # masked word pieces a note
+
+    @classmethod
+    def of(cls, masking: Masking, notes: NoteDataset, pad_id: int) -> Judge:
+        """Draw the masks of `notes`, by the seed of `masking` alone."""
+        collate, batches = Collate(pad_id), []
+        order = np.argsort(notes.notes.lengths, kind="stable")
+        for start in range(0, len(order), _SCORING_BATCH):
+            batch = collate([notes[int(row)] for row in order[start : start + _SCORING_BATCH]])
+            masked, chosen = masking.apply(batch["input_ids"], batch["attention_mask"])
+            batches.append(batch | {"masked": masked, "chosen": chosen})
+        counts = torch.cat([batch["chosen"].sum(1) for batch in batches])
+        return cls(tuple(batches), counts.numpy())
+
+    @property
+    def masked(self) -> int:
+        """Masked word pieces in all."""
+        return int(self.counts.sum())
+
+    @torch.no_grad()
+    def losses(self, model: MaskedLanguageModel) -> NDArray[np.float64]:
+        """Summed cross-entropy of each note's masked word pieces, `(notes,)`, without dropout."""
+        was_training = model.training
+        model.eval()
+        device = next(model.parameters()).device
+        sums = []
+        for batch in self.batches:
+            masked, mask, chosen = (batch[key].to(device) for key in ("masked", "attention_mask", "chosen"))
+            with mixed_precision(device):
+                logits = model(masked, mask, chosen)
+            truth = batch["input_ids"][batch["chosen"]].to(device)
+            loss = functional.cross_entropy(logits.float(), truth, reduction="none").double().cpu()
+            note = batch["chosen"].nonzero()[:, 0]  # (masked,) row of each loss
+            sums.append(torch.zeros(len(masked), dtype=torch.float64).index_add_(0, note, loss))
+        model.train(was_training)
+        result: NDArray[np.float64] = torch.cat(sums).numpy()
+        return result
+
+    def describe(self, before: NDArray[np.float64], after: NDArray[np.float64]) -> dict[str, float]:
+        """Loss, its fall and the fall's standard error (ratio estimator over notes; Cochran 1977, 2.45)."""
+        notes = len(self.counts)
+        fall = (before - after).sum() / self.masked
+        spread = (before - after) - fall * self.counts
+        error = np.sqrt(notes / (notes - 1) * (spread**2).sum()) / self.masked
+        values = (after.sum() / self.masked, fall, error)
+        return dict(zip(DESCRIPTION, (float(value) for value in values), strict=True))
+
+
+# Masked-language-model training of an encoder on the user's own notes, before it learns the task.
+#
+# Task-adaptive pretraining of Gururangan et al. 2020 ("Don't Stop Pretraining", section 4) with the masking
+# of Devlin et al. 2019 (section 3.1, task 1), drawn anew each time a note is seen (Liu et al. 2019).
+# Whether it helped is judged on notes held out from it, under masks that never change.
+
 
 #: Which notes may be left out: those that a study with this split would judge.
 SPLITS = ("patient", "time", "none")

@@ -1,9 +1,10 @@
-"""Fine-tune a model with transformers' Trainer: resumable, reproducible, scored after every epoch."""
+"""How much of its activations a model drops while it trains."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,20 +15,49 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainingArguments
 
 from sympress.errors import SympressError
-from sympress.training.data import Collate, LengthGroupedSampler, NoteDataset
+from sympress.models.model import SymptomModel
+from sympress.training.data import Collate, LengthGroupedSampler, NoteDataset, Objective
 from sympress.training.epochs import (
     EpochLog,
     Progress,
     Scorer,
+    TrainSettings,
     Watcher,
     average_weights,
+    default_device,
+    has_bf16,
     newest_checkpoint,
     read_log,
 )
-from sympress.training.loss import Objective
-from sympress.training.model import SymptomModel
-from sympress.training.precision import default_device, has_bf16
-from sympress.training.settings import TrainSettings
+
+
+@contextmanager
+def dropping(model: nn.Module, share: float | None) -> Iterator[None]:
+    """Within it `model` drops `share` of its activations wherever it drops any; as before if None.
+
+    Afterwards everything is as it was.
+    """
+    places = [] if share is None else list(_places(model))
+    before = [getattr(module, name) for module, name in places]
+    try:
+        for module, name in places:
+            setattr(module, name, share)
+        yield
+    finally:
+        for (module, name), own in zip(places, before, strict=True):
+            setattr(module, name, own)
+
+
+def _places(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            yield module, "p"
+        elif isinstance(getattr(module, "attention_dropout", None), float):  # ModernBERT drops by hand
+            yield module, "attention_dropout"
+
+
+# Fine-tune a model with transformers' Trainer: resumable, reproducible, scored after every epoch.
+
 
 #: (model in training, batch on its device) -> scalar loss; for what needs more than the logits.
 BatchLoss = Callable[[SymptomModel, dict[str, Tensor]], Tensor]

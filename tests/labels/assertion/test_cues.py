@@ -10,10 +10,9 @@ from sympress.errors import InputError
 from sympress.labels.annotate import Annotator
 from sympress.labels.assertion.cues import Cue, load_cues, parse_cues
 from sympress.labels.assertion.decide import CueFinder, context_of
-from sympress.labels.automaton import reduce_text
 from sympress.labels.lexicon import Lexicon, Symptom
-from sympress.labels.lexicon_forms import expand_all
-from sympress.labels.matching import fold
+from sympress.labels.lexicon_file import expand_all
+from sympress.labels.matching import fold, reduce_text
 
 TABLES = tomllib.loads((resources.files("sympress.labels") / "data" / "cues.toml").read_text("utf-8"))
 WORDS = {name: tuple(words) for name, words in TABLES.pop("words").items()}

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from sympress.errors import InputError
-from sympress.labels.gold import GoldDocument, GoldSpan, read_brat, symptom_labels, to_annotated
 from sympress.labels.gold.attributes import load_attributes, parse_attributes
+from sympress.labels.gold.documents import GoldDocument, GoldSpan
+from sympress.labels.gold.mentions import symptom_labels, to_annotated
+from sympress.labels.gold.standoff import read_brat
 from sympress.labels.lexicon import Lexicon, Symptom
 
 MAPPED = {

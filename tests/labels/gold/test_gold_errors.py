@@ -7,17 +7,11 @@ from pathlib import Path
 import pytest
 
 from sympress.errors import InputError
-from sympress.labels.gold import (
-    GoldDocument,
-    GoldSpan,
-    read_brat,
-    read_conll,
-    read_gold,
-    read_jsonl,
-    read_negex,
-    read_pubtator,
-    write_jsonl,
-)
+from sympress.labels.gold.documents import GoldDocument, GoldSpan
+from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
+from sympress.labels.gold.read import read_gold
+from sympress.labels.gold.standoff import read_brat
+from sympress.labels.gold.tables import read_conll, read_negex, read_pubtator
 
 HEADER = (
     "line number\tCondition\tsentence\tnegation_status (negated, affirmed, possible)\t"

@@ -10,18 +10,12 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
-from sympress.labels.gold import (
-    GoldDocument,
-    GoldSpan,
-    coded_documents,
-    read_brat,
-    read_conll,
-    read_gold,
-    read_vaers,
-    to_annotated,
-    write_jsonl,
-)
-from sympress.labels.gold.conll import LONE_INSIDE
+from sympress.labels.gold.documents import GoldDocument, GoldSpan
+from sympress.labels.gold.jsonl import write_jsonl
+from sympress.labels.gold.mentions import to_annotated
+from sympress.labels.gold.read import coded_documents, read_gold, read_vaers
+from sympress.labels.gold.standoff import read_brat
+from sympress.labels.gold.tables import LONE_INSIDE, read_conll
 from sympress.notes.read import read_notes
 
 NOTE = "No fever.\nPain in arms and legs.\n"

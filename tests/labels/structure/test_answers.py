@@ -2,7 +2,7 @@
 
 import pytest
 
-from sympress.labels.structure.answers import Mark, Row, answer_of_columns, names_columns
+from sympress.labels.assertion.answers import Mark, Row, answer_of_columns, names_columns
 
 P, A, Q = "present", "absent", "possible"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sympress.labels.structure.lists import Lines
+from sympress.labels.assertion.sentences import Lines
 
 DENIES = [("fever", "absent"), ("cough", "absent")]
 

@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from sympress.cli.main import run as command
 from sympress.errors import InputError
-from sympress.notes.layout import encodable_id, layout_of
+from sympress.notes.layout import KNOWN, RECOGNISED, TableOptions, encodable_id, layout_of, plain
 from sympress.notes.read import read_notes
-from sympress.notes.tables.names import KNOWN, plain
-from sympress.notes.tables.options import RECOGNISED, TableOptions
 
 
 @pytest.mark.parametrize(

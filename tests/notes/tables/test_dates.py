@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 
 from sympress.errors import InputError
-from sympress.notes.tables.dates import Unread, check_format, common_order, read_time, utc
+from sympress.notes.dates import Unread, check_format, common_order, read_time, utc
 
 EASTERN = timezone(timedelta(hours=-5))
 

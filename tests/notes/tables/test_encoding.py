@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from sympress.errors import InputError
+from sympress.notes.layout import TableOptions
 from sympress.notes.read import read_notes
-from sympress.notes.tables.encoding import Utf8Stream, is_cp1252
-from sympress.notes.tables.options import TableOptions
+from sympress.notes.streams import Utf8Stream, is_cp1252
 
 WORDS = "“fièvre” – 39 °C, café au lait’s €"
 

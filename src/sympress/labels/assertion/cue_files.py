@@ -12,8 +12,7 @@ from typing import Any
 
 from sympress.errors import InputError, nearest
 from sympress.labels.assertion.cues import CUE_TABLES, Cue, CueBook, load_cues, read_cue
-from sympress.labels.automaton import words_of
-from sympress.labels.lexicon_forms import (
+from sympress.labels.lexicon_file import (
     MOST_FORMS_TOGETHER,
     Words,
     check_total,
@@ -21,9 +20,8 @@ from sympress.labels.lexicon_forms import (
     expand_all,
     expand_forms,
 )
-from sympress.labels.matching import fold
-from sympress.labels.mistakes import Mistakes
-from sympress.labels.toml_file import extends_ours, lists_of, located, parse_table, texts_of
+from sympress.labels.matching import fold, words_of
+from sympress.labels.user_files import Mistakes, extends_ours, lists_of, located, parse_table, texts_of
 
 _FILE_KEYS = ("extends", "remove", "words", *CUE_TABLES)
 

@@ -10,8 +10,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from sympress.errors import InputError
-from sympress.labels.automaton import words_of
-from sympress.labels.lexicon_forms import (
+from sympress.labels.lexicon_file import (
     Words,
     expand_all,
     expand_forms,
@@ -19,7 +18,7 @@ from sympress.labels.lexicon_forms import (
     fixed_text,
     split_template,
 )
-from sympress.labels.matching import fold
+from sympress.labels.matching import fold, words_of
 from sympress.labels.mentions import ASSERTIONS
 
 Role = Literal["cue", "pseudo", "stop", "statement"]

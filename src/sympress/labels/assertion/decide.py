@@ -11,22 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cache
 
-from sympress.labels.assertion.cues import CueBook, PhraseCues, load_cues
-from sympress.labels.assertion.scope import Placed, Reach, Span, Statement
-from sympress.labels.automaton import (
-    FIRST_SEARCHES,
-    Found,
-    PhraseIndex,
-    Reduced,
-    last_word,
-    reduce_text,
-    words_of,
-)
-from sympress.labels.matching import fold
-from sympress.labels.mentions import Assertion, Reason, ReasonKind
-from sympress.labels.sections import SectionBook, find_sections, load_sections
-from sympress.labels.sentences import REACH, Sentences
-from sympress.labels.structure.answers import (
+from sympress.labels.assertion.answers import (
     Mark,
     Row,
     answer_of_boxes,
@@ -36,7 +21,21 @@ from sympress.labels.structure.answers import (
     names_columns,
     ticked,
 )
-from sympress.labels.structure.lists import Line, Lines
+from sympress.labels.assertion.cues import CueBook, PhraseCues, load_cues
+from sympress.labels.assertion.scope import Placed, Reach, Span, Statement
+from sympress.labels.assertion.sentences import REACH, Line, Lines, Sentences
+from sympress.labels.matching import (
+    FIRST_SEARCHES,
+    Found,
+    PhraseIndex,
+    Reduced,
+    fold,
+    last_word,
+    reduce_text,
+    words_of,
+)
+from sympress.labels.mentions import Assertion, Reason, ReasonKind
+from sympress.labels.sections import SectionBook, find_sections, load_sections
 
 #: Where several hold, the first of them is the assertion; without any, `present`.
 PRECEDENCE: tuple[Assertion, ...] = ("family", "hypothetical", "absent", "historical", "possible")

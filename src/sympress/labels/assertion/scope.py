@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sympress.labels.assertion.cues import Cue, PhraseCues
-from sympress.labels.automaton import Found
+from sympress.labels.matching import Found
 
 Span = tuple[int, int]
 

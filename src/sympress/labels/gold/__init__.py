@@ -1,19 +1,12 @@
 """What people annotated: readers of their formats, a writer of JSON lines, and labels from them."""
 
-from sympress.labels.gold.brat import read_brat
-from sympress.labels.gold.coded import coded_documents, read_vaers
-from sympress.labels.gold.conll import read_conll
 from sympress.labels.gold.documents import Extra, GoldDocument, GoldSet, GoldSpan
+from sympress.labels.gold.exports import read_doccano, read_label_studio
 from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
-from sympress.labels.gold.mentions import UNSAID, to_annotated
-from sympress.labels.gold.negex import read_negex
-from sympress.labels.gold.present import gold_labels
-from sympress.labels.gold.pubtator import read_pubtator
-from sympress.labels.gold.read import read_gold
-from sympress.labels.gold.read_only.doccano import read_doccano
-from sympress.labels.gold.read_only.i2b2 import read_i2b2
-from sympress.labels.gold.read_only.label_studio import read_label_studio
-from sympress.labels.gold.symptoms import symptom_labels
+from sympress.labels.gold.mentions import UNSAID, gold_labels, symptom_labels, to_annotated
+from sympress.labels.gold.read import coded_documents, read_gold, read_vaers
+from sympress.labels.gold.standoff import read_brat, read_i2b2
+from sympress.labels.gold.tables import read_conll, read_negex, read_pubtator
 
 __all__ = [
     "UNSAID",

@@ -20,14 +20,16 @@ from sympress.errors import InputError, nearest
 from sympress.labels.gold.documents import (
     Extra,
     GoldDocument,
+    GoldFormat,
     GoldSet,
     GoldSpan,
     check_documents,
     check_fragments,
+    first_line,
     gold_set,
+    read_lines,
+    write_lines,
 )
-from sympress.labels.gold.formats import GoldFormat, first_line
-from sympress.labels.gold.lines import read_lines, write_lines
 
 _NOTE_KEYS = ("note_id", "text", "spans")
 _SPAN_KEYS = ("start", "end", "fragments", "label", "attributes", "id")

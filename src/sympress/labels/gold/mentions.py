@@ -1,4 +1,4 @@
-"""From what people marked to mentions: which spans name a symptom, and what they assert."""
+"""From what people marked to mentions and to labels of whole notes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,93 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
 from sympress.errors import InputError, nearest
-from sympress.labels.gold.attributes import AttributeTable, fold, load_attributes
-from sympress.labels.gold.documents import GoldDocument, GoldSpan
-from sympress.labels.gold.flatten import Flat, flatten_spans
-from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, OtherSpan
+from sympress.labels.gold.attributes import AttributeTable, fold, load_attributes, words_of_label
+from sympress.labels.gold.documents import Flat, GoldDocument, GoldSpan, flatten_spans
+from sympress.labels.lexicon import Lexicon
+from sympress.labels.mentions import AnnotatedNote, Assertion, LabelSet, Mention, OtherSpan
+
+# Which labels of a gold standard name symptoms, where nobody says it.
+
+
+#: What a label that marks symptoms is called, or ends with.
+_WORDS = ("symptom", "sign", "condition", "finding", "problem", "complaint")
+
+
+def symptom_labels(
+    documents: Iterable[GoldDocument], lexicon: Lexicon, *, source: str
+) -> dict[str, str | None]:
+    """Return the labels that name symptoms, each with the symptom that it names, or None.
+
+    These are the labels that are called so (`Sign_symptom`, `SYMPTOM_ABSENT`, i2b2's `problem`); where there
+    is none, those that are a form of the lexicon (`fever`, `chest_pain|absent`); and where every label only
+    asserts something (`present`, `Negated`), all of them.
+
+    Args:
+        documents: annotated notes.
+        lexicon: whose forms, names and ids a label may be.
+        source: what a message begins with, e.g. the path of the file.
+
+    Raises:
+        InputError: no label does.
+    """
+    labels = sorted({span.label for document in documents for span in document.spans})
+    if not labels:
+        raise InputError(f"{source}: no span is marked; give notes that people annotated")
+    found = symptoms_named(labels, lexicon)
+    if found:
+        return found
+    raise InputError(
+        f"{source}: no label is called a symptom; say which are with --gold-labels "
+        f"(there is {', '.join(labels[:20])})"
+    )
+
+
+def symptoms_named(labels: Collection[str], lexicon: Lexicon) -> dict[str, str | None]:
+    """Return what `symptom_labels` does, of labels alone; nothing where none of them names symptoms."""
+    called = [label for label in labels if names_symptom(label)]
+    if called:
+        return dict.fromkeys(called)
+    kinds = {label: load_attributes().label_parts(label).kind for label in labels}
+    ids = ids_by_form(lexicon)
+    found: dict[str, str | None] = {
+        label: ids[words] for label, kind in kinds.items() if (words := form_key(kind)) in ids
+    }
+    if found:
+        return found
+    return {} if any(kinds.values()) else dict.fromkeys(labels)
+
+
+def ids_by_form(lexicon: Lexicon) -> dict[str, str]:
+    """Return the id of the symptom that each form, name and id names by itself, wherever it stands."""
+    found: dict[str, str] = {}
+    for symptom in lexicon.symptoms:
+        name = symptom.id or symptom.name
+        for form in (name, symptom.name, *symptom.forms):
+            found.setdefault(form_key(form), name)
+    return found
+
+
+def form_key(form: str) -> str:
+    """Return the words of a label or form in lower case, one space between: `chest pain` of `Chest_pain`."""
+    return " ".join(words_of_label(form))
+
+
+def names_symptom(label: str) -> bool:
+    """Say whether a label says that its spans are symptoms; what it asserts of them does not count."""
+    kind = load_attributes().label_parts(label).kind
+    words = [word.removesuffix("s") for word in words_of_label(kind)]
+    return "symptom" in kind.lower() or any(
+        word == each or (len(each) > len("sign") and word.endswith(each)) for word in words for each in _WORDS
+    )
+
+
+# From what people marked to mentions: which spans name a symptom, and what they assert.
+
 
 #: Of several assertions of one span the first of these holds.
 PRECEDENCE: tuple[Assertion, ...] = (
@@ -239,3 +321,99 @@ def _examples(values: Mapping[str, Assertion]) -> str:
     for value, assertion in values.items():
         first.setdefault(assertion, value)
     return ", ".join(first.values())
+
+
+# Labels of task `present` from annotated notes: the symptoms that a note affirms.
+
+
+def gold_labels(
+    notes: Sequence[AnnotatedNote],
+    frame: pl.DataFrame,
+    *,
+    top_k: int = 20,
+    rows: NDArray[np.bool_] | None = None,
+    symptoms: Sequence[str] | None = None,
+) -> LabelSet:
+    """Return which of the K most often affirmed symptoms each annotated note affirms.
+
+    A note affirms a symptom if one of its mentions of it is `present`. The labels follow the order of
+    `frame`; notes of the frame that nobody annotated are left out and counted.
+
+    Args:
+        notes: annotated notes, see `to_annotated`.
+        frame: notes with columns `note_id` and `text`.
+        top_k: K; ignored where `symptoms` is given.
+        rows: `(notes of the frame,)` only these count when the K symptoms are chosen (the training part:
+            never choose on the test set). Null counts all.
+        symptoms: the K symptoms, instead of choosing them.
+
+    Raises:
+        InputError: labels for a note that is not in the frame or is there with another text, a note that is
+            annotated twice, no symptom known of any mention, fewer than K symptoms affirmed.
+    """
+    annotated = _by_id(notes, frame)
+    ids = frame["note_id"].to_list()
+    affirmed = {
+        note_id: {m.symptom for m in note.mentions if m.symptom and m.assertion == "present"}
+        for note_id, note in annotated.items()
+    }
+    names = list(symptoms) if symptoms is not None else _chosen(affirmed, ids, rows, top_k)
+    kept = [note_id for note_id in ids if note_id in annotated]
+    targets = np.array([[name in affirmed[note_id] for name in names] for note_id in kept], dtype=np.uint8)
+    targets = targets.reshape(len(kept), len(names))
+    counts = {
+        "notes": frame.height,
+        "not annotated": frame.height - len(kept),
+        f"with none of the {len(names)} symptoms": int((targets.sum(axis=1) == 0).sum()),
+        "mentions": sum(len(note.mentions) for note in notes),
+        "mentions without a symptom of the lexicon": sum(
+            mention.symptom is None for note in notes for mention in note.mentions
+        ),
+    }
+    counts |= {f"labelled {name}": int(targets[:, k].sum()) for k, name in enumerate(names)}
+    rule = f"which of {len(names)} symptoms people marked as present"
+    return LabelSet("present", tuple(names), tuple(kept), targets, "gold", rule, counts)
+
+
+def _by_id(notes: Sequence[AnnotatedNote], frame: pl.DataFrame) -> dict[str, AnnotatedNote]:
+    """Return the notes by id, each checked against the frame."""
+    texts = dict(zip(frame["note_id"], frame["text"], strict=True))
+    found: dict[str, AnnotatedNote] = {}
+    missing = [note.note_id for note in notes if note.note_id not in texts]
+    if missing:
+        raise InputError(
+            f"labels for {len(missing)} notes that are not there (first: note {missing[0]!r}"
+            f"{nearest(missing[0], texts)}); give the notes that were annotated"
+        )
+    for note in notes:
+        if note.note_id in found:
+            raise InputError(f"note {note.note_id!r} is annotated twice; keep one of them")
+        if texts[note.note_id] != note.text:
+            raise InputError(
+                f"note {note.note_id!r}: the annotated text is not the note's; "
+                "give the notes that were annotated"
+            )
+        found[note.note_id] = note
+    return found
+
+
+def _chosen(
+    affirmed: dict[str, set[str]], ids: list[str], rows: NDArray[np.bool_] | None, top_k: int
+) -> list[str]:
+    """Return the K symptoms that most of the counted notes affirm, ties in alphabetical order."""
+    if top_k < 1:
+        raise InputError(f"--top-k is {top_k}: at least 1 symptom is needed")
+    counted = [note_id for row, note_id in enumerate(ids) if rows is None or rows[row]]
+    frequency = Counter(symptom for note_id in counted for symptom in affirmed.get(note_id, ()))
+    ranked = sorted(frequency, key=lambda symptom: (-frequency[symptom], symptom))
+    if not ranked:
+        raise InputError(
+            "no annotated note affirms a symptom of the lexicon: give `symptom_of` or a mapping of labels to "
+            "symptoms when the annotations are read"
+        )
+    if len(ranked) < top_k:
+        raise InputError(
+            f"people affirmed only {len(ranked)} symptoms in the notes they are chosen from, "
+            f"--top-k asks for {top_k}: use --top-k {len(ranked)} or annotate more notes"
+        )
+    return ranked[:top_k]

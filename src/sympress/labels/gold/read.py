@@ -2,27 +2,80 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from sympress.errors import InputError, nearest
-from sympress.labels.gold import brat, coded, conll, jsonl, negex, pubtator
-from sympress.labels.gold.documents import GoldSet
-from sympress.labels.gold.formats import GoldFormat
-from sympress.labels.gold.read_only import doccano, i2b2, label_studio
+from sympress.labels.gold import exports as doccano
+from sympress.labels.gold import exports as label_studio
+from sympress.labels.gold import jsonl
+from sympress.labels.gold import standoff as brat
+from sympress.labels.gold import standoff as i2b2
+from sympress.labels.gold import tables as conll
+from sympress.labels.gold import tables as negex
+from sympress.labels.gold import tables as pubtator
+from sympress.labels.gold.documents import GoldDocument, GoldFormat, GoldSet, GoldSpan, gold_set
+from sympress.notes.formats.vaers import years_in_folder
+from sympress.notes.read import read_notes
+from sympress.notes.schema import NoteSet
 from sympress.notes.streams import file_errors, head_of
+
+# Codes that people gave to whole notes (VAERS) in the form of the other readers.
+
+
+def read_vaers(path: Path | str) -> GoldSet:
+    """Return the reports of VAERS that were coded, see `coded_documents`.
+
+    Raises:
+        InputError: nothing readable is there, or its notes carry no codes.
+    """
+    notes = read_notes(Path(path))
+    if "codes" not in notes.frame.columns or notes.frame["codes"].null_count() == notes.frame.height:
+        raise InputError(f"{path}: these notes carry no coded symptoms; give VAERS with its SYMPTOMS tables")
+    return coded_documents(notes)
+
+
+def coded_documents(notes: NoteSet) -> GoldSet:
+    """Return a document a coded note: each code a span without a place, labelled with the term.
+
+    Notes that nobody coded are left out and counted, as are the rows that reading had left out. For training
+    the task `present`, `sympress.labels.note_labels.label_coded_present` takes the same notes directly.
+    """
+    happened = Counter({f"rows left out: {reason}": count for reason, count in notes.counts.dropped.items()})
+    documents = []
+    for note_id, text, codes in notes.frame.select("note_id", "text", "codes").iter_rows():
+        if codes is None:
+            happened["notes that nobody coded: left out"] += 1
+        else:
+            documents.append(GoldDocument(note_id, text, tuple(GoldSpan((), code) for code in codes)))
+    return gold_set("vaers", documents, happened)
+
+
+FORMAT = GoldFormat(
+    "vaers",
+    "VAERS",
+    read_vaers,
+    is_folder=lambda folder: bool(years_in_folder(folder)),
+    is_file=lambda _, head: bool(re.match(r'PK\x03\x04|"?VAERS_ID"?,', head)),
+)
+
+
+# Annotated notes in: the public entry for every format.
+
 
 #: Every format, in the order in which they are tried; a new one is one module with its `FORMAT`.
 FORMATS: tuple[GoldFormat, ...] = (
-    brat.FORMAT,
-    i2b2.FORMAT,
-    coded.FORMAT,
-    label_studio.FORMAT,
-    doccano.FORMAT,
+    brat.BRAT_FORMAT,
+    i2b2.I2B2_FORMAT,
+    FORMAT,
+    label_studio.LABEL_STUDIO_FORMAT,
+    doccano.DOCCANO_FORMAT,
     jsonl.FORMAT,
-    negex.FORMAT,
-    pubtator.FORMAT,
-    conll.FORMAT,
+    negex.NEGEX_FORMAT,
+    pubtator.PUBTATOR_FORMAT,
+    conll.CONLL_FORMAT,
 )
 _BY_NAME = {each.name: each for each in FORMATS}
 _PLACES = f"{', '.join(each.place for each in FORMATS[:-1])} or {FORMATS[-1].place}"
@@ -53,7 +106,7 @@ def read_gold(
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; give {_PLACES}")
     found = recognise_gold(path) if format == "auto" else format
-    if found == conll.FORMAT.name:
+    if found == conll.CONLL_FORMAT.name:
         return conll.read_conll(path, texts=texts)
     return _BY_NAME[found].read(path)
 

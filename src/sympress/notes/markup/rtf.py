@@ -10,7 +10,7 @@ import codecs
 import re
 from dataclasses import dataclass, replace
 
-from sympress.notes.markup.names import names_of
+from sympress.notes.markup.html import names_of
 from sympress.notes.markup.rendering import Page
 
 #: How RTF begins.

@@ -6,14 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sympress.notes.markup.cda import CdaPage
-from sympress.notes.markup.entities import has_reference
-from sympress.notes.markup.hl7 import Hl7Page, is_hl7
-from sympress.notes.markup.html import HtmlPage, keeps_lines
-from sympress.notes.markup.lookalikes import read_lookalikes
-from sympress.notes.markup.rendering import Markup, Places, Rendering
+from sympress.notes.markup.fields import CdaPage, Hl7Page, is_hl7
+from sympress.notes.markup.html import CDA_NAMES, HtmlPage, Tags, has_reference, keeps_lines
+from sympress.notes.markup.rendering import Markup, Places, Rendering, read_lookalikes
 from sympress.notes.markup.rtf import BEGIN, RtfPage
-from sympress.notes.markup.tags import CDA_NAMES, Tags
 
 #: Markup within markup is read this deep: HTML in RTF in a message of HL7.
 LAYERS = 3

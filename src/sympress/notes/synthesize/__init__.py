@@ -4,12 +4,7 @@ Every word is ours, no text of a real note is copied. What they are good for is 
 of the data and testing it; a quality measured on them says nothing about real notes.
 """
 
-from sympress.notes.synthesize.generator import (
-    MENTION_SCHEMA,
-    SyntheticNotes,
-    synthesize,
-    synthesize_batches,
-)
+from sympress.notes.synthesize.generator import MENTION_SCHEMA, SyntheticNotes, synthesize, synthesize_batches
 from sympress.notes.synthesize.vocabulary import load_vocabulary
 from sympress.notes.synthesize.writer import WrittenNotes, write_noteevents, write_notes
 

@@ -1,0 +1,1 @@
+"""Measurements that the documents show; none of it is part of the package."""

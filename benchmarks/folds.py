@@ -1,0 +1,255 @@
+"""Folds by document of annotated notes: train, press and answer each, stored as it finishes.
+
+Every document is answered once, by the deployed file of a tagger that never saw it. The epoch and the bias
+towards spans are chosen on documents held out from each fold's training part.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sympress.compression.recipe.language import Recipe
+from sympress.errors import InputError
+from sympress.files import check_claim, read_object, write_json
+from sympress.labels.lexicon import load_lexicon
+from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.models.encoder import Encoder
+from sympress.studies.tagger import TaggerSettings, predict_mentions, press_tagger, train_tagger
+from sympress.training.fingerprints import (
+    fingerprint_annotated,
+    fingerprint_encoder,
+    fingerprint_lexicon,
+    fingerprint_texts,
+)
+
+#: Share of a fold's training documents that only choose the epoch and the bias.
+VALIDATION_SHARE = 0.125
+#: Mentions by document: start, end, assertion, score.
+Found = dict[str, list[list[Any]]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is run."""
+
+    data: Path
+    output: Path
+    encoder: str
+    folds: int
+    limit_folds: int | None
+    reports: Path | None
+    silver: int
+    silver_weight: float
+    tagger: TaggerSettings
+    recipes: tuple[str, ...] = ()
+    transfer: int = 0
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Documents of one fold, as indices."""
+
+    number: int
+    train: list[int]
+    validation: list[int]
+    test: list[int]
+
+
+def make_folds(documents: int, folds: int, seed: int) -> list[Fold]:
+    """Disjoint test parts that cover all documents; a function of the seed alone.
+
+    Raises:
+        InputError: there are fewer than 2 folds, or fewer than 3 documents a fold.
+    """
+    if folds < 2 or documents < 3 * folds:
+        raise InputError(f"{folds} folds of {documents} documents: give 2 folds or more, of 3 documents each")
+    order = np.random.default_rng(seed).permutation(documents).tolist()
+    made = []
+    for number in range(folds):
+        test = sorted(order[number::folds])
+        rest = [index for index in order if index not in set(test)]
+        held_out = max(1, round(VALIDATION_SHARE * len(rest)))
+        made.append(Fold(number, sorted(rest[held_out:]), sorted(rest[:held_out]), test))
+    return made
+
+
+def as_rows(mentions: Sequence[Mention]) -> list[list[Any]]:
+    """Mentions as they are written: start, end, assertion, score."""
+    return [[one.start, one.end, one.assertion, one.score] for one in mentions]
+
+
+def run_fold(options: Options, fold: Fold, documents: Sequence[AnnotatedNote], encoder: Encoder) -> Found:
+    """Predictions of the fold's test documents by the deployed file."""
+    folder = options.output / f"fold-{fold.number}"
+    stored = folder / "predictions.json"
+    claim = _claim(options, fold, documents, encoder)
+    if (done := read_object(stored)) is not None:
+        return _claimed(done, claim, folder)
+    if read_object(folder / "claim.json") != claim:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(folder / "claim.json", claim)
+    train, validation = ([documents[index] for index in part] for part in (fold.train, fold.validation))
+    artifact = _train(options, fold, train, validation, encoder=encoder, folder=folder)
+    return _predict(artifact, fold, documents, stored, claim)
+
+
+def press_fold(
+    options: Options,
+    fold: Fold,
+    documents: Sequence[AnnotatedNote],
+    encoder: Encoder,
+    *,
+    name: str,
+    recipe: Recipe,
+) -> Found:
+    """The same by the fold's tagger, pressed by `recipe`."""
+    folder = options.output / f"fold-{fold.number}"
+    stored = folder / f"predictions-{name}.json"
+    transfer = _transfer(options)
+    claim = _claim(options, fold, documents, encoder)
+    claim["settings"] |= {"recipe": str(recipe)}
+    claim["inputs"] |= {"transfer": fingerprint_texts(transfer)}
+    if (done := read_object(stored)) is not None:
+        return _claimed(done, claim, folder)
+    target = folder / f"artifact-{name}"
+    shutil.rmtree(target, ignore_errors=True)
+    artifact = press_tagger(
+        folder / "artifact",
+        recipe,
+        [documents[index] for index in fold.train],
+        [documents[index] for index in fold.validation],
+        options.tagger,
+        target,
+        lexicon=load_lexicon("clinical"),
+        transfer=transfer,
+        step=_stepped(f"fold {fold.number}, {name}"),
+    )
+    return _predict(artifact, fold, documents, stored, claim)
+
+
+def _transfer(options: Options) -> list[str]:
+    """Unlabelled case reports, which only the tagger judges."""
+    if not options.transfer or options.reports is None:
+        return []
+    return [text for _, text in read_reports(options.reports, options.transfer)]
+
+
+def _claimed(done: dict[str, Any], claim: dict[str, Any], folder: Path) -> Found:
+    """Stored predictions, if they were made with these settings."""
+    check_claim(folder, done.get("claim") or {}, claim["settings"], claim["inputs"])
+    predictions: Found = done["predictions"]
+    return predictions
+
+
+def _predict(
+    artifact: Path, fold: Fold, documents: Sequence[AnnotatedNote], stored: Path, claim: dict[str, Any]
+) -> Found:
+    """Answer the fold's test documents, and store the answers with what they were made by."""
+    started = time.perf_counter()
+    answers = predict_mentions(artifact, [documents[index].text for index in fold.test])
+    found = {
+        documents[index].note_id: as_rows(mentions)
+        for index, mentions in zip(fold.test, answers, strict=True)
+    }
+    made = {
+        "claim": claim,
+        "predictions": found,
+        "predict_seconds": time.perf_counter() - started,
+        "size_bytes": (artifact / "model.onnx").stat().st_size,
+    }
+    write_json(stored, made)
+    return found
+
+
+def _train(
+    options: Options,
+    fold: Fold,
+    train: Sequence[AnnotatedNote],
+    validation: Sequence[AnnotatedNote],
+    *,
+    encoder: Encoder,
+    folder: Path,
+) -> Path:
+    """The artifact of a fold; with silver notes, a second one learns from what the first finds in them."""
+    settings = options.tagger
+    artifact = train_tagger(
+        train,
+        validation,
+        encoder,
+        settings,
+        folder / "artifact",
+        lexicon=load_lexicon("clinical"),
+        progress=_said(f"fold {fold.number}"),
+    )
+    if not options.silver or options.reports is None:
+        return artifact
+    texts = read_reports(options.reports, options.silver)
+    silver = [
+        AnnotatedNote(note_id, text, mentions)
+        for (note_id, text), mentions in zip(
+            texts, predict_mentions(artifact, [text for _, text in texts]), strict=True
+        )
+    ]
+    weights = np.array([1.0] * len(train) + [options.silver_weight] * len(silver), dtype=np.float32)
+    return train_tagger(
+        [*train, *silver],
+        validation,
+        encoder,
+        settings,
+        folder / "artifact-silver",
+        weights=weights,
+        lexicon=load_lexicon("clinical"),
+        progress=_said(f"fold {fold.number}, with silver"),
+    )
+
+
+def read_reports(path: Path, count: int) -> list[tuple[str, str]]:
+    """Id and text of the first `count` unlabelled case reports."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for _, line in zip(range(count), lines, strict=False)]
+    return [(str(row["id"]), str(row["text"])) for row in rows]
+
+
+def _said(name: str) -> Any:
+    """Says how far a training is, every thirty seconds."""
+    said = [time.monotonic()]
+
+    def progress(done: int, total: int) -> None:
+        if time.monotonic() - said[0] > 30 or done == total:
+            said[0] = time.monotonic()
+            sys.stderr.write(f"{name}: step {done:,} of {total:,}\n")
+
+    return progress
+
+
+def _stepped(name: str) -> Callable[[str, int, int], None]:
+    """The same for the steps of a recipe."""
+    said = _said(name)
+    return lambda _what, done, total: said(done, total)
+
+
+def _claim(
+    options: Options, fold: Fold, documents: Sequence[AnnotatedNote], encoder: Encoder
+) -> dict[str, Any]:
+    """All that a fold's predictions depend on."""
+    silver = read_reports(options.reports, options.silver) if options.silver and options.reports else []
+    return {
+        "settings": {"silver_weight": options.silver_weight, **asdict(options.tagger)},
+        "inputs": {
+            "notes": fingerprint_annotated(documents),
+            "lexicon": fingerprint_lexicon(load_lexicon("clinical")),
+            "split": fingerprint_texts([json.dumps([fold.train, fold.validation, fold.test])]),
+            "silver": fingerprint_texts([text for _, text in silver]),
+            "encoder": fingerprint_encoder(encoder),
+        },
+    }

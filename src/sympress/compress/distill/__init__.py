@@ -1,1 +1,0 @@
-"""Knowledge distillation into a smaller student."""

@@ -1,1 +1,0 @@
-"""Low-rank factorization of linear layers."""

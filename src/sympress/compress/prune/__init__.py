@@ -1,1 +1,0 @@
-"""Masked weights, and removed heads and neurons."""

@@ -1,1 +1,0 @@
-"""Recipes: steps of compression in order, as text."""

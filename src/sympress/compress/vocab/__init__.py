@@ -1,1 +1,0 @@
-"""Vocabulary trimming: keep the word pieces that the domain's notes use."""

@@ -1,0 +1,217 @@
+"""Students: some of their teacher's layers, or a small fresh encoder of its family."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+
+from sympress.errors import InputError
+from sympress.models.families import family_of, keep_layers_, layers_of
+from sympress.models.model import SymptomModel
+
+# Students that start from their teacher's layers, and which layer of the teacher each layer imitates.
+
+
+LayerChoice = Literal["spread", "first", "last"]
+
+
+def spread_layers(layers: int, kept: int) -> tuple[int, ...]:
+    """`kept` of `layers` indices, evenly spread, always with the first and (for two or more) the last."""
+    _check_count(layers, kept)
+    return tuple(int(index) for index in np.floor(np.linspace(0, layers - 1, kept) + 0.5))
+
+
+def choose_layers(layers: int, kept: int | Sequence[int], choice: LayerChoice = "spread") -> tuple[int, ...]:
+    """The teacher's layers that a student starts from, ascending.
+
+    Args:
+        layers: the teacher's.
+        kept: how many, or which (ascending, counted from 0; `choice` is not looked at then).
+        choice: `spread` evenly, the `first` ones (Sun et al. 2019, BERT-PKD) or the `last` ones.
+
+    Raises:
+        InputError: the count or an index is outside the teacher, or the indices do not ascend.
+    """
+    if isinstance(kept, int):
+        _check_count(layers, kept)
+        if choice == "spread":
+            return spread_layers(layers, kept)
+        return tuple(range(kept)) if choice == "first" else tuple(range(layers - kept, layers))
+    chosen = tuple(kept)
+    ascending = all(before < after for before, after in pairwise(chosen))
+    if not chosen or not ascending or chosen[0] < 0 or chosen[-1] >= layers:
+        raise InputError(f"student layers {list(chosen)} must ascend and lie within 0..{layers - 1}")
+    return chosen
+
+
+def student_of(
+    teacher: SymptomModel, layers: int | Sequence[int], choice: LayerChoice = "spread"
+) -> SymptomModel:
+    """A copy of `teacher` with some of its transformer layers, its embeddings and its head.
+
+    Raises:
+        InputError: as `choose_layers`.
+    """
+    chosen = choose_layers(len(layers_of(teacher.encoder)), layers, choice)
+    student = copy.deepcopy(teacher)
+    keep_layers_(student.encoder, chosen)
+    return student
+
+
+def uniform_map(student_layers: int, teacher_layers: int) -> tuple[int, ...]:
+    """For each student layer the teacher layer whose states it learns, evenly spaced, last to last.
+
+    Counted from 1, layer m of M learns layer m N / M of N (Jiao et al. 2020, section 4.1; "skip" in Sun et
+    al. 2019), rounded where N / M is not whole.
+
+    Raises:
+        InputError: the student has more layers than the teacher.
+    """
+    _check_count(teacher_layers, student_layers)
+    ratio = teacher_layers / student_layers
+    return tuple(int(np.floor(layer * ratio + 0.5)) - 1 for layer in range(1, student_layers + 1))
+
+
+def _check_count(layers: int, kept: int) -> None:
+    if not 1 <= kept <= layers:
+        raise InputError(f"a student of {kept} layers cannot be taken from a teacher of {layers}")
+
+
+# Narrow students: a small fresh encoder of the teacher's family on the teacher's projected embeddings.
+
+
+def narrow_student(
+    teacher: SymptomModel,
+    *,
+    layers: int,
+    width: int,
+    heads: int,
+    ffn: int,
+    seed: int,
+    piece_counts: Tensor | None = None,
+) -> SymptomModel:
+    """A student of `teacher`'s family, pooling and symptoms that is narrower, not only shallower.
+
+    Its embeddings are the teacher's, seen from their principal directions; everything else is random from
+    `seed` alone. It needs training on many notes: nothing of the teacher's layers is in it.
+
+    Args:
+        teacher: not changed.
+        layers: transformer layers, 1 to the teacher's.
+        width: hidden size, a multiple of `heads`, at most the teacher's.
+        heads: attention heads.
+        ffn: feed-forward neurons a layer.
+        seed: of the random weights.
+        piece_counts: how often each word piece occurs, `(pieces,)`; the directions are chosen for the
+            pieces that occur. All pieces count alike without it.
+
+    Raises:
+        InputError: a size is impossible, the counts do not fit the vocabulary, or the teacher's embeddings
+            are factorized.
+    """
+    tables = _tables(teacher.encoder)
+    config = narrow_config(teacher.encoder, layers=layers, width=width, heads=heads, ffn=ffn)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = AutoModel.from_config(config)
+        student = SymptomModel(encoder, teacher.symptoms, teacher.head.pooling)
+        project_embeddings_(_tables(encoder), tables, piece_counts)
+    return student.eval()
+
+
+def narrow_config(
+    encoder: PreTrainedModel, *, layers: int, width: int, heads: int, ffn: int
+) -> PreTrainedConfig:
+    """A copy of `encoder`'s config with other sizes; raises as `narrow_student`."""
+    teacher_width = int(encoder.config.hidden_size)
+    if not 1 <= width <= teacher_width:
+        raise InputError(f"a student {width} wide must be 1 to {teacher_width} wide, as its teacher is")
+    if heads < 1 or width % heads:
+        raise InputError(f"width {width} must be a multiple of the number of heads, which is {heads}")
+    if ffn < 1:
+        raise InputError(f"a student needs 1 feed-forward neuron or more, not {ffn}")
+    config = copy.deepcopy(encoder.config)
+    if getattr(config, "rope_parameters", None) is not None and width // heads % 2:
+        raise InputError(f"width {width} over {heads} heads: rotary positions need an even width a head")
+    kept = choose_layers(len(layers_of(encoder)), layers)
+    if getattr(config, "layer_types", None) is not None:
+        config.layer_types = [config.layer_types[index] for index in kept]
+    config.num_hidden_layers = layers
+    config.num_attention_heads = heads
+    config.hidden_size = width
+    setattr(config, family_of(encoder).neurons_setting, ffn)
+    if getattr(config, "embedding_size", None) is not None:  # ELECTRA: tables may be narrower than states
+        config.embedding_size = min(int(config.embedding_size), width)
+    if getattr(config, "pooler_hidden_size", None) is not None:
+        config.pooler_hidden_size = width
+    return config
+
+
+def _tables(encoder: PreTrainedModel) -> dict[str, nn.Embedding]:
+    """The embedding tables that `encoder` has, word pieces first."""
+    found: dict[str, nn.Embedding] = {}
+    for name in family_of(encoder).embeddings:
+        parent, _, attribute = name.rpartition(".")
+        table = getattr(encoder.get_submodule(parent), attribute, None)
+        if table is not None and not isinstance(table, nn.Embedding):
+            raise InputError(f"{name} is already factorized; take the narrow student before that step")
+        if table is not None:
+            found[name] = table
+    return found
+
+
+@torch.no_grad()
+def project_embeddings_(
+    student: dict[str, nn.Embedding], teacher: dict[str, nn.Embedding], piece_counts: Tensor | None
+) -> None:
+    """Fill the student's tables with the teacher's rows, projected on their principal directions.
+
+    Row e becomes s (e - m) P Q, with m the table's mean row, P `(wide, narrow)` the top eigenvectors of the
+    word pieces' covariance (PCA, the best projection in least squares), Q a random rotation and s a number.
+    The mean row is dropped: it says nothing of a piece, and would drown the rest in the LayerNorm that
+    follows. Q changes no distance between pieces; it spreads the variance evenly over the channels, which
+    PCA leaves very uneven. s gives a channel the variance that one has in the teacher on average.
+    """
+    words = next(iter(teacher.values())).weight.double()
+    narrow = next(iter(student.values())).embedding_dim
+    mean, basis, scale = principal_directions(words, narrow, piece_counts)
+    rotation = torch.linalg.qr(torch.randn(narrow, narrow, dtype=torch.float64)).Q
+    for index, (name, table) in enumerate(student.items()):
+        rows = teacher[name].weight.double()
+        centred = rows - (mean if index == 0 else rows.mean(0))
+        table.weight.copy_(scale * centred @ basis.to(rows.device) @ rotation.to(rows.device))
+        if table.padding_idx is not None:
+            table.weight[table.padding_idx].zero_()
+
+
+def principal_directions(
+    rows: Tensor, count: int, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor, float]:
+    """Mean row `(wide,)`, top eigenvectors `(wide, count)` of the covariance of `rows`, and a scale.
+
+    Scaled by it, the projected rows have the mean variance a channel that `rows` have. `weights` `(rows,)`,
+    non-negative, say how much each row counts.
+
+    Raises:
+        InputError: the weights do not fit the rows, are negative or all 0.
+    """
+    share = torch.ones(len(rows)) if weights is None else weights
+    if share.shape != (len(rows),) or bool((share < 0).any()) or not float(share.sum()) > 0:
+        raise InputError(
+            f"piece counts of shape {tuple(share.shape)} do not fit a vocabulary of {len(rows)}: give one "
+            "count a word piece, none negative, not all 0"
+        )
+    share = (share.to(rows) / share.sum().to(rows))[:, None]
+    mean = (share * rows).sum(0)
+    centred = rows - mean
+    values, vectors = torch.linalg.eigh(centred.T @ (share * centred))  # ascending
+    kept = values[-count:].clamp(min=0).sum() / count
+    scale = (values.sum() / rows.shape[1] / kept).sqrt() if kept > 0 else torch.ones(())
+    return mean, vectors[:, -count:].flip(1), float(scale)

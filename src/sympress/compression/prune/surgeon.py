@@ -1,0 +1,296 @@
+"""In what order heads and neurons go so that the loss grows least, once the others make up for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from sympress.compression.prune.structured import Costs, Kept, whole_linear
+from sympress.errors import InputError
+from sympress.models.families import family_of, head_width, layers_of
+from sympress.models.model import SymptomModel
+from sympress.training.data import Objective
+
+# How the loss grows when the linear layer behind heads or neurons is changed: a Fisher matrix a layer.
+
+
+#: (logits, targets) -> targets drawn from what the logits say; see `training.loss.sample_targets`.
+Sampler = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Curvature:
+    """Of one linear layer with weight `(outputs, inputs)`: how its changes add to the loss of all notes.
+
+    Half of `tr(metric D gram D^T)` is what a change D of weight and bias, side by side, adds to second
+    order. Tokens x with gradient g are taken as independent, and the direction of g as independent of x; its
+    length is not: a token counts by the square of it.
+
+    Attributes:
+        gram: `(inputs + 1, inputs + 1)`, float64: sum over tokens of `|g|^2 x x^T`; x ends with a 1.
+        metric: `(outputs, outputs)`, float64: sum of `g g^T` over sum of `|g|^2`; its trace is 1.
+        tokens: `|g|^2` of each batch, `(batch, tokens)`, 0 for padding.
+    """
+
+    gram: Tensor
+    metric: Tensor
+    tokens: list[Tensor] = field(default_factory=list)
+
+
+def curvatures(
+    model: SymptomModel, batches: Sequence[dict[str, Tensor]], objective: Objective, sample: Sampler
+) -> tuple[Curvature, ...]:
+    """Of the attention output and the second feed-forward matrix of layer 0, of layer 1, ...
+
+    The Fisher information is the model's own: gradients are to targets drawn from its answers, not to the
+    labels, so that a note which the model has learned by heart counts as well (Kunstner et al. 2019). Keeps
+    `(inputs + 1)^2` numbers of 8 bytes a matrix, 19 MB for 1,536 neurons.
+
+    Args:
+        model: left as it is, without gradients.
+        batches: a few hundred notes; their labels only say which tokens have a target.
+        objective: mean loss of a batch.
+        sample: draws targets.
+
+    Raises:
+        InputError: a layer is factorized already.
+    """
+    family = family_of(model.encoder)
+    names = (family.attention_output, family.neurons_out)
+    linears = [whole_linear(layer, name) for layer in layers_of(model.encoder) for name in names]
+    found = [_empty(linear) for linear in linears]
+    seen: dict[int, tuple[Tensor, Tensor]] = {}
+    hooks = [linear.register_forward_hook(_keeper(seen, place)) for place, linear in enumerate(linears)]
+    model.eval()
+    device = next(model.parameters()).device
+    try:
+        for batch in batches:
+            moved = {name: value.to(device) for name, value in batch.items()}
+            _backward(model, moved, objective, sample)
+            for place, curvature in enumerate(found):
+                _add_(curvature, *seen[place], moved["attention_mask"].bool())
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.zero_grad(set_to_none=True)
+    for curvature in found:
+        curvature.metric /= curvature.metric.trace().clamp(min=torch.finfo(torch.float64).tiny)
+    return tuple(found)
+
+
+def _empty(linear: nn.Linear) -> Curvature:
+    inputs, outputs = linear.in_features + 1, linear.out_features
+    double = linear.weight.new_zeros(1, dtype=torch.float64)
+    return Curvature(double.new_zeros(inputs, inputs), double.new_zeros(outputs, outputs))
+
+
+def _keeper(seen: dict[int, tuple[Tensor, Tensor]], place: int) -> Callable[..., None]:
+    def keep(_module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        output.retain_grad()
+        seen[place] = (arguments[0].detach(), output)
+
+    return keep
+
+
+def _backward(model: SymptomModel, batch: dict[str, Tensor], objective: Objective, sample: Sampler) -> None:
+    model.zero_grad(set_to_none=True)
+    with torch.enable_grad():  # a caller may have switched gradients off
+        logits = model(batch["input_ids"], batch["attention_mask"])
+        drawn = sample(logits.detach(), batch["labels"])
+        (objective(logits, drawn) * len(logits)).backward()
+
+
+def _add_(curvature: Curvature, inputs: Tensor, outputs: Tensor, real: Tensor) -> None:
+    """Add one batch, `(batch, tokens, …)` each."""
+    gradients = torch.zeros_like(outputs) if outputs.grad is None else outputs.grad
+    lengths = gradients.square().sum(-1) * real
+    curvature.tokens.append(lengths)
+    states = torch.cat([inputs[real], inputs.new_ones(int(real.sum()), 1)], 1)
+    weighted = states * lengths[real].sqrt()[:, None]
+    curvature.gram += weighted.T @ weighted  # a batch in the model's precision, their sum in double
+    slopes = gradients[real]
+    curvature.metric += slopes.T @ slopes
+
+
+# In what order heads and neurons go so that the loss grows least, once the others make up for them.
+#
+# The optimal brain surgeon (Hassibi and Stork 1993) for whole heads and neurons, as ZipLM (Kurtic et al.
+# 2023) has it, with the outputs weighed by their gradients as in EigenDamage (Wang et al. 2019).
+
+
+#: Added to the gram's diagonal, relative to its mean: inputs that follow from others are never certain.
+RIDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Removals:
+    """One matrix: its heads, or neurons, in the order in which they go, and what each adds to the loss.
+
+    The one that goes last is not in it: no layer loses all of its heads, or all of its neurons.
+    """
+
+    order: tuple[int, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def units(self) -> int:
+        """How many there are."""
+        return len(self.order) + 1
+
+    def kept(self, removed: int) -> tuple[int, ...]:
+        """What stays when the first `removed` are gone, ascending."""
+        gone = set(self.order[:removed])
+        return tuple(unit for unit in range(self.units) if unit not in gone)
+
+
+def removals_of(
+    model: SymptomModel, found: Sequence[Curvature]
+) -> tuple[tuple[Removals, ...], tuple[Removals, ...]]:
+    """Of the heads of each layer, and of the neurons of each layer; `found` as `curvatures` gives it."""
+    family, width = family_of(model.encoder), head_width(model.encoder)
+    layers = layers_of(model.encoder)
+    heads = tuple(
+        order_heads(whole_linear(layer, family.attention_output), curvature, width)
+        for layer, curvature in zip(layers, found[0::2], strict=True)
+    )
+    neurons = tuple(
+        order_neurons(whole_linear(layer, family.neurons_out), curvature)
+        for layer, curvature in zip(layers, found[1::2], strict=True)
+    )
+    return heads, neurons
+
+
+@torch.no_grad()
+def order_heads(linear: nn.Linear, curvature: Curvature, width: int) -> Removals:
+    """The heads behind an attention output, `width` inputs each.
+
+    To remove the inputs S costs `tr(metric W_S (H^-1)_SS^-1 W_S^T) / 2`, and the rest becomes
+    `W - W_S (H^-1)_SS^-1 (H^-1)_S`: Kurtic et al. 2023, eq. 2 and 3, with the metric of the outputs.
+    """
+    inverse, weight = _inverse(curvature.gram), _with_bias(linear)
+    alive, order, losses = list(range(linear.in_features // width)), [], []
+    while len(alive) > 1:
+        found = []
+        for head in alive:
+            part = slice(head * width, (head + 1) * width)
+            own = torch.linalg.solve(inverse[part, part], weight[:, part].T)  # (width, outputs)
+            found.append((float((curvature.metric * (weight[:, part] @ own)).sum()) / 2, head))
+        loss, head = min(found)
+        part = slice(head * width, (head + 1) * width)
+        share = torch.linalg.solve(inverse[part, part], inverse[part])
+        weight = weight - weight[:, part] @ share
+        inverse = inverse - inverse[:, part] @ share
+        alive.remove(head)
+        order.append(head)
+        losses.append(max(0.0, loss))
+    return Removals(tuple(order), tuple(losses))
+
+
+@torch.no_grad()
+def order_neurons(linear: nn.Linear, curvature: Curvature) -> Removals:
+    """The neurons behind a second feed-forward matrix: as `order_heads` with a width of one.
+
+    Neither the inverse nor the weight is rewritten after each: both are what they were less products of
+    thin matrices (`shares`, `taken`), which a step reads one column of.
+    """
+    inverse, weight, metric = _inverse(curvature.gram), _with_bias(linear), curvature.metric
+    neurons = linear.in_features
+    diagonal = inverse.diagonal().clone()
+    costs = (weight * (metric @ weight)).sum(0)  # w^T metric w of each column
+    gone = torch.zeros(neurons + 1, dtype=torch.bool, device=weight.device)
+    gone[-1] = True  # the bias is not asked for
+    shares, taken = inverse.new_empty(neurons, neurons + 1), inverse.new_empty(neurons, len(weight))
+    order, losses = [], []
+    for step in range(neurons - 1):
+        ratio = (costs / diagonal).masked_fill(gone, torch.inf)
+        neuron = int(ratio.argmin())
+        order.append(neuron)
+        losses.append(max(0.0, float(ratio[neuron]) / 2))
+        before, parts = shares[:step], taken[:step]
+        column = inverse[neuron] - before[:, neuron] @ before
+        own = weight[:, neuron] - before[:, neuron] @ parts
+        share = column / column[neuron].sqrt()
+        slope = metric @ own
+        products = slope @ weight - (parts @ slope) @ before  # own^T metric w of each column
+        part = column / column[neuron]
+        costs = (costs - 2 * part * products + part.square() * (own @ slope)).clamp(min=0)
+        diagonal = (diagonal - share.square()).clamp(min=torch.finfo(diagonal.dtype).tiny)
+        shares[step], taken[step] = share, own / column[neuron].sqrt()
+        gone[neuron] = True
+    return Removals(tuple(order), tuple(losses))
+
+
+def _inverse(gram: Tensor) -> Tensor:
+    inputs = len(gram) - 1
+    ridge = RIDGE * gram.diagonal()[:inputs].mean().clamp(min=1e-12)
+    inverse: Tensor = torch.linalg.inv(gram + torch.diag(ridge.expand(len(gram))))
+    return inverse
+
+
+def _with_bias(linear: nn.Linear) -> Tensor:
+    bias = linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
+    return torch.cat([linear.weight, bias[:, None]], 1).double()
+
+
+def keep_within(
+    heads: Sequence[Removals], neurons: Sequence[Removals], costs: Costs, *, keep: float, all_heads: bool
+) -> Kept:
+    """Remove from any layer what adds the least loss for what it saves, until `keep` of the cost is left.
+
+    Args:
+        heads: of each layer.
+        neurons: of each layer.
+        costs: of a head and of a neuron, in any one unit.
+        keep: share of the cost that stays, above 0 and at most 1.
+        all_heads: remove neurons alone.
+
+    Raises:
+        InputError: `keep` is below what one head and one neuron a layer cost.
+    """
+    matrices = [(own, costs.head) for own in heads if not all_heads] + [
+        (own, costs.neuron) for own in neurons
+    ]
+    whole = costs.total(sum(own.units for own in heads), sum(own.units for own in neurons))
+    queue = sorted(
+        (loss / unit, matrix, place)
+        for matrix, (own, unit) in enumerate(matrices)
+        for place, loss in enumerate(_rising(own.losses))
+    )
+    gone, left = [0] * len(matrices), whole
+    budget = keep * whole * (1 + 1e-12)  # so that rounding does not refuse an exact fit
+    for _, matrix, place in queue:
+        if left <= budget:
+            break
+        gone[matrix] = place + 1
+        left -= matrices[matrix][1]
+    if left > budget:
+        raise InputError(
+            f"{keep:g} of the cost cannot be met: one head and one neuron a layer"
+            f"{', all heads here,' if all_heads else ''} cost {left / whole:.4f}; ask for more"
+        )
+    stay = [own.kept(count) for (own, _), count in zip(matrices, gone, strict=True)]
+    if all_heads:
+        return Kept(tuple(own.kept(0) for own in heads), tuple(stay))
+    return Kept(tuple(stay[: len(heads)]), tuple(stay[len(heads) :]))
+
+
+def keep_shares(
+    heads: Sequence[Removals], neurons: Sequence[Removals], *, share_heads: float, share_neurons: float
+) -> Kept:
+    """Keep the same share of heads and of neurons in every layer, at least one of each."""
+    return Kept(
+        tuple(own.kept(own.units - max(1, round(share_heads * own.units))) for own in heads),
+        tuple(own.kept(own.units - max(1, round(share_neurons * own.units))) for own in neurons),
+    )
+
+
+def _rising(losses: Sequence[float]) -> list[float]:
+    """Each no less than those before it: what is removed after another cannot go without it."""
+    highest, rising = 0.0, []
+    for loss in losses:
+        highest = max(highest, loss)
+        rising.append(highest)
+    return rising

@@ -1,0 +1,1 @@
+"""Recipes: the language, the steps, and the engine that runs them."""

@@ -1,0 +1,373 @@
+"""What a recipe works with: notes, targets, teachers' answers, and the model between two steps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sympress.compression.distill.step import Distill
+from sympress.compression.distill.teachers import Int8Teacher, Teacher, average_logits, teacher_logits
+from sympress.compression.recipe.steps import untrained_model
+from sympress.labels.mentions import AnyTask, Mention
+from sympress.models.model import SymptomModel
+from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
+from sympress.training.epochs import Progress, Scorer, TrainSettings, default_device
+from sympress.training.tagging import (
+    Windows,
+    align_logits,
+    cut_windows,
+    default_stride,
+    gather_logits,
+    span_scorer,
+    spread_logits,
+    window_targets,
+)
+
+# What a recipe works with: notes, targets, how to train, and the model as it is between two steps.
+
+
+#: Notes on which importance, activations and least squares are measured.
+CALIBRATION_NOTES = 512
+
+
+@dataclass(frozen=True)
+class Tagging:
+    """What the task `mentions` learns from: spans, which every tokenizer cuts anew.
+
+    Attributes:
+        tags: what each logit of a token stands for, see `deploy.decode.tags_of`.
+        stride: pieces from the start of a window to that of the next.
+        training: the mentions of each training note.
+        validation: the mentions of each validation note.
+    """
+
+    tags: tuple[str, ...]
+    stride: int
+    training: Sequence[Sequence[Mention]]
+    validation: Sequence[Sequence[Mention]]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Notes, as the model sees them, and their targets; none of them is a test note.
+
+    Attributes:
+        task: what the targets are.
+        training: labelled notes.
+        targets: `(training, K)` of 0 and 1; of no use to `mentions`, which has `tagging`.
+        transfer: further notes, which only the teacher judges.
+        validation: notes that choose an epoch.
+        validation_targets: `(validation, K)`.
+        max_tokens: the longest input in word pieces; of `mentions` a window of a note.
+        tagging: spans; of the task `mentions` alone.
+        weights: `(training,)`, what each note's label loss is multiplied by.
+    """
+
+    task: AnyTask
+    training: Sequence[str]
+    targets: NDArray[np.uint8]
+    transfer: Sequence[str]
+    validation: Sequence[str]
+    validation_targets: NDArray[np.uint8]
+    max_tokens: int
+    tagging: Tagging | None = None
+    weights: NDArray[np.float32] | None = None
+
+
+def fingerprint_material(material: Material) -> str:
+    """SHA-256 of every note and target, in order; nothing can be read from it."""
+    digest = hashlib.sha256(f"{material.task} {material.max_tokens}".encode())
+    for texts in (material.training, material.transfer, material.validation):
+        digest.update(f" {len(texts)} notes".encode())
+        for text in texts:
+            written = text.encode()
+            digest.update(len(written).to_bytes(8, "little"))  # so that no two sets of notes read alike
+            digest.update(written)
+    for targets in (material.targets, material.validation_targets):
+        digest.update(f" {targets.shape}".encode())
+        digest.update(np.ascontiguousarray(targets, dtype=np.uint8).tobytes())
+    if material.tagging is not None:
+        digest.update(repr(material.tagging).encode())
+    if material.weights is not None:
+        digest.update(np.ascontiguousarray(material.weights, dtype=np.float32).tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class FurtherTeacher:
+    """A teacher beside the model that is pressed, which reads notes through its own word pieces.
+
+    Attributes:
+        model: answers with logits `(batch, its labels)`.
+        tokenizer: its own.
+        order: `(K,)`, the place of each symptom among its labels.
+        max_tokens: its longest input in word pieces.
+    """
+
+    model: Teacher | Int8Teacher
+    tokenizer: PreTrainedTokenizerBase
+    order: tuple[int, ...]
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how the steps of one recipe run.
+
+    Attributes:
+        material: the notes.
+        settings: of every training that a step does not set itself.
+        score: judges validation logits after an epoch; of `mentions` the spans are judged instead.
+        folder: for finished steps and checkpoints.
+        logits_folder: for teachers' logits, which recipes share.
+        progress: called after each training step.
+        answering: told of the notes that a teacher has answered.
+        trains: False where no step may train.
+        teachers: more teachers; students imitate the average of all logits.
+        pretrained: the encoder before fine-tuning, for steps that begin with it.
+    """
+
+    material: Material
+    settings: TrainSettings
+    score: Scorer
+    folder: Path
+    logits_folder: Path
+    progress: Progress | None = None
+    answering: Progress | None = None
+    trains: bool = True
+    teachers: tuple[FurtherTeacher, ...] = ()
+    pretrained: PreTrainedModel | None = None
+
+
+@dataclass
+class State:
+    """The model between two steps, with what belongs to it.
+
+    Attributes:
+        model: what is pressed.
+        tokenizer: its own.
+        teacher: the model before anything was pressed; its vocabulary is trimmed along, for losses that
+            look inside it.
+        untouched: teacher and tokenizer as they came, for the logits that students imitate.
+        masked: whether zeros among the weights must stay.
+        remarks: one line a step.
+        epochs: validation quality after each epoch of all trainings, numbered through.
+        train_seconds: of all trainings.
+    """
+
+    model: SymptomModel
+    tokenizer: PreTrainedTokenizerBase
+    teacher: SymptomModel
+    untouched: tuple[SymptomModel, PreTrainedTokenizerBase]
+    masked: bool = False
+    remarks: list[str] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    train_seconds: float = 0.0
+
+    @property
+    def pad_id(self) -> int:
+        """The tokenizer's padding id."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+
+def windows_of(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], material: Material) -> Windows:
+    """`texts` cut into windows, as the task `mentions` reads them."""
+    if material.tagging is None:
+        raise ValueError(f"the task {material.task!r} reads no windows")
+    return cut_windows(tokenizer, texts, material.max_tokens, material.tagging.stride)
+
+
+def encode_notes(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], material: Material
+) -> EncodedNotes:
+    """`texts` in word pieces as the model reads them: cut off at the limit, or as windows of `mentions`."""
+    if material.tagging is None:
+        return encode_texts(tokenizer, texts, material.max_tokens)
+    return windows_of(tokenizer, texts, material).notes
+
+
+def training_notes(state: State, material: Material) -> NoteDataset:
+    """The labelled notes in the word pieces of `state`."""
+    if material.tagging is None:
+        encoded = encode_texts(state.tokenizer, material.training, material.max_tokens)
+        return NoteDataset(encoded, material.targets, weights=material.weights)
+    windows = windows_of(state.tokenizer, material.training, material)
+    targets = window_targets(windows, material.tagging.training, material.tagging.tags)
+    weights = None if material.weights is None else material.weights[windows.owners]
+    return NoteDataset(windows.notes, targets, weights=weights)
+
+
+def validation_notes(state: State, context: Context) -> tuple[NoteDataset, Scorer]:
+    """The validation notes in the word pieces of `state`, and what judges their logits."""
+    material = context.material
+    if material.tagging is None:
+        encoded = encode_texts(state.tokenizer, material.validation, material.max_tokens)
+        return NoteDataset(encoded, material.validation_targets), context.score
+    tagging = material.tagging
+    windows = windows_of(state.tokenizer, material.validation, material)
+    targets = window_targets(windows, tagging.validation, tagging.tags)
+    return NoteDataset(windows.notes, targets), span_scorer(windows, tagging.validation, tagging.tags)
+
+
+def calibration_batches(
+    state: State, material: Material, notes: int = CALIBRATION_NOTES
+) -> list[dict[str, Tensor]]:
+    """The first training notes (of `mentions` windows) in batches of 16, of like length within a batch."""
+    first = replace(
+        material,
+        training=material.training[:notes],
+        targets=material.targets[:notes],
+        tagging=material.tagging and replace(material.tagging, training=material.tagging.training[:notes]),
+        weights=None,
+    )
+    dataset = training_notes(state, first)
+    order = np.argsort(dataset.notes.lengths[:notes], kind="stable")
+    collate = Collate(state.pad_id)
+    return [
+        collate([dataset[int(row)] for row in order[start : start + 16]])
+        for start in range(0, len(order), 16)
+    ]
+
+
+# Labelled and unlabelled notes with what the teachers answer, in the student's word pieces.
+
+
+Logits = NDArray[np.float32]
+
+
+#: Of the draw of further notes where a step wants fewer than there are.
+_DRAW_SEED = 0
+#: Added to the seed, so that an untrained teacher's head is not the student's.
+_OTHER_HEAD = 1000
+
+
+def teacher_notes(state: State, context: Context, step: Distill) -> NoteDataset:
+    """Labelled notes, then unlabelled ones, each with the teachers' logits.
+
+    Args:
+        state: the student, its word pieces and its teacher.
+        context: where the notes and the other teachers are.
+        step: says how many unlabelled notes there are at the most (a smaller draw is the start of a larger
+            one, so that recipes share what a teacher said), whose the logits are and how they are computed.
+    """
+    transfer, further = context.material.transfer, step.further
+    if further is not None and further < len(transfer):
+        drawn = np.random.default_rng(_DRAW_SEED).permutation(len(transfer))[:further]
+        transfer = [transfer[row] for row in drawn]
+        context = replace(context, material=replace(context.material, transfer=transfer))
+    teachers = _teachers(state, context, step)
+    taught = _taught_whole if context.material.tagging is None else _taught_windows
+    return taught(state, context, teachers)
+
+
+def _taught_whole(state: State, context: Context, teachers: Sequence[FurtherTeacher]) -> NoteDataset:
+    material = context.material
+    parts = [
+        encode_texts(state.tokenizer, texts, material.max_tokens)
+        for texts in (material.training, material.transfer)
+    ]
+    answers = [
+        average_logits([_logits(one, texts, context) for one in teachers])
+        for texts in (material.training, material.transfer)
+        if texts
+    ]
+    counts = [len(part.ids) for part in parts]
+    blank = np.zeros((counts[1], material.targets.shape[1]), dtype=np.uint8)
+    return NoteDataset(
+        _joined(parts),
+        np.concatenate([material.targets, blank]),
+        np.concatenate(answers),
+        np.arange(sum(counts)) < counts[0],
+        weights=_padded(material.weights, counts),
+    )
+
+
+def _taught_windows(state: State, context: Context, teachers: Sequence[FurtherTeacher]) -> NoteDataset:
+    """Windows of the task `mentions`; a teacher's answers about whole notes are cut as the student reads."""
+    material, tagging = context.material, context.material.tagging
+    if tagging is None:
+        raise ValueError("only the task 'mentions' is taught by windows")
+    parts = [windows_of(state.tokenizer, texts, material) for texts in (material.training, material.transfer)]
+    mentions = [tagging.training, [()] * len(material.transfer)]
+    targets = [window_targets(part, own, tagging.tags) for part, own in zip(parts, mentions, strict=True)]
+    answers = [
+        average_logits([_window_logits(one, part, tagging, context) for one in teachers])
+        for part in parts
+        if part.texts
+    ]
+    counts = [len(part.notes.ids) for part in parts]
+    weights = None if material.weights is None else material.weights[parts[0].owners]
+    return NoteDataset(
+        _joined([part.notes for part in parts]),
+        np.concatenate(targets).astype(np.int64),
+        np.concatenate(answers),
+        np.arange(sum(counts)) < counts[0],
+        weights=_padded(weights, counts),
+    )
+
+
+def _joined(parts: Sequence[EncodedNotes]) -> EncodedNotes:
+    ids = tuple(note for part in parts for note in part.ids)
+    return EncodedNotes(ids, sum(part.truncated for part in parts))
+
+
+def _padded(weights: NDArray[np.float32] | None, counts: Sequence[int]) -> NDArray[np.float32] | None:
+    """The weights of the labelled notes, and 1 for the others, which have no label loss."""
+    if weights is None:
+        return None
+    return np.concatenate([weights, np.ones(counts[1], dtype=np.float32)])
+
+
+def _teachers(state: State, context: Context, step: Distill) -> list[FurtherTeacher]:
+    """The teacher as it came, and those beside it, as int8 files if the step says so and no GPU is there."""
+    teacher, tokenizer = state.untouched
+    if step.teacher == "pretrained":
+        teacher = untrained_model(state, context, context.settings.seed + _OTHER_HEAD)
+    own = FurtherTeacher(teacher, tokenizer, tuple(range(teacher.symptoms)), context.material.max_tokens)
+    rounded = step.answers == "int8" and default_device().type == "cpu"
+    return [
+        replace(one, model=Int8Teacher(one.model)) if rounded and isinstance(one.model, SymptomModel) else one
+        for one in (own, *context.teachers)
+    ]
+
+
+def _logits(one: FurtherTeacher, texts: Sequence[str], context: Context) -> Logits:
+    """Logits `(texts, K)` of one teacher through its own word pieces."""
+    return _answers(one, encode_texts(one.tokenizer, texts, one.max_tokens), context)
+
+
+def _window_logits(one: FurtherTeacher, windows: Windows, tagging: Tagging, context: Context) -> Logits:
+    """Logits `(tokens of all windows, tags)` of one teacher, which reads its own windows and word pieces."""
+    stride = min(tagging.stride, default_stride(one.max_tokens))
+    theirs = cut_windows(one.tokenizer, windows.texts, one.max_tokens, stride)
+    whole = gather_logits(theirs, _answers(one, theirs.notes, context))
+    aligned = [
+        align_logits(logits, its_pieces, pieces)
+        for logits, its_pieces, pieces in zip(whole, theirs.pieces, windows.pieces, strict=True)
+    ]
+    return spread_logits(windows, aligned)
+
+
+def _answers(one: FurtherTeacher, encoded: EncodedNotes, context: Context) -> Logits:
+    """The teacher's logits in the order of the student's symptoms or tags, stored in the workshop."""
+    teacher = one.model
+    if not isinstance(teacher, Int8Teacher):
+        teacher.to(default_device())
+    logits = teacher_logits(
+        [teacher],
+        encoded,
+        int(one.tokenizer.pad_token_id or 0),
+        context.logits_folder,
+        progress=context.answering,
+    )
+    if not isinstance(teacher, Int8Teacher):
+        teacher.cpu()
+    return logits[:, list(one.order)]

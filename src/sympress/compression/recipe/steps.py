@@ -1,0 +1,163 @@
+"""Every step that a recipe can have, and those that only train or start anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sympress.compression.distill.step import Distill
+from sympress.compression.lowrank.step import LowRank
+from sympress.compression.prune.step import Mask, Prune
+from sympress.compression.quantize.step import Quantize
+from sympress.compression.recipe.step import Count, Positive, Step
+from sympress.compression.vocab.step import Vocab
+from sympress.errors import InputError
+
+if TYPE_CHECKING:
+    from sympress.compression.recipe.material import Context, State
+    from sympress.models.model import SymptomModel
+
+
+# The step `adapt`: the encoder learns the notes' language.
+
+
+class Adapt(Step):
+    """Masked-language-model training of the encoder on the user's notes, before everything else.
+
+    Attributes:
+        epochs: passes over the notes.
+    """
+
+    first: ClassVar[str | None] = "epochs"
+    step: Literal["adapt"] = "adapt"
+    epochs: Count = 1
+
+    @property
+    def trains(self) -> bool:
+        """Always."""
+        return True
+
+    def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
+        """It trains a whole encoder."""
+        del after
+        if before:
+            raise InputError("adapt must be the first step: it trains the encoder before anything is pressed")
+
+    def apply(self, state: State, context: Context, number: int) -> str:
+        """Train; the head fits again once a later step has trained it."""
+        from sympress.training.adapt import AdaptSettings, adapt_encoder_
+
+        if not context.trains:
+            raise InputError(
+                f"step {number} trains, which --no-training rules out; take it out of the recipe"
+            )
+        settings = AdaptSettings(
+            epochs=self.epochs,
+            batch_size=context.settings.batch_size,
+            seed=context.settings.seed,
+            max_tokens=context.material.max_tokens,
+        )
+        texts = [*context.material.training, *context.material.transfer]
+        folder = context.folder / f"checkpoints-{number}"
+        log = adapt_encoder_(
+            state.model.encoder, state.tokenizer, texts, settings, folder, progress=context.progress
+        )
+        state.train_seconds += log.seconds
+        after = "its head no longer fits until a later step (distill, fine-tune) trains it"
+        return f"{log.verdict()}; {after}" if log.helped else log.verdict()
+
+
+# The step `fine-tune`: training on the labels.
+
+
+class FineTune(Step):
+    """Train the present model on the labels.
+
+    Attributes:
+        epochs: passes over the notes; None for the run's own.
+        rate: learning rate; None for the run's own.
+        simulate: `int8` rounds weights and inputs of linear layers while it trains, and stores the rounded
+            weights as floats, as a published study had it; the file is no smaller.
+    """
+
+    first: ClassVar[str | None] = "epochs"
+    step: Literal["fine-tune"] = "fine-tune"
+    epochs: Count | None = None
+    rate: Positive | None = None
+    simulate: Literal["no", "int8"] = "no"
+
+    @property
+    def trains(self) -> bool:
+        """Always."""
+        return True
+
+    def apply(self, state: State, context: Context, number: int) -> str:
+        """Train on the labels."""
+        from sympress.compression.quantize.aware import simulate_int8_, store_rounded_weights_
+        from sympress.compression.recipe.engine import learn_from_labels, settings_for
+
+        settings = settings_for(context, epochs=self.epochs, rate=self.rate)
+        count = simulate_int8_(state.model) if self.simulate == "int8" else 0
+        learn_from_labels(state, context, number, settings)
+        said = f"{settings.epochs} epochs over {len(context.material.training):,} labelled notes"
+        if not count:
+            return said
+        store_rounded_weights_(state.model)
+        return f"{said}; int8 is simulated in {count} linear layers and never runs as int8"
+
+
+# The step `pretrained`: back to the encoder as it was before fine-tuning, as a published study had it.
+
+
+class Pretrained(Step):
+    """Begin with the pretrained encoder and a fresh head instead of the fine-tuned model; the first step."""
+
+    step: Literal["pretrained"] = "pretrained"
+
+    @property
+    def needs_pretrained(self) -> bool:
+        """Always."""
+        return True
+
+    def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
+        """Whatever came before would be lost."""
+        del after
+        if before:
+            raise InputError("pretrained must be the first step: it drops what was done before")
+
+    def apply(self, state: State, context: Context, number: int) -> str:
+        """Make the model anew."""
+        del number
+        state.model = untrained_model(state, context, context.settings.seed)
+        return "the encoder as it was before fine-tuning, with a fresh head"
+
+
+def untrained_model(state: State, context: Context, seed: int) -> SymptomModel:
+    """The pretrained encoder with a head like that of `state`, fresh by `seed`.
+
+    Raises:
+        InputError: the encoder is not at hand.
+    """
+    from sympress.models.model import build_model
+
+    if context.pretrained is None:
+        raise InputError("the encoder before fine-tuning is not at hand; a recipe of sympress study has it")
+    head = state.model.head
+    return build_model(context.pretrained, state.model.symptoms, head.pooling, seed)
+
+
+# The table of steps: the one place that names them all.
+
+
+#: Every step by the word that recipes use for it, in the order in which a search asks for them.
+STEPS: dict[str, type[Step]] = {
+    "adapt": Adapt,
+    "pretrained": Pretrained,
+    "vocab": Vocab,
+    "distill": Distill,
+    "fine-tune": FineTune,
+    "lowrank": LowRank,
+    "prune": Prune,
+    "mask": Mask,
+    "quantize": Quantize,
+}

@@ -1,0 +1,1 @@
+"""Search for the recipe that meets a budget."""

@@ -1,1 +1,0 @@
-"""The artifact, its export and its runtime."""

@@ -1,1 +1,0 @@
-"""`sympress extract`: from any source of notes to any output, streaming, resumable, on all cores."""

@@ -1,0 +1,1 @@
+"""Any number of notes, from where they are to where their findings go."""

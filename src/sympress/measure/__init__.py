@@ -1,1 +1,0 @@
-"""Quality with intervals, significance, thresholds, cost and latency."""

@@ -1,0 +1,1 @@
+"""Encoders with heads: the families that are known, their files, and the models that need no training."""

@@ -1,0 +1,295 @@
+"""Pretrained encoders and tokenizers: found, checked, loaded, and told apart by what they compute."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from sympress.errors import InputError, MissingExtraError, bundled_encoder_folder, nearest
+from sympress.models.families import family_named
+
+# Folders in Hugging Face form: what is wrong with one is said before anything of it is loaded.
+
+
+SAFE = "model.safetensors"
+SAFE_INDEX = "model.safetensors.index.json"
+#: The one form of pickle that is read, weights-only: the form in which Bio_ClinicalBERT is published.
+SINGLE_PICKLE = "pytorch_model.bin"
+_PICKLES = (".bin", ".bin.index.json", ".pt", ".pth", ".ckpt", ".pkl")
+_OTHER_WEIGHTS = (".h5", ".msgpack", ".gguf", ".onnx", ".ot")
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
+#: Vocabularies that transformers converts with the package sentencepiece.
+_SENTENCEPIECE = ("spm.model", "spiece.model", "sentencepiece.bpe.model")
+_UNREAD_VOCABULARIES = ("*.model", "*.tiktoken")
+_CONVERT = (
+    "convert them to safetensors where you trust their source (save_pretrained of transformers writes it)"
+)
+
+
+def check_folder(folder: Path, what: str = "encoder") -> None:
+    """Check that the files of `folder` can be loaded, without loading them; no pickle is opened.
+
+    Args:
+        folder: in Hugging Face form.
+        what: it is, for the message.
+
+    Raises:
+        InputError: `config.json`, weights or vocabulary are missing, damaged or of a form that is not read.
+        MissingExtraError: its vocabulary needs the package sentencepiece.
+    """
+    check_config(folder, what)
+    _check_weights(folder, what)
+    _check_vocabulary(folder, what)
+
+
+def check_config(folder: Path, what: str) -> None:
+    """Check `config.json` alone; raises as `check_folder`."""
+    article = "an" if what[0] in "aeiou" else "a"
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: config.json is missing; {article} {what} folder needs it")
+    config = _read_json(folder / "config.json", what)
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        raise InputError(
+            f'{folder}: config.json has no model_type; add the {what}\'s, for example  "model_type": "bert"'
+        )
+    if kind not in CONFIG_MAPPING:
+        raise InputError(
+            f"{folder}: config.json has the model_type {kind!r}{nearest(kind, CONFIG_MAPPING)}, which "
+            f"transformers {transformers.__version__} does not know; upgrade it or take another {what}"
+        )
+
+
+def _check_weights(folder: Path, what: str) -> None:
+    if (folder / SAFE).is_file():
+        _check_safetensors(folder / SAFE, what)
+    elif (folder / SAFE_INDEX).is_file():
+        parts = _read_json(folder / SAFE_INDEX, what).get("weight_map")
+        if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
+            raise InputError(f"{folder}: {SAFE_INDEX} is damaged; copy the {what} again")
+        for name in sorted(set(parts.values())):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder}: {name} of {SAFE_INDEX} is missing; copy the {what} again")
+            _check_safetensors(folder / name, what)
+    elif not (folder / SINGLE_PICKLE).is_file():
+        raise InputError(f"{folder}: {_no_weights(folder)}")
+
+
+def _no_weights(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    pickled = [name for name in names if name.endswith(_PICKLES) and not name.startswith("training_args")]
+    if pickled:
+        return f"its weights are pickles ({pickled[0]}), which are not opened; {_CONVERT}"
+    other = [name for name in names if name.endswith(_OTHER_WEIGHTS)]
+    if other:
+        return f"its weights are in {other[0]}, which is not read; {_CONVERT}"
+    return f"the weights are missing; it needs {SAFE} or {SINGLE_PICKLE}"
+
+
+def _check_safetensors(path: Path, what: str) -> None:
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: damaged or cut short; copy the {what} again") from error
+
+
+def _check_vocabulary(folder: Path, what: str) -> None:
+    if any((folder / name).is_file() for name in _VOCABULARIES):
+        return
+    if any((folder / name).is_file() for name in _SENTENCEPIECE):
+        if find_spec("sentencepiece") is None:
+            raise MissingExtraError("train", "sentencepiece")
+        return
+    unread = sorted(path.name for pattern in _UNREAD_VOCABULARIES for path in folder.glob(pattern))
+    if unread:
+        raise InputError(
+            f"{folder}: its vocabulary is in {unread[0]}, which is not read; write a tokenizer.json from it "
+            f"(save_pretrained of its tokenizer in transformers does) and put that beside the {what}"
+        )
+    raise InputError(f"{folder}: the vocabulary is missing; it needs tokenizer.json or vocab.txt")
+
+
+def _read_json(path: Path, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({type(error).__name__}); copy the {what} again") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: not a JSON object; copy the {what} again")
+    return value
+
+
+def why_unreadable(folder: Path, what: str, error: Exception) -> str:
+    """Why `folder` could not be loaded, though `check_folder` found nothing, in one line."""
+    pickled = not (folder / SAFE).is_file() and not (folder / SAFE_INDEX).is_file()
+    if pickled and "Unpickling" in type(error).__name__:
+        return f"{folder / SINGLE_PICKLE}: damaged, or more than weights; nothing in it was run; {_CONVERT}"
+    return f"{folder}: not a readable {what} folder ({type(error).__name__}); copy the {what} again"
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without transformers' warnings and progress bars: what matters is checked and raised here."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+# Load a pretrained encoder and its tokenizer, from the package, a folder or the Hugging Face Hub.
+
+
+BUNDLED = "bundled"
+PAPER_ENCODER = "emilyalsentzer/Bio_ClinicalBERT"
+Case = Literal["auto", "keep", "lower"]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A pretrained encoder without task head, its tokenizer, and what a user should know about them.
+
+    `fresh` names weights of the pooler that the files lack, so that they are new with every loading.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    warnings: tuple[str, ...] = ()
+    fresh: frozenset[str] = frozenset()
+
+
+def load_encoder(name: str, *, case: Case = "auto") -> Encoder:
+    """Load `name`: `bundled`, a folder in Hugging Face form, or a Hub id.
+
+    Args:
+        name: which encoder.
+        case: what the tokenizer does with upper case: `keep`, `lower`, or `auto`, what the folder says.
+            A cased vocabulary behind a lower-casing tokenizer (Bio_ClinicalBERT as published) is
+            reported as a warning whatever the choice.
+
+    Raises:
+        InputError: a file of the folder is missing, damaged or of a form that is not read, its family is not
+            supported, or the id is neither a folder here nor reachable.
+    """
+    if name == BUNDLED:
+        return _load(name, str(bundled_encoder_folder()), case, local=True)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        check_folder(folder)
+        return _load(name, str(folder), case, local=True)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"{name}: no such encoder folder; give a folder, a Hugging Face id or 'bundled'")
+    try:
+        return _load(name, name, case, local=True)
+    except InputError:
+        return _load(name, name, case, local=False)
+
+
+def _load(name: str, source: str, case: Case, *, local: bool) -> Encoder:
+    try:
+        with quiet_transformers():
+            kind = AutoConfig.from_pretrained(source, local_files_only=local).model_type
+    except Exception as error:
+        raise InputError(_unreadable(name, source, error)) from error
+    family_named(kind)  # before its weights are downloaded or anything is trained
+    try:
+        with quiet_transformers():  # heads of other tasks are reported as unexpected: they are
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+            model, info = AutoModel.from_pretrained(
+                source, local_files_only=local, output_loading_info=True, dtype=torch.float32
+            )
+    except Exception as error:  # pickle, safetensors and tokenizers raise their own types, or bare Exception
+        raise InputError(_unreadable(name, source, error)) from error
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise InputError(
+            f"{name}: the weights lack {missing[0]} ({len(missing)} tensors); not this encoder's file"
+        )
+    operating_point, warnings = _settle_case(tokenizer, source, case, local=local)
+    if Path(source).is_dir() and not any((Path(source) / file).is_file() for file in (SAFE, SAFE_INDEX)):
+        warnings.append(
+            f"{name}: weights come from pytorch_model.bin, read weights-only; safetensors is safer"
+        )
+    return Encoder(name, model, operating_point, tuple(warnings), frozenset(info["missing_keys"]))
+
+
+def save_encoder(encoder: Encoder, folder: Path) -> None:
+    """Write `encoder` to `folder` in Hugging Face form, every file with the mode that the umask gives."""
+    with quiet_transformers():
+        encoder.model.save_pretrained(folder)
+    encoder.tokenizer.save_pretrained(folder)
+    common = stat.S_IMODE((folder / "config.json").stat().st_mode)
+    for weights in folder.glob("*.safetensors"):  # safetensors writes for its owner only
+        weights.chmod(common)
+
+
+def _unreadable(name: str, source: str, error: Exception) -> str:
+    if Path(source).is_dir():
+        return why_unreadable(Path(source), "encoder", error)
+    return (
+        f"encoder {name!r}: no such folder, not in the local cache and not downloadable from here; copy its "
+        "files into a folder and give that, or use --encoder bundled"
+    )
+
+
+def vocabulary_is_cased(vocabulary: dict[str, int]) -> bool:
+    """True if at least 1 % of the word pieces hold an upper-case letter (special tokens aside)."""
+    words = [token for token in vocabulary if token[:1] not in "[<"]
+    return sum(any(letter.isupper() for letter in token) for token in words) >= 0.01 * max(len(words), 1)
+
+
+def _settle_case(
+    tokenizer: PreTrainedTokenizerBase, source: str, case: Case, *, local: bool
+) -> tuple[PreTrainedTokenizerBase, list[str]]:
+    """Make the tokenizer treat case as asked and say when that does not fit its vocabulary."""
+    lowers = _lowers(tokenizer)
+    if case != "auto" and lowers != (case == "lower"):
+        options: dict[str, Any] = {"do_lower_case": case == "lower"}
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local, **options)
+        lowers = _lowers(tokenizer)
+        if lowers != (case == "lower"):
+            raise InputError(
+                f"{source}: this tokenizer's case cannot be set to {case!r}; leave --case at auto"
+            )
+    cased = vocabulary_is_cased(tokenizer.get_vocab())
+    if cased and lowers:
+        return tokenizer, [
+            f"{Path(source).name}: the vocabulary is cased but the tokenizer lower-cases its input, so cased "
+            "word pieces are never used; --case keep uses them (the published study lower-cased)"
+        ]
+    return tokenizer, []
+
+
+def _lowers(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return tokenizer.tokenize("FEVER") == tokenizer.tokenize("fever")
+
+
+def token_limit(encoder: Encoder, wanted: int) -> int:
+    """The longest input in tokens: `wanted`, or less where the encoder has fewer positions."""
+    positions = int(getattr(encoder.model.config, "max_position_embeddings", wanted))
+    if encoder.model.config.model_type in ("roberta", "xlm-roberta"):
+        positions -= int(encoder.model.config.pad_token_id) + 1  # RoBERTa counts positions from there
+    return min(wanted, positions, int(encoder.tokenizer.model_max_length))

@@ -1,0 +1,346 @@
+"""JSON lines: objects as rows of a table, and FHIR resources."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Protocol, cast
+
+from sympress.errors import InputError
+from sympress.notes.formats import Found, Source
+from sympress.notes.intake import MALFORMED, NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Note
+from sympress.notes.layout import COLUMN_OPTIONS, EVIDENCE_ROWS, Rows, TableOptions, row_name
+from sympress.notes.streams import (
+    ESCAPED_BYTE,
+    decode_file,
+    first_lines,
+    open_text,
+    some_not_utf8,
+    stream_errors,
+)
+
+# Notes in FHIR resources, one a line as bulk exports write them: DocumentReference and DiagnosticReport.
+#
+# Source: HL7 FHIR R4 (4.0.1), resources DocumentReference (`content.attachment`) and DiagnosticReport
+# (`presentedForm`), data type Attachment.
+
+
+#: Content types of attachments that hold text, the best to read first.
+_TEXT_TYPES = ("text/plain", "text/html", "application/xhtml", "text/rtf", "application/rtf", "text/", "")
+_DOCUMENTS = ("DocumentReference", "DiagnosticReport")
+_CHARSET = re.compile(r"charset=\"?([\w.-]+)", re.IGNORECASE)
+
+
+def fields_of_document(fields: dict[str, Any], path: Path, *, first: bool) -> dict[str, Any]:
+    """Return a FHIR document's text and ids under the names that tables use; any other object as it is.
+
+    Raises:
+        InputError: `first`, the first object of the file, is a resource that holds no note.
+    """
+    kind = fields.get("resourceType")
+    if not isinstance(kind, str) or ("text" in fields and isinstance(fields["text"], str)):
+        return fields
+    if kind not in _DOCUMENTS and first:
+        what = "of its entries (jq -c '.entry[].resource')" if kind == "Bundle" else "with the notes"
+        raise InputError(
+            f"{path}: FHIR resources of type {kind[:40]}, which hold no note as text; give the "
+            f"DocumentReference resources {what}, one a line"
+        )
+    attachments = [one.get("attachment") for one in _list(fields.get("content")) if isinstance(one, dict)]
+    encounters = _list(_inside(fields, "context", "encounter")) or _list(fields.get("encounter"))
+    return {
+        "note_id": fields.get("id"),
+        "patient_id": _reference(fields.get("subject")),
+        "encounter_id": _reference(encounters[0] if encounters else None),
+        "time": fields.get("date") or fields.get("effectiveDateTime") or fields.get("issued"),
+        "category": _label(fields.get("type") or fields.get("code")),
+        "text": _text([*attachments, *_list(fields.get("presentedForm"))]),
+    }
+
+
+def _text(attachments: list[Any]) -> str | None:
+    """The text of the attachment that is best to read; None where none is in the resource itself."""
+    usable = [one for one in attachments if isinstance(one, dict) and isinstance(one.get("data"), str)]
+    for wanted in _TEXT_TYPES:
+        for one in usable:
+            kind = str(one.get("contentType") or "").lower()
+            if (kind.startswith(wanted) if wanted else not kind) and (
+                text := _decoded(one, kind)
+            ) is not None:
+                return text
+    return None
+
+
+def _decoded(attachment: dict[str, Any], kind: str) -> str | None:
+    charset = _CHARSET.search(kind)
+    try:
+        raw = base64.b64decode(attachment["data"])
+        return decode_file(raw, charset[1] if charset else None)[0]
+    except (binascii.Error, ValueError, LookupError):
+        return None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _inside(fields: dict[str, Any], outer: str, inner: str) -> Any:
+    value = fields.get(outer)
+    return value.get(inner) if isinstance(value, dict) else None
+
+
+def _reference(value: Any) -> str | None:
+    """The id of a Reference: what follows `Patient/`, or the value of its identifier."""
+    if not isinstance(value, dict):
+        return None
+    reference = value.get("reference") or _inside(value, "identifier", "value")
+    return None if reference is None else str(reference).split("/_history/", 1)[0].rsplit("/", 1)[-1]
+
+
+def _label(value: Any) -> str | None:
+    """What a CodeableConcept is called."""
+    if not isinstance(value, dict):
+        return None
+    codings = [one for one in _list(value.get("coding")) if isinstance(one, dict)]
+    names = [value.get("text"), *(one.get("display") or one.get("code") for one in codings)]
+    return next((str(name) for name in names if name), None)
+
+
+# JSON objects as rows of a table: their keys are its columns, and may differ from object to object.
+
+
+#: Most commas and opening brackets in a line, and most keys of its object: few bytes can stand for values
+#: that fill the memory.
+PARTS_MOST = 2_000_000
+KEYS_MOST = 10_000
+
+_HEAD_OBJECTS = 100
+
+
+def read_object(line: str) -> dict[str, object] | None:
+    """Return the JSON object of `line`; None where it is none, or one that no note is."""
+    if len(line) > PARTS_MOST and sum(map(line.count, ",[{")) > PARTS_MOST:
+        return None
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and len(value) <= KEYS_MOST else None
+
+
+class ObjectRows:
+    """Makes notes of JSON objects; the first one decides which key is the text.
+
+    Args:
+        options: what the user says of them.
+        intake: decides which of them become notes, and counts them.
+        path: of the file, for messages.
+        lines: its lines from the start, for what the first objects tell of the others.
+    """
+
+    def __init__(
+        self,
+        options: TableOptions,
+        intake: Intake,
+        path: Path,
+        lines: Callable[[], Iterable[str]] = lambda: (),
+    ) -> None:
+        self._lines, self._path = lines, path
+        self._options, self._intake = dataclasses.replace(options, header=True), intake
+        self._rows = Rows(self._options, intake, path, self._evidence)
+        self._names: list[str] = []
+        self._text: str | None = None
+
+    def note(self, fields: dict[str, object]) -> Note | None:
+        """Return the note of one object, or None with the reason counted.
+
+        A later object with two keys of one name is malformed.
+
+        Raises:
+            InputError: the first object has no key for the text, or no object at the start of the file has
+                one that the user named.
+        """
+        first = self._text is None
+        try:
+            values = self._values(fields)
+        except InputError:
+            if first:
+                raise
+            self._intake.counts.drop(MALFORMED)
+            return None
+        return self._rows.note(values)
+
+    def id_of(self, fields: dict[str, object]) -> str:
+        """The id of an object that cannot become a note, or what a row without one is called."""
+        with suppress(InputError):
+            return self._rows.id_of(self._values(fields)) or row_name(self._intake.counts.rows)
+        return row_name(self._intake.counts.rows)
+
+    def _values(self, fields: dict[str, object]) -> list[object]:
+        fields = fields_of_document(fields, self._path, first=self._text is None)
+        if self._text is not None:
+            fields.setdefault(self._text, None)
+        if list(fields) != self._names:
+            self._columns(list(fields))
+        return list(fields.values())
+
+    def _columns(self, names: list[str]) -> None:
+        named = [name for field in COLUMN_OPTIONS if (name := self._options.column(field)) is not None]
+        absent = [name for name in named if name not in names]
+        if self._text is None:
+            layout = self._rows.columns(names, self._other_keys(names) if absent else ())
+            self._text = names[layout.text]
+            self._rows.options = dataclasses.replace(self._options, text=self._text)
+        else:
+            self._rows.columns(names, absent)
+        self._names = names
+
+    def _other_keys(self, names: list[str]) -> list[str]:
+        """Keys of the first objects that are not among `names`."""
+        found = (key for fields in islice(self._objects(), _HEAD_OBJECTS) for key in fields)
+        return [key for key in dict.fromkeys(found) if key not in names]
+
+    def _evidence(self, name: str) -> Iterable[object]:
+        return (fields.get(name) for fields in islice(self._objects(), EVIDENCE_ROWS))
+
+    def _objects(self) -> Iterator[dict[str, object]]:
+        for line in self._lines():
+            value = read_object(line)
+            if value is not None:
+                try:
+                    yield fields_of_document(value, self._path, first=False)
+                except InputError:
+                    continue
+
+
+# Reading JSON lines: one JSON object a line.
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+class Lines(Protocol):
+    """Anything that gives its bytes line by line."""
+
+    def readline(self, size: int = -1, /) -> bytes:
+        """The next line, or the next `size` bytes of it."""
+        ...
+
+
+def recognise(found: Found) -> Source | None:
+    """The file as JSON lines, by its suffix or its first character.
+
+    Raises:
+        InputError: it is JSON of another form.
+    """
+    if found.text is None:
+        return None
+    start = found.text.lstrip()[:1]
+    if found.suffix == ".json" and start == "[":
+        raise InputError(
+            f"{found.path}: one JSON array; write one JSON object a line (for example  jq -c '.[]')"
+        )
+    if start == "{" and found.text.split(maxsplit=1)[0] == "{" and found.text.lstrip()[1:2] in "\r\n":
+        raise InputError(
+            f"{found.path}: a JSON object over several lines; write one a line (for example  jq -c .)"
+        )
+    if found.suffix in {".jsonl", ".ndjson"} or start == "{":
+        return found.source("jsonl", partial(jsonl_notes, found.path))
+    return None
+
+
+def jsonl_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator[Note | None]:
+    """Yield the notes of a file (possibly gzip) with one JSON object a line; blank lines are no rows.
+
+    Raises:
+        InputError: the text column is missing, or the file is truncated or damaged; of a strict intake, also
+            where a line is not UTF-8 or too long for one object.
+    """
+    with (
+        open_text(path, intake.meter, options.encoding) as stream,
+        stream_errors(path, stream, intake.counts),
+    ):
+        lines = cast("IO[bytes]", stream.buffer)
+        yield from object_notes(lines, options, intake, path, lambda: first_lines(path, options.encoding))
+
+
+def object_notes(
+    stream: Lines,
+    options: TableOptions,
+    intake: Intake,
+    path: Path,
+    head: Callable[[], Iterable[str]] = lambda: (),
+) -> Iterator[Note | None]:
+    """Yield the note of each line that holds a JSON object; the first object decides which key is the text.
+
+    The objects may differ in all other ways. Lines that are no object are dropped and counted as malformed.
+    `head` gives the lines from the start, where they can be read again.
+
+    Raises:
+        InputError: no single key of the first object may hold the text, or no key is named as a column is; or
+            as `jsonl_notes`.
+    """
+    rows = ObjectRows(options, intake, path, head)
+    for raw, start in byte_lines(stream):
+        intake.row()
+        if raw is None:
+            row = intake.counts.rows
+            intake.refuse(
+                TOO_LONG,
+                None,
+                f"{path}: row {row} is longer than {NOTE_LIMIT:,} characters; write one JSON object a line",
+            )
+            yield None
+            continue
+        text = raw.removeprefix(BOM).decode("utf-8", "surrogateescape")
+        fields = read_object(text)
+        if not text.isascii() and (bad := ESCAPED_BYTE.search(text)):
+            at = start + len(raw) - len(raw.removeprefix(BOM)) + len(text[: bad.start()].encode())
+            intake.counts.remark(some_not_utf8(path))
+            intake.refuse(
+                NOT_UTF8,
+                None if fields is None else rows.id_of(fields),
+                f"{path}: byte {at} is not UTF-8 (after row {intake.counts.rows - 1}); "
+                "name the encoding with --encoding, or convert it, for example  iconv -f MACINTOSH -t UTF-8",
+            )
+            yield None
+        elif fields is None or (intake.strict and _has_half_a_pair(text, fields)):
+            intake.counts.drop(MALFORMED)
+            yield None
+        else:
+            yield rows.note(fields)
+
+
+def _has_half_a_pair(line: str, fields: dict[str, object]) -> bool:
+    """Whether an object holds half a surrogate pair, which is no text."""
+    if "\\ud" not in line.lower():
+        return False
+    try:
+        json.dumps(fields, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+def byte_lines(stream: Lines) -> Iterator[tuple[bytes | None, int]]:
+    """The lines that are not blank, None for one that is too long for a note, and where each begins."""
+    limit = 4 * NOTE_LIMIT  # UTF-8 takes at most four bytes a character
+    position = 0
+    while line := stream.readline(limit + 1):
+        start, position = position, position + len(line)
+        if len(line) <= limit:
+            if line.strip():
+                yield line, start
+            continue
+        while (more := stream.readline(limit)) and not more.endswith(b"\n"):
+            position += len(more)
+        position += len(more)
+        yield None, start

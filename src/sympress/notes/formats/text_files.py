@@ -1,0 +1,116 @@
+"""Reading text files, each of which is a note."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from sympress.errors import InputError
+from sympress.notes.formats import Found, Source
+from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Note
+from sympress.notes.layout import TableOptions, encodable_id
+from sympress.notes.streams import (
+    bytes_of_note,
+    decode_file,
+    encoding_by_mark,
+    file_errors,
+    read_as_cp1252,
+    unmarked_utf16,
+)
+
+#: UTF-8 takes at most four bytes a character.
+_LIMIT_BYTES = 4 * NOTE_LIMIT
+
+
+def recognise(found: Found) -> Source | None:
+    """A single .txt file, of which no column is named."""
+    if found.text is None or not found.is_note:
+        return None
+    return _source(found.path.name, found.path.parent, (found.path,))
+
+
+def recognise_folder(folder: Path) -> Source | None:
+    """A folder with .txt files somewhere in it; hidden ones (`.git`, `._note.txt` of macOS) are none."""
+    with file_errors(folder):
+        texts = tuple(sorted(_texts_in(folder)))
+    return _source(folder.resolve().name, folder, texts) if texts else None
+
+
+def _texts_in(folder: Path) -> Iterator[Path]:
+    """What `folder` and those in it call a text file, but for what the system hides.
+
+    Whether each of them is a file that can be read is told when it is: nothing is left out in silence.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (
+            Path(place, name)
+            for name in files
+            if Path(name).suffix.lower() == ".txt" and not name.startswith(".")
+        )
+
+
+def _source(name: str, folder: Path, files: tuple[Path, ...]) -> Source:
+    return Source("folder", name, folder, files, partial(text_notes, folder, files))
+
+
+def text_notes(
+    folder: Path, files: tuple[Path, ...], options: TableOptions, intake: Intake
+) -> Iterator[Note | None]:
+    """Yield one note a text file; its id is the path within `folder` without the suffix.
+
+    What is called a text file and cannot be read, such as a dangling link or a pipe, is counted.
+
+    Raises:
+        InputError: of a strict intake, where a file is no text, or too large.
+    """
+    for path in files:
+        intake.row()
+        note_id = encodable_id(path.relative_to(folder).with_suffix("").as_posix())
+        text = _text_of(path, note_id, folder, options.encoding, intake)
+        admitted = text is not None and intake.admits(note_id, None, text, path)
+        yield Note(note_id, None, None, None, None, None, None, text or "", None) if admitted else None
+
+
+def _text_of(path: Path, note_id: str, folder: Path, encoding: str | None, intake: Intake) -> str | None:
+    """The text of a file, or None with the reason counted."""
+    raw = bytes_of_note(path, _LIMIT_BYTES)
+    if raw == TOO_LONG:
+        message = f"above {_LIMIT_BYTES:,} bytes, too large for one note; split it into notes"
+        intake.refuse(TOO_LONG, note_id, f"{path}: {message}")
+        return None
+    if isinstance(raw, str):
+        intake.counts.drop(raw, note_id)
+        return None
+    intake.meter.close(len(raw))
+    if encoding is None and (found := unmarked_utf16(raw)) is not None:
+        message = f"UTF-16 without its mark; add --encoding {found}, or convert the file"
+        intake.refuse(f"{found} without its mark", note_id, f"{path}: {message}")
+        return None
+    if intake.strict and b"\0" in raw and encoding is None and encoding_by_mark(raw) is None:
+        raise InputError(f"{path}: a binary file, not a note; move it out of the folder")
+    try:
+        text, guessed = decode_file(raw, encoding)
+    except UnicodeDecodeError as error:
+        offset = len(raw) - len(error.object) + error.start  # the codec may have cut off a byte order mark
+    else:
+        if guessed:
+            intake.counts.remark(read_as_cp1252(folder))
+        return text
+    # Outside the handler: a UnicodeDecodeError carries the bytes of the note.
+    intake.refuse(
+        NOT_UTF8,
+        note_id,
+        f"{path}: byte {offset} is not {encoding or 'UTF-8'}; name the encoding with --encoding, or convert "
+        "the file, for example  iconv -f MACINTOSH -t UTF-8",
+    )
+    return None

@@ -1,0 +1,1 @@
+"""One model in, a smaller one out."""

@@ -1,0 +1,299 @@
+"""Train a model on labelled notes that a caller gives: `sympress.train`, `sympress train`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sympress.compression.export import export_checked
+from sympress.config import StudyConfig, make_config
+from sympress.errors import InputError, SympressError
+from sympress.evaluation.gold import Gold, GoldNote
+from sympress.files import alone, full_disk_explained, is_bare, write_text
+from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.mentions import AnnotatedNote
+from sympress.labels.surface import codes_of
+from sympress.models.encoder import Encoder, load_encoder, token_limit
+from sympress.models.model import SymptomModel, build_model, save_model
+from sympress.pipeline.given import two_sides
+from sympress.progress import Reporter
+from sympress.provenance import environment, public_settings
+from sympress.report.card import trained_card
+from sympress.runtime.artifact import Extractor, write_checksums, write_extractor, write_provenance
+from sympress.runtime.session import Runtime, prepare_text, to_probabilities
+from sympress.studies.judge import answerer, epoch_score, judge
+from sympress.studies.press import train_settings
+from sympress.studies.tagger import TaggerSettings, train_tagger
+from sympress.training.data import LABEL_LOSSES, NoteDataset, encode_texts
+from sympress.training.epochs import EpochLog
+from sympress.training.fingerprints import fingerprint_annotated
+from sympress.training.train import train
+
+#: Notes on which ONNX is compared with PyTorch, before training and after.
+_PARITY_NOTES = 16
+_TRIED_NOTES = 2
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a model is trained on and how.
+
+    Attributes:
+        train: labelled notes.
+        validation: labelled notes that choose the epoch and the thresholds.
+        symptoms: names of what the model tells apart; of `mentions` none: its spans say.
+        config: task, encoder, and how it is trained; resolved.
+        seed: of the head and the order.
+    """
+
+    train: Gold
+    validation: Gold
+    symptoms: tuple[str, ...]
+    config: StudyConfig
+    seed: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of notes and labels."""
+        notes = [*self.train.notes, *self.validation.notes]
+        digest = hashlib.sha256(fingerprint_annotated([_annotated(note) for note in notes]).encode())
+        for note in notes:
+            digest.update(json.dumps(sorted(note.affirmed)).encode())
+        return digest.hexdigest()
+
+
+def plan_fit(
+    notes: Gold, validation: Gold | None, config: StudyConfig, symptoms: Sequence[str] = (), seed: int = 0
+) -> Fit:
+    """Check notes and labels before an encoder is asked for; hold a fifth out where none validate.
+
+    Raises:
+        InputError: there are too few notes, spans are missing or a note of `topic` has not one symptom.
+    """
+    learnt, judged = two_sides(notes, validation, seed)
+    if learnt is None or judged is None:
+        raise ValueError("there are notes")
+    if config.task == "mentions":
+        for side in (learnt, judged):
+            if not any(note.mentions for note in side.notes):
+                raise InputError(f"{side.name}: no spans; give (start, end, name) a note, or another task")
+        return Fit(learnt, judged, (), config, seed)
+    counts = Counter(name for note in learnt.notes for name in note.affirmed)
+    names = tuple(symptoms) or tuple(sorted(counts, key=lambda name: (-counts[name], name)))
+    _check_names(learnt, judged, names, counts, topic=config.task == "topic")
+    return Fit(learnt, judged, names, config, seed)
+
+
+def _check_names(
+    learnt: Gold, judged: Gold, names: Sequence[str], counts: Counter[str], *, topic: bool
+) -> None:
+    if len(names) < (2 if topic else 1):
+        raise InputError(
+            f"{learnt.name}: its labels name {len(names)} symptoms; there is nothing to tell apart"
+        )
+    for name in names:
+        if not counts[name]:
+            raise InputError(f"{learnt.name}: no training note has the symptom {name[:60]!r}; leave it out")
+    for side in (learnt, judged):
+        for note in side.notes:
+            if unknown := sorted(note.affirmed - set(names)):
+                raise InputError(
+                    f"{side.name}: note {note.note_id!r} has {unknown[0][:60]!r}, which no training note "
+                    "has; leave it out"
+                )
+            if topic and len(note.affirmed) != 1:
+                raise InputError(
+                    f"{side.name}: note {note.note_id!r} has {len(note.affirmed)} symptoms; a topic is one, "
+                    "the task present takes any number"
+                )
+
+
+def fit(plan: Fit, output: Path, *, command: str | None = None, reporter: Reporter | None = None) -> Path:
+    """Train, export and settle the model, and write its artifact to `output`; return it.
+
+    The encoder is tried before: one forward and one export. A killed call goes on, given again, where it
+    stopped.
+
+    Raises:
+        InputError: the output is taken, the encoder cannot be read, or its architecture is not supported.
+    """
+    reporter, work = reporter or Reporter(quiet=True), output.with_name(output.name + ".work")
+    if not is_bare(output):
+        raise InputError(f"{output}: there is something already; choose another -o")
+    lexicon = load_lexicon(plan.config.lexicon or "clinical")
+    encoder = load_encoder(plan.config.encoder or "bundled", case=plan.config.case)
+    with reporter, full_disk_explained(work):
+        try_encoder(encoder)
+        with alone(work, output):
+            key = hashlib.sha256(f"{plan.fingerprint} {plan.symptoms} {plan.config!r} {plan.seed}".encode())
+            draft = work / key.hexdigest()[:12] / "artifact"  # so that checkpoints are those of this plan
+            if plan.config.task == "mentions":
+                record = _fit_tagger(plan, encoder, lexicon, draft, reporter)
+            else:
+                record = _fit_notes(plan, encoder, lexicon, draft, reporter)
+            write_provenance(draft, record | {"given": True, "command": command})
+            settings = Extractor.model_validate_json((draft / "extractor.json").read_text(encoding="utf-8"))
+            write_text(draft / "README.md", trained_card(record, settings.task, settings.symptoms))
+            write_checksums(draft)
+            shutil.rmtree(output, ignore_errors=True)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(output)
+            shutil.rmtree(work)
+    return output
+
+
+def try_encoder(encoder: Encoder) -> None:
+    """Run the encoder and export it once, before anything is trained.
+
+    Raises:
+        InputError: it cannot be run or exported.
+    """
+    texts = ["c/o fever and chills, denies cough", "no fever"]
+    ids = encode_texts(encoder.tokenizer, texts, token_limit(encoder, 16)).ids[:_TRIED_NOTES]
+    with tempfile.TemporaryDirectory(prefix="sympress-") as folder:
+        try:
+            export_checked(build_model(encoder.model, 2, "cls", 0), Path(folder) / "model.onnx", list(ids))
+        except SympressError:
+            raise
+        except Exception as error:  # PyTorch's exporter raises its own types
+            raise InputError(
+                f"{encoder.name}: cannot be run and exported ({type(error).__name__}); take another encoder"
+            ) from error
+
+
+def _fit_tagger(
+    plan: Fit, encoder: Encoder, lexicon: Lexicon, folder: Path, reporter: Reporter
+) -> dict[str, Any]:
+    config = plan.config
+    settings = TaggerSettings(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate or 3e-5,
+        head_rate_ratio=config.head_rate_ratio or 1.0,
+        weight_decay=config.weight_decay,
+        warmup_share=config.warmup_share or 0.0,
+        max_tokens=config.max_tokens or 256,
+        lower=bool(config.lower),
+        mask_placeholders=bool(config.mask_placeholders),
+        select=config.select or "best",
+        others_weight=config.others_weight,
+        seed=plan.seed,
+    )
+    train_tagger(
+        [_annotated(note) for note in plan.train.notes],
+        [_annotated(note) for note in plan.validation.notes],
+        encoder,
+        settings,
+        folder,
+        lexicon=lexicon,
+        progress=lambda done, total: reporter.step("training", done, total),
+    )
+    stored: dict[str, Any] = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    return stored | _record(plan, stored["validation_strict_f1"]) | {"tagger": asdict(settings)}
+
+
+def _annotated(note: GoldNote) -> AnnotatedNote:
+    return AnnotatedNote(note.note_id, note.text, note.mentions)
+
+
+def _fit_notes(
+    plan: Fit, encoder: Encoder, lexicon: Lexicon, folder: Path, reporter: Reporter
+) -> dict[str, Any]:
+    """Fine-tune encoder and head on whole notes, and settle thresholds and calibration."""
+    config, task = plan.config, plan.config.note_task
+    extractor = Extractor(
+        task=task,
+        symptoms=list(plan.symptoms),
+        codes=codes_of(plan.symptoms, lexicon),
+        max_tokens=token_limit(encoder, config.max_tokens or 128),
+        text_window=config.text_window or None,
+        lower=bool(config.lower),
+        mask_placeholders=bool(config.mask_placeholders),
+        pad_id=int(encoder.tokenizer.pad_token_id or 0),
+    )
+    learnt, judged = (_dataset(plan, side, encoder, extractor) for side in (plan.train, plan.validation))
+    targets = judged.targets.numpy().astype(np.uint8)
+
+    def score(logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
+        return epoch_score(task, logits, targets, plan.symptoms)[0], {}
+
+    model = build_model(encoder.model, len(plan.symptoms), config.pooling or "cls", plan.seed)
+    torch.manual_seed(plan.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    log = train(
+        model.to(device),
+        learnt,
+        judged,
+        train_settings(config, plan.seed),
+        folder.with_name("checkpoints"),
+        pad_id=extractor.pad_id,
+        objective=LABEL_LOSSES[task],
+        score=score,
+        progress=lambda done, total: reporter.step("training", done, total),
+    )
+    worst = _deploy(model.cpu(), encoder, extractor, judged, folder)
+    texts = [note.text for note in plan.validation.notes]
+    answer = answerer(Runtime.load(folder))
+    probabilities = to_probabilities(task, np.concatenate([answer(text) for text in texts]))
+    found = judge(task, probabilities, targets, plan.symptoms)
+    found.write(folder)
+    return _record(plan, found.f1, log) | {"parity_max_difference": worst}
+
+
+def _dataset(plan: Fit, side: Gold, encoder: Encoder, extractor: Extractor) -> NoteDataset:
+    texts = [prepare_text(note.text, extractor) for note in side.notes]
+    rows = [[name in note.affirmed for name in plan.symptoms] for note in side.notes]
+    encoded = encode_texts(encoder.tokenizer, texts, extractor.max_tokens)
+    return NoteDataset(encoded, np.array(rows, dtype=np.uint8))
+
+
+def _deploy(
+    model: SymptomModel, encoder: Encoder, extractor: Extractor, judged: NoteDataset, folder: Path
+) -> float:
+    """Write weights, tokenizer, settings and ONNX file; the largest difference of a logit to PyTorch."""
+    shutil.rmtree(folder, ignore_errors=True)
+    save_model(model, folder)
+    encoder.tokenizer.save_pretrained(folder)
+    write_extractor(folder, extractor)
+    worst = export_checked(model, folder / "model.onnx", list(judged.notes.ids[:_PARITY_NOTES]))
+    write_checksums(folder)
+    return worst
+
+
+def _record(plan: Fit, f1: float, log: EpochLog | None = None) -> dict[str, Any]:
+    made = {
+        "format": 1,
+        "strategy": "train",
+        "recipe": "fine-tune",
+        "seed": plan.seed,
+        "config": public_settings(plan.config),
+        "data_fingerprint": plan.fingerprint,
+        "notes": {"train": len(plan.train.notes), "validation": len(plan.validation.notes)},
+        "validation_f1": f1,
+        "environment": environment(),
+    }
+    if log is not None:
+        made |= {"epochs": log.epochs, "best_epoch": log.best_epoch, "train_seconds": log.seconds}
+    return made
+
+
+def settings_of(task: str, encoder: str, values: dict[str, Any]) -> StudyConfig:
+    """How a model is trained: what is given, else what suits task and encoder.
+
+    Raises:
+        InputError: a setting is unknown or out of range.
+    """
+    held = {name: value for name, value in values.items() if value is not None}
+    given = {**held, "task": task, "encoder": encoder, "protocol": "clinical", "published_variants": False}
+    return make_config(given).resolved()

@@ -1,0 +1,316 @@
+"""Notes that a caller gives to press a model: labelled by people, by the model itself, or none at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sympress.compression.recipe.language import Recipe
+from sympress.compression.recipe.material import Material
+from sympress.errors import InputError, nearest
+from sympress.evaluation.gold import Gold, GoldNote, Vocabulary, pair_of, texts_of
+from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.notes.synthesize.generator import synthesize
+from sympress.pipeline.origin import Origin, Texts
+from sympress.runtime.artifact import Extractor as Settings
+from sympress.runtime.extractor import Extractor
+from sympress.runtime.session import Runtime, prepare_text, to_probabilities
+from sympress.runtime.tokens import assertions_of
+from sympress.studies.judge import Judged, answerer, judge, judge_spans
+from sympress.studies.tagger import answer_note, predict_mentions, tagger_material
+from sympress.training.fingerprints import fingerprint_annotated, fingerprint_texts
+
+#: Share of the patients, or notes, that are held out for validation where none are given.
+HELD_OUT = 0.2
+#: Notes below which none can be held out.
+LEAST_NOTES = 5
+#: Synthetic notes on which a model is timed, and kernels are compared, where no notes are given.
+SYNTHETIC_NOTES = 60
+
+
+@dataclass(frozen=True)
+class Given:
+    """Notes, checked as far as they can be without the model.
+
+    Attributes:
+        train: labelled notes to learn from; None where nobody labelled any.
+        validation: labelled notes that choose epochs and thresholds; None to hold some out.
+        unlabelled: further notes, from which the model teaches.
+    """
+
+    train: Gold | None = None
+    validation: Gold | None = None
+    unlabelled: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no note at all."""
+        return self.train is None and self.validation is None and not self.unlabelled
+
+
+def read_given(
+    train: Any = None, validation: Any = None, unlabelled: Any = None, *, symptoms: Sequence[str] = ()
+) -> Given:
+    """Read what a Python program gives.
+
+    Args:
+        train: `(texts, labels)`, a table with labels or `Gold`; see `evaluation.given.gold_of`.
+        validation: the same.
+        unlabelled: texts, or a table with the column `text`.
+        symptoms: names of the columns of arrays of labels.
+
+    Raises:
+        InputError: texts and labels do not fit each other, or a note to learn from is one to validate on.
+    """
+    given = Given(
+        None if train is None else pair_of(train, symptoms=symptoms, what="train"),
+        None if validation is None else pair_of(validation, symptoms=symptoms, what="validation"),
+        () if unlabelled is None else tuple(texts_of(unlabelled, "unlabelled")),
+    )
+    return check_given(given)
+
+
+def check_given(given: Given) -> Given:
+    """`given` without unlabelled notes that are among the labelled ones.
+
+    Raises:
+        InputError: a note to learn from is one to validate on.
+    """
+    learnt, judged = (
+        set() if side is None else {note.text for note in side.notes}
+        for side in (given.train, given.validation)
+    )
+    if shared := len(learnt & judged):
+        raise InputError(f"validation: {shared:,} of its notes are in train too; take them out of one")
+    known = learnt | judged
+    return replace(given, unlabelled=tuple(text for text in given.unlabelled if text not in known))
+
+
+def check_notes(recipe: Recipe, given: Given) -> None:
+    """Refuse a recipe that needs notes to learn from where there are none.
+
+    Raises:
+        InputError: with the number of the step.
+    """
+    if given.train is not None or given.unlabelled:
+        return
+    for number, step in enumerate(recipe.steps, 1):
+        if _needs_notes(step.model_dump()):
+            raise InputError(
+                f"step {number} ({step.step}) needs notes; give some, unlabelled ones are enough, or take it "
+                "out: quantize(int8) needs none"
+            )
+
+
+def _needs_notes(step: Mapping[str, Any]) -> bool:
+    """Whether a step with these settings looks at notes."""
+    if step["step"] == "quantize":
+        return bool(step["aware"]) or step["kind"] == "static"
+    if step["step"] == "lowrank":
+        return step["method"] != "svd" or step["embeddings"] is not None
+    return bool(step["step"] != "mask" or step["score"] == "movement")
+
+
+def given_texts(origin: Origin, given: Given, seed: int) -> Texts:
+    """What presses and judges `origin`, of notes that a caller gave.
+
+    Notes that nobody labelled are labelled by the model itself, so that every recipe has labels to learn from
+    and the pressed model is judged by how far it agrees with its teacher. Without validation notes a fifth of
+    the patients (of the notes, where nobody says whose they are) is held out. Without any note synthetic ones
+    time the model.
+
+    Raises:
+        InputError: there are too few notes, or a label is none of the model's.
+    """
+    labelled = given.train is not None or given.validation is not None
+    label = Labeller(origin.folder)
+    people = given.validation is not None or given.train is not None
+    if given.train is not None:
+        learnt, judged = two_sides(given.train, given.validation, seed)
+    elif given.validation is not None:
+        learnt, judged = _by_model(given.unlabelled), given.validation
+    elif given.unlabelled:
+        learnt, judged = two_sides(_by_model(given.unlabelled), None, seed)
+    else:
+        texts = synthesize(SYNTHETIC_NOTES, seed=0).frame["text"].to_list()
+        learnt, judged = None, _by_model(tuple(texts))
+    train = label(learnt, by_people=given.train is not None)
+    validation = label(judged, by_people=people)
+    transfer = given.unlabelled if given.train is not None else ()
+    source = "by people" if labelled else "by the model itself"
+    return Texts(
+        _material(origin.extractor, train, validation, transfer),
+        [note.text for note in validation],
+        name=given.train.name if given.train is not None else "notes" if not given.empty else "synthetic",
+        labels=f"given: {source}",
+        fingerprint=_fingerprint([*train, *validation]),
+        inputs={
+            "notes": fingerprint_texts([note.text for note in (*train, *validation)]),
+            "labels": _fingerprint([*train, *validation]),
+        },
+        labelled=people,
+    )
+
+
+def _by_model(texts: Sequence[str]) -> Gold | None:
+    """Notes that the model is going to label."""
+    if not texts:
+        return None
+    notes = [GoldNote(str(number), text, frozenset()) for number, text in enumerate(texts, 1)]
+    return Gold(tuple(notes), "notes", spans=False, asserted=False)
+
+
+def two_sides(train: Gold | None, validation: Gold | None, seed: int) -> tuple[Gold | None, Gold | None]:
+    """Notes to learn from and notes to judge by, some held out where none are given."""
+    if validation is not None or train is None:
+        return train, validation
+    notes = train.notes
+    if len(notes) < LEAST_NOTES:
+        raise InputError(
+            f"{len(notes)} notes and no validation notes; give {LEAST_NOTES} at least, or validation notes"
+        )
+    owners = [note.patient_id or f"note/{note.note_id}" for note in notes]
+    names = sorted(set(owners))
+    if len(names) < 2:
+        raise InputError("all notes are of one patient, so none can be held out; give validation notes")
+    order = np.random.default_rng(seed).permutation(len(names))
+    held = {names[at] for at in order[: max(1, round(HELD_OUT * len(names)))]}
+    sides = [
+        tuple(note for note, owner in zip(notes, owners, strict=True) if (owner in held) == judged)
+        for judged in (False, True)
+    ]
+    return replace(train, notes=sides[0]), replace(train, notes=sides[1])
+
+
+@dataclass(frozen=True)
+class LabelledNote:
+    """A note with the targets `(K,)` that it has, or the mentions."""
+
+    note_id: str
+    text: str
+    targets: NDArray[np.uint8]
+    mentions: tuple[Mention, ...]
+
+
+class Labeller:
+    """Labels as the model has them: of people by its names, of nobody by its answers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.extractor = folder, Extractor.load(folder)
+        self.settings = self.extractor.settings
+        self.columns = {name: column for column, name in enumerate(self.settings.symptoms)}
+        self.vocabulary = Vocabulary.of(self.extractor)
+
+    def __call__(self, gold: Gold | None, *, by_people: bool) -> list[LabelledNote]:
+        """The notes with what people said of them, or with what the model answers.
+
+        Raises:
+            InputError: a label is none of the model's.
+        """
+        if gold is None:
+            return []
+        if self.settings.task == "mentions":
+            return self._spans(gold, by_people=by_people)
+        of_note: Callable[[GoldNote], NDArray[np.uint8]] = self._targets if by_people else self._answered
+        return [LabelledNote(one.note_id, one.text, of_note(one), ()) for one in gold.notes]
+
+    def _spans(self, gold: Gold, *, by_people: bool) -> list[LabelledNote]:
+        nothing = np.zeros(0, dtype=np.uint8)
+        if not by_people:
+            found = predict_mentions(self.folder, [note.text for note in gold.notes])
+            return [
+                LabelledNote(note.note_id, note.text, nothing, mentions)
+                for note, mentions in zip(gold.notes, found, strict=True)
+            ]
+        if not any(note.mentions for note in gold.notes):
+            raise InputError(f"{gold.name}: no spans, which this model finds; give (start, end, name) a note")
+        known = assertions_of(self.settings.tags or ())
+        for note in gold.notes:
+            for one in note.mentions:
+                if one.assertion not in known:
+                    raise InputError(
+                        f"{gold.name}: note {note.note_id!r} has a span that is {one.assertion}; the model "
+                        f"tells apart {', '.join(known)} alone"
+                    )
+        return [LabelledNote(note.note_id, note.text, nothing, note.mentions) for note in gold.notes]
+
+    def _targets(self, note: GoldNote) -> NDArray[np.uint8]:
+        targets = np.zeros(len(self.columns), dtype=np.uint8)
+        for name in note.affirmed:
+            symptom = self.vocabulary.symptom(name)
+            if symptom is None or symptom not in self.columns:
+                raise InputError(
+                    f"note {note.note_id!r}: the model has no symptom {name[:60]!r}"
+                    f"{nearest(name, self.columns)}; leave it out, or train a model that has it"
+                )
+            targets[self.columns[symptom]] = 1
+        if self.settings.task == "topic" and targets.sum() != 1:
+            raise InputError(
+                f"note {note.note_id!r}: {int(targets.sum())} symptoms; this model tells exactly one a note "
+                "(task topic)"
+            )
+        return targets
+
+    def _answered(self, note: GoldNote) -> NDArray[np.uint8]:
+        logits, _, _ = self.extractor.note_logits(note.text)
+        beliefs = self.extractor.beliefs(logits)
+        return np.array([beliefs[name].affirms for name in self.columns], dtype=np.uint8)
+
+
+def _material(
+    settings: Settings,
+    train: Sequence[LabelledNote],
+    validation: Sequence[LabelledNote],
+    transfer: Sequence[str],
+) -> Material:
+    if settings.task == "mentions":
+        sides = [
+            [AnnotatedNote(note.note_id, note.text, note.mentions) for note in side]
+            for side in (train, validation)
+        ]
+        return tagger_material(settings, *sides, transfer=transfer)
+
+    def seen(notes: Sequence[LabelledNote]) -> list[str]:
+        return [prepare_text(note.text, settings) for note in notes]
+
+    def targets(notes: Sequence[LabelledNote]) -> NDArray[np.uint8]:
+        rows = [note.targets for note in notes]
+        return np.stack(rows) if rows else np.zeros((0, len(settings.symptoms)), dtype=np.uint8)
+
+    return Material(
+        task=settings.task,
+        training=seen(train),
+        targets=targets(train),
+        transfer=[prepare_text(text, settings) for text in transfer],
+        validation=seen(validation),
+        validation_targets=targets(validation),
+        max_tokens=settings.max_tokens,
+    )
+
+
+def judge_labelled(runtime: Runtime, notes: Sequence[LabelledNote]) -> Judged:
+    """What labelled notes settle of a deployed file, and its F1 there."""
+    settings = runtime.extractor
+    if settings.task == "mentions":
+        answers = [(*answer_note(runtime, note.text), note.text) for note in notes]
+        return judge_spans(answers, [note.mentions for note in notes], settings.tags or ())
+    answer = answerer(runtime)
+    logits = np.concatenate([answer(note.text) for note in notes])
+    targets = np.stack([note.targets for note in notes])
+    return judge(settings.task, to_probabilities(settings.task, logits), targets, settings.symptoms)
+
+
+def _fingerprint(notes: Sequence[LabelledNote]) -> str:
+    digest = hashlib.sha256()
+    digest.update(
+        fingerprint_annotated([AnnotatedNote(one.note_id, one.text, one.mentions) for one in notes]).encode()
+    )
+    for one in notes:
+        digest.update(one.targets.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,344 @@
+"""One self-contained HTML page a run, and what a search for a budget leaves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sympress.compression.search.search import FINISHED, SearchResult, Tried, parse_budget
+from sympress.errors import InputError, MissingExtraError
+from sympress.files import write_json, write_text
+from sympress.report.columns import (
+    defined,
+    format_difference,
+    format_number,
+    format_ratio,
+    groups,
+    looks,
+    signed,
+)
+from sympress.report.figures import INK, drawing, log_axis, name_marks, panels, score_axis, svg_of
+from sympress.report.interactive import (
+    Drawing,
+    bokeh_script,
+    calibration_drawings,
+    cost_ends,
+    epoch_drawings,
+    pareto_drawings,
+    score_ends,
+    with_epochs,
+)
+from sympress.report.paper import eleven_points, epochs_beside, published_beside
+from sympress.report.sections import (
+    SPAN_HEADERS,
+    block_of,
+    calibration_of,
+    changes_of,
+    command_of,
+    config_text,
+    data_facts,
+    flatten,
+    groups_of,
+    leak_sentence,
+    spans_of,
+    symptom_matrix,
+    table_of,
+    tests_of,
+)
+from sympress.report.verdict import (
+    Advice,
+    advise,
+    explanation,
+    headline_difference,
+    headline_name,
+    latency_ms,
+    printable,
+    size_mb,
+    verdict,
+)
+from sympress.results import Estimate, Results
+
+# One self-contained HTML page a run, or of several runs: no network, every word of the data escaped.
+
+
+#: Characters of a page's own layout, which `printable` would replace.
+_LAYOUT = "\n\t"
+_UNIT = re.compile(r"(\d) (MB|ms)\b")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test note whose answer compression changed; shown only when asked.
+
+    Attributes:
+        note_id: of the note.
+        row: the strategy that answers differently from the baseline.
+        text: the beginning of the note.
+        truth: its symptoms.
+        baseline: what the baseline finds.
+        found: what the strategy finds.
+    """
+
+    note_id: str
+    row: str
+    text: str
+    truth: tuple[str, ...]
+    baseline: tuple[str, ...]
+    found: tuple[str, ...]
+
+
+def write_report(results: Results, run: Path, examples: Sequence[Example] = ()) -> Path:
+    """Write `RUN/report.html`, all of it or none, and return its path.
+
+    Raises:
+        MissingExtraError: jinja2 or bokeh is not installed.
+        SympressError: the file could not be written.
+    """
+    path = run / "report.html"
+    write_text(path, render_report(results, examples))
+    return path
+
+
+def render_report(results: Results, examples: Sequence[Example] = ()) -> str:
+    """Return the page of one run as text; the same results give the same page.
+
+    Raises:
+        MissingExtraError: jinja2 or bokeh is not installed.
+    """
+    return render_page([(results.data.name, results)], examples)
+
+
+def render_page(runs: Sequence[tuple[str, Results]], examples: Sequence[Example] = ()) -> str:
+    """Return the page of several runs: one table and one pair of figures, then each run by itself.
+
+    Args:
+        runs: a name for each run, and its results; at least one.
+        examples: notes to show, with their text.
+
+    Raises:
+        InputError: the runs are of different tasks.
+        MissingExtraError: jinja2 or bokeh is not installed.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError:
+        raise MissingExtraError("report", "jinja2") from None
+    tasks = sorted({results.task for _, results in runs})
+    if len(tasks) > 1:
+        raise InputError(f"runs of the tasks {' and '.join(tasks)}: give runs of one task")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible
+    )
+    environment.filters["tied"] = _tied
+    return environment.from_string(_template("report.html.j2")).render(_page(runs, examples))
+
+
+def _template(name: str) -> str:
+    return resources.files("sympress.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def visible(value: Any) -> Any:
+    """Text of the data without characters that turn its direction or hide; what is markup stays."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return "".join(one if one in _LAYOUT else printable(one) for one in value) if value else value
+
+
+def _tied(text: str) -> Any:
+    """Text that no line break parts from its unit, escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(_UNIT.sub("\\1\u00a0\\2", str(escape(visible(text)))))  # noqa: S704
+
+
+def _page(runs: Sequence[tuple[str, Results]], examples: Sequence[Example]) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    first = runs[0][1]
+    bodies = [_run(name, results, f"run{number}") for number, (name, results) in enumerate(runs)]
+    paretos = pareto_drawings(runs)
+    drawings: list[Drawing] = [*paretos, *(one for body in bodies for one in body["drawings"])]
+    return {
+        "several": len(runs) > 1,
+        "first": first,
+        "runs": bodies,
+        "table": table_of(runs),
+        "same_notes": _same_notes(runs),
+        "explanation": explanation(first),
+        "paretos": paretos,
+        "pareto_legend": list(looks(group.name for _, one in runs for group in groups(one)).items()),
+        "examples": examples,
+        "span_headers": SPAN_HEADERS,
+        "style": Markup(_template("report.css")),  # noqa: S704
+        "script": Markup(_template("report.js")),  # noqa: S704
+        # Bokeh's own code and its JSON, in which nothing can end the element (see `interactive`).
+        "scripts": [Markup(drawing.item) for drawing in drawings],  # noqa: S704
+        "bokeh": Markup(bokeh_script()) if drawings else "",  # noqa: S704
+    }
+
+
+def _same_notes(runs: Sequence[tuple[str, Results]]) -> str:
+    """Say whether the quality of the runs may be compared."""
+    known = {(results.data.fingerprint, results.data.test, results.data.split.rule) for _, results in runs}
+    if len(known) == 1:
+        return "The runs read the same notes and split them alike: their rows may be compared."
+    return "The runs were not scored on the same notes: compare quality only within one of them."
+
+
+def _run(name: str, results: Results, prefix: str) -> dict[str, Any]:
+    found = groups(results)
+    advice = advise(results)
+    styles = looks(group.name for group in found)
+    calibration = calibration_of(results)
+    epochs = epoch_drawings(results, prefix)
+    reliability = calibration_drawings(calibration, styles, prefix)
+    is_paper = results.protocol == "paper"
+    return {
+        "id": prefix,
+        "name": name,
+        "results": results,
+        "advice": advice,
+        "figures": _figures(advice, headline_name(results)),
+        "verdict": verdict(results),
+        "drawings": [*epochs, *reliability],
+        "epochs": epochs,
+        "reliability": reliability,
+        "calibration": calibration,
+        "epoch_legend": [(group.name, styles[group.name]) for group in with_epochs(results)],
+        "calibration_legend": [(one.name, styles[one.name]) for one in calibration if one.predicted],
+        "symptoms": symptom_matrix(found),
+        "changes": changes_of(results),
+        "tests": tests_of(results),
+        "groups": groups_of(results),
+        "spans": spans_of(results),
+        "blocks": [block_of(results, row) for group in found for row in group.seeds],
+        "published": published_beside(results) if is_paper else [],
+        "published_epochs": epochs_beside(results) if is_paper else [],
+        "points": eleven_points(results) if is_paper else [],
+        "facts": data_facts(results),
+        "leaks": leak_sentence(results),
+        "command": command_of(results),
+        "environment": list(flatten(results.environment)),
+        "config": config_text(results),
+    }
+
+
+def _figures(advice: Advice, kind: str) -> list[tuple[str, str, str]]:
+    """The recommended row in figures: what, how much, and beside what."""
+    taken, base = advice.taken, advice.baseline
+    if taken is None or base is None:
+        return []
+    versus = [row.versus_baseline for row in taken.seeds if row.versus_baseline is not None]
+    differences = [headline_difference(one) for one in versus]
+    return [
+        (
+            "size",
+            f"{format_number(size_mb(taken), 1)} MB",
+            _beside_page(f"{format_number(size_mb(base), 1)} MB", taken.size_ratio),
+        ),
+        (
+            "a note",
+            f"{format_number(latency_ms(taken), 2)} ms",
+            _beside_page(f"{format_number(latency_ms(base), 2)} ms", taken.latency_ratio),
+        ),
+        (f"change of {kind}", *_change(differences)),
+    ]
+
+
+def _beside_page(base: str, ratio: float | None) -> str:
+    return f"{format_ratio(ratio)} the baseline’s {base}"
+
+
+def _change(differences: Sequence[Estimate]) -> tuple[str, str]:
+    """The mean change, and its interval (of one seed) or range (of several)."""
+    if len(differences) == 1:
+        value, _, interval = format_difference(differences[0]).partition(" ")
+        return value, f"95 % interval {interval}" if interval else "to the baseline"
+    values = defined(one.value for one in differences)
+    low, high = signed(min(values)), signed(max(values))
+    mean = signed(sum(values) / len(values))
+    return mean, "with every seed" if low == high else f"{low} to {high} over seeds"
+
+
+# What a search for a budget leaves: the Pareto set as a console table, as CSV, JSON and a figure.
+
+
+_KEYS = ("size_mb", "latency_ratio", "int8_latency_ratio", "macs_ratio", "f1_drop", "f1")
+_BLUE, _RED = "#1f6fb2", "#c0392b"
+
+
+def front_table(result: SearchResult) -> Table:
+    """The Pareto set, smallest file first; a star marks the chosen recipe."""
+    table = Table(box=box.SIMPLE_HEAD, title="Pareto set (validation notes)", title_justify="left")
+    for number, name in enumerate(("", "MB", "latency", "F1 drop", "F1", "recipe")):
+        table.add_column(name, justify="left" if number in (0, 5) else "right", overflow="fold")
+    front = sorted((result.tried[number] for number in result.front), key=lambda one: one.measured["size_mb"])
+    for one in front:
+        found = one.measured
+        table.add_row(
+            "*" if one.number == result.chosen else "",
+            f"{found['size_mb']:.2f}",
+            f"{found['latency_ratio']:.3f}×",
+            f"{found['f1_drop']:.4f}",
+            f"{found['f1']:.4f}",
+            Text(one.recipe),
+        )
+    return table
+
+
+def write_front(result: SearchResult, folder: Path) -> None:
+    """Write `search.json`, `search.csv` (every trial) and `search.svg` to `folder`."""
+    write_json(folder / "search.json", result.to_dict())
+    write_text(folder / "search.csv", _csv(result))
+    write_text(folder / "search.svg", front_figure(result))
+
+
+def read_front(folder: Path) -> SearchResult:
+    """The search whose `search.json` is in `folder`."""
+    stored = json.loads((folder / "search.json").read_text(encoding="utf-8"))
+    tried = tuple(Tried(**one) for one in stored["tried"])
+    return SearchResult(parse_budget(stored["budget"]), tried, tuple(stored["front"]), stored["chosen"])
+
+
+def _csv(result: SearchResult) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["trial", "recipe", "verdict", "pareto", "chosen", *_KEYS])
+    for one in result.tried:
+        values = [f"{one.measured[key]:.6g}" if key in one.measured else "" for key in _KEYS]
+        marks = [int(one.number in result.front), int(one.number == result.chosen)]
+        writer.writerow([one.number, one.recipe, one.verdict, *marks, *values])
+    return stream.getvalue()
+
+
+def front_figure(result: SearchResult) -> str:
+    """An SVG of validation F1 against megabytes (log): finished trials, the Pareto set, the chosen one."""
+    shown = [one for one in result.tried if one.verdict == FINISHED]
+    sizes = [one.measured["size_mb"] for one in shown]
+    scores = [one.measured["f1"] for one in shown]
+    with drawing():
+        figure, (axis,) = panels(1, (6.4, 3.6))
+        log_axis(axis, cost_ends(sizes), "MB")
+        score_axis(axis, score_ends(scores, scores))
+        for one, size, score in zip(shown, sizes, scores, strict=True):
+            fill = _BLUE if one.number in result.front else "white"
+            axis.plot([size], [score], "o", color=_BLUE, mfc=fill, gid=f"trial-{one.number}", clip_on=False)
+            if one.number == result.chosen:
+                axis.plot([size], [score], "o", ms=13, color=_RED, mfc="none", gid="chosen", clip_on=False)
+        names = [str(one.number) for one in shown]
+        name_marks(axis, list(zip(names, sizes, scores, [INK] * len(shown), strict=True)))
+        axis.set_ylabel("validation F1")
+        axis.set_title(str(result.budget), loc="left", fontsize=9)
+        figure.supxlabel("filled: Pareto set; ring: chosen; numbers: trials of search.csv", fontsize=8)
+    return svg_of(figure)

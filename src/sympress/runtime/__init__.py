@@ -1,0 +1,1 @@
+"""What answers: artifacts, sessions, tokens to mentions; neither torch nor transformers."""

@@ -1,0 +1,486 @@
+"""The artifact: the folder that is deployed, its settings and checksums; no torch, no transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sympress.errors import InputError, place_of
+from sympress.files import refuse_pipe, write_json
+from sympress.runtime.tokens import assertions_of
+
+# What a folder is that is no artifact, and what makes an artifact of it.
+
+
+#: How the names of the architectures end that `sympress import` reads.
+_CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification")
+
+
+def what_else(place: Path) -> str:
+    """What stands at `place`, where no artifact does, and what to do; empty where nothing tells."""
+    if place.is_file():
+        return "; that is a file: give the folder of the artifact"
+    if may_be_on_hub(place):
+        return f"; there is no such folder: of a checkpoint on the Hub, {_importing(place)}"
+    if run := sorted(one.parent for one in place.glob("artifacts/*/extractor.json")):
+        return f"; that is a run: give one of its artifacts, such as {run[0]}"
+    return _of_config(place, _config(place))
+
+
+def _of_config(place: Path, config: dict[str, Any]) -> str:
+    if "sympress" in config:
+        return "; its weights are: copy the whole artifact again"
+    if "model_type" not in config:
+        return ""
+    names = config.get("architectures")
+    name = str(names[0] if isinstance(names, list) and names else config["model_type"])
+    name = name if name.isidentifier() else "of an unknown kind"
+    if name.endswith(_CLASSIFIERS):
+        return f"; that is a Hugging Face checkpoint, {name}: {_importing(place)}"
+    return (
+        f"; that is a Hugging Face encoder, {name}, without a head for symptoms: train one with  "
+        f"sympress study --encoder {place}"
+    )
+
+
+def is_classifier(place: Path) -> bool:
+    """Whether `place` is the folder of a fine-tuned classifier of transformers, and no artifact."""
+    if (place / "extractor.json").exists():
+        return False
+    config = _config(place)
+    names = config.get("architectures")
+    named = isinstance(names, list) and names and str(names[0]).endswith(_CLASSIFIERS)
+    return bool(named) and "sympress" not in config
+
+
+def _importing(place: Path) -> str:
+    return f"make an artifact with  sympress import {place} -o ARTIFACT"
+
+
+def _config(place: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def may_be_on_hub(place: Path) -> bool:
+    """Whether `place` is written as the id of a model: an owner and a name, with no such folder here."""
+    return (
+        not place.exists() and not place.is_absolute() and len(place.parts) == 2 and ".." not in place.parts
+    )
+
+
+# What answers without an artifact of one's own: folders that come with sympress.
+
+
+#: `extractor.json` alone: mentions by the clinical lexicon, sections and assertion rules, without a model.
+RULES_FOLDER = Path(__file__).with_name("rules")
+
+#: A `micro` model with the same rules beside it, made by `make model`; its card is the README.md in it.
+BOX_FOLDER = Path(__file__).with_name("box")
+
+_BY_NAME = {"box": BOX_FOLDER, "rules": RULES_FOLDER}
+
+
+def artifact_folder(asked: str | Path | None) -> Path:
+    """The folder of the artifact that was asked for: by its path, or `box` or `rules`; the box for None."""
+    if asked is None:
+        return BOX_FOLDER
+    folder = Path(asked)
+    return folder if folder.exists() else _BY_NAME.get(str(asked), folder)
+
+
+def bundled_name(folder: Path) -> str | None:
+    """`box` or `rules` for a folder that comes with sympress, wherever it is installed; else None."""
+    return next((name for name, own in _BY_NAME.items() if own == folder), None)
+
+
+# The map from a model's logits to probabilities that can be taken at their word; numpy only.
+#
+# It is fitted on validation notes (`measure.calibrate`) and stored in `extractor.json`.
+
+
+Floats = NDArray[np.float64]
+
+
+class Calibration(BaseModel):
+    """One line a symptom, `a * logit + b`; every `a` is positive, so the order of notes never changes.
+
+    For `topic` all `a` are one over the temperature and all `b` are 0.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    a: list[float]
+    b: list[float]
+
+    @field_validator("a")
+    @classmethod
+    def _rising(cls, slopes: list[float]) -> list[float]:
+        if not all(slope > 0 for slope in slopes):
+            raise ValueError("a slope is not positive")
+        return slopes
+
+    def apply(self, logits: ArrayLike, *, task: Literal["topic", "present"] = "present") -> Floats:
+        """Return calibrated probabilities of logits `(notes, K)`."""
+        return calibrate_probabilities(logits, self.a, self.b, task=task)
+
+
+def calibrate_probabilities(
+    logits: ArrayLike, a: ArrayLike, b: ArrayLike, *, task: Literal["topic", "present"] = "present"
+) -> Floats:
+    """Return the probabilities of `a * logits + b`: a sigmoid each, or one softmax a note for `topic`.
+
+    Args:
+        logits: `(..., K)`, as the model gives them.
+        a: `(K,)`, all positive.
+        b: `(K,)`.
+        task: `topic` for one softmax over the K symptoms.
+
+    Returns:
+        `(..., K)` float64.
+    """
+    moved = np.asarray(a, dtype=np.float64) * np.asarray(logits, dtype=np.float64)
+    moved = moved + np.asarray(b, dtype=np.float64)
+    if task == "topic":
+        raised = np.exp(moved - moved.max(axis=-1, keepdims=True, initial=-np.inf))
+        return np.asarray(raised / raised.sum(axis=-1, keepdims=True), dtype=np.float64)
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(moved, -700, 700))), dtype=np.float64)
+
+
+def recover_logits(probabilities: ArrayLike, *, task: Literal["topic", "present"] = "present") -> Floats:
+    """Return the logits `(..., K)` that probabilities `(..., K)` came from.
+
+    For `topic` they are right up to a number a note, which a softmax does not see. Probabilities that are
+    0 or 1 to the last digit give the largest logit that a float64 can tell from them.
+    """
+    shares = np.asarray(probabilities, dtype=np.float64)
+    smallest = np.finfo(np.float64).tiny
+    if task == "topic":
+        return np.asarray(np.log(np.maximum(shares, smallest)))
+    kept = np.clip(shares, smallest, 1 - np.finfo(np.float64).epsneg)
+    return np.asarray(np.log(kept) - np.log1p(-kept))
+
+
+# The artifact: the folder that is deployed. Reading one needs neither torch nor transformers.
+
+
+ARTIFACT_FORMAT = 1
+
+
+class Evidence(BaseModel):
+    """Words that stand for a symptom of the model which they do not name in full.
+
+    Of `redness at the injection site` a report may say `redness` and leave the place out.
+
+    Attributes:
+        mentions: symptoms of the lexicon; a present mention of one of them stands for the model's symptom
+            where the model affirms it.
+        words: one of which must be near that mention; one that ends in `*` is the beginning of a word. None
+            asks for no further word.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mentions: list[str]
+    words: list[str] = Field(default_factory=list)
+
+
+class Extractor(BaseModel):
+    """`extractor.json`: everything beside the weights that decides what a note's answer is.
+
+    Attributes:
+        format: of the artifact.
+        task: `topic`, `present` or `mentions`.
+        symptoms: names of the symptoms; of the task `mentions` those that a span can be linked to.
+        thresholds: probability from which on each symptom is present; None for 0.5.
+        calibration: from logits to probabilities that can be taken at their word.
+        max_tokens: word pieces a window, special tokens included.
+        text_window: characters of a note that are read; None for all.
+        lower: lower-case the text.
+        mask_placeholders: hide de-identification placeholders.
+        pad_id: of the tokenizer.
+        windows: whether the first window of a note is read or all of them.
+        stride: pieces from the start of a window to that of the next; None for half a window.
+        tags: of the task `mentions`: what each logit of a word piece stands for, see `decode.tags_of`.
+        span_bias: of the task `mentions`: see `decode.decode_mentions`; chosen on validation notes.
+        codes: codes of a symptom, by its name.
+        lexicon: the built-in lexicon whose forms name a span, `lexicon.json` for one that the artifact
+            carries, or `forms.json` for its forms alone; None names none.
+        rules: the mentions of the lexicon and assertion rules are answered too. Beside a model of whole notes
+            they give the spans, and what no span calls present is not affirmed; see `deploy.affirm`.
+        cues: the artifact carries cues of its own, in `cues.toml`.
+        sections: it carries headings of its own, in `sections.toml`.
+        decides: beside a model of whole notes, who decides on a present mention that the model doubts, by
+            symptom; the rules where nothing is said. Chosen on validation notes.
+        evidence: words that stand for a symptom of the model, by symptom; chosen on validation notes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    format: Literal[1] = 1
+    task: Literal["topic", "present", "mentions"]
+    symptoms: list[str]
+    thresholds: list[Annotated[float, Field(ge=0, le=1)]] | None = None
+    calibration: Calibration | None = None
+    max_tokens: int = Field(ge=1)
+    text_window: int | None = Field(None, ge=1)
+    lower: bool = False
+    mask_placeholders: bool = False
+    pad_id: int = Field(ge=0)
+    windows: Literal["first", "all"] = "first"
+    stride: int | None = Field(None, ge=1)
+    tags: list[str] | None = None
+    span_bias: float = 0.0
+    codes: dict[str, list[str]] = Field(default_factory=dict)
+    lexicon: Literal["paper", "clinical", "lexicon.json", "forms.json"] | None = None
+    rules: bool = False
+    cues: bool = False
+    sections: bool = False
+    decides: dict[str, Literal["rules", "model"]] = Field(default_factory=dict)
+    evidence: dict[str, Evidence] = Field(default_factory=dict)
+
+    @property
+    def rules_only(self) -> bool:
+        """Whether rules answer alone, so that there is neither a model nor a tokenizer."""
+        return self.rules and self.task == "mentions" and self.tags is None
+
+    @model_validator(mode="after")
+    def _agreeing(self) -> Self:
+        """Refuse settings that contradict each other: they would fail, or answer wrong, note by note."""
+        known, whole_note = len(self.symptoms), self.task != "mentions"
+        thresholds, lines = self.thresholds, self.calibration
+        impossible = {
+            "symptoms: one stands there twice": len(set(self.symptoms)) < known,
+            f"symptoms: none, for the task {self.task}": whole_note and not known,
+            f"thresholds: not one for each of {known} symptoms": thresholds is not None
+            and len(thresholds) != known,
+            f"calibration: not one line for each of {known} symptoms": lines
+            and not len(lines.a) == len(lines.b) == known,
+            f"tags: the task {self.task} has none": whole_note and self.tags is not None,
+            "tags: none, and no rules": not whole_note and self.tags is None and not self.rules,
+            "tags: not 'O', then 'B-' and 'I-' of each assertion": self.tags is not None
+            and not _are_tags(self.tags),
+            "rules: true without a lexicon": self.rules and self.lexicon is None,
+            "cues or sections: true without rules": (self.cues or self.sections) and not self.rules,
+            "decides or evidence: of a symptom that is not among the symptoms": whole_note
+            and not {*self.decides, *self.evidence} <= set(self.symptoms),
+        }
+        for problem, there in impossible.items():
+            if there:
+                raise ValueError(problem)
+        return self
+
+
+def _are_tags(tags: list[str]) -> bool:
+    try:
+        return bool(assertions_of(tags))
+    except InputError:
+        return False
+
+
+def write_extractor(folder: Path, extractor: Extractor) -> None:
+    """Write `extractor.json`."""
+    write_json(folder / "extractor.json", extractor.model_dump())
+
+
+def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
+    """Write `provenance.json`: recipe, config, seed, versions, fingerprints; never text."""
+    write_json(folder / "provenance.json", provenance)
+
+
+def read_provenance(folder: Path, *, missing: str) -> Any:
+    """What `provenance.json` holds, of whatever shape.
+
+    Args:
+        folder: of the artifact.
+        missing: what the error says of the folder where the file is not there.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    path = folder / "provenance.json"
+    refuse_pipe(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder}: {missing}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
+
+
+def read_extractor(folder: Path) -> Extractor:
+    """Read `extractor.json`.
+
+    Raises:
+        InputError: the folder is no artifact, is damaged or of a newer format.
+    """
+    path = folder / "extractor.json"
+    refuse_pipe(path)
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        hint = what_else(Path(folder))
+        raise InputError(f"{folder}: no artifact here (extractor.json is missing){hint}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
+    found = raw.get("format") if isinstance(raw, dict) else None
+    if isinstance(found, int) and found > ARTIFACT_FORMAT:
+        raise InputError(f"{path}: format {found} is newer than this sympress; upgrade sympress")
+    if found != ARTIFACT_FORMAT:
+        raise InputError(f"{path}: not format {ARTIFACT_FORMAT}; this artifact needs another sympress")
+    try:
+        return Extractor.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"at {place_of(first['loc'])}" if first["loc"] else f"({first['ctx']['error']})"
+        raise InputError(f"{path}: damaged {where}; copy the artifact again") from error
+
+
+# SHA-256 of the files of an artifact, so that one changed byte is noticed before it answers.
+#
+# That is integrity, not authenticity: who may change a file may change the list too. A digest of the list
+# that came by another way, and that the user gives, tells the one artifact from any other.
+#
+# The card, README.md, is for people and may be written anew; it is left out.
+
+
+CHECKSUMS_FILE = "checksums.json"
+CHECKSUMS_FORMAT = 1
+
+#: What an artifact cannot run without; the rest may be left out where it is deployed.
+NEEDED_FILES = ("extractor.json", "tokenizer.json", "model.onnx")
+_WHERE_PRESENT = ("forms.json", "lexicon.json", "cues.toml", "sections.toml")
+#: What training reads of an artifact beside what the runtime does.
+TRAINING_FILES = (
+    "config.json",
+    "model.safetensors",
+    "provenance.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
+_NOT_LISTED = frozenset({CHECKSUMS_FILE, "README.md"})
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def files_to_run(folder: Path) -> list[str]:
+    """Names of the files that decide what the artifact in `folder` answers, in a fixed order."""
+    return [*_needed(folder), *(name for name in _WHERE_PRESENT if (folder / name).is_file())]
+
+
+def _needed(folder: Path) -> tuple[str, ...]:
+    return ("extractor.json",) if read_extractor(folder).rules_only else NEEDED_FILES
+
+
+def write_checksums(folder: Path) -> None:
+    """Write `checksums.json` over the files in `folder`; call it when the artifact is complete."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    names = sorted({path.relative_to(folder).as_posix() for path in paths} - _NOT_LISTED)
+    sums = {name: _sha256(folder / name) for name in names}
+    write_json(folder / CHECKSUMS_FILE, {"format": CHECKSUMS_FORMAT, "sha256": sums})
+
+
+def check_files(folder: Path, digest: str | None = None, *, also: Iterable[str] = ()) -> None:
+    """Check the files in `folder` against its `checksums.json`.
+
+    Files that are listed but absent matter only where the runtime needs them: a hospital may deploy an
+    artifact without its training weights.
+
+    Args:
+        folder: of the artifact.
+        digest: what the list's own digest must be (`artifact_digest`); None for any.
+        also: names of files that are read beside `files_to_run`, where they are there.
+
+    Raises:
+        InputError: the list is missing, damaged, newer or not the one of `digest`; a needed file is missing;
+            a file that is read is not listed; or a listed file has changed.
+    """
+    if digest is not None and (found := artifact_digest(folder)) != digest:
+        raise InputError(f"{folder}: another artifact than that of the digest given, its own is {found}")
+    sums = _read_checksums(folder)
+    present = (folder / "extractor.json").is_file()
+    for name in _needed(folder) if present else NEEDED_FILES:
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: {name} is missing; copy the artifact again")
+    read = {*files_to_run(folder), *(name for name in also if (folder / name).is_file())}
+    if unlisted := sorted(read - sums.keys()):
+        raise InputError(
+            f"{folder / unlisted[0]}: not in {CHECKSUMS_FILE}, so it is not the artifact's; copy it again"
+        )
+    for name, expected in sums.items():
+        path = folder / name
+        if path.is_file() and _sha256(path) != expected:
+            raise InputError(f"{path}: changed since it was written (its checksum differs); copy it again")
+
+
+def artifact_digest(folder: Path) -> str:
+    """`sha256:` and the digest of `checksums.json`, and so of every file of the artifact but its card.
+
+    Raises:
+        InputError: the list is missing or cannot be read.
+    """
+    return f"sha256:{_sha256(folder / CHECKSUMS_FILE)}"
+
+
+def parse_digest(given: str) -> str:
+    """The digest that a user gives with `--digest`.
+
+    Raises:
+        InputError: it is not one.
+    """
+    found = given.strip().lower()
+    if not _DIGEST.fullmatch(found):
+        raise InputError(
+            f"--digest {given}: not sha256: and 64 hexadecimal digits, as `sympress pack` prints them"
+        )
+    return found
+
+
+def _read_checksums(folder: Path) -> dict[str, str]:
+    path = folder / CHECKSUMS_FILE
+    refuse_pipe(path)
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: missing, so nothing tells whether the files are whole; copy the artifact again"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({type(error).__name__}); copy the artifact again") from error
+    if isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > CHECKSUMS_FORMAT:
+        raise InputError(f"{path}: format {raw['format']} is newer than this sympress; upgrade sympress")
+    sums = raw.get("sha256") if isinstance(raw, dict) else None
+    if not isinstance(sums, dict) or not sums:
+        raise InputError(f"{path}: damaged at sha256; copy the artifact again")
+    for name, value in sums.items():
+        inside = len(name) < 1_000 and not Path(name).is_absolute() and all(map(_is_name, Path(name).parts))
+        if not isinstance(value, str) or not inside:
+            raise InputError(f"{path}: damaged at sha256; copy the artifact again")
+    return dict(sums)
+
+
+def _is_name(part: str) -> bool:
+    """Whether a file in the folder may be called so."""
+    return part != ".." and "\0" not in part and len(part.encode("utf-8", "replace")) < 256
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); copy the artifact again") from error

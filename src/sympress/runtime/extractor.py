@@ -1,0 +1,443 @@
+"""The extractor that users call: notes in, symptoms and mentions out; no torch, no transformers."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sympress.errors import InputError, SympressError, is_panic
+from sympress.labels.annotate import too_many_mentions
+from sympress.labels.mentions import Mention, Source
+from sympress.labels.own_words import OURS, OwnWords
+from sympress.labels.surface import forms_by_symptom
+from sympress.notes.intake import NOTE_LIMIT, TOO_LONG
+from sympress.notes.markup.view import View, read_view
+from sympress.runtime.affirm import Belief, EvidenceReader, Sourced, affirm, join, weigh
+from sympress.runtime.artifact import Extractor as Settings
+from sympress.runtime.artifact import (
+    artifact_digest,
+    artifact_folder,
+    bundled_name,
+    check_files,
+    read_extractor,
+)
+from sympress.runtime.linker import (
+    carried_words,
+    check_words,
+    load_link,
+    load_rules,
+    with_lexicon,
+    with_rule_codes,
+    with_words,
+)
+from sympress.runtime.note_result import (
+    FoundMention,
+    FoundSymptom,
+    NoteResult,
+    NoteResults,
+    failed,
+    in_original,
+)
+from sympress.runtime.session import Runtime
+from sympress.runtime.tokens import Link, decode_mentions, note_logits, window_spans
+
+#: Most mentions of a note that is answered, unless a job says otherwise. No clinical note has as many; one
+#: that repeats a word without end would take gigabytes.
+MENTIONS_MOST = 10_000
+
+#: A symptom without a threshold of its own is present from this probability on.
+DEFAULT_THRESHOLD = 0.5
+
+#: What becomes of a note without an answer: its result says why, or the call raises.
+OnError = Literal["record", "raise"]
+
+_LOG = logging.getLogger("sympress")
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What opens an extractor again, in another process or on another machine.
+
+    Attributes:
+        source: folder of the artifact, or the name of one that comes with sympress.
+        digest: of the artifact that was opened.
+        words: a user's own.
+        threads: as in `Extractor.load`.
+        on_error: as in `Extractor.load`.
+    """
+
+    source: str
+    digest: str
+    words: OwnWords
+    threads: int
+    on_error: OnError
+
+
+class Extractor:
+    """An artifact, ready to answer; safe to call from several threads at the same time.
+
+    Windows are run one at a time and unpadded, so the answer to a note is the same bytes whatever notes
+    stand beside it. Activations that are quantized as they come take their scale from the whole batch: in
+    a batch they would depend on it, and batches gain nothing (see docs/extract.md).
+
+    One that `load` opened pickles as its folder, digest and settings. Where it is unpickled, it opens the
+    folder again when it is first used, and raises InputError if another artifact stands there.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Runtime | None,
+        folder: Path,
+        threads: int,
+        link: Link | None = None,
+        *,
+        words: OwnWords | None = None,
+    ) -> None:
+        self.settings, self.runtime, self.folder = settings, runtime, folder
+        self.threads, self._link = threads, link
+        self.on_error: OnError = "record"
+        self._origin: _Origin | None = None
+        self.words = carried_words(folder, settings) if words is None else words
+        self._rules = load_rules(settings, self.words)
+        self._evidence = EvidenceReader(settings.evidence)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path | None = None,
+        *,
+        threads: int = 1,
+        words: OwnWords = OURS,
+        digest: str | None = None,
+        on_error: OnError = "record",
+    ) -> Self:
+        """Load the artifact in `folder`.
+
+        Args:
+            folder: of the artifact, or `box` or `rules`; None for the one that comes with sympress.
+            threads: notes that are answered at the same time.
+            words: a user's own, in place of those that the artifact reads by (`read_own_words`).
+            digest: of the one artifact that may be loaded (`artifact_digest`); None for any.
+            on_error: `record` puts why a note has no answer into `NoteResult.failure`; `raise` raises it.
+
+        Raises:
+            InputError: the folder is no artifact or not the one of `digest`, a file of it is missing, not
+                listed, changed, damaged or newer, it has no rules that would read `words`, or `threads` or
+                `on_error` is none of those that there are.
+        """
+        _check_settings(threads, on_error)
+        folder = artifact_folder(folder)
+        stored = read_extractor(folder)
+        check_words(folder, stored, words)
+        check_files(folder, digest)
+        opened = cls._open(folder, stored, words, threads)
+        opened.on_error = on_error
+        place = bundled_name(folder) or str(folder.absolute())
+        opened._origin = _Origin(place, artifact_digest(folder), words, threads, on_error)
+        _LOG.debug("%s: opened, task %s, %d symptoms", folder, opened.task, len(opened.settings.symptoms))
+        return opened
+
+    @classmethod
+    def _open(cls, folder: Path, stored: Settings, words: OwnWords, threads: int) -> Self:
+        """The artifact in `folder`, whose files are those that were written."""
+        with _collector_paused():
+            settings, held = with_words(stored, words), words.over(carried_words(folder, stored))
+            if settings.rules_only and held.lexicon is not None:
+                named = settings.model_copy(update={"symptoms": list(forms_by_symptom(held.lexicon))})
+                return cls(with_lexicon(named, held.lexicon), None, folder, threads, words=held)
+            link = load_link(held) if settings.task == "mentions" else None
+            coded = with_rule_codes(settings, held.lexicon)
+            return cls(coded, Runtime.of_checked(folder, stored), folder, threads, link, words=held)
+
+    def __repr__(self) -> str:
+        origin = self.__dict__["_origin"]
+        return f"Extractor({str(self.folder) if origin is None else origin.source!r})"
+
+    def __getstate__(self) -> _Origin:
+        if self._origin is None:
+            raise TypeError("an Extractor that was not made by Extractor.load cannot be pickled")
+        return replace(self._origin, threads=self.threads, on_error=self.on_error)
+
+    def __setstate__(self, origin: _Origin) -> None:
+        self._origin, self.threads, self.on_error = origin, origin.threads, origin.on_error
+        self._opening = RLock()
+
+    if not TYPE_CHECKING:  # or every misspelt name would pass for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """What an unpickled extractor lacks until its folder is opened."""
+            lock = self.__dict__.get("_opening")
+            if lock is None or name.startswith("__"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            with lock:
+                if "_opening" in self.__dict__:
+                    self._open_again()
+            return getattr(self, name)
+
+    def _be_open(self) -> None:
+        """Open an unpickled extractor, so that a folder that is not there is no failure of a note."""
+        if "_opening" in self.__dict__:
+            _ = self.settings
+
+    def _open_again(self) -> None:
+        origin = self._origin
+        if origin is not None:
+            made = type(self).load(origin.source, words=origin.words, digest=origin.digest)
+            self.__dict__.update({**made.__dict__, "threads": self.threads, "on_error": self.on_error})
+            del self.__dict__["_opening"]
+
+    @property
+    def model(self) -> Runtime:
+        """What runs the model.
+
+        Raises:
+            InputError: rules answer alone, there is none.
+        """
+        if self.runtime is None:
+            raise InputError(f"{self.folder}: rules alone, without a model; give an artifact with --model")
+        return self.runtime
+
+    @property
+    def task(self) -> str:
+        """`topic`, `present` or `mentions`."""
+        return self.settings.task
+
+    @property
+    def symptoms(self) -> list[str]:
+        """Every symptom that the artifact knows."""
+        return list(self.settings.symptoms)
+
+    @overload
+    def __call__(self, notes: str) -> NoteResult: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, notes: Iterable[str]) -> NoteResults: ...
+
+    def __call__(self, notes: str | Iterable[str]) -> NoteResult | NoteResults:
+        """Answer one note, or each of several in their order.
+
+        Args:
+            notes: a text, or any iterable of texts: a list, a generator, a column of a DataFrame.
+
+        Returns:
+            The result of the one text, or the results of all. A note that cannot be answered says why in
+            `failure`.
+
+        Raises:
+            InputError: a note is no text; or a note cannot be answered and `on_error` is `raise`.
+            SympressError: the model failed at a note and `on_error` is `raise`; what it raised is the cause,
+                whose message, unlike ours, may quote the note.
+        """
+        self._be_open()
+        if isinstance(notes, str):
+            return self._result_of(notes)
+        texts = list(_each_text(notes))
+        places = range(len(texts))
+        if self.threads == 1 or len(texts) < 2:
+            return NoteResults(map(self._result_of, texts, places))
+        with ThreadPoolExecutor(self.threads) as pool:
+            return NoteResults(pool.map(self._result_of, texts, places))
+
+    def _result_of(self, text: str, place: int | None = None) -> NoteResult:
+        """The result of a note with its text, as `on_error` has it; `place` is that among others."""
+        where = "" if place is None else f"note {place}: "
+        try:
+            result = self._read(text, MENTIONS_MOST)
+        except SympressError as error:
+            if self.on_error == "raise":
+                kind = InputError if isinstance(error, InputError) else SympressError
+                raise kind(f"{where}{error}") from error.__cause__
+            _LOG.warning("%sno answer: %s", where, error)
+            result = failed(str(error))
+        return replace(result, text=text)
+
+    def answer(self, text: str, *, most_mentions: int = MENTIONS_MOST) -> NoteResult:
+        """Answer one note; never raises for what the note holds.
+
+        Args:
+            text: of the note.
+            most_mentions: a note with more of them has no answer.
+        """
+        self._be_open()
+        try:
+            return self._read(text, most_mentions)
+        except SympressError as error:
+            return failed(str(error))
+
+    def _read(self, text: str, most: int) -> NoteResult:
+        """Read a note.
+
+        Raises:
+            InputError: it is too long or has too many mentions, or the model's logits are no numbers.
+            SympressError: whatever a library raised at it, which is the cause.
+        """
+        if len(text) > NOTE_LIMIT:
+            raise InputError(TOO_LONG)
+        try:
+            view = read_view(text)
+            return in_original(self._answer_view(view, most), view.span, view.markup)
+        except MemoryError as error:
+            raise SympressError("not enough memory for this note") from error
+        except InputError:  # of ours, so without the note's words
+            raise
+        except BaseException as error:  # whatever a library does with one note, the others go on
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
+            raise SympressError(f"the model failed ({type(error).__name__})") from error
+
+    def _answer_view(self, view: View, most: int) -> NoteResult:
+        rules = () if self._rules is None else self._rules(view, most)
+        if self.task == "mentions":
+            found, windows, cut = self._tagged(view.text)
+            return self._result(join(found, rules), windows, cut, most)
+        logits, windows, truncated = self.note_logits(view.text)
+        beliefs = self.beliefs(logits)
+        if self._rules is None:
+            return NoteResult(self._of_whole_note(beliefs), windows=windows, truncated=truncated)
+        mentions = self._weighed(view.text, rules, beliefs)
+        decides = self.settings.decides
+        doubted = {name for name, one in beliefs.items() if decides.get(name) == "model" and not one.affirms}
+        return self._result(mentions, windows, truncated, most, doubted)
+
+    def rule_mentions(self, text: str) -> Sequence[Mention]:
+        """What the rules find in a note, by start; nothing where the artifact asks for none.
+
+        Offsets count the characters of what its reader sees, where it is in a markup.
+        """
+        return () if self._rules is None else self._rules(read_view(text))
+
+    def _weighed(
+        self, text: str, mentions: Sequence[Mention], beliefs: Mapping[str, Belief]
+    ) -> list[Sourced]:
+        """What the note mentions, by start: `mentions` of the rules with what the model says of them.
+
+        Where the artifact has evidence for a symptom that the model affirms, its words are a mention of it.
+        """
+        found = weigh(mentions, beliefs) + self._evidence.read(text, mentions, beliefs)
+        return sorted(found, key=lambda one: (one.mention.start, one.mention.end))
+
+    def _result(
+        self,
+        found: Sequence[Sourced],
+        windows: int,
+        truncated: bool,
+        most: int,
+        doubted: AbstractSet[str] = frozenset(),
+    ) -> NoteResult:
+        if len(found) > most:
+            raise InputError(too_many_mentions(most))
+        mentions = tuple(self._mention(one.mention, one.source) for one in found)
+        symptoms = tuple(
+            FoundSymptom(one.symptom, self.code_of(one.symptom), one.probability, one.source, one.span)
+            for one in affirm(found, doubted)
+        )
+        return NoteResult(symptoms, mentions, windows, truncated)
+
+    def _mention(self, one: Mention, source: Source) -> FoundMention:
+        code = self.code_of(one.symptom)
+        return FoundMention(
+            one.start, one.end, one.symptom, code, one.assertion, one.score, source, one.reason
+        )
+
+    def _tagged(self, text: str) -> tuple[tuple[Mention, ...], int, bool]:
+        """What the model finds, in how many windows, and whether text is left unread; nothing without one."""
+        runtime, settings = self.runtime, self.settings
+        if runtime is None:
+            return (), 0, False
+        pieces = runtime.pieces(text, offsets=True)
+        logits = note_logits(
+            pieces, runtime.specials, room=runtime.room, stride=runtime.stride, run=runtime.logits_of
+        )
+        found = decode_mentions(
+            logits,
+            pieces.starts,
+            pieces.ends,
+            settings.tags or (),
+            text,
+            span_bias=settings.span_bias,
+            link=self._link,
+        )
+        windows = len(window_spans(len(pieces.ids), runtime.room, runtime.stride))
+        return found, windows, runtime.cuts(text)
+
+    def note_logits(self, text: str) -> tuple[NDArray[np.float32], int, bool]:
+        """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread.
+
+        A symptom's logit is its largest over the windows: a note affirms what one of its parts affirms.
+        """
+        runtime = self.model
+        pieces = runtime.pieces(text, offsets=False, limit=None if runtime.reads_all else runtime.room)
+        spans = window_spans(len(pieces.ids), runtime.room, runtime.stride)
+        rows = [runtime.logits_of(runtime.specials.surround(pieces.ids[start:end])) for start, end in spans]
+        return np.max(np.stack(rows), axis=0), len(rows), runtime.cuts(text) or not pieces.complete
+
+    def beliefs(self, logits: NDArray[np.float32]) -> dict[str, Belief]:
+        """What the model says of each symptom of a note with these logits `(K,)`."""
+        settings = self.settings
+        probabilities = self.model.probabilities(logits)
+        if settings.task == "topic":
+            affirms = np.arange(len(probabilities)) == np.argmax(probabilities)
+        else:
+            affirms = probabilities >= np.asarray(
+                settings.thresholds or [DEFAULT_THRESHOLD] * len(probabilities)
+            )
+        rows = zip(settings.symptoms, probabilities.tolist(), affirms.tolist(), strict=True)
+        return {name: Belief(probability, affirmed) for name, probability, affirmed in rows}
+
+    def _of_whole_note(self, beliefs: Mapping[str, Belief]) -> tuple[FoundSymptom, ...]:
+        """What the model affirms, pointing at no words, the most probable first."""
+        chosen = [(name, one.probability) for name, one in beliefs.items() if one.affirms]
+        ranked = sorted(chosen, key=lambda pair: -pair[1])
+        return tuple(FoundSymptom(name, self.code_of(name), probability) for name, probability in ranked)
+
+    def code_of(self, symptom: str | None) -> str | None:
+        """The first code of a symptom, or None."""
+        codes = self.settings.codes.get(symptom or "", [])
+        return codes[0] if codes else None
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Rules make half a million objects that all stay; to look through them for garbage takes 0.1 s."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _check_settings(threads: int, on_error: str) -> None:
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads {threads!r}: give a whole number from 1")
+    if on_error not in get_args(OnError):
+        raise InputError(f"on_error {on_error!r}: give 'record' or 'raise'")
+
+
+def _each_text(notes: Any) -> Iterator[str]:
+    """The texts of what a caller gave for notes.
+
+    Raises:
+        InputError: it is no collection of texts, such as a DataFrame, whose names of columns are.
+    """
+    if isinstance(notes, Mapping | bytes | bytearray) or hasattr(notes, "columns"):
+        raise InputError(f"notes are a {type(notes).__name__}; give a text, a list of texts, or one column")
+    if not isinstance(notes, Iterable):
+        raise InputError(f"notes are {type(notes).__name__}; give a text or a list of texts")
+    for at, text in enumerate(notes):
+        if not isinstance(text, str):
+            raise InputError(f"note {at} is {type(text).__name__}, not text; give str")
+        yield text

@@ -1,0 +1,182 @@
+"""The words of an artifact: which names a found span, and which find further mentions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from sympress.errors import InputError, place_of
+from sympress.files import refuse_pipe, write_text
+from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
+from sympress.labels.mentions import Mention
+from sympress.labels.own_words import OwnWords, words_of_text
+from sympress.labels.surface import SurfaceLinker, codes_by_symptom, forms_by_symptom
+from sympress.labels.user_files import read_text
+from sympress.notes.markup.view import View
+from sympress.runtime.artifact import Extractor
+from sympress.runtime.tokens import Link
+
+# The words that an artifact reads by: those it carries in files of its own, or ours.
+#
+# `lexicon.json` holds a whole lexicon; `cues.toml` and `sections.toml` are the user's files as they were
+# written, and are laid over the cues and headings of the sympress that runs the artifact.
+
+
+#: Where an artifact carries a lexicon of its own.
+LEXICON_FILE = "lexicon.json"
+LEXICON_FORMAT = 1
+
+#: Where older artifacts carry the forms of one, and nothing else of it.
+FORMS_FILE = "forms.json"
+
+#: Where an artifact carries cues and headings, by their name in `OwnWords.texts`.
+TEXT_FILES = {"cues": "cues.toml", "sections": "sections.toml"}
+
+_LEXICON = TypeAdapter(Lexicon)
+
+
+def check_words(folder: Path, settings: Extractor, words: OwnWords) -> None:
+    """Refuse words that the artifact in `folder` would not read.
+
+    Raises:
+        InputError: it has no rules; a tagger without them names spans by a lexicon, and reads no more.
+    """
+    if settings.rules:
+        return
+    unread = [name for name in words.named() if name != "lexicon" or settings.task != "mentions"]
+    if unread:
+        options = " and ".join(f"--{name}" for name in unread)
+        raise InputError(
+            f"{options}: {folder} has no rules that would read {'it' if len(unread) == 1 else 'them'}; leave "
+            f"out {options}, or add rules with  sympress pack {folder} --rules"
+        )
+
+
+def with_words(settings: Extractor, words: OwnWords) -> Extractor:
+    """`settings` of an artifact that reads by `words`, with the codes of their lexicon; see `write_words`."""
+    update: dict[str, object] = dict.fromkeys(words.texts, True)
+    if words.lexicon is not None:
+        codes = codes_by_symptom(words.lexicon)
+        update["lexicon"] = held_as(words.lexicon)
+        if settings.task == "mentions":
+            update |= {"codes": codes, "symptoms": list(forms_by_symptom(words.lexicon))}
+        else:
+            update["codes"] = settings.codes | codes
+    return Extractor.model_validate(settings.model_dump() | update)
+
+
+def held_as(lexicon: Lexicon) -> str:
+    """What `extractor.json` calls the lexicon: its name if it comes with sympress, else `LEXICON_FILE`."""
+    built_in = lexicon.name in BUILT_IN and lexicon == load_lexicon(lexicon.name)
+    return lexicon.name if built_in else LEXICON_FILE
+
+
+def write_words(folder: Path, words: OwnWords) -> None:
+    """Put `words` into the artifact `folder`, but for a lexicon that comes with sympress."""
+    if words.lexicon is not None and held_as(words.lexicon) == LEXICON_FILE:
+        (folder / FORMS_FILE).unlink(missing_ok=True)
+        held = {"format": LEXICON_FORMAT, "lexicon": _LEXICON.dump_python(words.lexicon, mode="json")}
+        write_text(folder / LEXICON_FILE, json.dumps(held, ensure_ascii=False, separators=(",", ":")) + "\n")
+    for name, text in words.texts.items():
+        write_text(folder / TEXT_FILES[name], text)
+
+
+def carried_words(folder: Path, settings: Extractor) -> OwnWords:
+    """The words that the artifact in `folder` reads by; None of them where it reads none, or ours.
+
+    Raises:
+        InputError: a file of it is missing or damaged, or clashes with the words of this sympress.
+    """
+    words = OwnWords(None if settings.lexicon is None else _carried_lexicon(folder, settings.lexicon))
+    for name, file in TEXT_FILES.items():
+        if getattr(settings, name):
+            path = folder / file
+            if not path.is_file():
+                raise InputError(f"{path}: missing; copy the artifact again")
+            words = words_of_text(name, read_text(path, f"file of {name}"), str(path)).over(words)
+    return words
+
+
+def _carried_lexicon(folder: Path, held: str) -> Lexicon:
+    if held in BUILT_IN:
+        return load_lexicon(held)
+    path = folder / held
+    refuse_pipe(path)
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if held == FORMS_FILE:
+            entries = [Symptom(str(name), tuple(map(str, own)), str(name)) for name, own in raw.items()]
+            return Lexicon(FORMS_FILE, tuple(entries))
+        found = raw["format"]
+        if isinstance(found, int) and found > LEXICON_FORMAT:
+            raise InputError(f"{path}: format {found} is newer than this sympress; upgrade sympress")
+        lexicon = _LEXICON.validate_python(raw["lexicon"])
+        if not all(0 <= at < len(lexicon.symptoms) for places in lexicon.combined.values() for at in places):
+            raise InputError(f"{path}: damaged at combined; copy the artifact again")
+        return lexicon
+    except ValidationError as error:
+        where = place_of(error.errors()[0]["loc"])
+        raise InputError(f"{path}: damaged at {where}; copy the artifact again") from error
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(
+            f"{path}: missing or damaged ({type(error).__name__}); copy the artifact again"
+        ) from error
+
+
+# What names the symptom of a found span, and what finds further mentions: the words of an artifact.
+
+
+def with_lexicon(extractor: Extractor, lexicon: Lexicon) -> Extractor:
+    """`extractor`, which names spans by `lexicon` and knows its codes; see `write_lexicon`."""
+    update = {"lexicon": held_as(lexicon), "codes": codes_by_symptom(lexicon)}
+    return Extractor.model_validate(extractor.model_dump() | update)
+
+
+def with_rule_codes(extractor: Extractor, lexicon: Lexicon | None) -> Extractor:
+    """`extractor`, which also knows the codes of what its rules find beside the model's own symptoms."""
+    if not extractor.rules or extractor.task == "mentions" or lexicon is None:
+        return extractor
+    return extractor.model_copy(update={"codes": codes_by_symptom(lexicon) | extractor.codes})
+
+
+def load_names(extractor: Extractor, lexicon: Lexicon | None) -> dict[str, str]:
+    """What people call each symptom that `extractor` may answer with, by id; `lexicon` is what it reads by.
+
+    A symptom that the lexicon does not have is called by its id.
+    """
+    names = {name: name for name in extractor.symptoms}
+    if lexicon is None:
+        return names
+    held = {one.id or one.name: one.name for one in lexicon.symptoms}
+    asked = held if extractor.rules or extractor.task == "mentions" else names
+    return names | {name: held.get(name, name) for name in asked}
+
+
+def write_lexicon(folder: Path, extractor: Extractor, lexicon: Lexicon) -> None:
+    """Put `lexicon` into the artifact `folder`, unless it comes with sympress or names no spans."""
+    if extractor.lexicon is not None:
+        write_words(folder, OwnWords(lexicon))
+
+
+class Rules(Protocol):
+    """Finds mentions by rules."""
+
+    def __call__(self, view: View, most: int | None = None, /) -> Sequence[Mention]:
+        """Those of a note, `most` or an error."""
+        ...
+
+
+def load_rules(extractor: Extractor, words: OwnWords) -> Rules | None:
+    """What finds the further mentions of a note by rules; None where the artifact asks for none."""
+    if not extractor.rules or words.lexicon is None:
+        return None
+    return words.annotator(words.lexicon, at_once=False).mentions_of
+
+
+def load_link(words: OwnWords) -> Link | None:
+    """What names spans by the lexicon of `words`; None where there is none."""
+    return None if words.lexicon is None else SurfaceLinker(forms_by_symptom(words.lexicon))

@@ -1,0 +1,295 @@
+"""What was found in notes, as one list of findings and as a program takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+
+from sympress.labels.mentions import Assertion, Reason, ReasonKind, Source
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+
+# What was found in notes, and the forms in which a program or a notebook takes it.
+
+
+_DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSymptom:
+    """A symptom that a note affirms.
+
+    Attributes:
+        symptom: its name, as the artifact lists it.
+        code: its first code, such as a SNOMED CT id; None where the artifact knows none.
+        probability: a model's, calibrated where the artifact carries a calibration, 0..1; None where none
+            gave one.
+        source: who found it.
+        span: of the mention that affirms it, the surest or else the first; None where a model answers for
+            the whole note and points at no words.
+    """
+
+    symptom: str
+    code: str | None
+    probability: float | None
+    source: Source = "model"
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMention:
+    """A span of a note that names a symptom.
+
+    Attributes:
+        start: its first character, counted in the original text.
+        end: one past its last character.
+        symptom: its name; None for a span that nothing names.
+        code: its first code, or None.
+        assertion: what the note says of it.
+        score: a model's probability, 0..1; None where none gave one.
+        source: who found it.
+        reason: what decided the assertion; None where nothing but the words speaks.
+    """
+
+    start: int
+    end: int
+    symptom: str | None
+    code: str | None
+    assertion: Assertion
+    score: float | None
+    source: Source = "rules"
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteResult:
+    """What was found in one note.
+
+    Attributes:
+        symptoms: what the note affirms, the most probable first, then those without a probability. Each has a
+            present mention, unless a model of whole notes answers without rules; that of a `topic` names
+            exactly one.
+        mentions: by start; empty unless the task is `mentions` or the artifact asks for rules besides.
+        windows: how many windows of the note the model read.
+        markup: that the note is written in and that was read as text: `html`, `rtf`, `hl7`, `cda`; or None.
+        truncated: the note goes on after what the model read.
+        failure: why the note has no answer, or None; it never quotes the note.
+        text: the note, where its result was asked for in Python; neither printed nor compared.
+    """
+
+    symptoms: tuple[FoundSymptom, ...]
+    mentions: tuple[FoundMention, ...] = ()
+    windows: int = 0
+    truncated: bool = False
+    failure: str | None = None
+    markup: str | None = None
+    text: str | None = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was found as plain values for JSON; probabilities have six decimals.
+
+        The fields are those of a row of `sympress extract`, and `failure`. Nothing in it quotes the note but
+        the words of reasons, such as `denies`.
+        """
+        return {
+            "symptoms": [
+                {
+                    "symptom": found.symptom,
+                    "code": found.code,
+                    "probability": rounded(found.probability),
+                    "source": found.source,
+                }
+                for found in self.symptoms
+            ],
+            "mentions": [
+                {
+                    "start": mention.start,
+                    "end": mention.end,
+                    "symptom": mention.symptom,
+                    "code": mention.code,
+                    "assertion": mention.assertion,
+                    "score": rounded(mention.score),
+                    "source": mention.source,
+                    "reason": reason_fields(mention.reason),
+                }
+                for mention in self.mentions
+            ],
+            "windows": self.windows,
+            "truncated": self.truncated,
+            "markup": self.markup,
+            "failure": self.failure,
+        }
+
+    def to_frame(self) -> pl.DataFrame:
+        """A row a mention, and one a symptom that the model affirms without words.
+
+        The columns are `symptom`, `code`, `assertion`, `probability` (0..1), `start` and `end` (characters of
+        the note), `words` of the note, `source`, `reason` and `failure`. A note without an answer has one
+        row, which says why in `failure`.
+        """
+        return _frame([self]).drop("note")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`to_frame`, for pandas.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return _as_pandas(self.to_frame())
+
+    def _repr_html_(self) -> str:
+        return _html([self])
+
+
+class NoteResults(tuple[NoteResult, ...]):
+    """The results of several notes, in their order; a slice of them is one of these too."""
+
+    __slots__ = ()
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> NoteResult: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> NoteResults: ...
+
+    def __getitem__(self, at: SupportsIndex | slice) -> NoteResult | NoteResults:
+        if isinstance(at, slice):
+            return NoteResults(super().__getitem__(at))
+        return super().__getitem__(at)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """`NoteResult.to_dict` of each note."""
+        return [one.to_dict() for one in self]
+
+    def to_frame(self) -> pl.DataFrame:
+        """`NoteResult.to_frame` of all notes, with the place of each, from 0, in the column `note`."""
+        return _frame(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`to_frame`, for pandas.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return _as_pandas(self.to_frame())
+
+    def _repr_html_(self) -> str:
+        return _html(self)
+
+
+def _frame(results: Sequence[NoteResult]) -> pl.DataFrame:
+    from sympress.runtime.views import frame_of  # which needs polars, and a service does not
+
+    return frame_of(results)
+
+
+def _as_pandas(frame: pl.DataFrame) -> pd.DataFrame:
+    from sympress.runtime.views import as_pandas
+
+    return as_pandas(frame)
+
+
+def _html(results: Sequence[NoteResult]) -> str:
+    from sympress.runtime.views import html_of
+
+    return html_of(results)
+
+
+def rounded(probability: float | None) -> float | None:
+    """A probability as rows hold it; None where no model gave one."""
+    return None if probability is None else round(probability, _DECIMALS)
+
+
+def reason_fields(reason: Reason | None) -> dict[str, Any] | None:
+    """What decided an assertion, as plain values; None where nothing but the words speaks."""
+    if reason is None:
+        return None
+    return {"kind": reason.kind, "words": reason.words, "start": reason.start, "end": reason.end}
+
+
+def failed(reason: str) -> NoteResult:
+    """The result of a note without an answer."""
+    return NoteResult((), failure=reason)
+
+
+def in_original(
+    result: NoteResult, span: Callable[[int, int], tuple[int, int]], markup: str | None
+) -> NoteResult:
+    """`result` of a note's text with every span, of mentions, reasons and symptoms, moved to the note itself.
+
+    Args:
+        result: with spans of the text that was read.
+        span: where a start and an end of that text are in the note as it was given.
+        markup: what was read as text.
+    """
+    if result.failure is not None:
+        return replace(result, markup=markup)
+
+    mentions = []
+    for one in result.mentions:
+        start, end = span(one.start, one.end)
+        mentions.append(replace(one, start=start, end=end, reason=one.reason and one.reason.moved(span)))
+    symptoms = [one if one.span is None else replace(one, span=span(*one.span)) for one in result.symptoms]
+    return replace(result, mentions=tuple(mentions), symptoms=tuple(symptoms), markup=markup)
+
+
+# What was found in a note as one list: its mentions, and the symptoms that no span accounts for.
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A mention, or a symptom of the whole note.
+
+    Attributes:
+        symptom: its name; None for a span that nothing names.
+        code: its first code, or None.
+        assertion: what the note says of it; `present` for a symptom of the whole note.
+        probability: that of the symptom, or the score of the mention; None where no model gave one.
+        span: first character and the one after the last, counted in the original text; None without a span.
+        source: who found it.
+        reason: what decided the assertion; None where nothing but the words speaks.
+    """
+
+    symptom: str | None
+    code: str | None
+    assertion: Assertion
+    probability: float | None
+    span: tuple[int, int] | None
+    source: Source
+    reason: Reason | None
+
+
+def findings_of(result: NoteResult) -> list[Finding]:
+    """Mentions by start, then the symptoms that no mention calls present, the most probable first."""
+    mentions = [
+        Finding(one.symptom, one.code, one.assertion, one.score, (one.start, one.end), one.source, one.reason)
+        for one in result.mentions
+    ]
+    spanned = {one.symptom for one in mentions if one.assertion == "present"}
+    return mentions + [
+        Finding(one.symptom, one.code, "present", one.probability, one.span, one.source, None)
+        for one in result.symptoms
+        if one.symptom not in spanned
+    ]
+
+
+#: What stands before the words of a reason; a cue needs nothing.
+_REASONS: dict[ReasonKind, str] = {
+    "cue": "",
+    "section": "section ",
+    "mark": "mark ",
+    "word": "the word itself, ",
+    "value": "value ",
+    "model": "the model",
+}
+
+
+def reason_in_words(reason: Reason) -> str:
+    """A reason for people to read: `"denies" at 0-6`, `section "family history" at 40-54`, `the model`."""
+    said = _REASONS[reason.kind] + (f'"{reason.words}"' if reason.words else "")
+    place = "" if reason.start is None else f" at {reason.start}-{reason.end}"
+    return (said or reason.kind) + place

@@ -1,0 +1,288 @@
+"""Sessions of ONNX Runtime that multiply right on every CPU, and notes run through them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from sympress.errors import InputError, is_panic
+from sympress.notes.intake import mask_placeholders
+from sympress.runtime.artifact import Extractor, check_files, read_extractor, read_provenance
+from sympress.runtime.tokens import Pieces, SpecialTokens, load_tokenizer, pieces_of
+
+# Int8 files on every CPU: which kernel is made for which, and sessions that multiply right on all.
+
+
+onnxruntime.set_default_logger_severity(4)  # its log goes to the terminal, past Python's logging
+
+#: The kernel of an int8 file where nothing else is asked for, as the provenance of an artifact names it.
+INT8_KERNEL = "dynamic-7bit"
+
+_SEVEN_BITS = "signed weights of 7 bits, exact on every CPU"
+_FULL_RANGE = (
+    "signed weights of all 8 bits, made for CPUs that add their products in 32 bits (x86 with VNNI, ARM); on "
+    "others the runtime multiplies unsigned weights instead, exact and slower"
+)
+#: What a kernel stores and the CPUs that it is made for.
+_MADE_FOR = {
+    "dynamic-7bit": _SEVEN_BITS,
+    "dynamic-8bit": _FULL_RANGE,
+    "dynamic-unsigned": "unsigned weights of 8 bits, exact on every CPU, slower on x86 without VNNI",
+    "static-7bit": _SEVEN_BITS,
+    "static-8bit": _FULL_RANGE,
+    "weights-8bit": "weights of 8 bits by blocks, for every CPU",
+    "weights-4bit": "weights of 4 bits by blocks, for every CPU",
+}
+#: Operators that an integer product is written with.
+_INTEGER_PRODUCTS = (b"MatMulInteger", b"DequantizeLinear")
+
+#: ONNX Runtime's fused sum and layer norm takes 106 µs on 64 x 384 numbers where the two apart take 20:
+#: without it MiniLM's int8 file is 1.3 times as fast.
+SLOWER_FUSED = ("SkipLayerNormFusion",)
+
+#: An ONNX file that multiplies `x` (rows, 4) of 0..255 by 4 x 4 weights of 127 with `MatMulInteger`.
+_PRODUCT = bytes.fromhex(
+    "08093a7c0a1d0a01780a06776569676874120179220d4d61744d756c496e7465676572120770726f647563742a200804"
+    "0804100342067765696768744a107f7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f5a170a017812120a100802120c0a06120472"
+    "6f77730a02080462170a017912120a100806120c0a061204726f77730a02080442040a001014"
+)
+_LARGEST = 4 * 255 * 127  # that this file gives, where a sum of two products in 16 bits ends at 32,767
+_ROWS = (1, 16)  # as of one token and of a note, which have kernels of their own
+
+
+def open_session(file: Path | bytes, *, threads: int, disabled: Sequence[str] = SLOWER_FUSED) -> Any:
+    """An ONNX file, or its bytes, ready to answer on `threads` cores (0: all) one note at a time.
+
+    Products of unsigned by signed 8-bit numbers are exact on every CPU: x86 without VNNI adds pairs of them
+    in 16 bits (`pmaddubsw`), where 2 · 255 · 127 does not fit. There the runtime makes signed weights that
+    may overflow, those beyond 64, unsigned when it loads them; others it leaves as they are.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # what fails is raised as well
+    options.enable_mem_pattern = False  # a pattern is kept for every length of a note that is met
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return onnxruntime.InferenceSession(
+        file, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled)
+    )
+
+
+@cache
+def products_are_exact() -> bool:
+    """True if sessions of `open_session` multiply 8-bit weights without saturating, asked of the runtime.
+
+    The largest product there is is computed once a process; False if it cannot be.
+    """
+    try:
+        session = open_session(_PRODUCT, threads=1)
+        answers = [session.run(None, {"x": np.full((rows, 4), 255, dtype=np.uint8)})[0] for rows in _ROWS]
+    except Exception:  # the runtime's errors have no common base of their own
+        return False
+    return all(bool((answer == _LARGEST).all()) for answer in answers)
+
+
+def check_kernel(folder: Path) -> None:
+    """Check that this CPU multiplies right what the artifact in `folder` was pressed for.
+
+    Raises:
+        InputError: products overflow here, in spite of `open_session`, and the file is not known to hold
+            weights that are exact everywhere.
+    """
+    if products_are_exact():
+        return
+    kernel = kernel_of(folder)
+    if made_for(kernel) in (None, _FULL_RANGE) and multiplies_integers(folder / "model.onnx"):
+        raise InputError(
+            f"{folder}: {f'kernel {kernel}' if kernel else 'its kernel is not recorded'}, and products of "
+            f"8-bit weights overflow on this CPU with onnxruntime {onnxruntime.__version__}, so that answers "
+            f"would be wrong; press the model again with --kernel {INT8_KERNEL}, which is exact on every CPU"
+        )
+
+
+def kernel_of(folder: Path) -> str | None:
+    """The kernel that the provenance of the artifact in `folder` names; None where it names none."""
+    try:
+        record = read_provenance(folder, missing="no provenance")
+    except InputError:
+        return None
+    kernel = record.get("kernel") if isinstance(record, dict) else None
+    name = kernel.get("name") if isinstance(kernel, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def made_for(kernel: str | None) -> str | None:
+    """What `kernel` stores and the CPUs it is made for, also with layers in float; None if it is unknown."""
+    return _MADE_FOR.get("-".join((kernel or "").split("-")[:2]))
+
+
+def multiplies_integers(file: Path) -> bool:
+    """Whether the ONNX `file` has products of integers."""
+    content = file.read_bytes()  # an operator's name stands in it as it is
+    return any(name in content for name in _INTEGER_PRODUCTS)
+
+
+# Run an artifact on notes with ONNX Runtime and the tokenizers library; no torch, no transformers.
+
+
+class Runtime:
+    """An artifact in memory. One note at a time needs no padding, so its answer never depends on others."""
+
+    def __init__(self, extractor: Extractor, tokenizer: Tokenizer, session: Any) -> None:
+        self.extractor, self.tokenizer, self.session = extractor, tokenizer, session
+        self.specials = SpecialTokens.of(tokenizer)
+        #: Pieces of a note that a window has room for.
+        self.room = max(1, extractor.max_tokens - self.specials.count)
+        #: Whether all of a note is read, window by window, or its first window only.
+        self.reads_all = extractor.windows == "all" or extractor.task == "mentions"
+        #: Pieces from the start of a window to that of the next.
+        self.stride = min(self.room, extractor.stride or max(1, self.room // 2))
+
+    @classmethod
+    def load(cls, folder: str | Path, *, threads: int = 1) -> Runtime:
+        """Load the artifact in `folder` to run on `threads` cores.
+
+        Raises:
+            InputError: the folder is no artifact, a file of it is missing, unlisted, changed or damaged, or
+                this CPU would multiply its weights wrong.
+        """
+        folder = Path(folder)
+        extractor = read_extractor(folder)
+        check_files(folder)
+        return cls.of_checked(folder, extractor, threads=threads)
+
+    @classmethod
+    def of_checked(cls, folder: Path, extractor: Extractor, *, threads: int = 1) -> Runtime:
+        """Load an artifact whose files `check_files` has let pass.
+
+        Raises:
+            InputError: a file of it is damaged or of another artifact, or this CPU would multiply its weights
+                wrong.
+        """
+        try:
+            tokenizer = load_tokenizer(folder / "tokenizer.json")
+            session = open_session(folder / "model.onnx", threads=threads)
+            loaded = cls(extractor, tokenizer, session)
+        except InputError:
+            raise
+        except BaseException as error:  # tokenizers raises Exception and panics, onnxruntime its own types
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
+            raise InputError(
+                f"{folder}: a damaged artifact ({type(error).__name__}); copy it again"
+            ) from error
+        check_kernel(folder)
+        answers, asked = session.get_outputs()[0].shape[-1], len(extractor.tags or extractor.symptoms)
+        if isinstance(answers, int) and answers != asked:
+            raise InputError(
+                f"{folder}: model.onnx gives {answers} numbers where extractor.json names {asked}; "
+                "copy the artifact again"
+            )
+        return loaded
+
+    def prepare(self, text: str) -> str:
+        """The text as the model was trained to see it."""
+        return prepare_text(text, self.extractor)
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Word-piece ids of each note's first window, special tokens included, `max_tokens` at most."""
+        first = (self.pieces(text, offsets=False, limit=self.room) for text in texts)
+        return [self.specials.surround(pieces.ids) for pieces in first]
+
+    def pieces(self, text: str, *, offsets: bool, limit: int | None = None) -> Pieces:
+        """Word pieces of `text` as the model sees it; offsets count characters of `text` itself."""
+        return pieces_of(self.tokenizer, self.prepare(text), offsets=offsets, limit=limit)
+
+    def cuts(self, text: str) -> bool:
+        """Whether the artifact reads no more than the first characters of `text`."""
+        window = self.extractor.text_window
+        return window is not None and len(text) > window
+
+    def logits_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits `(K,)`, or `(tokens, tags)` of the task `mentions`, of word-piece ids `(tokens,)`."""
+        row = ids[None]
+        result: NDArray[np.float32] = self.session.run(
+            None, {"input_ids": row, "attention_mask": np.ones_like(row)}
+        )[0][0]
+        return checked_logits(result)
+
+    def batch_logits(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        """Logits `(batch, K)` of notes padded to the longest of them."""
+        longest = max(len(note) for note in ids)
+        padded = np.full((len(ids), longest), self.extractor.pad_id, dtype=np.int64)
+        mask = np.zeros_like(padded)
+        for row, note in enumerate(ids):
+            padded[row, : len(note)] = note
+            mask[row, : len(note)] = 1
+        result: NDArray[np.float32] = self.session.run(None, {"input_ids": padded, "attention_mask": mask})[0]
+        return checked_logits(result)
+
+    def predict_logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Logits `(notes, K)`."""
+        notes = self.encode(texts)
+        if not notes:
+            return np.zeros((0, len(self.extractor.symptoms)), dtype=np.float32)
+        return np.stack([self.logits_of(note) for note in notes])
+
+    def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Probabilities `(notes, K)`."""
+        return self.probabilities(self.predict_logits(texts))
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities of logits `(..., K)`, calibrated where the artifact says how: softmax or sigmoids."""
+        task, calibration = self.extractor.task, self.extractor.calibration
+        if calibration is None or task == "mentions":
+            return to_probabilities(task, logits)
+        return calibration.apply(logits, task=task)
+
+
+def checked_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`logits`, of any shape, which are numbers: NaN is below every threshold and would say "no symptoms".
+
+    Raises:
+        InputError: one of them is NaN or infinite.
+    """
+    if not np.isfinite(logits).all():
+        raise InputError("the model gives NaN or infinity for logits: its weights are damaged, make it again")
+    return logits
+
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def prepare_text(text: str, extractor: Extractor) -> str:
+    """Cut, mask placeholders and lower-case as `extractor` says, in that order; offsets stay what they were.
+
+    Lone surrogates, which no UTF-8 can hold, become U+FFFD. A letter whose lower case is longer than one
+    character stays as it is.
+    """
+    if extractor.text_window is not None:
+        text = text[: extractor.text_window]
+    if not text.isascii():
+        text = _LONE_SURROGATE.sub("\ufffd", text)
+    if extractor.mask_placeholders:
+        text = mask_placeholders(text)
+    return _lower(text) if extractor.lower else text
+
+
+def _lower(text: str) -> str:
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
+
+
+def to_probabilities(task: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Softmax over symptoms for `topic`, a sigmoid each for `present`; shape as `logits`."""
+    wide = logits.astype(np.float64)
+    if task == "topic":
+        raised = np.exp(wide - wide.max(axis=-1, keepdims=True, initial=-np.inf))
+        return np.asarray(raised / raised.sum(axis=-1, keepdims=True), dtype=np.float64)
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(wide, -60, 60))), dtype=np.float64)

@@ -1,0 +1,174 @@
+"""Structured logs and Prometheus metrics; neither ever holds note text or what a client sent."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client import Counter as PrometheusCounter
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from structlog.typing import FilteringBoundLogger
+
+# Structured logs, one JSON object a line. Never note text, nor a path or a header that a client chose.
+
+
+#: How often the same warning of uvicorn, asyncio or the listener is written at most.
+SPARING_SECONDS = 10.0
+
+
+def open_log(stream: TextIO | None = None) -> FilteringBoundLogger:
+    """A logger that writes to `stream`, standard error unless told otherwise."""
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(stream or sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    return logger
+
+
+def failure_place(error: BaseException) -> dict[str, str]:
+    """The type of `error` and the line that raised it. Not its message, which may quote a note."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
+    return {"error": type(error).__name__, "place": place}
+
+
+class UvicornHandler(logging.Handler):
+    """Passes on what uvicorn logs: the fixed part of its warnings, and where an error arose.
+
+    The values that fill a message are left out, since a client may have chosen them.
+    """
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        super().__init__(logging.WARNING)
+        self._log = SparingLog(log)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        raised = record.exc_info[1] if record.exc_info else None
+        shown = "failed" if raised else str(record.msg).split("\n", maxsplit=1)[0]
+        self._log.warning("uvicorn", message=shown, **(failure_place(raised) if raised else {}))
+
+
+class SparingLog:
+    """Writes what is said over and over once in `SPARING_SECONDS`, with how often it was left out since."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._said: dict[tuple[Any, ...], float] = {}
+        self._left_out: Counter[tuple[Any, ...]] = Counter()
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write `event`, or count it; the values of `fields` must be few."""
+        key, now = (event, *sorted(fields.items())), time.monotonic()
+        if now - self._said.get(key, -math.inf) < SPARING_SECONDS:
+            self._left_out[key] += 1
+            return
+        self._said[key] = now
+        left_out = self._left_out.pop(key, 0)
+        self._log.warning(event, **fields, **({"left_out": left_out} if left_out else {}))
+
+
+def route_uvicorn(log: FilteringBoundLogger) -> None:
+    """Let everything that uvicorn and asyncio log go through `log`, and nowhere else."""
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers = [UvicornHandler(log)] if name in ("uvicorn", "asyncio") else []
+        logger.propagate = name == "uvicorn.error"
+        logger.setLevel(logging.WARNING)
+
+
+# What Prometheus reads: counts, times and sizes. No label ever holds what a client sent.
+
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_NOTES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """The service's own registry, so that two services in one process do not share counts."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.requests = PrometheusCounter(
+            "sympress_requests_total", "Requests answered.", ["route", "method", "status"], registry=registry
+        )
+        self.seconds = Histogram(
+            "sympress_request_seconds",
+            "Time from a request's head to its answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.notes = PrometheusCounter(
+            "sympress_notes_total", "Notes answered.", ["model"], registry=registry
+        )
+        self.characters = PrometheusCounter(
+            "sympress_characters_total", "Characters of the notes answered.", ["model"], registry=registry
+        )
+        self.failures = PrometheusCounter(
+            "sympress_note_failures_total", "Notes that a model failed on.", ["model"], registry=registry
+        )
+        self.expired = PrometheusCounter(
+            "sympress_expired_notes_total", "Notes dropped because nobody waits any more.", registry=registry
+        )
+        self.batch_notes = Histogram(
+            "sympress_batch_notes", "Notes in a batch.", ["model"], buckets=_NOTES, registry=registry
+        )
+        self.batch_seconds = Histogram(
+            "sympress_batch_seconds",
+            "Time that a batch took in the model.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.shed = PrometheusCounter(
+            "sympress_shed_total", "Requests answered 429, by what was full.", ["full"], registry=registry
+        )
+        self.reloads = PrometheusCounter(
+            "sympress_reloads_total", "Reloads of an artifact.", ["model", "outcome"], registry=registry
+        )
+        self.connections_cut = PrometheusCounter(
+            "sympress_connections_cut_total",
+            "Connections that were cut, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+
+    def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        """Add a gauge that is read whenever Prometheus asks."""
+        Gauge(name, documentation, registry=self.registry).set_function(read)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one answer; `route` is a template of ours, never a path that a client wrote."""
+        known = method if method in METHODS else "other"
+        self.requests.labels(route, known, str(status)).inc()
+        self.seconds.labels(route).observe(seconds)
+
+    def render(self) -> tuple[bytes, str]:
+        """The exposition and its media type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST

@@ -1,0 +1,495 @@
+"""The artifacts that are served, each in processes of its own, reloaded as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from sympress.errors import InputError
+from sympress.labels.own_words import OURS, OwnWords
+from sympress.processes import end_with_parent, unheard
+from sympress.runtime.artifact import files_to_run, parse_digest
+from sympress.serve.config import Refusal, ServeConfig, encode_json
+
+if TYPE_CHECKING:
+    from sympress.runtime.note_result import NoteResult
+
+
+# A model in processes of its own: a note that takes too long or too much memory costs one, and no more.
+#
+# A thread cannot be given up, and neither can one task of `concurrent.futures.ProcessPoolExecutor`. Here
+# each process answers one note at a time over a pipe; one that is late or dies is killed and replaced, and
+# what it was reading is answered with a failure.
+
+
+#: Libraries in Rust panic where memory is out.
+_TOO_MUCH = "not enough memory for this note; send it in parts"
+#: Kept for the answer to a note that took all there is.
+_RESERVE_BYTES = 4_000_000
+_DIED = "the process that read it ended, most likely for want of memory; send a shorter note"
+
+#: What a process reads before it is ready: the rules put off a second of their work until the third note.
+_FIRST_NOTES = ["no complaints", *["no fever"] * 4]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The answer to one note as it is sent: the JSON object `NoteAnswer` without its `id`, in UTF-8."""
+
+    body: bytes
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What an artifact says of itself when it is loaded; the fields are those of `models.ServedModel`."""
+
+    task: str
+    symptoms: tuple[str, ...]
+    size_bytes: int
+    fingerprint: str
+    loaded_at: str
+    names: Mapping[str, str]
+    card: str | None
+    points_at_words: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLimits:
+    """What a process may take.
+
+    Attributes:
+        load_seconds: most time from its start until the artifact has answered once.
+        note_seconds: most time for one note.
+        note_bytes: most memory for a note beside what the loaded artifact takes (Linux's `RLIMIT_DATA`).
+        mentions: most mentions of one note.
+    """
+
+    load_seconds: float
+    note_seconds: float
+    note_bytes: int
+    mentions: int
+
+
+class ModelProcesses:
+    """`count` processes with the artifact in `folder`; they end when nothing refers to this object."""
+
+    def __init__(
+        self, folder: Path, words: OwnWords, limits: ProcessLimits, count: int, digest: str | None = None
+    ) -> None:
+        """Start them and wait until each has answered a note; None as `digest` lets any artifact pass.
+
+        Raises:
+            InputError: the artifact cannot be used, takes too long to load, or changed meanwhile.
+        """
+        self._processes = [_Process(folder, words, limits, digest) for _ in range(count)]
+        self.close = weakref.finalize(self, _stop, self._processes)
+        self._idle: SimpleQueue[_Process] = SimpleQueue()
+        try:
+            self.description = self._processes[0].wait_until_loaded()
+            for process in self._processes:
+                process.expect(self.description.fingerprint)
+                self._idle.put(process)
+        except BaseException:
+            self.close()
+            raise
+
+    def answer(self, texts: Sequence[str]) -> Iterator[Rendered]:
+        """Yield the answer to each of `texts`, in order, as soon as it is there; blocks.
+
+        Raises:
+            InputError: a process had to be replaced, and the folder holds another artifact by now.
+        """
+        process = self._idle.get()
+        try:
+            for text in texts:
+                yield process.answer(text)
+        finally:
+            self._idle.put(process)
+
+
+class _Process:
+    """One process, replaced whenever it is late or dies."""
+
+    def __init__(self, folder: Path, words: OwnWords, limits: ProcessLimits, digest: str | None) -> None:
+        self._folder, self._words, self._limits, self._digest = folder, words, limits, digest
+        self._fingerprint: str | None = None
+        self._changing, self._stopped = threading.Lock(), False
+        self._start()
+
+    def _start(self) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        given = (theirs, self._folder, self._words, self._limits, self._digest)
+        self._process = context.Process(target=_work, args=given, daemon=True)
+        with unheard(signal.SIGINT):
+            self._process.start()
+        theirs.close()
+        self._due = time.monotonic() + self._limits.load_seconds
+        self._loaded: Description | None = None
+
+    def wait_until_loaded(self) -> Description:
+        """What was loaded; only the first call takes time.
+
+        Raises:
+            InputError: the artifact cannot be used, or took too long.
+        """
+        if self._loaded is None:
+            told: Description | str | None = None
+            with suppress(EOFError, OSError):
+                if not self._pipe.poll(max(0.0, self._due - time.monotonic())):
+                    told = (
+                        f"{self._folder}: does not answer within {self._limits.load_seconds:g} s of loading"
+                    )
+                    told += "; make the artifact again"
+                else:
+                    told = self._pipe.recv()
+            if not isinstance(told, Description):
+                self.kill()
+                died = f"{self._folder}: the process that loads it ended, most likely for want of memory"
+                raise InputError(told or died)
+            self._loaded = told
+        return self._loaded
+
+    def expect(self, fingerprint: str) -> None:
+        """From now on, refuse an artifact other than this one.
+
+        Raises:
+            InputError: the folder holds another one by now.
+        """
+        self._fingerprint = fingerprint
+        if self.wait_until_loaded().fingerprint != fingerprint:
+            self.kill()
+            raise InputError(f"{self._folder}: changed since it was loaded; reload it when it is complete")
+
+    def answer(self, text: str) -> Rendered:
+        """The answer to one note, or the failure that it cost a process."""
+        if not self._process.is_alive():
+            self._replace()
+        if self._stopped:
+            return render_failure("the service stopped")
+        self.expect(self._fingerprint or self.wait_until_loaded().fingerprint)
+        try:
+            self._pipe.send(text)
+            if self._pipe.poll(self._limits.note_seconds):
+                answer: Rendered = self._pipe.recv()
+                return answer
+            late = f"no answer within {self._limits.note_seconds:g} s; send it in parts"
+        except (EOFError, OSError):
+            late = _DIED
+        self._replace()
+        return render_failure(late)
+
+    def _replace(self) -> None:
+        with self._changing:
+            self.kill()
+            if not self._stopped:
+                self._start()
+
+    def stop(self) -> None:
+        """End the process for good, from any thread; one that waits for its answer gets a failure."""
+        with self._changing:
+            self._stopped = True
+            self._process.kill()
+            self._process.join()
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+def _stop(processes: Sequence[_Process]) -> None:
+    for process in processes:
+        process.stop()
+
+
+def render(result: NoteResult) -> Rendered:
+    """`result` as it is sent."""
+    answer = result.to_dict()
+    del answer["windows"]
+    return Rendered(encode_json(answer), failed=result.failure is not None)
+
+
+def render_failure(reason: str) -> Rendered:
+    """The answer to a note that cannot be answered."""
+    fields: dict[str, Any] = {"symptoms": [], "mentions": [], "truncated": False, "markup": None}
+    return Rendered(encode_json(fields | {"failure": reason}), failed=True)
+
+
+def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits, digest: str | None) -> None:
+    """Load, say what was loaded, then answer note after note until the pipe ends."""
+    _leave_signals_to_parent()
+    os.environ["RUST_BACKTRACE"] = "0"  # where memory is out, printing one may never end
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        extractor, description = _load(folder, words, digest)
+    except InputError as error:
+        pipe.send(str(error))
+        return
+    _limit_data(limits.note_bytes)
+    pipe.send(description)
+    reserve: bytearray | None = None
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            reserve = reserve or bytearray(_RESERVE_BYTES)
+            text = pipe.recv()
+            try:
+                result = extractor.answer(text, most_mentions=limits.mentions)
+                panicked = result.failure is not None and result.failure.endswith("(PanicException)")
+                answer = render_failure(_TOO_MUCH) if panicked else render(result)
+            except MemoryError:
+                reserve = None  # first of all: even this answer takes memory
+                answer = render_failure(_TOO_MUCH)
+            result = text = None
+            pipe.send(answer)
+
+
+def _leave_signals_to_parent() -> None:
+    """A supervisor or a terminal signals every process; the one that serves decides when this one ends."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _limit_data(more_bytes: int) -> None:
+    """Let the data of this process, without what it shares, grow by no more than `more_bytes`."""
+    with suppress(ImportError, OSError, ValueError):  # not on Linux; or a lower limit holds already
+        import resource
+
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        most = int(status.partition("VmData:")[2].split()[0]) * 1024 + more_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def _load(folder: Path, words: OwnWords, digest: str | None) -> tuple[Any, Description]:
+    """Load the artifact in `folder` on one core and let it answer, so that it works and works at once.
+
+    Raises:
+        InputError: the folder is no artifact, or not that of `digest`, is damaged, does not answer, or
+            changed while it was read.
+    """
+    from sympress.runtime.extractor import Extractor
+    from sympress.runtime.linker import load_names
+
+    before = _fingerprint(folder, words)
+    extractor = Extractor.load(folder, words=words, digest=digest)
+    if (failure := extractor(_FIRST_NOTES)[0].failure) is not None:
+        raise InputError(f"{folder}: loads, but does not answer ({failure}); make the artifact again")
+    if _fingerprint(folder, words) != before:
+        raise InputError(f"{folder}: changed while it was loaded; load it again when it is complete")
+    return extractor, Description(
+        task=extractor.task,
+        symptoms=tuple(extractor.symptoms),
+        size_bytes=0 if extractor.runtime is None else (folder / "model.onnx").stat().st_size,
+        fingerprint=before,
+        loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        names=load_names(extractor.settings, extractor.words.lexicon),
+        card=_card(folder),
+        points_at_words=extractor.settings.rules or extractor.task == "mentions",
+    )
+
+
+def _card(folder: Path) -> str | None:
+    """The card of the artifact in `folder`, if there is one that can be read."""
+    try:
+        return (folder / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _fingerprint(folder: Path, words: OwnWords) -> str:
+    digest = sha256(words.digest().encode() if words.named() else b"")
+    for name in files_to_run(folder):
+        path = folder / name
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()[:16]
+
+
+# The artifacts that are served side by side, each reloaded as a whole or not at all.
+
+
+#: Answers notes in order, each as soon as it is done; called from several threads.
+Extract = Callable[[Sequence[str]], Iterable[Rendered]]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """An artifact in memory; requests that began with it end with it, whatever is loaded meanwhile.
+
+    Attributes:
+        name: what requests call it.
+        extract: answers notes.
+        task: `topic`, `present` or `mentions`.
+        symptoms: names of the symptoms it knows.
+        size_bytes: size of `model.onnx`; 0 where rules answer alone.
+        fingerprint: first 16 hexadecimal digits of the SHA-256 of its files, and of a user's own.
+        loaded_at: time in UTC, ISO 8601.
+        names: what people call each symptom that it may answer with, by id.
+        card: its card, in Markdown; None where the artifact has none.
+        points_at_words: its answers have mentions; a model of whole notes without rules has none.
+        close: ends its processes; otherwise they end when nothing refers to the model any more.
+    """
+
+    name: str
+    extract: Extract
+    task: str
+    symptoms: tuple[str, ...]
+    size_bytes: int
+    fingerprint: str
+    loaded_at: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    card: str | None = None
+    points_at_words: bool = True
+    close: Callable[[], object] = bool
+
+
+class Shelf:
+    """The served models by name. The first is the one that requests without a name get."""
+
+    def __init__(
+        self, folders: Mapping[str, Path], load: Callable[[str, Path], ServedModel] | None = None
+    ) -> None:
+        """Load every folder.
+
+        Raises:
+            InputError: there is none, or one is no artifact or damaged.
+        """
+        if not folders:
+            raise InputError("no artifact to serve: name one with --model DIR")
+        self._folders = dict(folders)
+        self._load = load or load_model
+        self._changing = threading.Lock()
+        self._models = {name: self._load(name, folder) for name, folder in self._folders.items()}
+
+    def names(self) -> list[str]:
+        """Every name, the default first."""
+        return list(self._models)
+
+    def models(self) -> list[ServedModel]:
+        """Every model, the default first."""
+        return list(self._models.values())
+
+    def pick(self, name: str | None) -> ServedModel:
+        """The model called `name`, or the default.
+
+        Raises:
+            Refusal: 404, no model has that name.
+        """
+        model = next(iter(self._models.values())) if name is None else self._models.get(name)
+        if model is None:
+            known = ", ".join(self._models)
+            raise Refusal(404, "unknown_model", f"no model has that name; served are: {known}")
+        return model
+
+    def close(self) -> None:
+        """End the processes of every model."""
+        for model in self.models():
+            model.close()
+
+    def reload(self, name: str) -> ServedModel:
+        """Load the folder of `name` again and swap it in; on any failure the old one stays.
+
+        Blocks; to be called outside the event loop.
+
+        Raises:
+            Refusal: 404, no model has that name.
+            InputError: the folder is no artifact any more, is damaged, or changed while it was read.
+        """
+        self.pick(name)
+        with self._changing:
+            fresh = self._load(name, self._folders[name])
+            self._models = self._models | {name: fresh}
+        return fresh
+
+
+def parse_models(given: Sequence[str]) -> dict[str, Path]:
+    """Names and folders of `name=DIR` or `DIR`, whose name is then that of the folder.
+
+    Raises:
+        InputError: a name is not usable or stands twice.
+    """
+    folders: dict[str, Path] = {}
+    for one in given:
+        name, equals, place = one.partition("=")
+        folder = Path(place if equals else one)
+        name = name if equals else folder.resolve().name
+        if not _NAME.fullmatch(name):
+            raise InputError(f"--model {one}: the name may hold letters, digits and . _ - (say NAME=DIR)")
+        if name in folders:
+            raise InputError(f"--model {one}: {name!r} stands twice; give each artifact a name (NAME=DIR)")
+        folders[name] = folder
+    return folders
+
+
+def parse_digests(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Digests by the model's name, of `NAME=sha256:…`, or of `sha256:…` where one model is served.
+
+    Args:
+        given: what the user gave.
+        names: of the models that are served.
+
+    Raises:
+        InputError: one is no digest, or for no model, or there are two for one.
+    """
+    digests: dict[str, str] = {}
+    for one in given:
+        name, equals, digest = one.rpartition("=")
+        if not equals and len(names) > 1:
+            raise InputError(f"--digest {one}: of which model? say NAME={one}")
+        name = name if equals else names[0]
+        if name not in names:
+            raise InputError(f"--digest {one}: no model is called {name!r}; served are {', '.join(names)}")
+        if name in digests:
+            raise InputError(f"--digest {one}: {name!r} has two; give one")
+        digests[name] = parse_digest(digest)
+    return digests
+
+
+def load_model(
+    name: str,
+    folder: Path,
+    words: OwnWords = OURS,
+    config: ServeConfig | None = None,
+    digest: str | None = None,
+) -> ServedModel:
+    """Load the artifact in `folder` into processes of its own, each of which has answered once.
+
+    Args:
+        name: what requests call it.
+        folder: of the artifact.
+        words: a user's own, in place of those that the artifact reads by.
+        config: how many processes, and what each may take; the defaults unless given.
+        digest: of the one artifact that may be loaded; None for any.
+
+    Raises:
+        InputError: the folder is no artifact, is not that of `digest`, is damaged, does not answer in time,
+            or changed meanwhile.
+    """
+    config = config or ServeConfig()
+    limits = ProcessLimits(
+        load_seconds=config.load_seconds,
+        note_seconds=config.note_seconds,
+        note_bytes=config.note_bytes,
+        mentions=config.note_mentions,
+    )
+    processes = ModelProcesses(folder, words, limits, config.threads, digest)
+    told = processes.description
+    fields = {one: getattr(told, one) for one in told.__dataclass_fields__}
+    return ServedModel(name=name, extract=processes.answer, close=processes.close, **fields)

@@ -1,0 +1,1 @@
+"""A protocol, its strategies and seeds, from notes to one results file."""

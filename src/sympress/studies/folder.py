@@ -1,0 +1,149 @@
+"""The run folder: where each finished piece lies, so that a killed run goes on where it stopped.
+
+RUN/study.json        the configuration and fingerprints of the inputs; others in the same folder are refused
+RUN/rows/             one JSON a finished strategy and seed, one a reference model
+RUN/predictions/      probabilities on validation and test notes, in the order of the split
+RUN/artifacts/        what would be deployed
+RUN/work/             checkpoints of what is being trained
+RUN/lock              held by the process that writes here
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sympress.config import StudyConfig
+from sympress.errors import InputError
+from sympress.files import (
+    alone,
+    atomic_path,
+    check_claim,
+    check_inputs,
+    check_settings,
+    is_bare,
+    read_object,
+    write_json,
+)
+
+RUN_FORMAT = 2
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and persistence of one run."""
+
+    path: Path
+
+    def check(self, config: StudyConfig) -> None:
+        """Check that the folder is free, or holds a study with these settings.
+
+        Raises:
+            InputError: the folder holds something else.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path}: a file, not a folder; choose another -o")
+        if not self._marker.is_file():
+            if not is_bare(self.path):
+                raise InputError(f"{self.path}: not empty and not a sympress run; choose another -o")
+            return
+        found = self._claimed()
+        stored = {"settings": found["config"], "inputs": found.get("inputs")}
+        check_claim(self.path, stored, config.fixed(), {})
+
+    @contextmanager
+    def held(self, config: StudyConfig, inputs: Mapping[str, str]) -> Iterator[None]:
+        """Hold the folder alone, as this study's; entered once the notes and the encoder are read.
+
+        Args:
+            config: of the study.
+            inputs: fingerprints of its data and its encoder, by the names of `claim.INPUTS`.
+
+        Raises:
+            InputError: another process writes here, or the folder holds rows of other settings or inputs.
+        """
+        with alone(self.path, self.path):
+            self.check(config)
+            if self._marker.is_file():
+                self.check_inputs(inputs)
+            claim = {"format": RUN_FORMAT, "config": config.model_dump(mode="json"), "inputs": dict(inputs)}
+            write_json(self._marker, claim)
+            yield
+
+    def check_inputs(self, inputs: Mapping[str, str]) -> None:
+        """Check that the rows here were made from these inputs, or from these among others.
+
+        Raises:
+            InputError: they were not, or nothing tells.
+        """
+        check_inputs(self.path, self._claimed().get("inputs"), inputs)
+
+    def _claimed(self) -> dict[str, Any]:
+        found = read_object(self._marker)
+        if found is None or not isinstance(found.get("config"), dict):
+            raise InputError(f"{self._marker}: damaged; choose another -o")
+        return found
+
+    @property
+    def _marker(self) -> Path:
+        return self.path / "study.json"
+
+    def artifact(self, name: str, seed: int) -> Path:
+        """Folder of the deployed artifact of a strategy and seed."""
+        return self.path / "artifacts" / _key(name, seed)
+
+    def work(self, name: str, seed: int) -> Path:
+        """Folder of the checkpoints of a strategy and seed."""
+        return self.path / "work" / _key(name, seed)
+
+    def has_row(self, name: str, seed: int, made: Mapping[str, Any]) -> bool:
+        """Whether that piece is finished, made by what `made` says.
+
+        Raises:
+            InputError: it is, and by something else.
+        """
+        row = self.read_row(name, seed)
+        if row is not None:
+            advice = "give this recipe another name, or another -o"
+            check_settings(f"{self.path}: row {name!r}", row, made, advice=advice)
+        return row is not None
+
+    def read_row(self, name: str, seed: int) -> dict[str, Any] | None:
+        """What `write_row` stored, or None if that piece is not finished."""
+        path = self.path / "rows" / f"{_key(name, seed)}.json"
+        if not path.is_file():
+            return None
+        row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return row
+
+    def answers(self, name: str, seed: int) -> Path:
+        """File of the mentions that a row found in the test notes; offsets and ids, no text."""
+        return self.path / "predictions" / f"{_key(name, seed)}.json"
+
+    def write_row(
+        self, name: str, seed: int, row: dict[str, Any], predictions: dict[str, NDArray[np.float64]]
+    ) -> None:
+        """Store a finished piece: predictions first, the row last, since the row says it is finished."""
+        with (
+            atomic_path(self.path / "predictions" / f"{_key(name, seed)}.npz") as path,
+            path.open("wb") as stream,
+        ):
+            np.savez_compressed(stream, **predictions)  # type: ignore[arg-type]
+        write_json(self.path / "rows" / f"{_key(name, seed)}.json", row)
+
+    def predictions(self, name: str, seed: int, part: str) -> NDArray[np.float64]:
+        """Probabilities `(notes, K)` of `validation` or `test`."""
+        with np.load(self.path / "predictions" / f"{_key(name, seed)}.npz") as stored:
+            result: NDArray[np.float64] = stored[part]
+            return result
+
+
+def _key(name: str, seed: int) -> str:
+    return f"{name}-seed{seed}"

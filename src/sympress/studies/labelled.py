@@ -1,0 +1,258 @@
+"""Labels of the task `present`: by people's codes, people's spans, rules, or a mix of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sympress.config import StudyConfig
+from sympress.errors import InputError, nearest
+from sympress.labels.annotate import Annotator
+from sympress.labels.gold.mentions import gold_labels
+from sympress.labels.lexicon import Lexicon
+from sympress.labels.mentions import AnnotatedNote, LabelSet, Mention, Provenance
+from sympress.labels.note_labels import label_coded_present
+from sympress.labels.silver import TRUST, label_present_silver, mix_labels
+from sympress.labels.surface import vaers_to_clinical
+from sympress.models.rules import AssertedRule
+from sympress.notes.split import Split
+from sympress.report.paper import NEGATED, NOT_CURRENT, NOT_FOUND
+
+# Labels of the task `present` for a study: by people's codes, people's spans, rules, or a mix of them.
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What labels are made from.
+
+    Attributes:
+        frame: the notes, `NOTE_SCHEMA`.
+        lexicon: of the rules.
+        gold: notes that people annotated; None without `--gold`.
+        split: of the notes; symptoms are chosen on its training side.
+    """
+
+    frame: pl.DataFrame
+    lexicon: Lexicon
+    gold: list[AnnotatedNote] | None
+    split: Split
+
+    @property
+    def training(self) -> NDArray[np.bool_]:
+        """`(notes,)` whether a note is on the training side."""
+        rows = np.zeros(self.frame.height, dtype=bool)
+        rows[self.split.train] = True
+        return rows
+
+    @property
+    def annotated(self) -> list[AnnotatedNote]:
+        """The notes that people annotated.
+
+        Raises:
+            InputError: there are none.
+        """
+        if self.gold is None:
+            raise InputError("labels from gold need the annotated notes: give --gold FILE or FOLDER")
+        return self.gold
+
+
+@dataclass(frozen=True)
+class PresentLabels:
+    """Labels of every note of the frame, and the split without notes that may not judge.
+
+    Attributes:
+        labels: row i is row i of the frame.
+        split: validation and test hold only notes labelled by the most trusted source of a mix.
+        weights: `(notes,)` what a note's loss is multiplied by; None where all weigh the same.
+    """
+
+    labels: LabelSet
+    split: Split
+    weights: NDArray[np.float32] | None = None
+
+
+def label_present(source: str, sources: Sources, config: StudyConfig) -> PresentLabels:
+    """Label the notes by `source`: `coded`, `silver`, `gold` or `mix`.
+
+    Raises:
+        InputError: the notes carry no such labels, or fewer symptoms than `top_k`.
+    """
+    if source == "mix":
+        return _mixed(parse_mix(config.mix), sources, config.top_k)
+    return PresentLabels(_CHOOSERS[cast("Provenance", source)](sources, config.top_k), sources.split)
+
+
+def parse_mix(text: str | None) -> dict[Provenance, float]:
+    """The weights of `gold=1,coded=1,silver=0.3`, the most trusted source first.
+
+    Raises:
+        InputError: nothing is given, a source is unknown or twice, or a weight is no number above 0.
+    """
+    weights: dict[Provenance, float] = {}
+    for part in (text or "").split(","):
+        name, _, number = (state.strip() for state in part.partition("="))
+        if name not in TRUST:
+            raise InputError(
+                f"--mix {text!r}: {name!r} is no source of labels{nearest(name, TRUST)}; write e.g. "
+                "--mix gold=1,silver=0.3"
+            )
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = 0.0
+        if not weight > 0 or name in weights:
+            raise InputError(f"--mix {text!r}: give {name} once, with a weight above 0")
+        weights[name] = weight
+    return {name: weights[name] for name in TRUST if name in weights}
+
+
+def _choose_coded(sources: Sources, top_k: int) -> LabelSet:
+    return label_coded_present(sources.frame, top_k=top_k, rows=sources.training)
+
+
+def _choose_silver(sources: Sources, top_k: int) -> LabelSet:
+    annotator = Annotator(sources.lexicon)
+    training = label_present_silver(sources.frame[sources.split.train], annotator, top_k=top_k)
+    return label_present_silver(sources.frame, annotator, training.symptoms)
+
+
+def _choose_gold(sources: Sources, top_k: int) -> LabelSet:
+    return gold_labels(sources.annotated, sources.frame, top_k=top_k, rows=sources.training)
+
+
+#: Labels by one source, which also chooses the symptoms, on the training side.
+_CHOOSERS: dict[Provenance, Callable[[Sources, int], LabelSet]] = {
+    "coded": _choose_coded,
+    "silver": _choose_silver,
+    "gold": _choose_gold,
+}
+
+
+def _mixed(weights: Mapping[Provenance, float], sources: Sources, top_k: int) -> PresentLabels:
+    """Labels by the most trusted source that a note has; the first of the mix chooses symptoms and judges."""
+    first = next(iter(weights))
+    chosen = _known_symptoms(first, sources, top_k)
+    sets = [(_labels_for(name, chosen, sources), weight) for name, weight in weights.items()]
+    mixed = mix_labels(sets)
+    place = {note_id: row for row, note_id in enumerate(mixed.labels.note_ids)}
+    ids = sources.frame["note_id"].to_list()
+    known = np.array([note_id in place for note_id in ids])
+    rows = np.array([place.get(note_id, 0) for note_id in ids], dtype=np.int64)
+    judged = np.array([mixed.provenances[row] == first for row in rows]) & known
+    split = sources.split
+    kept = replace(
+        split,
+        train=split.train[known[split.train]],
+        validation=split.validation[judged[split.validation]],
+        test=split.test[judged[split.test]],
+    )
+    for side in ("train", "validation", "test"):
+        if not len(getattr(kept, side)):
+            raise InputError(f"--mix: no note of the {side} side has {first} labels; use more notes")
+    sizes = {side: len(getattr(kept, side)) for side in ("train", "validation", "test")}
+    kept = replace(kept, counts=split.counts.model_copy(update=sizes))
+    labels = replace(
+        mixed.labels,
+        note_ids=tuple(ids),
+        targets=np.where(known[:, None], mixed.labels.targets[rows], 0).astype(np.uint8),
+        counts=mixed.labels.counts
+        | {
+            "without any label": int((~known).sum()),
+            f"not judged, for want of {first} labels": int(
+                sum((~judged[side]).sum() for side in (split.validation, split.test))
+            ),
+        },
+    )
+    return PresentLabels(labels, kept, np.where(known, mixed.weights[rows], 1).astype(np.float32))
+
+
+def _known_symptoms(first: Provenance, sources: Sources, top_k: int) -> tuple[str, ...]:
+    if first != "coded":
+        return _CHOOSERS[first](sources, top_k).symptoms
+    coded = sources.frame["codes"].is_not_null().to_numpy()
+    return label_coded_present(
+        sources.frame.filter(coded), top_k=top_k, rows=sources.training[coded]
+    ).symptoms
+
+
+def _labels_for(name: Provenance, symptoms: tuple[str, ...], sources: Sources) -> LabelSet:
+    """Labels of the notes that `name` labels, for these symptoms."""
+    if name == "gold":
+        return gold_labels(sources.annotated, sources.frame, symptoms=symptoms)
+    if name == "coded":
+        coded = sources.frame.filter(pl.col("codes").is_not_null())
+        return label_coded_present(_as_named(coded, symptoms), symptoms=symptoms)
+    rule = AssertedRule.of(symptoms, sources.lexicon)
+    affirmed = rule.predict_proba(sources.frame["text"].to_list()) > 0
+    return LabelSet(
+        "present",
+        symptoms,
+        tuple(sources.frame["note_id"]),
+        affirmed.astype(np.uint8),
+        "silver",
+        "symptoms that the note affirms, by lexicon and assertion rules",
+    )
+
+
+def _as_named(frame: pl.DataFrame, symptoms: tuple[str, ...]) -> pl.DataFrame:
+    """Codes under the names of `symptoms`: a coded term of the lexicon's symptom takes its id."""
+
+    def named(codes: list[str]) -> list[str]:
+        return [code if code in symptoms else vaers_to_clinical(code) or code for code in codes]
+
+    values = [named(codes) for codes in frame["codes"].to_list()]
+    return frame.with_columns(pl.Series("codes", values, dtype=pl.List(pl.String)))
+
+
+# How many labels of the keyword rule come from a mention that does not affirm the symptom.
+
+
+#: What the first mention of a labelled symptom asserts -> the count it goes into; `present` into none.
+_COUNTED = {
+    "absent": NEGATED,
+    "possible": NOT_CURRENT,
+    "hypothetical": NOT_CURRENT,
+    "historical": NOT_CURRENT,
+    "family": NOT_CURRENT,
+}
+
+
+def negated_label_share(
+    frame: pl.DataFrame,
+    labels: LabelSet,
+    annotate: Callable[[str], Sequence[Mention]],
+    *,
+    text_window: int | None = None,
+    names: Mapping[str, str] | None = None,
+) -> dict[str, int]:
+    """Count the labels that the first mention of their symptom does not affirm, for `data.labelling`.
+
+    Args:
+        frame: the labelled notes, row i belongs to row i of `labels.targets`; column `text`.
+        labels: what each note carries; every symptom of a note is one label.
+        annotate: text -> its mentions with their assertions.
+        text_window: only mentions that end within so many characters count, as for the rule; None for all.
+        names: id of the annotator's symptom -> name of the label; ids that are missing stand for themselves.
+
+    Returns:
+        Labels by a negated mention, by one of family, history, possibility or hypothesis, and without any
+        mention that the annotator finds.
+    """
+    counts = {NEGATED: 0, NOT_CURRENT: 0, NOT_FOUND: 0}
+    named = names or {}
+    for row, text in enumerate(frame["text"].to_list()):
+        first: dict[str, str] = {}
+        for mention in sorted(annotate(text or ""), key=lambda one: one.start):
+            if mention.symptom is not None and (text_window is None or mention.end <= text_window):
+                first.setdefault(named.get(mention.symptom, mention.symptom), mention.assertion)
+        for column, symptom in enumerate(labels.symptoms):
+            if labels.targets[row, column]:
+                key = _COUNTED.get(first[symptom]) if symptom in first else NOT_FOUND
+                if key is not None:
+                    counts[key] += 1
+    return counts

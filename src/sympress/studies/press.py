@@ -1,0 +1,162 @@
+"""A row of the study that is a recipe: the fine-tuned baseline of its seed, pressed and deployed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedModel
+
+from sympress.compression.export import export_checked, parity
+from sympress.compression.quantize.choose import Choice
+from sympress.compression.recipe.engine import run_recipe
+from sympress.compression.recipe.language import STRATEGIES, Recipe, read_recipe
+from sympress.compression.recipe.material import Context, FurtherTeacher, Material, State, encode_notes
+from sympress.compression.recipe.step import Exported, Step
+from sympress.config import StudyConfig
+from sympress.errors import InputError
+from sympress.evaluation.cost import time_in_turn
+from sympress.models.model import load_model, save_model
+from sympress.runtime.artifact import Extractor, write_checksums, write_extractor
+from sympress.studies.costs import INT8, PYTORCH
+from sympress.training.epochs import Scorer, TrainSettings
+
+#: Notes on which ONNX is compared with PyTorch, and on which kernels and layers are judged.
+PARITY_NOTES = 16
+JUDGED_NOTES = 64
+#: Names of rows and timings that no recipe may have.
+RESERVED = (*STRATEGIES, "rule", "rule-assertion", "tfidf", PYTORCH, INT8)
+#: `NAME = recipe`; what stands before the first `=` is a name unless a bracket opens or a step ends in it.
+_NAMED = re.compile(r"([^=(>]*)=(.*)", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A finished recipe: the piece, the kernel that was chosen, and the largest difference to PyTorch."""
+
+    state: State
+    choice: Choice | None
+    parity: float
+
+
+def named(recipes: Sequence[str]) -> dict[str, Recipe]:
+    """The recipes of a study by the name of their row: `pocket`, or `small = vocab(keep=0.2) > …`.
+
+    Raises:
+        InputError: a recipe has a mistake, or a name that is not one, is another row's or is given twice.
+    """
+    found: dict[str, Recipe] = {}
+    for number, text in enumerate(recipes, 1):
+        named_so = _NAMED.fullmatch(text)
+        bare = text.strip()
+        name, rest = (bare if _NAME.fullmatch(bare) else f"recipe-{number}"), bare
+        if named_so is not None:
+            name, rest = (part.strip() for part in named_so.groups())
+        if not _NAME.fullmatch(name):
+            raise InputError(f"a recipe called {name!r}: a name has letters, digits, '-' and '_' only")
+        if name in RESERVED:
+            raise InputError(f"a recipe called {name!r}: a row of every study has that name; choose another")
+        if name in found:
+            raise InputError(f"two recipes are called {name!r}; write NAME = before one of them")
+        found[name] = read_recipe(rest)
+    return found
+
+
+def train_settings(config: StudyConfig, seed: int) -> TrainSettings:
+    """How a study trains."""
+    return TrainSettings(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate or 3e-5,
+        head_rate_ratio=config.head_rate_ratio or 1.0,
+        weight_decay=config.weight_decay,
+        schedule=config.schedule or "cosine",
+        warmup_share=config.warmup_share or 0.0,
+        seed=seed,
+        select=config.select or "last",
+    )
+
+
+def press(
+    teacher_folder: Path,
+    recipe: Recipe,
+    material: Material,
+    settings: TrainSettings,
+    extractor: Extractor,
+    *,
+    work: Path,
+    draft: Path,
+    score: Scorer,
+    trains: bool = True,
+    teachers: Sequence[FurtherTeacher] = (),
+    kernel: str | None = None,
+    threads: int = 1,
+    pretrained: PreTrainedModel | None = None,
+    step: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+) -> Compressed:
+    """Run `recipe` on the model in `teacher_folder` and write what is deployed to `draft`.
+
+    Args:
+        teacher_folder: an artifact, with its tokenizer.
+        recipe: what to do.
+        material: notes, none of them a test note.
+        settings: of every training that a step does not set itself.
+        extractor: the teacher's; the pressed one has a padding id of its own, and nothing settled yet.
+        work: for finished steps; `work.parent / "logits"` holds the teacher's answers, for all recipes.
+        draft: folder to fill.
+        score: judges validation logits after an epoch.
+        trains: False forbids steps that train.
+        teachers: more teachers; students imitate the average of all logits.
+        kernel: of the int8 file where the recipe makes one, whatever kind it says.
+        threads: cores of the runtime that is timed where the kernel is chosen by the clock.
+        pretrained: the encoder before fine-tuning, for steps that begin with it.
+        step: told of progress.
+    """
+    context = Context(
+        material=material,
+        settings=settings,
+        score=score,
+        folder=work,
+        logits_folder=work.parent / "logits",
+        progress=lambda done, total: step("training", done, total),
+        answering=lambda done, total: step("the teacher's answers", done, total),
+        trains=trains,
+        teachers=tuple(teachers),
+        pretrained=pretrained,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(teacher_folder, local_files_only=True)
+
+    def announce(number: int, total: int, what: Step) -> None:
+        step(what.step, number, total)
+
+    state = run_recipe(recipe, load_model(teacher_folder), tokenizer, context, announce=announce)
+    save_model(state.model, draft)
+    state.tokenizer.save_pretrained(draft)
+    unsettled = {"pad_id": state.pad_id, "thresholds": None, "calibration": None}  # the teacher's do not fit
+    write_extractor(draft, extractor.model_copy(update=unsettled))
+    notes = list(encode_notes(state.tokenizer, material.validation[:JUDGED_NOTES], material).ids)
+    worst = export_checked(state.model, draft / "model.onnx", notes[:PARITY_NOTES])
+    exported = Exported(
+        path=draft / "model.onnx",
+        calibration=encode_notes(state.tokenizer, material.training[:JUDGED_NOTES], material).ids,
+        notes=notes,
+        folder=work,
+        threads=threads,
+        time_in_turn=time_in_turn,
+        kernel=kernel,
+    )
+    choices = [one.apply_to_file(exported) for one in recipe.steps]
+    choice = next((one for one in reversed(choices) if one is not None), None)
+    if choice is not None:
+        worst = parity(state.model, draft / "model.onnx", notes[:PARITY_NOTES])
+    write_checksums(draft)
+    return Compressed(state, choice, worst)
+
+
+def describe_choice(choice: Choice | None) -> dict[str, Any] | None:
+    """The choice of kernel as JSON for provenance."""
+    return None if choice is None else asdict(choice)

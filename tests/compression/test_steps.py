@@ -1,0 +1,202 @@
+"""A step is one class: a new one in this file runs everywhere, and what is recorded of old ones reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from sympress.compression.recipe.engine import run_recipe
+from sympress.compression.recipe.language import Recipe, parse_recipe, read_recipe, recipe_of
+from sympress.compression.recipe.material import Context, Material, State
+from sympress.compression.recipe.step import Positive, Step, Trial
+from sympress.compression.recipe.steps import STEPS
+from sympress.compression.search.estimate import ModelShape, check_recipe, estimate_size_bytes
+from sympress.compression.search.search import suggest
+from sympress.config import StudyConfig
+from sympress.errors import InputError
+from sympress.models.encoder import load_encoder
+from sympress.models.model import build_model
+from sympress.progress import Reporter
+from sympress.studies.data import prepare
+from sympress.studies.folder import RunFolder
+from sympress.studies.rows import make_bench, run_baseline, run_pressed, strategy_recipe
+from sympress.training.epochs import TrainSettings
+
+IDS = torch.tensor([[2, 5, 9, 12, 7, 3], [2, 8, 3, 0, 0, 0]])
+MASK = (IDS != 0).long()
+SHAPE = ModelShape(layers=2, hidden=32, heads=4, head_width=8, ffn=48, vocabulary=54, symptoms=3)
+
+
+class Sharpen(Step):
+    """A strategy of the test's own: the head's weights times `by`, in half as many bits."""
+
+    first = "by"
+    step: Literal["sharpen"] = "sharpen"
+    by: Positive = 2.0
+
+    def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
+        """Once is enough."""
+        if any(isinstance(it, Sharpen) for it in before):
+            raise InputError("sharpen stands once in a recipe")
+
+    def apply(self, state: State, context: Context, number: int) -> str:
+        """Multiply."""
+        state.model.head.output.weight.data *= self.by
+        return f"{self.by:g} times as sure"
+
+    def reshape(self, shape: ModelShape) -> ModelShape:
+        """Half the bits."""
+        return replace(shape, bits=shape.bits // 2)
+
+    @classmethod
+    def suggest(cls, trial: Trial, teacher: ModelShape, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """Twice or four times."""
+        return (*steps, cls(by=float(str(trial.suggest_categorical("sharpen_by", (2.0, 4.0))))))
+
+
+@pytest.fixture
+def sharpen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The one line in the table of steps, before `quantize`."""
+    last = STEPS["quantize"]
+    monkeypatch.delitem(STEPS, "quantize")
+    monkeypatch.setitem(STEPS, "sharpen", Sharpen)
+    monkeypatch.setitem(STEPS, "quantize", last)
+    yield
+    STEPS.clear()  # so that what monkeypatch puts back stands in its old order
+    STEPS.update(KNOWN)
+
+
+KNOWN = dict(STEPS)
+
+
+class Highest:
+    """A trial that takes the last of everything."""
+
+    def suggest_int(self, _name: str, _low: int, high: int, **_: Any) -> int:
+        return high
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return "copied" if name == "student" else choices[-1]
+
+
+@pytest.mark.usefixtures("sharpen")
+def test_a_new_step_is_parsed_refused_run_estimated_and_searched(
+    make_encoder: Callable[..., Any], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+):
+    recipe = read_recipe("sharpen(3) > quantize")
+    assert recipe == Recipe((Sharpen(by=3.0), STEPS["quantize"]()))
+    assert str(recipe) == "sharpen(by=3) > quantize(int8)"
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    with pytest.raises(InputError, match="sharpen: by=-1 must be a number above 0"):
+        parse_recipe("sharpen(-1)")
+    with pytest.raises(InputError, match="sharpen stands once in a recipe"):
+        parse_recipe("sharpen > sharpen")
+
+    model = build_model(make_encoder("bert"), 3, "mean", seed=0).eval()
+    blank = np.zeros((1, 3), dtype=np.uint8)
+    material = Material("present", ["fever"], blank, (), ["cough"], blank, max_tokens=20)
+    context = Context(
+        material, TrainSettings(), lambda _: (0.0, {}), tmp_path, tmp_path / "logits", trains=False
+    )
+    made = run_recipe(parse_recipe("sharpen(3)"), model, tokenizer, context)
+    assert made.remarks == ["sharpen: 3 times as sure"]
+    with torch.inference_mode():
+        bias = model.head.output.bias
+        torch.testing.assert_close(made.model(IDS, MASK) - bias, 3 * (model(IDS, MASK) - bias))
+
+    assert check_recipe(parse_recipe("sharpen"), model, training=False).bits == 16
+    whole, half = (estimate_size_bytes(parse_recipe(text), SHAPE) for text in ("mask(0.5)", "sharpen"))
+    assert half < whole
+    assert str(suggest(Highest(), SHAPE)).startswith("distill(layers=2")
+    assert [step.step for step in suggest(Highest(), SHAPE).steps] == ["distill", "sharpen", "quantize"]
+
+
+#: What rows of the results file say whose recipe was words: the strategy that says it as a recipe.
+IN_WORDS = {
+    "distill(T=4, alpha=0.5) from a teacher that was never fine-tuned, same size": "distillation-published",
+    "lowrank(classifier only, rank=32) > fine-tune": "lowrank-published",
+    "quantization-aware training, simulated": "quantization-published",
+}
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def recorded(value: Any) -> Iterator[str]:
+    """Every recipe that is recorded somewhere in `value`; references have none."""
+    if isinstance(value, dict):
+        recipe = value.get("recipe")
+        if isinstance(recipe, str) and not recipe.startswith(("lexicon ", "TF-IDF ")):
+            yield recipe
+        for part in value.values():
+            yield from recorded(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from recorded(part)
+
+
+def test_every_recorded_recipe_reads():
+    found = {
+        text
+        for path in sorted(RESULTS.glob("*.json"))
+        for text in recorded(json.loads(path.read_text(encoding="utf-8")))
+    }
+    assert len(found) > 40
+    for text in sorted(found - set(IN_WORDS)):
+        assert str(parse_recipe(text)) == text
+    for name in IN_WORDS.values():
+        assert recipe_of(name, StudyConfig()).steps[0].step == "pretrained"
+
+
+def test_what_a_row_records_makes_the_row_again(tmp_path: Path, encoder_folder: Path):
+    """To the bit; timing and scoring, which come after, are left out."""
+    config = StudyConfig(
+        encoder=str(encoder_folder),
+        synthetic_notes=150,
+        top_k=2,
+        epochs=1,
+        max_tokens=32,
+        learning_rate=1e-3,
+        rank=4,
+    ).resolved()
+    run, reporter = RunFolder(tmp_path / "run"), Reporter(quiet=True)
+    bench = make_bench(config, prepare(config, reporter), load_encoder(str(encoder_folder)), run)
+    run_baseline(bench, 0, reporter.step)
+    for name in ("lowrank", "pruning", "distillation-published"):
+        run_pressed(bench, name, strategy_recipe(bench, name), 0, reporter.step)
+        row = run.read_row(name, 0) or {}
+        run_pressed(bench, f"{name}-again", parse_recipe(row["recipe"]), 0, reporter.step)
+        again = run.read_row(f"{name}-again", 0) or {}
+        assert [again[key] for key in ("recipe", "epochs", "remarks")] == [
+            row[key] for key in ("recipe", "epochs", "remarks")
+        ]
+        assert np.array_equal(*(run.predictions(one, 0, "test") for one in (name, f"{name}-again")))
+
+
+def test_the_pretrained_encoder_is_asked_for_before_anything_runs(
+    make_encoder: Callable[..., Any], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+):
+    model = build_model(make_encoder("bert"), 3, "mean", seed=0).eval()
+    blank = np.zeros((1, 3), dtype=np.uint8)
+    material = Material("present", ["fever"], blank, (), ["cough"], blank, max_tokens=20)
+    context = Context(material, TrainSettings(), lambda _: (0.0, {}), tmp_path, tmp_path / "logits")
+    for text, where in (
+        ("pretrained > mask(0.3)", "step 1"),
+        ("mask(0.3) > distill(teacher=pretrained)", "step 2"),
+    ):
+        recipe = parse_recipe(text)
+        with pytest.raises(InputError, match=f"{where}, .*needs the encoder before fine-tuning"):
+            run_recipe(recipe, model, tokenizer, context)
+        with pytest.raises(InputError, match=rf"{where} \(.*needs the encoder before fine-tuning"):
+            check_recipe(recipe, model)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="pretrained: unknown setting 'seed'; it has none"):
+        parse_recipe("pretrained(seed=1)")
+    with pytest.raises(InputError, match="pretrained must be the first step"):
+        parse_recipe("mask(0.3) > pretrained")

@@ -1,0 +1,122 @@
+"""A study of mentions on a tiny encoder: taggers, a recipe, the rules, one results file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sympress.config import StudyConfig, make_config
+from sympress.errors import InputError
+from sympress.report.verdict import console_table, verdict
+from sympress.results import Results, StrategyResult, load_results
+from sympress.runtime.extractor import Extractor
+from sympress.studies.run import run_study
+
+SMALL = {
+    "task": "mentions",
+    "protocol": "clinical",
+    "labels": "gold",
+    "synthetic_notes": 120,
+    "epochs": 2,
+    "max_tokens": 48,
+    "learning_rate": 2e-3,
+    "resamples": 50,
+    "strategies": ("baseline", "pruning"),
+    "recipes": ("tiny = distill(layers=1, epochs=1) > quantize(int8)",),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, in_32_bits: None
+) -> tuple[Path, Results]:
+    run = tmp_path_factory.mktemp("mentions") / "run"
+    return run, run_study(make_config({**SMALL, "encoder": str(encoder_folder)}), run)
+
+
+def row(results: Results, name: str) -> StrategyResult:
+    return next(found for found in results.strategies if found.name == name)
+
+
+def test_every_row_finds_what_it_found(
+    finished: tuple[Path, Results], check_golden: Callable[..., None], in_short: Callable[..., dict]
+) -> None:
+    check_golden("mentions", in_short(*finished), 0.02)
+
+
+def test_every_row_is_judged_by_spans(finished: tuple[Path, Results]) -> None:
+    run, results = finished
+    assert [found.name for found in results.strategies] == ["baseline", "pruning", "tiny", "rule-assertion"]
+    assert load_results(run) == results
+    assert results.data.labels.startswith("gold")
+    for found in results.strategies:
+        spans = found.quality.spans
+        assert spans is not None
+        assert spans.notes == results.data.test
+        assert spans.gold == row(results, "rule-assertion").quality.spans.gold  # type: ignore[union-attr]
+        assert found.quality.f1 == spans.exact.f1
+    rules = row(results, "rule-assertion").quality.spans
+    assert rules is not None
+    assert (rules.overlapping.f1.value or 0) > 0.5  # synthetic notes are made of lexicon-like forms
+
+
+def test_pressed_taggers_are_smaller_and_say_so(finished: tuple[Path, Results]) -> None:
+    _, results = finished
+    base = row(results, "baseline").cost
+    for name in ("pruning", "tiny"):
+        found = row(results, name)
+        assert found.cost.size_bytes < base.size_bytes
+        assert found.versus_baseline is not None
+        assert found.versus_baseline.smaller
+    assert set(results.yardsticks) == {"pytorch-fp32", "onnx-int8"}
+
+
+def test_the_artifact_names_symptoms_and_codes(finished: tuple[Path, Results]) -> None:
+    run, _ = finished
+    extractor = Extractor.load(run / "artifacts" / "baseline-seed0")
+    settings = extractor.runtime.extractor
+    assert settings.lexicon == "clinical"
+    assert any(code.startswith("HP:") for code in settings.codes["fever"])
+    assert (run / "artifacts" / "baseline-seed0" / "checksums.json").is_file()
+
+
+def test_the_same_call_again_trains_nothing(
+    finished: tuple[Path, Results], encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, results = finished
+    monkeypatch.setattr("sympress.studies.mentions.train_tagger", None)
+    monkeypatch.setattr("sympress.studies.mentions.press_tagger", None)
+    again = run_study(make_config({**SMALL, "encoder": str(encoder_folder)}), run)
+    assert [found.quality for found in again.strategies] == [found.quality for found in results.strategies]
+
+
+def test_the_report_has_its_table(finished: tuple[Path, Results]) -> None:
+    run, results = finished
+    assert console_table(results).row_count == 4
+    assert verdict(results)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "mentions" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": "coded"}, "task 'mentions' has no labels from 'coded': use --labels silver or gold"),
+        ({"strategies": ("lowrank-published",)}, "strategy 'lowrank-published': not for mentions"),
+        ({"recipes": ("tiny = distil(layers=1)",)}, "unknown step 'distil'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    changes: dict[str, object], message: str, tmp_path: Path, encoder_folder: Path
+) -> None:
+    config = make_config({**SMALL, "encoder": str(encoder_folder), **changes})
+    with pytest.raises(InputError) as caught:
+        run_study(config, tmp_path / "run")
+    assert str(caught.value).startswith(message)
+
+
+def test_a_task_of_notes_has_no_spans() -> None:
+    with pytest.raises(InputError, match="the task mentions finds spans"):
+        _ = StudyConfig(task="mentions").note_task
