@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sympress.errors import require_training
-from sympress.evaluation.gold import gold_of, pair_of, texts_of
+from sympress.evaluation.gold import check_seed, gold_of, pair_of, texts_of
 from sympress.labels.own_words import read_own_words
 from sympress.model import Model, TemporaryFolder
 from sympress.progress import Reporter
@@ -93,7 +93,7 @@ def train(
         notes: texts, or a table (polars, pandas) with the column `text`.
         labels: one entry a note: names, one name, an array of 0 and 1 with `symptoms` for its columns, or
             spans `(start, end, name[, assertion])`; None where the table has them, see
-            `evaluation.given.gold_of`.
+            `evaluation.gold.gold_of`.
         encoder: `bundled`, a folder in Hugging Face form, or an id of the Hub.
         task: `present` for any number of symptoms a note, `topic` for exactly one, `mentions` for spans; None
             for `mentions` where labels are spans, else `present`.
@@ -112,6 +112,7 @@ def train(
             that is not supported.
     """
     require_training()
+    check_seed(seed)
     from sympress.pipeline.fit import fit, plan_fit, settings_of
 
     gold = gold_of(notes, labels, symptoms=symptoms, patients=groups, what="train")
@@ -132,7 +133,7 @@ def compress(
     unlabelled: Any = None,
     training: bool = True,
     trials: int = 30,
-    teachers: Sequence[str | Path] = (),
+    teachers: str | Path | Sequence[str | Path] = (),
     kernel: str | None = "auto",
     epochs: int | None = None,
     learning_rate: float | None = None,
@@ -152,7 +153,7 @@ def compress(
         model: what `load` or `train` returns, or what `load` takes.
         how: a recipe by name, as text or from a TOML file; or a budget, `size_mb<=3, f1_drop<=0.01`. None
             with `training=False` for what needs no training.
-        train: `(texts, labels)` or a table with labels; see `evaluation.given.gold_of`.
+        train: `(texts, labels)` or a table with labels; see `evaluation.gold.gold_of`.
         validation: the same, for epochs and thresholds; None to hold out a fifth.
         unlabelled: further texts, from which the model teaches.
         training: False forbids steps that train; then no notes are needed.
@@ -171,6 +172,7 @@ def compress(
         InputError: notes do not fit the model, a step cannot be applied to its family, or it is quantized.
     """
     require_training()
+    check_seed(seed)
     from sympress.pipeline.compress import Order, make_plan
     from sympress.pipeline.compress import compress as press
     from sympress.pipeline.given import read_given
@@ -189,7 +191,7 @@ def compress(
         recipe=recipe,
         budget=budget,
         trials=trials,
-        teachers=tuple(map(str, teachers)),
+        teachers=(str(teachers),) if isinstance(teachers, str | Path) else tuple(map(str, teachers)),
         trains=training,
         kernel=kernel,
         seed=seed,

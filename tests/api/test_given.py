@@ -78,8 +78,13 @@ def test_a_table_has_its_own_labels_ids_and_patients(table: Any):
             [{"start": 3, "end": 7, "symptom": "rash", "assertion": "absent"}],
             [],
         ],
+        [
+            [{"start": 0, "end": 5, "label": "fever"}, {"start": 10, "end": 15, "name": "cough"}],
+            [{"start": 3, "end": 7, "label": "rash", "assertion": "absent"}],
+            [],
+        ],
     ],
-    ids=["tuples", "as label writes them"],
+    ids=["tuples", "as label writes them", "as JSON lines of gold have them"],
 )
 def test_spans_come_as_tuples_or_as_rows(spans: Any):
     gold = gold_of(TEXTS, spans)
@@ -101,6 +106,9 @@ def test_spans_come_as_tuples_or_as_rows(spans: Any):
         (TEXTS, [[(0, 99, "fever")], [], []], "offsets 0 99 mark nothing of its 15 characters"),
         (TEXTS, [[(0, 5, "fever", "denied")], [], []], "note 0: unknown assertion 'denied'"),
         (TEXTS, [[(0, 5, "fever")], ["rash"], []], "note 1 has names and others have spans"),
+        (TEXTS, [[{"start": 0, "end": 5, "code": "fever"}], [], []], "note 0: a span without a name"),
+        (TEXTS, [None, ["rash"], []], "note 0: no labels; give \\[\\] for a note that has none"),
+        (pl.DataFrame({"text": TEXTS, "symptom": ["fever", None, "rash"]}), None, "note 1: no labels"),
         (["fever", 5], [[], []], "notes: note 1 is int, not text; give str"),
         ("fever", [[]], "notes: a str; give a list of texts, or a table with 'text'"),
         (pl.DataFrame({"txt": TEXTS}), [[], [], []], "notes: no column 'text'"),

@@ -18,6 +18,7 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
+from sympress.compression.lowrank.factorize import factorize_encoder_
 from sympress.errors import InputError
 from sympress.models.model import POOLINGS, build_model, load_model, save_model
 
@@ -111,6 +112,18 @@ def test_transformers_refuses_the_folder_rather_than_give_it_a_random_head(
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
         kind.from_pretrained(tmp_path)
     assert "this_head_loads_with.sympress.load" in caplog.text
+
+
+def test_transformers_refuses_factorized_layers_rather_than_fill_them_at_random(
+    make_encoder: Callable, tmp_path: Path
+):
+    model = build_model(make_encoder("bert"), 3, "mean", seed=0).eval()
+    assert factorize_encoder_(model, 4).factorized
+    save_model(model, tmp_path)
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        AutoModel.from_pretrained(tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(load_model(tmp_path).eval()(IDS, MASK), model(IDS, MASK))
 
 
 def test_a_folder_of_before_those_names_loads(make_encoder: Callable, tmp_path: Path):

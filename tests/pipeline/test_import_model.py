@@ -183,6 +183,8 @@ def test_of_two_labels_one_of_which_denies_the_other_is_found_with_its_own_proba
     for note, wanted in zip(IDS, theirs(folder, IDS), strict=True):
         both = torch.from_numpy(wanted).softmax(-1)
         assert 1 / (1 + np.exp(-ours(model, note)[0])) == pytest.approx(float(both[0]), abs=1e-5)
+    save_model(model, folder / "again")  # a problem_type of one label a note would not fit what is left
+    assert ours(load_model(folder / "again"), IDS[0]) == pytest.approx(ours(model, IDS[0]))
 
 
 def test_a_label_that_names_no_symptom_is_left_out_of_several(save: Save):

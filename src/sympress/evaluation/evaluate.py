@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from sympress.errors import SympressError
-from sympress.evaluation.gold import Gold, Vocabulary, gold_of
+from sympress.evaluation.gold import Gold, Vocabulary, check_seed, gold_of
 from sympress.evaluation.records import (
     AgainstRecord,
     ArtifactDescription,
@@ -123,7 +123,7 @@ def evaluate(
 
     Args:
         model: what `sympress.load` returns, or the folder of an artifact.
-        notes: texts, a table (polars, pandas) or `Gold`; see `evaluation.given.gold_of`, also for `labels`.
+        notes: texts, a table (polars, pandas) or `Gold`; see `evaluation.gold.gold_of`, also for `labels`.
         labels: one entry a note: an array of 0 and 1 in the order of `model.symptoms`, names, or spans.
         against: another model; both answer every note, and the differences have intervals and p-values.
         groups: `(notes,)` whose note each is: patients are resampled, not notes.
@@ -138,6 +138,7 @@ def evaluate(
         InputError: labels do not fit the notes, or a folder is no artifact.
         SympressError: not one note was answered.
     """
+    check_seed(seed)
     extractor = _opened(model)
     other = None if against is None else _opened(against)
     vocabulary = Vocabulary.of(extractor)

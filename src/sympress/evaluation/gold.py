@@ -220,7 +220,19 @@ class Vocabulary:
 
 #: Columns of a table that hold labels, the surest first; what `sympress label` writes has the same names.
 LABEL_COLUMNS = ("mentions", "symptoms", "symptom")
+#: What a span that is a mapping calls its symptom, the surest first.
+_NAMES_OF_SPANS = ("symptom", "label", "name")
 _FORMS = "an array of 0 and 1, names, or spans (start, end, name, assertion)"
+
+
+def check_seed(seed: int | None) -> None:
+    """Refuse a seed that random generators do not take.
+
+    Raises:
+        InputError: it is below 0.
+    """
+    if seed is not None and seed < 0:
+        raise InputError(f"seed={seed}: give a whole number from 0")
 
 
 def texts_of(notes: Any, what: str = "notes") -> list[str]:
@@ -390,7 +402,7 @@ def _of_array(array: NDArray[Any], symptoms: Sequence[str], what: str) -> list[l
 
 def _entry(value: Any, where: str) -> list[str | Mention]:
     if _missing(value):
-        return []
+        raise InputError(f"{where}: no labels; give [] for a note that has none, or leave the note out")
     if isinstance(value, str):
         return [name.strip() for name in value.split(";") if name.strip()]
     if isinstance(value, Mapping) or not isinstance(value, Iterable):
@@ -400,9 +412,10 @@ def _entry(value: Any, where: str) -> list[str | Mention]:
 
 def _span(value: Any, where: str) -> Mention:
     if isinstance(value, Mapping):
-        value = [value.get(key) for key in ("start", "end", "symptom")] + [
-            value.get("assertion") or "present"
-        ]
+        named = next((key for key in _NAMES_OF_SPANS if key in value), None)
+        if named is None:
+            raise InputError(f"{where}: a span without a name; give it as {' or '.join(_NAMES_OF_SPANS)}")
+        value = [value.get(key) for key in ("start", "end", named)] + [value.get("assertion") or "present"]
     parts = list(value) if isinstance(value, Sequence) else []
     if len(parts) not in (3, 4) or not all(_whole(one) for one in parts[:2]):
         raise InputError(f"{where}: a span is no (start, end, name) or (start, end, name, assertion)")

@@ -192,12 +192,13 @@ def save_model(model: SymptomModel, folder: Path) -> None:
     """Write `config.json` and `model.safetensors`.
 
     Encoder weights carry the family's own prefix (`bert.`), so that `AutoModel.from_pretrained` reads
-    the folder wherever no layer has been made physically smaller. transformers' classes with a head refuse
-    it: theirs pool otherwise than ours.
+    the folder wherever no layer has been made physically smaller or factorized. transformers' classes with a
+    head refuse it: theirs pool otherwise than ours.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config: dict[str, Any] = json.loads(model.encoder.config.to_json_string(use_diff=False))
     config.pop("_name_or_path", None)
+    config["problem_type"] = None  # a checkpoint's own would not fit the head that is ours
     config["architectures"] = [type(model.encoder).__name__]
     config[_KEY] = {"symptoms": model.symptoms, "pooling": model.head.pooling}
     if model.head.form != HeadForm.of_pooling(model.head.pooling):
@@ -206,7 +207,9 @@ def save_model(model: SymptomModel, folder: Path) -> None:
     prefix = model.encoder.base_model_prefix + "."
     state = {prefix + name: value.contiguous().cpu() for name, value in model.encoder.state_dict().items()}
     state |= {"head." + name: value.contiguous().cpu() for name, value in model.head.state_dict().items()}
-    state |= {name: torch.zeros(0) for name in _NO_HEADS}
+    factorized = [name.removesuffix("first.weight") for name in state if name.endswith(".first.weight")]
+    # What transformers would fill with random numbers is there, and empty: it refuses the sizes.
+    state |= {name: torch.zeros(0) for name in (*_NO_HEADS, *(f"{layer}weight" for layer in factorized))}
     with atomic_path(folder / "model.safetensors") as draft:  # safetensors alone: for its owner only
         save_file(state, draft, metadata={"format": "pt"})
 
@@ -230,7 +233,7 @@ def load_model(folder: Path) -> SymptomModel:
     renamed = {
         ("encoder." + name.removeprefix(prefix)) if name.startswith(prefix) else name: value
         for name, value in state.items()
-        if name not in _NO_HEADS
+        if name not in _NO_HEADS and f"{name.removesuffix('weight')}first.weight" not in state
     }
     fit_shapes_(model, renamed)
     model.load_state_dict(renamed)
