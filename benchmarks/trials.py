@@ -31,8 +31,8 @@ from sympress.results import DataDescription
 from sympress.studies.data import StudyData
 from sympress.studies.folder import RunFolder
 from sympress.studies.judge import stored_settled
-from sympress.studies.results import answers
-from sympress.studies.rows import make_bench, run_baseline, run_reference
+from sympress.studies.note_scores import answers
+from sympress.studies.rows import make_bench
 from sympress.training.fingerprints import data_inputs, fingerprint_encoder, fingerprint_labels
 
 Answers = NDArray[np.bool_]
@@ -82,8 +82,8 @@ def run_trial(
     run.check(config)
     bench = make_bench(config, data, encoder, run)
     with run.held(config, {**data.inputs, "encoder": fingerprint_encoder(encoder)}):
-        run_baseline(bench, 0, reporter.step)
-        run_reference(bench, "tfidf", 0)
+        bench.train(0, reporter.step)
+        bench.refer("tfidf", 0)
     return {name: _answers(run, name) for name in MODELS}
 
 

@@ -27,7 +27,7 @@ from sympress.models.model import build_model
 from sympress.progress import Reporter
 from sympress.studies.data import prepare
 from sympress.studies.folder import RunFolder
-from sympress.studies.rows import make_bench, run_baseline, run_pressed, strategy_recipe
+from sympress.studies.rows import make_bench
 from sympress.training.epochs import TrainSettings
 
 IDS = torch.tensor([[2, 5, 9, 12, 7, 3], [2, 8, 3, 0, 0, 0]])
@@ -167,11 +167,11 @@ def test_what_a_row_records_makes_the_row_again(tmp_path: Path, encoder_folder: 
     ).resolved()
     run, reporter = RunFolder(tmp_path / "run"), Reporter(quiet=True)
     bench = make_bench(config, prepare(config, reporter), load_encoder(str(encoder_folder)), run)
-    run_baseline(bench, 0, reporter.step)
+    bench.train(0, reporter.step)
     for name in ("lowrank", "pruning", "distillation-published"):
-        run_pressed(bench, name, strategy_recipe(bench, name), 0, reporter.step)
+        bench.press(name, bench.recipe(name), 0, reporter.step)
         row = run.read_row(name, 0) or {}
-        run_pressed(bench, f"{name}-again", parse_recipe(row["recipe"]), 0, reporter.step)
+        bench.press(f"{name}-again", parse_recipe(row["recipe"]), 0, reporter.step)
         again = run.read_row(f"{name}-again", 0) or {}
         assert [again[key] for key in ("recipe", "epochs", "remarks")] == [
             row[key] for key in ("recipe", "epochs", "remarks")

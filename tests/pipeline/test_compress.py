@@ -34,8 +34,8 @@ from sympress.pipeline.origin import read_origin, read_texts
 from sympress.progress import Reporter
 from sympress.runtime.artifact import read_extractor, write_checksums
 from sympress.runtime.session import Runtime
+from sympress.studies.note_scores import answers
 from sympress.studies.press import train_settings
-from sympress.studies.results import answers
 from sympress.studies.run import run_study
 
 SMALL: dict[str, Any] = {

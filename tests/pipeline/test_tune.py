@@ -60,8 +60,8 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[StudyConfig,
             def model_dump(self, **_: Any) -> dict[str, str]:
                 return {"fingerprint": "made up"}
 
-        def bench(config: StudyConfig, data: Any, _encoder: Any, run: RunFolder) -> tune.Bench:
-            return tune.Bench(config, data, None, None, None, None, 1, run, 0)  # type: ignore[arg-type]
+        def bench(config: StudyConfig, data: Any, _encoder: Any, run: RunFolder) -> tune.NoteTask:
+            return tune.NoteTask(config, data, None, run, None, None, None, 1, 0)  # type: ignore[arg-type]
 
         monkeypatch.setattr(tune, "train_strategy", train)
         monkeypatch.setattr(tune, "_share_baseline", lambda *_: None)

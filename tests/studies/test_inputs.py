@@ -39,7 +39,7 @@ from sympress.training.fingerprints import (
 )
 
 TRAINERS = (
-    "sympress.studies.run.run_baseline",
+    "sympress.studies.rows.train_baseline",
     "sympress.studies.mentions.train_tagger",
     "sympress.pipeline.tune._share_baseline",
     "sympress.pipeline.tune.train_strategy",

@@ -15,16 +15,11 @@ from sympress.errors import InputError
 from sympress.files import write_json
 from sympress.progress import Reporter
 from sympress.results import Cost, Results, load_results
-from sympress.studies import results as assemble
 from sympress.studies.data import StudyData, prepare
 from sympress.studies.folder import RunFolder
-from sympress.studies.results import (
-    assemble_row,
-    check_results,
-    correct_p_values,
-    keep_predictions,
-    read_predictions,
-)
+from sympress.studies.note_scores import NoteTestSet
+from sympress.studies.results import check_results, keep_predictions, read_predictions
+from sympress.studies.task import assemble_row, correct_p_values
 
 COST = Cost(
     size_bytes=1,
@@ -50,10 +45,10 @@ def study(request: pytest.FixtureRequest) -> tuple[StudyConfig, StudyData]:
 def run(study: tuple[StudyConfig, StudyData], tmp_path: Path) -> Path:
     """A run folder with made-up predictions, its results, and the file under test."""
     config, data = study
-    folder, random, test = RunFolder(tmp_path / "run"), np.random.default_rng(0), assemble.TestSet.of(data)
+    folder, random, test = RunFolder(tmp_path / "run"), np.random.default_rng(0), NoteTestSet.of(data)
     for name, seed in ROWS:
-        noise = random.random(test.targets.shape)
-        found = np.clip(0.6 * test.targets + 0.5 * noise, 0.01, 0.99)
+        noise = random.random(test.truth.shape)
+        found = np.clip(0.6 * test.truth + 0.5 * noise, 0.01, 0.99)
         if config.task == "topic":
             found /= found.sum(axis=1, keepdims=True)
         row = {
@@ -64,7 +59,15 @@ def run(study: tuple[StudyConfig, StudyData], tmp_path: Path) -> Path:
         folder.write_row(name, seed, row, {"test": found})
     rows = correct_p_values(
         [
-            assemble_row(folder, test, config, name=name, seed=seed, cost=COST, baseline=COST)
+            assemble_row(
+                folder,
+                test,
+                name=name,
+                seed=seed,
+                cost=COST,
+                baseline=COST,
+                resamples=config.resamples,
+            )
             for name, seed in ROWS
         ]
     )
@@ -77,7 +80,7 @@ def run(study: tuple[StudyConfig, StudyData], tmp_path: Path) -> Path:
         config={"resamples": config.resamples},
     )
     write_json(folder.path / "results.json", results.model_dump(mode="json"))
-    keep_predictions(folder, data, rows)
+    keep_predictions(folder, test, rows)
     return folder.path
 
 
@@ -91,16 +94,16 @@ def test_the_file_holds_ids_and_probabilities_of_the_test_notes_and_no_text(
     run: Path, study: tuple[StudyConfig, StudyData]
 ) -> None:
     _, data = study
-    kept = read_predictions(run / "predictions.npz")
-    assert list(kept.note_ids) == data.frame["note_id"].gather(data.split.test).to_list()
-    assert list(kept.probabilities) == ROWS
+    kept = read_predictions(run / "predictions.npz", "topic")
+    assert list(kept.test.note_ids) == data.frame["note_id"].gather(data.split.test).to_list()
+    assert list(kept.answers) == ROWS
     stored = RunFolder(run).predictions("safe", 1, "test")
-    np.testing.assert_array_equal(kept.predictions("safe", 1, "test"), stored)
+    np.testing.assert_array_equal(kept.answer("safe", 1), stored)
     with np.load(run / "predictions.npz", allow_pickle=False) as arrays:
         words = {
             str(value) for name in arrays for value in arrays[name].ravel() if arrays[name].dtype.kind == "U"
         }
-    assert words == {*kept.note_ids, *kept.test.symptoms, json.dumps(list(kept.stored.values()))}
+    assert words == {*kept.test.note_ids, *kept.test.symptoms, json.dumps(list(kept.stored.values()))}
 
 
 def test_a_table_agrees_with_its_predictions(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,21 +132,21 @@ def test_a_figure_that_was_edited_is_named(
 
 
 def test_predictions_of_other_notes_rows_and_files_are_refused(run: Path, tmp_path: Path) -> None:
-    results, kept = load_results(run), read_predictions(run / "predictions.npz")
+    results, kept = load_results(run), read_predictions(run / "predictions.npz", "topic")
     fewer = results.model_copy(update={"data": results.data.model_copy(update={"test": 7})})
     with pytest.raises(InputError, match="the predictions are of other notes or symptoms"):
         check_results(fewer, kept)
     new = results.strategies[1].model_copy(update={"name": "micro"})
     with pytest.raises(InputError, match="no predictions are kept of row 'micro' with seed 0"):
         check_results(results.model_copy(update={"strategies": [*results.strategies, new]}), kept)
-    with pytest.raises(InputError, match="mentions has spans"):
-        check_results(results.model_copy(update={"task": "mentions"}), kept)
+    with pytest.raises(InputError, match=r"no predictions.npz of a study of mentions"):
+        read_predictions(run / "predictions.npz", "mentions")
     with pytest.raises(InputError, match=r"missing.npz: no such file; `sympress study` writes"):
-        read_predictions(tmp_path / "missing.npz")
+        read_predictions(tmp_path / "missing.npz", "topic")
     whole = (run / "predictions.npz").read_bytes()
     rotten = bytearray(whole)
     rotten[len(whole) // 2 :: 7] = bytes(len(rotten[len(whole) // 2 :: 7]))
     for content in (b"", b"not one", whole[: len(whole) // 2], bytes(rotten)):
         (tmp_path / "damaged.npz").write_bytes(content)
         with pytest.raises(InputError, match=r"damaged.npz: damaged, or no predictions.npz of a study"):
-            read_predictions(tmp_path / "damaged.npz")
+            read_predictions(tmp_path / "damaged.npz", "topic")

@@ -33,7 +33,7 @@ from sympress.runtime.artifact import Extractor, read_extractor
 from sympress.runtime.session import Runtime
 from sympress.studies.judge import KEPT
 from sympress.studies.press import RESERVED, Compressed, describe_choice, named, press
-from sympress.studies.rows import references
+from sympress.studies.rows import LOADERS
 from sympress.studies.run import run_study
 from sympress.training.epochs import TrainSettings
 
@@ -110,7 +110,7 @@ def test_a_name_that_cannot_be_one_is_refused(texts: list[str], message: str):
 
 
 def test_the_references_are_reserved_and_no_named_recipe_is():
-    assert {*references("topic"), *references("present")} <= set(RESERVED)
+    assert set(LOADERS) <= set(RESERVED)
     assert not {entry.name for entry in named_recipes()} & set(RESERVED)
 
 

@@ -187,8 +187,8 @@ def test_every_figure_follows_from_the_predictions_beside_the_results(
     finished: tuple[Path, Results],
 ) -> None:
     run, results = finished
-    kept = read_predictions(run / "predictions.npz")
-    assert len(kept.note_ids) == results.data.test
+    kept = read_predictions(run / "predictions.npz", results.task)
+    assert len(kept.test.note_ids) == results.data.test
     checked = check_results(load_results(run), kept)
     assert checked.differing == ()
     assert checked.rows == len(results.strategies)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sympress.config import StudyConfig, make_config
 from sympress.errors import InputError
+from sympress.notes.synthesize.generator import synthesize
 from sympress.report.verdict import console_table, verdict
 from sympress.results import Results, StrategyResult, load_results
 from sympress.runtime.extractor import Extractor
+from sympress.studies.results import check_results, read_predictions
 from sympress.studies.run import run_study
 
 SMALL = {
@@ -60,6 +64,32 @@ def test_every_row_is_judged_by_spans(finished: tuple[Path, Results]) -> None:
     rules = row(results, "rule-assertion").quality.spans
     assert rules is not None
     assert (rules.overlapping.f1.value or 0) > 0.5  # synthetic notes are made of lexicon-like forms
+
+
+def test_every_figure_follows_from_the_predictions_beside_the_results(
+    finished: tuple[Path, Results],
+) -> None:
+    run, results = finished
+    kept = read_predictions(run / "predictions.npz", "mentions")
+    checked = check_results(load_results(run), kept)
+    assert checked.differing == ()
+    assert checked.rows == len(results.strategies)
+    assert checked.figures > 500
+    none_found = {note_id: [] for note_id in kept.test.note_ids}
+    emptied = replace(kept, answers=kept.answers | {("rule-assertion", 0): none_found})
+    differing = check_results(load_results(run), emptied).differing
+    assert differing
+    assert all(line.startswith("rule-assertion (seed 0): ") for line in differing)
+
+
+def test_predictions_of_spans_hold_no_text(finished: tuple[Path, Results]) -> None:
+    run, _ = finished
+    texts = synthesize(120, seed=0).frame["text"].to_list()
+    with np.load(run / "predictions.npz", allow_pickle=False) as arrays:
+        kept = " ".join(str(arrays[name]) for name in ("truth", "rows", "row-0", "row-3"))
+    assert not any(text[:40] in kept for text in texts)
+    with pytest.raises(InputError, match=r"no predictions.npz of a study of topic"):
+        read_predictions(run / "predictions.npz", "topic")
 
 
 def test_pressed_taggers_are_smaller_and_say_so(finished: tuple[Path, Results]) -> None:

@@ -13,7 +13,7 @@ from sympress.compression.export import export_onnx
 from sympress.models.model import build_model, save_model
 from sympress.runtime.artifact import Extractor, write_checksums, write_extractor
 from sympress.runtime.session import Runtime
-from sympress.studies.costs import INT8, PYTORCH, teacher_yardsticks, time_yardsticks
+from sympress.studies.costs import INT8, PYTORCH, by_index, teacher_yardsticks
 
 TEXTS = ("fever and cough", "no pain in the arm")
 
@@ -40,7 +40,7 @@ def test_pytorch_answers_as_the_artifact_and_int8_nearly(teacher: Path, tmp_path
     expected = Runtime.load(teacher).predict([TEXTS[0]])
     np.testing.assert_allclose(yardsticks[PYTORCH].answer(TEXTS[0]), expected, atol=1e-5)
     np.testing.assert_allclose(yardsticks[INT8].answer(TEXTS[0]), expected, atol=0.05)
-    timed = time_yardsticks(yardsticks, TEXTS)
+    timed = by_index(yardsticks, TEXTS)
     np.testing.assert_array_equal(timed[INT8](1), yardsticks[INT8].answer(TEXTS[1]))
 
 

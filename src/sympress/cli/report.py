@@ -95,7 +95,7 @@ def _check(run: Path, results: Results, predictions: Path, console: Console) -> 
     """Say whether the table follows from the predictions."""
     from sympress.studies.results import check_results, read_predictions
 
-    checked = check_results(results, read_predictions(predictions))
+    checked = check_results(results, read_predictions(predictions, results.task))
     for line in checked.differing:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if checked.differing:

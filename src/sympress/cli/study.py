@@ -78,13 +78,11 @@ def start(settings: StudyConfig, output: Path, track: str | None = None) -> None
 
 def describe(settings: StudyConfig) -> None:
     """Print the counts of reading, labelling and splitting."""
-    from sympress.studies.data import prepare
-    from sympress.studies.mentions import prepare_spans
+    from sympress.studies.tasks import TASKS
 
     settings = settings.resolved()
     with Reporter() as reporter:
-        found = (prepare_spans if settings.task == "mentions" else prepare)(settings, reporter)
-    description = found.description
+        description = TASKS[settings.task].prepare(settings, reporter).description
     console = Console()
     for title, counts in (("read", description.reading), ("labelled", description.labelling)):
         for name, count in counts.items():

@@ -47,8 +47,8 @@ from sympress.studies.judge import (
     predict_yardstick,
     time_against,
 )
+from sympress.studies.note_scores import NoteTestSet, Scored, answers
 from sympress.studies.press import Compressed, describe_choice, press, train_settings
-from sympress.studies.results import Scored, TestSet, answers
 from sympress.studies.tagger import answer_note
 
 # Press one model by any recipe and measure what comes out, each once: a killed run finds what is done.
@@ -341,14 +341,14 @@ def _describe_test(compressor: Compressor, artifact: Path, judged: Judged, data:
     F1 is the micro average of the task `present`, the macro average of `topic`; patients are resampled.
     """
     texts, task = compressor.texts, data.labels.task
-    test = TestSet.of(data)
+    test = NoteTestSet.of(data)
     runtime = Runtime.load(artifact, threads=compressor.config.threads)
     ours = _settled(task, to_probabilities(task, runtime.predict_logits(texts.test)), judged)
     theirs = _settled(
         task, predict_yardstick(compressor.yardsticks[PYTORCH], texts.test), compressor.teacher[PYTORCH]
     )
     answered = (answers(task, *ours), answers(task, *theirs))
-    truth = test.targets.astype(bool)
+    truth = test.truth.astype(bool)
     difference, p_value = paired_difference(
         *answered,
         truth,
@@ -358,8 +358,8 @@ def _describe_test(compressor: Compressor, artifact: Path, judged: Judged, data:
     )
     changes = describe_changes(*answered, truth, test.symptoms, test.groups)
     return {
-        "f1": headline_f1(task, ours[0], test.targets, test.symptoms, ours[1]),
-        "teacher_f1": headline_f1(task, theirs[0], test.targets, test.symptoms, theirs[1]),
+        "f1": headline_f1(task, ours[0], test.truth, test.symptoms, ours[1]),
+        "teacher_f1": headline_f1(task, theirs[0], test.truth, test.symptoms, theirs[1]),
         "f1_difference": difference.model_dump(mode="json"),
         "p_value": p_value,
         "changes": changes.model_dump(mode="json"),

@@ -23,25 +23,24 @@ from sympress.evaluation.gold import Gold, GoldNote
 from sympress.files import alone, full_disk_explained, is_bare, write_text
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote
-from sympress.labels.surface import codes_of
 from sympress.models.encoder import Encoder, load_encoder, token_limit
-from sympress.models.model import SymptomModel, build_model, save_model
+from sympress.models.model import build_model
 from sympress.pipeline.given import two_sides
 from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings
 from sympress.report.card import trained_card
-from sympress.runtime.artifact import Extractor, write_checksums, write_extractor, write_provenance
+from sympress.runtime.artifact import Extractor, write_checksums, write_provenance
 from sympress.runtime.session import Runtime, prepare_text, to_probabilities
 from sympress.studies.judge import answerer, epoch_score, judge
-from sympress.studies.press import train_settings
+from sympress.studies.press import move_artifact, train_settings, write_model
+from sympress.studies.rows import note_extractor
 from sympress.studies.tagger import TaggerSettings, train_tagger
 from sympress.training.data import LABEL_LOSSES, NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog
 from sympress.training.fingerprints import fingerprint_annotated
 from sympress.training.train import train
 
-#: Notes on which ONNX is compared with PyTorch, before training and after.
-_PARITY_NOTES = 16
+#: Notes on which the encoder is tried before training.
 _TRIED_NOTES = 2
 
 
@@ -145,10 +144,7 @@ def fit(plan: Fit, output: Path, *, command: str | None = None, reporter: Report
             write_provenance(draft, record | {"given": True, "command": command})
             settings = Extractor.model_validate_json((draft / "extractor.json").read_text(encoding="utf-8"))
             write_text(draft / "README.md", trained_card(record, settings.task, settings.symptoms))
-            write_checksums(draft)
-            shutil.rmtree(output, ignore_errors=True)
-            output.parent.mkdir(parents=True, exist_ok=True)
-            draft.replace(output)
+            move_artifact(draft, output)
             shutil.rmtree(work)
     return output
 
@@ -175,21 +171,7 @@ def try_encoder(encoder: Encoder) -> None:
 def _fit_tagger(
     plan: Fit, encoder: Encoder, lexicon: Lexicon, folder: Path, reporter: Reporter
 ) -> dict[str, Any]:
-    config = plan.config
-    settings = TaggerSettings(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate or 3e-5,
-        head_rate_ratio=config.head_rate_ratio or 1.0,
-        weight_decay=config.weight_decay,
-        warmup_share=config.warmup_share or 0.0,
-        max_tokens=config.max_tokens or 256,
-        lower=bool(config.lower),
-        mask_placeholders=bool(config.mask_placeholders),
-        select=config.select or "best",
-        others_weight=config.others_weight,
-        seed=plan.seed,
-    )
+    settings = TaggerSettings.of(plan.config, plan.seed)
     train_tagger(
         [_annotated(note) for note in plan.train.notes],
         [_annotated(note) for note in plan.validation.notes],
@@ -212,16 +194,7 @@ def _fit_notes(
 ) -> dict[str, Any]:
     """Fine-tune encoder and head on whole notes, and settle thresholds and calibration."""
     config, task = plan.config, plan.config.note_task
-    extractor = Extractor(
-        task=task,
-        symptoms=list(plan.symptoms),
-        codes=codes_of(plan.symptoms, lexicon),
-        max_tokens=token_limit(encoder, config.max_tokens or 128),
-        text_window=config.text_window or None,
-        lower=bool(config.lower),
-        mask_placeholders=bool(config.mask_placeholders),
-        pad_id=int(encoder.tokenizer.pad_token_id or 0),
-    )
+    extractor = note_extractor(config, encoder, plan.symptoms, lexicon)
     learnt, judged = (_dataset(plan, side, encoder, extractor) for side in (plan.train, plan.validation))
     targets = judged.targets.numpy().astype(np.uint8)
 
@@ -242,7 +215,8 @@ def _fit_notes(
         score=score,
         progress=lambda done, total: reporter.step("training", done, total),
     )
-    worst = _deploy(model.cpu(), encoder, extractor, judged, folder)
+    worst = write_model(model.cpu(), encoder.tokenizer, extractor, judged.notes.ids, folder)
+    write_checksums(folder)
     texts = [note.text for note in plan.validation.notes]
     answer = answerer(Runtime.load(folder))
     probabilities = to_probabilities(task, np.concatenate([answer(text) for text in texts]))
@@ -256,19 +230,6 @@ def _dataset(plan: Fit, side: Gold, encoder: Encoder, extractor: Extractor) -> N
     rows = [[name in note.affirmed for name in plan.symptoms] for note in side.notes]
     encoded = encode_texts(encoder.tokenizer, texts, extractor.max_tokens)
     return NoteDataset(encoded, np.array(rows, dtype=np.uint8))
-
-
-def _deploy(
-    model: SymptomModel, encoder: Encoder, extractor: Extractor, judged: NoteDataset, folder: Path
-) -> float:
-    """Write weights, tokenizer, settings and ONNX file; the largest difference of a logit to PyTorch."""
-    shutil.rmtree(folder, ignore_errors=True)
-    save_model(model, folder)
-    encoder.tokenizer.save_pretrained(folder)
-    write_extractor(folder, extractor)
-    worst = export_checked(model, folder / "model.onnx", list(judged.notes.ids[:_PARITY_NOTES]))
-    write_checksums(folder)
-    return worst
 
 
 def _record(plan: Fit, f1: float, log: EpochLog | None = None) -> dict[str, Any]:

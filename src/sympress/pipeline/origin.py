@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sympress.compression.recipe.material import Material
@@ -20,6 +18,7 @@ from sympress.progress import Reporter
 from sympress.runtime.artifact import TRAINING_FILES, Extractor, check_files, read_extractor, read_provenance
 from sympress.runtime.session import prepare_text
 from sympress.studies.data import StudyData, prepare, read_transfer_notes
+from sympress.studies.rows import material_of
 
 #: Settings of a training that the next one takes over.
 _OF_TRAINING = (
@@ -206,26 +205,12 @@ def read_texts(origin: Origin, reporter: Reporter) -> Texts:
         )
     if data.description.fingerprint != origin.fingerprint:
         reporter.say("note: these are not the very notes that MODEL was trained on; its F1 may differ")
-    targets, split = data.labels.targets, data.split
     transfer = read_transfer_notes(origin.config, data, reporter)
-    texts = data.texts
-
-    def seen(rows: NDArray[np.int64]) -> list[str]:
-        return [prepare_text(texts[row], origin.extractor) for row in rows]
-
-    material = Material(
-        task=data.labels.task,
-        training=seen(split.train),
-        targets=targets[split.train],
-        transfer=[prepare_text(text, origin.extractor) for text in transfer],
-        validation=seen(split.validation),
-        validation_targets=targets[split.validation],
-        max_tokens=origin.extractor.max_tokens,
-        weights=data.training_weights,
-    )
+    seen = [prepare_text(text, origin.extractor) for text in transfer]
+    texts, split = data.texts, data.split
     validation = [texts[row] for row in split.validation]
     return Texts(
-        material,
+        material_of(data, origin.extractor, seen),
         validation,
         name=data.description.name,
         labels=data.description.labels,

@@ -25,7 +25,7 @@ from sympress.provenance import environment, public_settings
 from sympress.studies.data import prepare
 from sympress.studies.folder import RunFolder
 from sympress.studies.judge import epoch_score_name
-from sympress.studies.rows import Bench, make_bench, score_epoch, train_baseline, train_strategy
+from sympress.studies.rows import NoteTask, make_bench, score_epoch, train_baseline, train_strategy
 from sympress.training.fingerprints import fingerprint_encoder
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def run_tuning(
     return tuned
 
 
-def _share_baseline(bench: Bench, seed: int, reporter: Reporter) -> None:
+def _share_baseline(bench: NoteTask, seed: int, reporter: Reporter) -> None:
     """Train the baseline that all trials start from, unless the folder has it; it is not deployed."""
     final = bench.run.artifact(BASELINE, seed)
     if (final / "model.safetensors").is_file():
@@ -228,7 +228,7 @@ def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 def _run_trials(
     study: optuna.Study,
-    bench: Bench,
+    bench: NoteTask,
     search: Search,
     space: Mapping[str, optuna.distributions.BaseDistribution],
     reporter: Reporter,
@@ -259,7 +259,7 @@ def _run_trials(
             reporter.say(f"  validation {epoch_score_name(bench.config.note_task)} {value:.4f}")
 
 
-def _run_trial(trial: optuna.Trial, bench: Bench, search: Search, reporter: Reporter) -> float:
+def _run_trial(trial: optuna.Trial, bench: NoteTask, search: Search, reporter: Reporter) -> float:
     """Train with the trial's settings; the score on validation of the epoch that is kept."""
     import optuna
 
@@ -321,7 +321,7 @@ def _importance(study: optuna.Study, seed: int) -> dict[str, float]:
     return {name: float(share) for name, share in found.items() if math.isfinite(share)}
 
 
-def _write(tuned: Tuned, config: StudyConfig, search: Search, bench: Bench) -> None:
+def _write(tuned: Tuned, config: StudyConfig, search: Search, bench: NoteTask) -> None:
     """Write `tune.json`, and `best.toml` with the user's own settings and the best trial's."""
     best = tuned.trials[tuned.best]
     write_json(

@@ -23,7 +23,8 @@ from sympress.results import Estimate, load_results
 from sympress.runtime.artifact import read_extractor, read_provenance
 from sympress.runtime.session import Runtime
 from sympress.studies.data import StudyData, prepare
-from sympress.studies.results import Reread, answers, reread
+from sympress.studies.note_scores import answers
+from sympress.studies.results import Reread, reread
 
 # Artifacts judged by more test notes than those of the sample that they were made from.
 

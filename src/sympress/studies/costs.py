@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -122,15 +123,18 @@ def _int8(teacher: Path, path: Path, threads: int) -> Yardstick:
     return Yardstick(path.stat().st_size, _over_windows(runtime, run))
 
 
-def time_yardsticks(
-    yardsticks: dict[str, Yardstick], texts: Sequence[str]
-) -> dict[str, Callable[[int], object]]:
-    """The yardsticks as functions of a note's index, to be timed in turn with everything else."""
+class _Answering(Protocol):
+    @property
+    def answer(self) -> Callable[[str], object]: ...
 
-    def timed(yardstick: Yardstick) -> Callable[[int], object]:
-        return lambda index: yardstick.answer(texts[index])
 
-    return {name: timed(yardstick) for name, yardstick in yardsticks.items()}
+def by_index(models: Mapping[str, _Answering], texts: Sequence[str]) -> dict[str, Callable[[int], object]]:
+    """Each model as a function of a note's index, to be timed in turn with the others."""
+
+    def timed(model: _Answering) -> Callable[[int], object]:
+        return lambda index: model.answer(texts[index])
+
+    return {name: timed(model) for name, model in models.items()}
 
 
 # What each deployed row costs: every row timed in one run, in turn, from text to probabilities.
@@ -150,12 +154,39 @@ _SMALLER, _FASTER = 0.98, 0.95
 
 @dataclass(frozen=True)
 class Candidate:
-    """A row to be timed: an artifact folder, or a reference model in memory with its folder."""
+    """A row to be timed.
+
+    Attributes:
+        folder: of what is deployed.
+        row: what the run folder keeps of it.
+        answer: text of a note -> its answer.
+        answer_all: texts -> their answers, as fast as it goes; None for one note after the other.
+        reference: a model beside the encoders; None for an artifact.
+        counted: whether a reference has parameters at all.
+    """
 
     folder: Path
-    reference: ReferenceModel | None
-    train_seconds: float
-    macs_per_note: int | None
+    row: Mapping[str, Any]
+    answer: Callable[[str], object]
+    answer_all: Callable[[Sequence[str]], object] | None = None
+    reference: ReferenceModel | None = None
+    counted: bool = True
+
+    def rate(self, texts: Sequence[str]) -> Callable[[], int]:
+        """What answers all `texts` and returns how many there are."""
+        every = self.answer_all or (lambda all_of: [self.answer(text) for text in all_of])
+        return lambda: (every(texts), len(texts))[1]
+
+    def size(self) -> dict[str, Any]:
+        """Bytes, parameters and the runtime, as `Cost` has them."""
+        path = self.folder / "model.onnx"
+        counts = count_weights(path) if self.reference is None else self.reference
+        return {
+            "size_bytes": path.stat().st_size if self.reference is None else self.reference.size_bytes,
+            "parameters": counts.parameters if self.counted else None,
+            "nonzero_parameters": counts.nonzero_parameters if self.counted else None,
+            "runtime": "onnxruntime" if self.reference is None else "sympress",
+        }
 
 
 def pick_timed(texts: Sequence[str]) -> list[str]:
@@ -172,37 +203,26 @@ def compare_costs(cost: Cost, baseline: Cost) -> dict[str, bool]:
 
 
 def measure_costs(
-    candidates: dict[str, Candidate],
+    candidates: Mapping[str, Candidate],
     texts: Sequence[str],
     *,
     baseline: str,
-    yardsticks: dict[str, Yardstick],
+    yardsticks: Mapping[str, Yardstick],
     threads: int,
 ) -> tuple[dict[str, Cost], dict[str, YardstickCost]]:
     """Costs of `candidates` and of `yardsticks` over `texts`, all in this run.
 
-    Latency is one note at a time; `notes_per_second` is batched: notes sorted by length, padded within
-    batches of 16. Peak memory is that of a fresh process that answers 32 notes.
+    Latency is one note at a time; `notes_per_second` is batched where a row answers batches (`in_batches`).
+    Peak memory is that of a fresh process that answers 32 notes.
     """
     picked = pick_timed(texts)
-    runtimes = {
-        name: Runtime.load(candidate.folder, threads=threads)
-        for name, candidate in candidates.items()
-        if candidate.reference is None
-    }
-    single = {name: _one(picked, runtimes.get(name), candidates[name].reference) for name in candidates}
-    single |= time_yardsticks(yardsticks, picked)
+    single = by_index(candidates, picked) | by_index(yardsticks, picked)
     timings = time_in_turn(single, len(picked), reference=baseline, also=list(yardsticks), rounds=ROUNDS)
-    batched = {name: _batched(picked, runtimes.get(name), candidates[name].reference) for name in candidates}
-    rates = rates_in_turn(batched, rounds=ROUNDS)
-    costs = {}
-    for name, candidate in candidates.items():
-        weights = _weights(candidate)
-        costs[name] = Cost(
-            size_bytes=_size(candidate),
-            parameters=weights[0],
-            nonzero_parameters=weights[1],
-            macs_per_note=candidate.macs_per_note,
+    rates = rates_in_turn({name: one.rate(picked) for name, one in candidates.items()}, rounds=ROUNDS)
+    costs = {
+        name: Cost(
+            **candidate.size(),
+            macs_per_note=candidate.row.get("macs_per_note"),
             latency_ms_p50=timings[name].latency_ms_p50,
             latency_ms_p95=timings[name].latency_ms_p95,
             latency_ratio=timings[name].ratio,
@@ -210,10 +230,11 @@ def measure_costs(
             latency_ratio_int8=timings[name].ratios.get(INT8),
             notes_per_second=rates[name],
             peak_rss_bytes=peak_memory_bytes(candidate.folder, picked[:MEMORY_NOTES]),
-            runtime="sympress" if candidate.reference is not None else "onnxruntime",
             threads=threads,
-            train_seconds=candidate.train_seconds,
+            train_seconds=float(candidate.row.get("train_seconds") or 0.0),
         )
+        for name, candidate in candidates.items()
+    }
     return costs, {
         name: YardstickCost(
             size_bytes=yardstick.size_bytes,
@@ -224,40 +245,12 @@ def measure_costs(
     }
 
 
-def _one(
-    texts: Sequence[str], runtime: Runtime | None, reference: ReferenceModel | None
-) -> Callable[[int], object]:
-    if runtime is not None:
-        return lambda index: runtime.predict([texts[index]])
-    if reference is None:
-        raise ValueError("a candidate is an artifact or a reference model")
-    return lambda index: reference.predict_proba([texts[index]])
+def in_batches(runtime: Runtime) -> Callable[[Sequence[str]], object]:
+    """Texts -> nothing, by an artifact of whole notes: sorted by length, padded within batches of 16."""
 
-
-def _batched(
-    texts: Sequence[str], runtime: Runtime | None, reference: ReferenceModel | None
-) -> Callable[[], int]:
-    def run() -> int:
-        if runtime is None:
-            if reference is not None:
-                reference.predict_proba(texts)
-            return len(texts)
+    def run(texts: Sequence[str]) -> None:
         ids: list[NDArray[np.int64]] = sorted(runtime.encode(texts), key=len)
         for start in range(0, len(ids), BATCH):
             runtime.batch_logits(ids[start : start + BATCH])
-        return len(texts)
 
     return run
-
-
-def _size(candidate: Candidate) -> int:
-    if candidate.reference is not None:
-        return candidate.reference.size_bytes
-    return (candidate.folder / "model.onnx").stat().st_size
-
-
-def _weights(candidate: Candidate) -> tuple[int | None, int | None]:
-    if candidate.reference is not None:
-        return candidate.reference.parameters, candidate.reference.nonzero_parameters
-    counts = count_weights(candidate.folder / "model.onnx")
-    return counts.parameters, counts.nonzero_parameters

@@ -2,7 +2,7 @@
 
 RUN/study.json        the configuration and fingerprints of the inputs; others in the same folder are refused
 RUN/rows/             one JSON a finished strategy and seed, one a reference model
-RUN/predictions/      probabilities on validation and test notes, in the order of the split
+RUN/predictions/      probabilities on validation and test notes, in the order of the split; mentions by note
 RUN/artifacts/        what would be deployed
 RUN/work/             checkpoints of what is being trained
 RUN/lock              held by the process that writes here
@@ -11,7 +11,7 @@ RUN/lock              held by the process that writes here
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from sympress.files import (
     read_object,
     write_json,
 )
+from sympress.labels.mentions import Mention
 
 RUN_FORMAT = 2
 
@@ -123,26 +124,55 @@ class RunFolder:
         row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return row
 
-    def answers(self, name: str, seed: int) -> Path:
-        """File of the mentions that a row found in the test notes; offsets and ids, no text."""
-        return self.path / "predictions" / f"{_key(name, seed)}.json"
-
     def write_row(
-        self, name: str, seed: int, row: dict[str, Any], predictions: dict[str, NDArray[np.float64]]
+        self,
+        name: str,
+        seed: int,
+        row: dict[str, Any],
+        predictions: dict[str, NDArray[np.float64]] | None = None,
+        mentions: Mapping[str, Sequence[Mention]] | None = None,
     ) -> None:
-        """Store a finished piece: predictions first, the row last, since the row says it is finished."""
-        with (
-            atomic_path(self.path / "predictions" / f"{_key(name, seed)}.npz") as path,
-            path.open("wb") as stream,
-        ):
-            np.savez_compressed(stream, **predictions)  # type: ignore[arg-type]
-        write_json(self.path / "rows" / f"{_key(name, seed)}.json", row)
+        """Store a finished piece: its answers first, the row last, since the row says it is finished.
+
+        Args:
+            name: of the row.
+            seed: of the row.
+            row: how it was made.
+            predictions: probabilities `(notes, K)` by part; of the tasks of whole notes.
+            mentions: what was found in each test note, by its id; of the task `mentions`.
+        """
+        key = _key(name, seed)
+        with atomic_path(self.path / "predictions" / f"{key}.npz") as path, path.open("wb") as stream:
+            np.savez_compressed(stream, **(predictions or {}))  # type: ignore[arg-type]
+        if mentions is not None:
+            write_json(self.path / "predictions" / f"{key}.json", mentions_as_json(mentions))
+        write_json(self.path / "rows" / f"{key}.json", row)
 
     def predictions(self, name: str, seed: int, part: str) -> NDArray[np.float64]:
         """Probabilities `(notes, K)` of `validation` or `test`."""
         with np.load(self.path / "predictions" / f"{_key(name, seed)}.npz") as stored:
             result: NDArray[np.float64] = stored[part]
             return result
+
+    def answer(self, name: str, seed: int) -> Any:
+        """What a row answers on test notes: uncalibrated probabilities `(notes, K)`, or mentions by id."""
+        stored = self.path / "predictions" / f"{_key(name, seed)}.json"
+        if stored.is_file():
+            return mentions_of_json(json.loads(stored.read_text(encoding="utf-8")))
+        return self.predictions(name, seed, "test")
+
+
+def mentions_as_json(mentions: Mapping[str, Sequence[Mention]]) -> dict[str, list[list[Any]]]:
+    """Offsets and names, no text."""
+    return {
+        note_id: [[one.start, one.end, one.symptom, one.assertion, one.score] for one in found]
+        for note_id, found in mentions.items()
+    }
+
+
+def mentions_of_json(stored: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, list[Mention]]:
+    """What `mentions_as_json` was given."""
+    return {note_id: [Mention(*values) for values in found] for note_id, found in stored.items()}
 
 
 def _key(name: str, seed: int) -> str:

@@ -26,7 +26,7 @@ from sympress.runtime.artifact import (
 )
 from sympress.runtime.session import Runtime, to_probabilities
 from sympress.runtime.tokens import Pieces, window_spans
-from sympress.studies.costs import INT8, PYTORCH, ROUNDS, Yardstick, pick_timed, time_yardsticks
+from sympress.studies.costs import INT8, PYTORCH, ROUNDS, Yardstick, by_index, pick_timed
 from sympress.studies.tagger import answer_note
 from sympress.training.tagging import choose_span_bias
 
@@ -374,7 +374,7 @@ def time_against(
     picked = pick_timed(texts)
     answer = answerer(Runtime.load(folder, threads=threads))
     models: dict[str, Callable[[int], object]] = {PRESSED: lambda index: answer(picked[index])}
-    models |= time_yardsticks(yardsticks, picked)
+    models |= by_index(yardsticks, picked)
     cores = torch.get_num_threads()
     torch.set_num_threads(threads)
     timings = time_in_turn(models, len(picked), reference=PYTORCH, also=[INT8], rounds=ROUNDS)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedModel
+import numpy as np
+from numpy.typing import NDArray
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sympress.compression.export import export_checked, parity
 from sympress.compression.quantize.choose import Choice
@@ -19,7 +22,7 @@ from sympress.compression.recipe.step import Exported, Step
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.evaluation.cost import time_in_turn
-from sympress.models.model import load_model, save_model
+from sympress.models.model import SymptomModel, load_model, save_model
 from sympress.runtime.artifact import Extractor, write_checksums, write_extractor
 from sympress.studies.costs import INT8, PYTORCH
 from sympress.training.epochs import Scorer, TrainSettings
@@ -81,6 +84,33 @@ def train_settings(config: StudyConfig, seed: int) -> TrainSettings:
     )
 
 
+def write_model(
+    model: SymptomModel,
+    tokenizer: PreTrainedTokenizerBase,
+    extractor: Extractor,
+    notes: Sequence[NDArray[np.int64]],
+    draft: Path,
+) -> float:
+    """Write weights, tokenizer, settings and ONNX file to the folder `draft`, which is emptied before.
+
+    Returns:
+        The largest difference of a logit between PyTorch and ONNX, over the first of `notes`.
+    """
+    shutil.rmtree(draft, ignore_errors=True)
+    save_model(model, draft)
+    tokenizer.save_pretrained(draft)
+    write_extractor(draft, extractor)
+    return export_checked(model, draft / "model.onnx", list(notes[:PARITY_NOTES]))
+
+
+def move_artifact(draft: Path, final: Path) -> None:
+    """List the files of the finished `draft` and put it in the place of `final`."""
+    write_checksums(draft)
+    shutil.rmtree(final, ignore_errors=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    draft.replace(final)
+
+
 def press(
     teacher_folder: Path,
     recipe: Recipe,
@@ -134,12 +164,9 @@ def press(
         step(what.step, number, total)
 
     state = run_recipe(recipe, load_model(teacher_folder), tokenizer, context, announce=announce)
-    save_model(state.model, draft)
-    state.tokenizer.save_pretrained(draft)
     unsettled = {"pad_id": state.pad_id, "thresholds": None, "calibration": None}  # the teacher's do not fit
-    write_extractor(draft, extractor.model_copy(update=unsettled))
     notes = list(encode_notes(state.tokenizer, material.validation[:JUDGED_NOTES], material).ids)
-    worst = export_checked(state.model, draft / "model.onnx", notes[:PARITY_NOTES])
+    worst = write_model(state.model, state.tokenizer, extractor.model_copy(update=unsettled), notes, draft)
     exported = Exported(
         path=draft / "model.onnx",
         calibration=encode_notes(state.tokenizer, material.training[:JUDGED_NOTES], material).ids,

@@ -1,4 +1,4 @@
-"""From stored predictions and costs to the rows of the results file, and back to its figures."""
+"""A finished run read again: its notes, its predictions in one file, its figures computed from that."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,200 +16,15 @@ from pydantic import ValidationError
 
 from sympress.config import StudyConfig, make_config
 from sympress.errors import InputError
-from sympress.evaluation.probabilities import score_calibration
-from sympress.evaluation.quality import (
-    describe_changes,
-    note_groups,
-    score_groups,
-    score_present,
-    score_topic,
-)
-from sympress.evaluation.significance import compare_present, compare_topic, holm, mcnemar, one_hot
 from sympress.files import atomic_path, check_inputs
-from sympress.labels.mentions import Task
 from sympress.progress import Reporter
 from sympress.report.page import Example
-from sympress.results import Comparison, Cost, EpochQuality, Quality, Results, StrategyResult, load_results
-from sympress.studies.costs import compare_costs
+from sympress.results import Results, StrategyResult, load_results
 from sympress.studies.data import StudyData, prepare
 from sympress.studies.folder import RunFolder
-from sympress.studies.judge import stored_settled
-
-# From stored predictions and costs to the rows of the results file.
-
-
-#: Each p-value of a comparison, and where the one corrected for the number of strategies goes.
-_CORRECTED = {"p_value": "p_holm", "p_value_micro": "p_holm_micro", "p_mcnemar": "p_holm_mcnemar"}
-
-#: Probabilities `(notes, K)` and, for `present`, thresholds `(K,)`.
-Scored = tuple[NDArray[np.float64], NDArray[np.float64] | None]
-
-
-class StoredRows(Protocol):
-    """Whatever keeps rows and their predictions: the run folder, or the file of `study.predictions`."""
-
-    def read_row(self, name: str, seed: int) -> dict[str, Any] | None:
-        """Thresholds, calibration and what else is known of a row, or None."""
-
-    def predictions(self, name: str, seed: int, part: str) -> NDArray[np.float64]:
-        """Uncalibrated probabilities `(notes, K)` of `test`."""
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """Targets and patients of the test notes, in the order of the split."""
-
-    targets: NDArray[np.uint8]
-    patients: NDArray[np.int64]
-    symptoms: tuple[str, ...]
-    groups: dict[str, NDArray[np.bool_]]
-
-    @classmethod
-    def of(cls, data: StudyData) -> TestSet:
-        """The test side of `data`."""
-        rows = data.split.test
-        notes = data.frame[rows]
-        groups = note_groups(*(notes[name].to_list() for name in ("sex", "age", "category")))
-        return cls(data.labels.targets[rows], data.patients[rows], data.labels.symptoms, groups)
-
-
-def assemble_row(
-    run: StoredRows, test: TestSet, config: StudyConfig, *, name: str, seed: int, cost: Cost, baseline: Cost
-) -> StrategyResult:
-    """One row: quality with intervals, cost, and the paired difference to the baseline of that seed.
-
-    Corrected p-values are missing: they need all rows (`correct_p_values`).
-    """
-    row = run.read_row(name, seed) or {}
-    ours = _scored(run, config, name, seed)
-    comparison = changes = None
-    if name != "baseline":
-        theirs = _scored(run, config, "baseline", seed)
-        comparison = Comparison(
-            **_compare(config, test, ours, theirs),
-            **compare_costs(cost, baseline),
-        )
-        answered = (answers(config.note_task, *ours), answers(config.note_task, *theirs))
-        changes = describe_changes(*answered, test.targets.astype(bool), test.symptoms, test.groups)
-    before = run.predictions(name, seed, "test") if row.get("calibration") else None
-    return StrategyResult(
-        name=name,
-        seed=seed,
-        recipe=row["recipe"],
-        quality=score_all(config.note_task, ours, test, before=before, resamples=config.resamples),
-        cost=cost,
-        versus_baseline=comparison,
-        changes=changes,
-        epochs=[EpochQuality(epoch=e["epoch"], quality=e["quality"]) for e in row.get("epochs", [])],
-        parity_max_difference=row.get("parity_max_difference"),
-        kernel=row.get("kernel"),
-        notes=row.get("remarks", []),
-    )
-
-
-def correct_p_values(rows: Sequence[StrategyResult]) -> list[StrategyResult]:
-    """Return the rows with p-values corrected for the number of strategies compared with the baseline.
-
-    Holm's step-down over all strategies of the table, references included, for each of the three tests.
-    Several seeds of a strategy count once: their largest p-value stands for it, so that a strategy is
-    different only where it is with every seed.
-    """
-    corrected = list(rows)
-    for plain, adjusted in _CORRECTED.items():
-        found: dict[str, list[float | None]] = {}
-        for row in rows:
-            if row.versus_baseline is not None:
-                found.setdefault(row.name, []).append(getattr(row.versus_baseline, plain))
-        largest = [None if None in each else max(p for p in each if p is not None) for each in found.values()]
-        holms = dict(zip(found, holm(largest), strict=True))
-        corrected = [_with_p(row, adjusted, holms.get(row.name)) for row in corrected]
-    return corrected
-
-
-def _with_p(row: StrategyResult, key: str, value: float | None) -> StrategyResult:
-    if row.versus_baseline is None:
-        return row
-    return row.model_copy(update={"versus_baseline": row.versus_baseline.model_copy(update={key: value})})
-
-
-def _scored(run: StoredRows, config: StudyConfig, name: str, seed: int) -> Scored:
-    """Calibrated probabilities of the test notes, and their thresholds."""
-    operating_point = stored_settled(run.read_row(name, seed) or {})
-    return operating_point.apply(
-        config.note_task, run.predictions(name, seed, "test")
-    ), operating_point.thresholds
-
-
-def score_all(
-    task: Task,
-    scored: Scored,
-    test: TestSet,
-    *,
-    before: NDArray[np.float64] | None = None,
-    resamples: int = 1000,
-) -> Quality:
-    """Everything that is said of a model's answers: metrics, calibration, subgroups; patients are resampled.
-
-    Args:
-        task: `topic` or `present`.
-        scored: probabilities `(notes, K)` and thresholds `(K,)`.
-        test: what is true.
-        before: the probabilities before they were calibrated; None if they never were.
-        resamples: behind each interval.
-    """
-    probabilities, symptoms = scored[0], test.symptoms
-    if task == "topic":
-        classes = test.targets.argmax(axis=1)
-        quality = score_topic(probabilities, classes, symptoms, groups=test.patients, resamples=resamples)
-    else:
-        quality = score_present(
-            probabilities, test.targets, _cuts(scored), symptoms, groups=test.patients, resamples=resamples
-        )
-    calibration = score_calibration(
-        task, probabilities, test.targets, symptoms, before=before, groups=test.patients, resamples=resamples
-    )
-    truth = test.targets.astype(bool)
-    groups, gaps = score_groups(
-        answers(task, *scored), truth, test.groups, patients=test.patients, resamples=resamples
-    )
-    return quality.model_copy(update={"calibration": calibration, "groups": groups, "gaps": gaps})
-
-
-def _cuts(scored: Scored) -> NDArray[np.float64]:
-    return np.full(scored[0].shape[1], 0.5) if scored[1] is None else scored[1]
-
-
-def answers(
-    task: Task, probabilities: NDArray[np.float64], thresholds: NDArray[np.float64] | None
-) -> NDArray[np.bool_]:
-    """What is answered `(notes, K)`: the most probable topic, or all that reach their thresholds."""
-    if task == "topic":
-        return one_hot(probabilities.argmax(axis=1), probabilities.shape[1])
-    answered: NDArray[np.bool_] = probabilities >= (0.5 if thresholds is None else thresholds)
-    return answered
-
-
-def _compare(config: StudyConfig, test: TestSet, ours: Scored, theirs: Scored) -> dict[str, Any]:
-    """Paired differences to the baseline and their p-values; micro-F1 belongs to `present`."""
-    shared: dict[str, Any] = {"groups": test.patients, "resamples": config.resamples}
-    truth = test.targets.astype(bool)
-    ours_right, theirs_right = (answers(config.note_task, *scored) == truth for scored in (ours, theirs))
-    if config.note_task == "topic":
-        difference, p_value = compare_topic(ours[0], theirs[0], test.targets.argmax(axis=1), **shared)
-        # The K columns of a note are one answer.
-        p_mcnemar = mcnemar(ours_right.all(axis=1), theirs_right.all(axis=1))
-        return {"f1_difference": difference, "p_value": p_value, "p_mcnemar": p_mcnemar}
-    shared |= {"thresholds_a": _cuts(ours), "thresholds_b": _cuts(theirs)}
-    difference, p_value = compare_present(ours[0], theirs[0], test.targets, **shared)
-    micro, p_micro = compare_present(ours[0], theirs[0], test.targets, average="micro", **shared)
-    return {
-        "f1_difference": difference,
-        "micro_f1_difference": micro,
-        "p_value": p_value,
-        "p_value_micro": p_micro,
-        "p_mcnemar": mcnemar(ours_right, theirs_right),
-    }
-
+from sympress.studies.note_scores import NoteTestSet, answers
+from sympress.studies.task import TestSet, assemble_row, correct_p_values
+from sympress.studies.tasks import TASKS
 
 # A finished run read again: its configuration, its notes in the order of the split, its predictions.
 
@@ -239,12 +54,9 @@ class Reread:
         Raises:
             InputError: the run has no such row.
         """
-        row = self.run.read_row(name, seed)
-        if row is None:
+        if self.run.read_row(name, seed) is None:
             raise InputError(f"{self.run.path}: no row {name!r} with seed {seed}")
-        operating_point, task = stored_settled(row), self.config.note_task
-        stored = self.run.predictions(name, seed, "test")
-        return answers(task, operating_point.apply(task, stored), operating_point.thresholds)
+        return answers(self.config.note_task, *NoteTestSet.of(self.data).scored(self.run, name, seed))
 
 
 def reread(folder: Path, *, notes: Path | None = None) -> Reread:
@@ -271,16 +83,15 @@ def reread(folder: Path, *, notes: Path | None = None) -> Reread:
 
 # The test predictions of every row in one file, and a table's figures computed again from it.
 #
-# `RUN/predictions.npz` holds ids, labels and probabilities of the test notes, and no text. It is read
-# without pickle. Whoever has it and the results file can check every figure and interval without training
-# anything.
+# `RUN/predictions.npz` holds ids, labels and answers of the test notes, and no text. It is read without
+# pickle. Whoever has it and the results file can check every figure and interval without training anything.
 #
 #     note_ids (N,)       of the test notes
 #     patients (N,)       a number a note, equal for notes of one patient: intervals resample patients
 #     symptoms (K,)       names of the columns
-#     truth (N, K)        0 or 1
+#     truth (N, K)        0 or 1; of mentions JSON: by note id [start, end, symptom, assertion, score]
 #     rows                JSON: of each row its name, seed, recipe, thresholds and calibration
-#     row-I (N, K)        probabilities of row I before they are calibrated
+#     row-I (N, K)        probabilities of row I before they are calibrated; of mentions JSON as in `truth`
 
 
 #: Of a run folder, the file with the predictions of all rows.
@@ -298,78 +109,70 @@ class KeptPredictions:
     """What the file holds.
 
     Attributes:
-        note_ids: of the test notes.
-        test: their labels and patients.
+        test: what is true of the test notes.
         stored: recipe, thresholds and calibration of each row, by name and seed.
-        probabilities: `(notes, K)` of each row, uncalibrated.
+        answers: of each row, as `TestSet.unpack` returns them.
     """
 
-    note_ids: tuple[str, ...]
     test: TestSet
     stored: Mapping[tuple[str, int], dict[str, Any]]
-    probabilities: Mapping[tuple[str, int], NDArray[np.float64]]
+    answers: Mapping[tuple[str, int], Any]
 
     def read_row(self, name: str, seed: int) -> dict[str, Any] | None:
         """As `RunFolder.read_row`, with what its predictions are read by."""
         return self.stored.get((name, seed))
 
-    def predictions(self, name: str, seed: int, part: str) -> NDArray[np.float64]:
-        """As `RunFolder.predictions`; there is no other part than `test`."""
-        if part != "test":
-            raise ValueError(f"only predictions of test notes are kept, not of {part}")
-        return self.probabilities[name, seed]
+    def answer(self, name: str, seed: int) -> Any:
+        """As `RunFolder.answer`."""
+        return self.answers[name, seed]
 
 
-def keep_predictions(run: RunFolder, data: StudyData, rows: list[StrategyResult]) -> Path:
+def keep_predictions(run: RunFolder, test: TestSet, rows: Sequence[StrategyResult]) -> Path:
     """Write `RUN/predictions.npz` from what the folder stores of `rows`."""
-    test = TestSet.of(data)
     told = []
     for row in rows:
         stored = run.read_row(row.name, row.seed) or {}
         told.append({"name": row.name, "seed": row.seed, **{key: stored.get(key) for key in _SETTLED}})
     arrays: dict[str, NDArray[Any]] = {
         "format": np.array(_FORMAT),
-        "note_ids": np.array(data.frame["note_id"].gather(data.split.test).to_list(), dtype=np.str_),
+        "note_ids": np.array(test.note_ids, dtype=np.str_),
         "patients": test.patients,
         "symptoms": np.array(test.symptoms, dtype=np.str_),
-        "truth": test.targets,
+        "truth": test.pack(test.truth),
         "rows": np.array(json.dumps(told, allow_nan=False)),
     }
     for at, row in enumerate(rows):
-        arrays[f"row-{at}"] = run.predictions(row.name, row.seed, "test")
+        arrays[f"row-{at}"] = test.pack(run.answer(row.name, row.seed))
     with atomic_path(run.path / PREDICTIONS) as draft, draft.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return run.path / PREDICTIONS
 
 
-def read_predictions(path: Path) -> KeptPredictions:
-    """Read what `keep_predictions` wrote.
+def read_predictions(path: Path, task: str) -> KeptPredictions:
+    """Read what `keep_predictions` wrote of a study of `task`.
 
     Raises:
-        InputError: the file is missing, damaged, or of a newer format.
+        InputError: the file is missing, damaged, of another task or of a newer format.
     """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             found = int(stored["format"])
             if found != _FORMAT:
                 raise InputError(f"{path}: format {found}, this sympress reads {_FORMAT}; update sympress")
-            symptoms = tuple(str(name) for name in stored["symptoms"])
-            truth = stored["truth"].astype(np.uint8)
-            test = TestSet(truth, stored["patients"].astype(np.int64), symptoms, {})
+            test = TASKS[task].tests.read(task, stored)
             told = json.loads(str(stored["rows"]))
             keys = [(str(row["name"]), int(row["seed"])) for row in told]
-            probabilities = {key: stored[f"row-{at}"].astype(np.float64) for at, key in enumerate(keys)}
-            ids = tuple(str(one) for one in stored["note_ids"])
+            of = (test.note_ids, test.symptoms)
+            answered = {key: test.unpack(stored[f"row-{at}"], *of) for at, key in enumerate(keys)}
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; `sympress study` writes RUN/{PREDICTIONS} when it ends"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: damaged, or no {PREDICTIONS} of a study; run the study again") from error
-    shapes = {one.shape for one in (truth, *probabilities.values())}
-    if shapes != {(len(ids), len(symptoms))} or test.patients.shape != (len(ids),):
-        raise InputError(f"{path}: damaged (its rows are not of the same notes); run the study again")
-    return KeptPredictions(ids, test, dict(zip(keys, told, strict=True)), probabilities)
+        raise InputError(
+            f"{path}: damaged, or no {PREDICTIONS} of a study of {task}; run the study again"
+        ) from error
+    return KeptPredictions(test, dict(zip(keys, told, strict=True)), answered)
 
 
 @dataclass(frozen=True)
@@ -394,24 +197,30 @@ def check_results(results: Results, kept: KeptPredictions) -> Checked:
     nothing. Fields that an older results file lacks are not missed.
 
     Raises:
-        InputError: the results are of another task, other notes or symptoms, or of a row that is not kept.
+        InputError: the results are of other notes or symptoms, or of a row that is not kept.
     """
-    if results.task == "mentions":
-        raise InputError("predictions are kept for --task topic and --task present; mentions has spans")
-    if list(kept.test.symptoms) != results.data.symptoms or len(kept.note_ids) != results.data.test:
+    if list(kept.test.symptoms) != results.data.symptoms or len(kept.test.note_ids) != results.data.test:
         raise InputError(
             "the predictions are of other notes or symptoms than the results; give the run's own"
         )
     for row in results.strategies:
         if (row.name, row.seed) not in kept.stored:
             raise InputError(f"no predictions are kept of row {row.name!r} with seed {row.seed}")
-    config = make_config({"task": results.task, "resamples": results.config.get("resamples", 1000)})
+    resamples = make_config({"resamples": results.config.get("resamples", 1000)}).resamples
     base = next((row.cost for row in results.strategies if row.name == "baseline"), None)
     if base is None:
         raise InputError("the results have no row 'baseline', to which the others are compared")
     again = correct_p_values(
         [
-            assemble_row(kept, kept.test, config, name=row.name, seed=row.seed, cost=row.cost, baseline=base)
+            assemble_row(
+                kept,
+                kept.test,
+                name=row.name,
+                seed=row.seed,
+                cost=row.cost,
+                baseline=base,
+                resamples=resamples,
+            )
             for row in results.strategies
         ]
     )

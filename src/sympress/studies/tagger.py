@@ -6,21 +6,21 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sympress.compression.export import export_checked
 from sympress.compression.recipe.language import Recipe
-from sympress.compression.recipe.material import FurtherTeacher, Material, Tagging, encode_notes
+from sympress.compression.recipe.material import Material, Tagging, encode_notes
+from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.labels.surface import forms_by_symptom
 from sympress.models.encoder import Encoder, token_limit
-from sympress.models.model import build_model, count_macs, save_model
+from sympress.models.model import build_model, count_macs
 from sympress.provenance import environment
 from sympress.runtime.artifact import (
     Extractor,
@@ -33,7 +33,7 @@ from sympress.runtime.extractor import Extractor as LoadedExtractor
 from sympress.runtime.linker import with_lexicon, write_lexicon
 from sympress.runtime.session import Runtime, prepare_text
 from sympress.runtime.tokens import Pieces, note_logits, tags_of
-from sympress.studies.press import Compressed, describe_choice, press
+from sympress.studies.press import Compressed, describe_choice, move_artifact, press, write_model
 from sympress.training.data import NoteDataset, mentions_loss
 from sympress.training.epochs import EpochLog, Progress, TrainSettings, default_device
 from sympress.training.fingerprints import fingerprint_annotated
@@ -54,10 +54,6 @@ from sympress.training.tagging import (
 from sympress.training.train import train
 
 # The task `mentions`: train a tagger from annotated notes, press it, and answer with the deployed file.
-
-
-#: Validation windows on which ONNX is compared with PyTorch.
-PARITY_WINDOWS = 16
 
 
 @dataclass(frozen=True)
@@ -93,6 +89,24 @@ class TaggerSettings:
     select: Literal["best", "last", "average"] = "best"
     others_weight: float = 0.5
     seed: int = 0
+
+    @classmethod
+    def of(cls, config: StudyConfig, seed: int) -> Self:
+        """How the tagger of a seed learns in a study."""
+        return cls(
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate or 3e-5,
+            head_rate_ratio=config.head_rate_ratio or 1.0,
+            others_weight=config.others_weight,
+            weight_decay=config.weight_decay,
+            warmup_share=config.warmup_share or 0.0,
+            max_tokens=config.max_tokens or 256,
+            lower=bool(config.lower),
+            mask_placeholders=bool(config.mask_placeholders),
+            select=config.select or "best",
+            seed=seed,
+        )
 
     def training(self) -> TrainSettings:
         """The same for the training loop."""
@@ -164,13 +178,9 @@ def train_tagger(
     )
     detach_kinds_(model)
     draft = work / "artifact"
-    shutil.rmtree(draft, ignore_errors=True)
-    save_model(model.cpu(), draft)
-    encoder.tokenizer.save_pretrained(draft)
-    write_extractor(draft, extractor)
+    worst = write_model(model.cpu(), encoder.tokenizer, extractor, judged.notes.ids, draft)
     if lexicon is not None:
         write_lexicon(draft, extractor, lexicon)
-    worst = export_checked(model, draft / "model.onnx", list(judged.notes.ids[:PARITY_WINDOWS]))
     windows, tokens = len(judged.notes.ids), int(np.median(judged.notes.lengths))
     made = _provenance(settings, log, fingerprint_annotated([*notes, *validation])) | {
         "macs_per_note": count_macs(model, tokens) * windows // len(validation),
@@ -178,10 +188,7 @@ def train_tagger(
         "validation_strict_f1": choose_bias(draft, validation),
     }
     write_provenance(draft, made)
-    write_checksums(draft)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft.replace(folder)
+    move_artifact(draft, folder)
     shutil.rmtree(work)
     return folder
 
@@ -296,7 +303,6 @@ def tagger_material(
     validation: Sequence[AnnotatedNote],
     *,
     transfer: Sequence[str] = (),
-    weights: NDArray[np.float32] | None = None,
 ) -> Material:
     """What a recipe learns from, as the tagger reads it.
 
@@ -305,7 +311,6 @@ def tagger_material(
         notes: labelled notes.
         validation: notes that choose an epoch; none of them is a test note.
         transfer: further notes, which only the teacher judges.
-        weights: `(notes,)`, what each note's label loss is multiplied by.
 
     Raises:
         InputError: the artifact is no tagger.
@@ -329,7 +334,6 @@ def tagger_material(
         validation_targets=np.zeros((len(validation), 0), dtype=np.uint8),
         max_tokens=extractor.max_tokens,
         tagging=tagging,
-        weights=weights,
     )
 
 
@@ -342,17 +346,13 @@ def press_tagger(  # noqa: PLR0917  what a tagger needs, in the order of `train_
     folder: Path,
     *,
     transfer: Sequence[str] = (),
-    weights: NDArray[np.float32] | None = None,
-    teachers: Sequence[FurtherTeacher] = (),
-    kernel: str | None = None,
     lexicon: Lexicon | None = None,
-    trains: bool = True,
     threads: int = 1,
     step: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
 ) -> Path:
     """Press the tagger `artifact` by `recipe` and write the smaller artifact to `folder`; returns `folder`.
 
-    Args are those of `study.press.press`; `settings` say how its trainings go, and `weights` are of `notes`.
+    Args are those of `study.press.press`; `settings` say how its trainings go.
     A killed call goes on behind its last finished step; a finished one returns at once.
 
     Raises:
@@ -361,10 +361,9 @@ def press_tagger(  # noqa: PLR0917  what a tagger needs, in the order of `train_
     if (folder / "extractor.json").is_file():
         return folder
     extractor = read_extractor(artifact)
-    material = tagger_material(extractor, notes, validation, transfer=transfer, weights=weights)
+    material = tagger_material(extractor, notes, validation, transfer=transfer)
     work = folder.with_name(folder.name + ".work")
     draft = work / "artifact"
-    shutil.rmtree(draft, ignore_errors=True)
     torch.manual_seed(settings.seed)
     pressed = press(
         artifact,
@@ -375,9 +374,6 @@ def press_tagger(  # noqa: PLR0917  what a tagger needs, in the order of `train_
         work=work / "steps",
         draft=draft,
         score=_no_score,
-        trains=trains,
-        teachers=teachers,
-        kernel=kernel,
         threads=threads,
         step=step,
     )
@@ -392,9 +388,7 @@ def press_tagger(  # noqa: PLR0917  what a tagger needs, in the order of `train_
         "validation_strict_f1": choose_bias(draft, validation),
     }
     write_provenance(draft, learnt | _described(pressed, material))
-    write_checksums(draft)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.replace(folder)
+    move_artifact(draft, folder)
     shutil.rmtree(work)
     return folder
 
