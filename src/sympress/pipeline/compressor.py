@@ -48,7 +48,7 @@ from sympress.studies.judge import (
     time_against,
 )
 from sympress.studies.note_scores import NoteTestSet, Scored, answers
-from sympress.studies.press import Compressed, describe_choice, press, train_settings
+from sympress.studies.press import press, train_settings
 from sympress.studies.tagger import answer_note
 
 # Press one model by any recipe and measure what comes out, each once: a killed run finds what is done.
@@ -128,7 +128,7 @@ class Compressor:
             threads=self.config.threads,
             step=self.reporter.step,
         )
-        write_json(made / "made.json", _record(pressed, self.tokens))
+        write_json(made / "made.json", pressed.as_json(count_macs(pressed.state.model, self.tokens)))
         shutil.rmtree(steps, ignore_errors=True)
         return made / "artifact"
 
@@ -260,18 +260,6 @@ def read_made(artifact: Path) -> dict[str, Any]:
     """How `artifact` was made: remarks, epochs, kernel, parity, multiply-accumulates."""
     record: dict[str, Any] = json.loads((artifact.parent / "made.json").read_text(encoding="utf-8"))
     return record
-
-
-def _record(pressed: Compressed, tokens: int) -> dict[str, Any]:
-    state = pressed.state
-    return {
-        "remarks": state.remarks,
-        "epochs": state.epochs,
-        "train_seconds": state.train_seconds,
-        "kernel": describe_choice(pressed.choice),
-        "parity_max_difference": pressed.parity,
-        "macs_per_note": count_macs(state.model, tokens),
-    }
 
 
 # What is stored with a pressed artifact: how it was made, what it costs, and what it changed.

@@ -175,7 +175,12 @@ class Candidate:
     def rate(self, texts: Sequence[str]) -> Callable[[], int]:
         """What answers all `texts` and returns how many there are."""
         every = self.answer_all or (lambda all_of: [self.answer(text) for text in all_of])
-        return lambda: (every(texts), len(texts))[1]
+
+        def run() -> int:
+            every(texts)
+            return len(texts)
+
+        return run
 
     def size(self) -> dict[str, Any]:
         """Bytes, parameters and the runtime, as `Cost` has them."""

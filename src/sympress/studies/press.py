@@ -45,6 +45,17 @@ class Compressed:
     choice: Choice | None
     parity: float
 
+    def as_json(self, macs_per_note: int) -> dict[str, Any]:
+        """How it was made, for provenance and rows; the kernel as `describe_choice` has it."""
+        return {
+            "epochs": self.state.epochs,
+            "train_seconds": self.state.train_seconds,
+            "remarks": self.state.remarks,
+            "kernel": describe_choice(self.choice),
+            "parity_max_difference": self.parity,
+            "macs_per_note": macs_per_note,
+        }
+
 
 def named(recipes: Sequence[str]) -> dict[str, Recipe]:
     """The recipes of a study by the name of their row: `pocket`, or `small = vocab(keep=0.2) > …`.

@@ -41,7 +41,7 @@ from sympress.studies.judge import (
     write_operating_point,
 )
 from sympress.studies.note_scores import NoteTestSet
-from sympress.studies.press import describe_choice, move_artifact, press, train_settings, write_model
+from sympress.studies.press import move_artifact, press, train_settings, write_model
 from sympress.studies.task import Step, StudyTask
 from sympress.training.data import LABEL_LOSSES, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog, Scorer
@@ -162,16 +162,8 @@ class NoteTask(StudyTask[StudyData]):
             pretrained=self.encoder.model,
             step=lambda what, done, total: step(f"{name}: {what}", done, total),
         )
-        state = pressed.state
-        row: dict[str, Any] = {
-            **made,
-            "epochs": state.epochs,
-            "train_seconds": state.train_seconds,
-            "remarks": state.remarks,
-            "parity_max_difference": pressed.parity,
-            "macs_per_note": count_macs(state.model, self.macs_tokens),
-        }
-        _finish(self, name, seed, draft, row, kernel=describe_choice(pressed.choice))
+        row = made | pressed.as_json(count_macs(pressed.state.model, self.macs_tokens))
+        _finish(self, name, seed, draft, row, kernel=row.pop("kernel"))
 
     def refer(self, name: str, seed: int) -> None:
         """Build the reference model `name`, predict and store, unless the run folder has it already.

@@ -33,7 +33,7 @@ from sympress.runtime.extractor import Extractor as LoadedExtractor
 from sympress.runtime.linker import with_lexicon, write_lexicon
 from sympress.runtime.session import Runtime, prepare_text
 from sympress.runtime.tokens import Pieces, note_logits, tags_of
-from sympress.studies.press import Compressed, describe_choice, move_artifact, press, write_model
+from sympress.studies.press import Compressed, move_artifact, press, write_model
 from sympress.training.data import NoteDataset, mentions_loss
 from sympress.training.epochs import EpochLog, Progress, TrainSettings, default_device
 from sympress.training.fingerprints import fingerprint_annotated
@@ -399,14 +399,9 @@ def _described(pressed: Compressed, material: Material) -> dict[str, Any]:
     judged = encode_notes(state.tokenizer, material.validation, material)
     windows, tokens = len(judged.ids), int(np.median(judged.lengths))
     return {
+        **pressed.as_json(count_macs(state.model, tokens) * windows // len(material.validation)),
         "format": 1,
         "strategy": "recipe",
-        "epochs": state.epochs,
-        "remarks": state.remarks,
-        "train_seconds": state.train_seconds,
-        "kernel": describe_choice(pressed.choice),
-        "parity_max_difference": pressed.parity,
-        "macs_per_note": count_macs(state.model, tokens) * windows // len(material.validation),
         "environment": environment(),
     }
 
