@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from sympress.results import Results, StrategyResult
 from sympress.runtime.artifact import Extractor, read_extractor
 from sympress.runtime.session import Runtime
 from sympress.studies.judge import KEPT
-from sympress.studies.press import RESERVED, Compressed, describe_choice, named, press
+from sympress.studies.press import RESERVED, Compressed, named, press
 from sympress.studies.rows import LOADERS
 from sympress.studies.run import run_study
 from sympress.training.epochs import TrainSettings
@@ -206,14 +206,14 @@ def test_the_draft_answers_as_the_model_in_it_within_the_stated_difference(press
 def test_the_draft_is_int8_and_says_by_which_kernel(pressed: tuple[Path, Compressed]):
     folder, made = pressed
     assert operations(folder / "model.onnx")["MatMulInteger"] >= 6
-    described = describe_choice(made.choice)
+    described = made.as_json(7)["kernel"]
     assert described is not None
     assert (described["name"], described["automatic"]) == ("dynamic-7bit", False)
     assert [candidate["name"] for candidate in described["candidates"]] == ["fp32", "dynamic-7bit"]
     sizes = [candidate["size_bytes"] for candidate in described["candidates"]]
     assert sizes[1] == (folder / "model.onnx").stat().st_size
     assert json.loads(json.dumps(described)) == json.loads(json.dumps(asdict(made.choice)))  # type: ignore[arg-type]
-    assert describe_choice(None) is None
+    assert replace(made, choice=None).as_json(7)["kernel"] is None
 
 
 #: The named recipes at the size of the tiny encoder; everything else is theirs.

@@ -46,12 +46,12 @@ class Compressed:
     parity: float
 
     def as_json(self, macs_per_note: int) -> dict[str, Any]:
-        """How it was made, for provenance and rows; the kernel as `describe_choice` has it."""
+        """How it was made, for provenance and rows; `kernel` says what was chosen."""
         return {
             "epochs": self.state.epochs,
             "train_seconds": self.state.train_seconds,
             "remarks": self.state.remarks,
-            "kernel": describe_choice(self.choice),
+            "kernel": None if self.choice is None else asdict(self.choice),
             "parity_max_difference": self.parity,
             "macs_per_note": macs_per_note,
         }
@@ -193,8 +193,3 @@ def press(
         worst = parity(state.model, draft / "model.onnx", notes[:PARITY_NOTES])
     write_checksums(draft)
     return Compressed(state, choice, worst)
-
-
-def describe_choice(choice: Choice | None) -> dict[str, Any] | None:
-    """The choice of kernel as JSON for provenance."""
-    return None if choice is None else asdict(choice)
