@@ -208,7 +208,7 @@ def _checked(logits: ArrayLike, targets: ArrayLike) -> tuple[Floats, Floats]:
 
 # How far probabilities can be taken at their word: calibration error, Brier score, reliability curve.
 #
-# Bins are settled on all notes; then patients are resampled as everywhere (`measure.significance`).
+# Bins are settled on all notes; then patients are resampled as everywhere (`evaluation.significance`).
 # Resampling adds noise of its own to an absolute difference: the interval of a small calibration error
 # leans upward and may begin above the value.
 

@@ -389,7 +389,7 @@ def score_groups(
     Args:
         predicted: `(notes, K)`, what is answered.
         truth: `(notes, K)`, what is.
-        groups: as `measure.change.note_groups` names them, e.g. `sex F`, and the notes of each.
+        groups: as `evaluation.quality.note_groups` names them, e.g. `sex F`, and the notes of each.
         patients: `(notes,)` patient of each note.
         seed: of the resampling.
         resamples: number of resamples; 0 gives values without intervals.

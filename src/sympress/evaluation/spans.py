@@ -101,7 +101,7 @@ def _gain(row: int, candidates: dict[int, dict[int, float]], owner: dict[int, in
 #
 # A score is a sum over documents of three counts: pairs that match, spans predicted, spans in the gold
 # standard. So a bootstrap weighs documents, or all documents of a patient, as everywhere
-# (`measure.significance`). A score without a gold span is undefined, null.
+# (`evaluation.significance`). A score without a gold span is undefined, null.
 
 
 Notes = Sequence[Sequence[Mention]]
@@ -200,7 +200,7 @@ def compare_spans(
 ) -> tuple[Estimate, float | None]:
     """Return the difference of exact span F1, ours minus theirs, and its two-sided p-value.
 
-    Both found spans in the same notes; see `measure.significance.paired_difference`.
+    Both found spans in the same notes; see `evaluation.significance.paired_difference`.
     """
     counts = [_counts(gold, found, exact=True, key=None) for found in (ours, theirs)]
     undefined = None if _total(gold) else _NO_GOLD

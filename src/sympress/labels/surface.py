@@ -59,7 +59,7 @@ _REMEMBERED = 10_000
 
 
 class SurfaceLinker:
-    """Names the symptom of a surface form; to be used as `deploy.decode.Link`."""
+    """Names the symptom of a surface form; to be used as `runtime.tokens.Link`."""
 
     def __init__(self, forms: Mapping[str, Iterable[str]], *, alike: float = ALIKE) -> None:
         """Prepare the forms of each symptom.

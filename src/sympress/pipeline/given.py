@@ -60,7 +60,7 @@ def read_given(
     """Read what a Python program gives.
 
     Args:
-        train: `(texts, labels)`, a table with labels or `Gold`; see `evaluation.given.gold_of`.
+        train: `(texts, labels)`, a table with labels or `Gold`; see `evaluation.gold.gold_of`.
         validation: the same.
         unlabelled: texts, or a table with the column `text`.
         symptoms: names of the columns of arrays of labels.

@@ -107,7 +107,7 @@ def bundled_name(folder: Path) -> str | None:
 
 # The map from a model's logits to probabilities that can be taken at their word; numpy only.
 #
-# It is fitted on validation notes (`measure.calibrate`) and stored in `extractor.json`.
+# It is fitted on validation notes (`evaluation.probabilities`) and stored in `extractor.json`.
 
 
 Floats = NDArray[np.float64]
@@ -218,7 +218,7 @@ class Extractor(BaseModel):
         lexicon: the built-in lexicon whose forms name a span, `lexicon.json` for one that the artifact
             carries, or `forms.json` for its forms alone; None names none.
         rules: the mentions of the lexicon and assertion rules are answered too. Beside a model of whole notes
-            they give the spans, and what no span calls present is not affirmed; see `deploy.affirm`.
+            they give the spans, and what no span calls present is not affirmed; see `runtime.affirm`.
         cues: the artifact carries cues of its own, in `cues.toml`.
         sections: it carries headings of its own, in `sections.toml`.
         decides: beside a model of whole notes, who decides on a present mention that the model doubts, by

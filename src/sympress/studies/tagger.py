@@ -352,7 +352,7 @@ def press_tagger(  # noqa: PLR0917  what a tagger needs, in the order of `train_
 ) -> Path:
     """Press the tagger `artifact` by `recipe` and write the smaller artifact to `folder`; returns `folder`.
 
-    Args are those of `study.press.press`; `settings` say how its trainings go.
+    Args are those of `studies.press.press`; `settings` say how its trainings go.
     A killed call goes on behind its last finished step; a finished one returns at once.
 
     Raises:

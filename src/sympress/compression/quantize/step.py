@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
 
-#: The kernel of each kind, whatever machine makes the file; see `deploy.kernels`.
+#: The kernel of each kind, whatever machine makes the file; see `runtime.session`.
 KERNEL_OF = {
     "int8": INT8_KERNEL,
     "static": "static-7bit",

@@ -43,7 +43,7 @@ class Tagging:
     """What the task `mentions` learns from: spans, which every tokenizer cuts anew.
 
     Attributes:
-        tags: what each logit of a token stands for, see `deploy.decode.tags_of`.
+        tags: what each logit of a token stands for, see `runtime.tokens.tags_of`.
         stride: pieces from the start of a window to that of the next.
         training: the mentions of each training note.
         validation: the mentions of each validation note.
