@@ -232,6 +232,8 @@ def _keep_standard_output() -> None:
 AHEAD = 3
 #: How often a unit is given to an actor again after the actor died of it, or beside it.
 RETRIES = 3
+#: Most bytes that go along with each worker.
+_INLINE_BYTES = 50_000
 #: How often is looked whether our own node is alive, while an answer is waited for.
 _LOOK_SECONDS = 1.0
 _DIED = (
@@ -270,8 +272,10 @@ def open_cluster(load: Load[Unit, Answer], address: str) -> Iterator[AnswerAll[U
 
 def _in_order(ray: Any, load: Load[Unit, Answer], units: Iterator[Unit]) -> Iterator[tuple[Unit, Answer]]:
     """Hand the units to the actors in turn and take their answers, a bounded number behind."""
-    # In a list Ray leaves a reference one. It is kept here, for workers that start again.
-    loaded = [ray.put(load)]
+    # In a list Ray leaves a reference one. It is kept here, for workers that start again. What is small goes
+    # along with each worker: to recover a lost object Ray asks a node that may be the one that died.
+    packed = ray.cloudpickle.dumps(load)
+    loaded = [packed if len(packed) <= _INLINE_BYTES else ray.put(packed)]
     workers, socket = _start(ray, loaded), node_socket(ray)
     waiting: deque[tuple[Unit, Any]] = deque()
     for unit, worker in zip(units, itertools.cycle(workers)):
@@ -308,7 +312,8 @@ def _take(ray: Any, reference: Any, socket: str) -> Any:
             if refuses(socket):
                 raise SympressError(_DIED) from None
         except (ray.exceptions.RayError, ConnectionError) as error:
-            if node_died(ray):  # what is asked of Ray now ends this process without a word
+            # Without its node, what is asked of Ray ends this process without a word: the socket comes first.
+            if refuses(socket) or node_died(ray):
                 raise SympressError(_DIED) from error
             raise SympressError(
                 f"the Ray cluster failed ({type(error).__name__}); see its logs, "
@@ -321,7 +326,8 @@ class Worker:
 
     def __init__(self, load: list[Any]) -> None:
         ray: Any = importlib.import_module("ray")
-        self._answer = ray.get(load[0])()
+        packed = load[0] if isinstance(load[0], bytes) else ray.get(load[0])
+        self._answer = pickle.loads(packed)()  # noqa: S301  the driver pickled it
 
     def answer(self, unit: bytes) -> bytes:
         """Answer one unit, both pickled.
