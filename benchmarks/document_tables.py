@@ -47,7 +47,7 @@ MeasuredRates = Mapping[str, Any]
 
 
 def first_line(measured: MeasuredRates) -> list[str]:
-    """What `deploy.extract.bench --phase first` wrote: from the start of the command to its first result."""
+    """What `benchmarks.extraction --phase first` wrote: from the start of the command to its first result."""
     first = measured["first"]
     return [
         f"Artifact `{measured['model']}`, on {escape_markdown(str(measured['environment']['processor']))}: "
@@ -78,7 +78,7 @@ def throughput_table(measured: MeasuredRates) -> list[str]:
 
 
 def serve_table(measured: MeasuredRates) -> list[str]:
-    """What `deploy.serve.bench` wrote: what the clients saw in each part of the load."""
+    """What `benchmarks.serve_load` wrote: what the clients saw in each part of the load."""
     lines = table_head(
         ["load", "offered a second", "answered a second", "429", "5xx", "p50 ms", "p99 ms", "memory MB"]
     )
@@ -119,7 +119,7 @@ def serve_table(measured: MeasuredRates) -> list[str]:
 
 
 def extract_table(measured: MeasuredRates) -> list[str]:
-    """What `deploy.extract.bench` wrote: start, memory and rate, and a job that was killed."""
+    """What `benchmarks.extraction` wrote: start, memory and rate, and a job that was killed."""
     first, kill = measured["first"], measured["kill"]
     lines = table_head(["job", "workers", "seconds", "notes/s", "peak memory MB"])
     for row in measured["memory"]:
@@ -146,7 +146,7 @@ def extract_table(measured: MeasuredRates) -> list[str]:
 
 
 def capacity_table(measured: MeasuredRates) -> list[str]:
-    """What `deploy.extract.rates` wrote: rates of each artifact, and what the two corpora take at them."""
+    """What `benchmarks.rates` wrote: rates of each artifact, and what the two corpora take at them."""
     cores, notes = measured["cores"], measured["notes"]
     corpora = list(next(iter(measured["rows"].values()))["core_hours"])
     wanted = [f"core-hours for {format_number(int(corpus), 0)}" for corpus in corpora]
@@ -228,7 +228,7 @@ def tuned_table(measured: MeasuredSearches) -> list[str]:
 
 # Markdown of what the single measurements of quality found: spans, generalization, assertion.
 #
-# Each function takes the JSON of a file under `results/` and returns lines, which `report.documents` puts
+# Each function takes the JSON of a file under `results/` and returns lines, which `benchmarks.documents` puts
 # into the documents.
 
 

@@ -2,7 +2,7 @@
 
 Every artifact answers the same notes on one core and on all, in turn, several times; each job is a process of
 its own and its time that of the whole command. From the medians follows what a corpus of such notes takes
-(`deploy.capacity`).
+(`benchmarks.capacity`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -125,15 +124,6 @@ def find_sections(
 
 def _begins_line(text: str, place: int) -> bool:
     return not place or text[place - 1] == "\n"
-
-
-def section_at(sections: Sequence[Section], place: int) -> int:
-    """Return the index of the section that holds `place`, -1 before the first."""
-    return bisect_right(sections, place, key=_start_of) - 1
-
-
-def _start_of(section: Section) -> int:
-    return section.start
 
 
 def _nested(text: str, found: list[Section]) -> list[Section]:
