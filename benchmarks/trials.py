@@ -23,6 +23,7 @@ from sympress.evaluation.significance import (
 )
 from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import LabelSet, Provenance
+from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder
 from sympress.notes.schema import NoteSet
 from sympress.notes.split import Split
@@ -31,7 +32,6 @@ from sympress.results import DataDescription
 from sympress.studies.data import StudyData
 from sympress.studies.folder import RunFolder
 from sympress.studies.judge import stored_settled
-from sympress.studies.note_scores import answers
 from sympress.studies.rows import make_bench
 from sympress.training.fingerprints import data_inputs, fingerprint_encoder, fingerprint_labels
 
@@ -89,8 +89,7 @@ def run_trial(
 
 def _answers(run: RunFolder, name: str) -> Answers:
     operating_point = stored_settled(run.read_row(name, 0) or {})
-    return answers(
-        "present",
+    return task_of("present").affirmed(
         operating_point.apply("present", run.predictions(name, 0, "test")),
         operating_point.thresholds,
     )

@@ -76,7 +76,7 @@ def train(
     labels: Any = None,
     *,
     encoder: str | Path = "bundled",
-    task: Literal["topic", "present", "mentions"] | None = None,
+    task: str | None = None,
     validation: Any = None,
     symptoms: Sequence[str] = (),
     groups: Any = None,

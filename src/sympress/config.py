@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sympress.errors import InputError, nearest
 from sympress.files import refuse_pipe
-from sympress.labels.mentions import AnyTask, Task
+from sympress.labels.task import TaskName, task_of
 
 Protocol = Literal["paper", "clinical"]
 
@@ -56,19 +56,17 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "": {"learning_rate": 3e-5, "head_rate_ratio": 1.0, "pooling": "cls"},
 }
 
-#: Where a task asks for other settings than the published ones, which are for whole notes: a tagger learns
+#: Where spans ask for other settings than the published ones, which are for whole notes: a tagger learns
 #: from every word of a note, window by window. What is given, by flag or in a file, wins.
-TASKS: dict[str, dict[str, Any]] = {
-    "mentions": {
-        "epochs": 15,
-        "batch_size": 8,
-        "max_tokens": 256,
-        "text_window": 0,
-        "schedule": "linear",
-        "warmup_share": 0.1,
-        "select": "best",
-        "published_variants": False,
-    },
+SPANS: dict[str, Any] = {
+    "epochs": 15,
+    "batch_size": 8,
+    "max_tokens": 256,
+    "text_window": 0,
+    "schedule": "linear",
+    "warmup_share": 0.1,
+    "select": "best",
+    "published_variants": False,
 }
 
 
@@ -124,7 +122,7 @@ class DataConfig(_Settings):
         "synthetic notes when left out.",
         marks=_BY_CONTENT,
     )
-    task: AnyTask = _setting(
+    task: TaskName = _setting(
         "topic",
         "topic (one symptom a note), present (all that a note affirms) or mentions (spans and what the note "
         "asserts of each).",
@@ -289,21 +287,24 @@ class StudyConfig(MeasurementConfig, CompressionConfig, TrainingConfig, DataConf
         return self.model_dump(mode="json", exclude=free)
 
     @property
-    def note_task(self) -> Task:
+    def note_task(self) -> str:
         """The task of a study that labels whole notes.
 
         Raises:
-            InputError: it is `mentions`, which finds spans.
+            InputError: it finds spans.
         """
-        if self.task == "mentions":
-            raise InputError("the task mentions finds spans; this works on --task topic and --task present")
+        if task_of(self.task).finds_spans:
+            raise InputError(
+                f"the task {self.task} finds spans; this works on --task topic and --task present"
+            )
         return self.task
 
     def resolved(self) -> StudyConfig:
         """The same study with every setting that was not given filled from protocol, encoder and task."""
         synthetic = self.notes is None and self.gold is None
         encoder = self.encoder or ("bundled" if synthetic else "emilyalsentzer/Bio_ClinicalBERT")
-        defaults = PROTOCOLS[self.protocol] | ENCODERS.get(encoder, ENCODERS[""]) | TASKS.get(self.task, {})
+        of_task = SPANS if task_of(self.task).finds_spans else {}
+        defaults = PROTOCOLS[self.protocol] | ENCODERS.get(encoder, ENCODERS[""]) | of_task
         dumped = self.model_dump()
         given = {name: dumped[name] for name in self.model_fields_set if dumped[name] is not None}
         values = dumped | defaults | given | {"encoder": encoder}

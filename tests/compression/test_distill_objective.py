@@ -17,13 +17,13 @@ from sympress.compression.distill.objective import (
     forward_features,
     hidden_loss,
     relation_loss,
-    soft_target_loss,
 )
 from sympress.compression.distill.student import narrow_student, student_of
 from sympress.errors import InputError
 from sympress.models.model import SymptomModel, build_model, load_model, save_model
-from sympress.training.data import LABEL_LOSSES, EncodedNotes, NoteDataset
+from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import TrainSettings, mixed_precision
+from sympress.training.losses import loss_of
 from sympress.training.train import train
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
@@ -102,8 +102,8 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(task: str, teacher: SymptomMo
         embeddings = student.projections["embeddings"](seen.states[0])
         last = student.projections["layers"](seen.states[1])  # 1 layer of 1 learns layer 2 of 2
         parts = (
-            0.3 * LABEL_LOSSES[task](logits, batch["labels"], None),
-            0.7 * soft_target_loss(task, logits, wanted, 4.0),
+            0.3 * loss_of(task)(logits, batch["labels"], None),
+            0.7 * loss_of(task).soft_targets(logits, wanted, 4.0),
             2.0 * hidden_loss([embeddings, last], [shown.states[0], shown.states[2]], mask),
             3.0 * relation_loss(seen.relations, shown.relations, mask, 4),
         )
@@ -130,8 +130,8 @@ def test_stored_logits_are_used_and_the_teacher_does_not_run(teacher: SymptomMod
     settings = DistillSettings(labels=0, soft=1)
     batch = batch_of(teacher_logits=stored)
     with torch.no_grad():
-        expected = soft_target_loss(
-            "present", student(batch["input_ids"], batch["attention_mask"]), stored, 4.0
+        expected = loss_of("present").soft_targets(
+            student(batch["input_ids"], batch["attention_mask"]), stored, 4.0
         )
         teacher.forward = None  # would fail if called
         for teachers in ((), (teacher,)):

@@ -15,7 +15,6 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from sympress.compression.distill import teachers
-from sympress.compression.distill.objective import soft_target_loss
 from sympress.compression.distill.step import Distill
 from sympress.compression.recipe import engine as learn
 from sympress.compression.recipe.engine import run_recipe
@@ -24,8 +23,9 @@ from sympress.compression.recipe.material import Context, Material, State, finge
 from sympress.errors import InputError
 from sympress.models.families import family_of, layer_linears, layers_of, position_rows
 from sympress.models.model import LowRankEmbedding, LowRankLinear, SymptomModel, build_model, load_model
-from sympress.training.data import Collate, NoteDataset, encode_texts, present_loss
+from sympress.training.data import Collate, NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog, TrainSettings, predict_logits
+from sympress.training.losses import loss_of
 from sympress.training.train import train
 
 WORDS = ("fever", "cough", "pain", "nausea", "chills", "patient", "denies", "reports", "with", "rash")
@@ -555,7 +555,9 @@ def caught_loss(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return given
 
 
-def loss_of(given: dict[str, Any], model: SymptomModel, rows: Sequence[int]) -> tuple[float, torch.Tensor]:
+def measured_loss(
+    given: dict[str, Any], model: SymptomModel, rows: Sequence[int]
+) -> tuple[float, torch.Tensor]:
     batch = Collate(0)([given["training"][row] for row in rows])
     with torch.no_grad():
         logits = model.eval()(batch["input_ids"], batch["attention_mask"])
@@ -572,17 +574,17 @@ def test_unlabelled_notes_teach_by_the_teachers_answers_alone(
         parse_recipe("distill(layers=1, alpha=0)"), teacher, tokenizer, make_context(tmp_path / "a")
     )
     assert given["training"].labelled.tolist() == [1.0] * 24 + [0.0] * 8
-    loss, logits = loss_of(given, state.model, rows)
-    assert loss == pytest.approx(float(present_loss(logits[:24], labels)), rel=1e-5)
-    assert loss_of(given, state.model, range(24, 32))[0] == 0.0
+    loss, logits = measured_loss(given, state.model, rows)
+    assert loss == pytest.approx(float(loss_of("present")(logits[:24], labels)), rel=1e-5)
+    assert measured_loss(given, state.model, range(24, 32))[0] == 0.0
 
     state = run_recipe(
         parse_recipe("distill(layers=1, T=3)"), teacher, tokenizer, make_context(tmp_path / "b")
     )
-    loss, logits = loss_of(given, state.model, rows)
+    loss, logits = measured_loss(given, state.model, rows)
     wanted = given["training"].teacher_logits
-    assert loss == pytest.approx(float(soft_target_loss("present", logits, wanted, 3.0)), rel=1e-5)
-    assert loss_of(given, state.model, range(24, 32))[0] > 0
+    assert loss == pytest.approx(float(loss_of("present").soft_targets(logits, wanted, 3.0)), rel=1e-5)
+    assert measured_loss(given, state.model, range(24, 32))[0] > 0
 
 
 def test_what_is_taught_is_the_untrimmed_teachers_answer_to_the_trimmed_notes(

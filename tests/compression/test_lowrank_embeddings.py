@@ -12,7 +12,7 @@ from torch import nn
 from sympress.compression.lowrank.factorize import factorize_embedding, factorize_embeddings_, lowrank_
 from sympress.errors import InputError
 from sympress.models.model import LowRankEmbedding, SymptomModel, build_model, load_model, save_model
-from sympress.training.data import topic_loss
+from sympress.training.losses import loss_of
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 IDS = torch.tensor([[2, 7, 9, 11, 3], [2, 8, 3, 0, 0]])
@@ -80,7 +80,7 @@ def test_a_factorized_model_is_smaller_learns_and_loads_back_equal(
     assert loaded.encoder.get_input_embeddings().first.padding_idx == 0
     with torch.inference_mode():
         assert torch.equal(loaded(IDS, MASK), model(IDS, MASK))
-    topic_loss(loaded(IDS, MASK), torch.eye(3)[:2]).backward()
+    loss_of("topic")(loaded(IDS, MASK), torch.eye(3)[:2]).backward()
     gradient = loaded.encoder.get_input_embeddings().first.weight.grad
     assert gradient[7].abs().max() > 0
     assert gradient[0].abs().max() == 0  # padding

@@ -25,8 +25,9 @@ from sympress.compression.prune.structured import Kept, remove_
 from sympress.errors import InputError
 from sympress.models.families import layer_linears, layers_of
 from sympress.models.model import LowRankLinear, SymptomModel, build_model, load_model, save_model
-from sympress.training.data import present_loss, topic_loss
+from sympress.training.losses import loss_of
 
+TOPIC = loss_of("topic")
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 RAGGED = torch.tensor([[2, 7, 9, 11, 12, 30, 3], [2, 8, 3, 0, 0, 0, 0], [2, 17, 25, 9, 3, 0, 0]])
 KEPT = Kept(heads=((0, 2), (3,)), neurons=(tuple(range(0, 48, 2)), (5, 6, 40)))
@@ -160,7 +161,10 @@ def test_neither_padding_nor_batching_changes_the_statistics(family: str, make_e
     for index, batch in enumerate(apart):
         batch["labels"] = whole[0]["labels"][index : index + 1]
     wide = [batch_of(functional.pad(RAGGED, (0, 5)))]
-    for collect in (activation_statistics, lambda it, batches: fisher_statistics(it, batches, topic_loss)):
+    for collect in (
+        activation_statistics,
+        lambda it, batches: fisher_statistics(it, batches, TOPIC),
+    ):
         first, *others = (collect(model, batches) for batches in (whole, apart, wide))
         for other in others:
             for name, moment in first.moments.items():
@@ -171,12 +175,12 @@ def test_neither_padding_nor_batching_changes_the_statistics(family: str, make_e
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fisher_sums_the_squared_gradients_of_each_note_over_the_outputs(family: str, make_encoder: Callable):
     model = build(make_encoder, family)
-    statistics = fisher_statistics(model, [batch_of(RAGGED)], present_loss)
+    statistics = fisher_statistics(model, [batch_of(RAGGED)], loss_of("present"))
     expected = {name: torch.zeros(linear.in_features) for name, linear in layer_linears(model.encoder)}
     for index in range(3):
         model.zero_grad()
         note = {key: value[index : index + 1] for key, value in batch_of(RAGGED).items()}
-        present_loss(model(note["input_ids"], note["attention_mask"]), note["labels"]).backward()
+        loss_of("present")(model(note["input_ids"], note["attention_mask"]), note["labels"]).backward()
         for name, linear in layer_linears(model.encoder):
             expected[name] += linear.weight.grad.square().sum(0)
     assert statistics.notes == 3
@@ -188,7 +192,7 @@ def test_collecting_leaves_the_model_as_it_was(make_encoder: Callable):
     model = build(make_encoder).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     activation_statistics(model, calibration())
-    fisher_statistics(model, calibration(8), topic_loss)
+    fisher_statistics(model, calibration(8), TOPIC)
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -204,7 +208,7 @@ def test_every_family_is_factorized_and_loads_back_equal(
     statistics = (
         activation_statistics(model, calibration())
         if method == "activation"
-        else fisher_statistics(model, calibration(8), topic_loss)
+        else fisher_statistics(model, calibration(8), TOPIC)
     )
     names = [name for name, _ in layer_linears(model.encoder)]
     done = lowrank_(model, method=method, rank=4, statistics=statistics)
@@ -301,9 +305,7 @@ def test_a_model_without_some_heads_and_neurons_is_factorized(
 def test_a_calibration_set_without_notes_is_refused(collect: str, make_encoder: Callable):
     model = build(make_encoder)
     with pytest.raises(InputError) as caught:
-        activation_statistics(model, []) if collect == "activation" else fisher_statistics(
-            model, [], topic_loss
-        )
+        activation_statistics(model, []) if collect == "activation" else fisher_statistics(model, [], TOPIC)
     assert str(caught.value) == "the calibration set has no notes; give at least one"
 
 

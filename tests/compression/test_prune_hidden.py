@@ -17,7 +17,7 @@ from sympress.compression.prune.structured import Kept, remove_
 from sympress.errors import InputError
 from sympress.models.families import head_width, layers_of
 from sympress.models.model import LowRankLinear, SymptomModel, build_model, load_model, save_model
-from sympress.training.data import topic_loss
+from sympress.training.losses import loss_of
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "modernbert"]
 DIMS = tuple(dim for dim in range(32) if dim % 4 != 1)  # 24 of 32, from every head's rows
@@ -102,7 +102,7 @@ def test_every_dimension_kept_changes_nothing(family: str, make_encoder: Callabl
 def test_no_part_keeps_the_old_width_and_it_still_learns(family: str, make_encoder: Callable):
     model = build(make_encoder, family)
     remove_hidden_(model, DIMS)
-    topic_loss(model(IDS, MASK), BATCH["labels"]).backward()
+    loss_of("topic")(model(IDS, MASK), BATCH["labels"]).backward()
     for name, parameter in model.named_parameters():
         if not name.endswith(("query.weight", "key.weight", "value.weight", "lin.weight", "Wo.weight")):
             assert 32 not in parameter.shape or "attention" in name, name
@@ -180,7 +180,7 @@ def test_importance_of_a_dimension_that_reaches_nothing_is_zero(make_encoder: Ca
             module.weight.data[5] = module.bias.data[5] = 0.0
         if name.endswith("LayerNorm"):
             assert module.normalized_shape == (32,)
-    importance = hidden_importance(model, [BATCH, BATCH], topic_loss)
+    importance = hidden_importance(model, [BATCH, BATCH], loss_of("topic"))
     assert importance.shape == (32,)
     assert importance[5] == 0
     assert (importance > 0).sum() == 31
@@ -192,14 +192,14 @@ def test_importance_is_the_squared_first_order_change_of_the_loss(make_encoder: 
     model = build(make_encoder, "bert", "mean").double()
     one = {"input_ids": IDS[:1], "attention_mask": MASK[:1], "labels": BATCH["labels"][:1].double()}
     norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
-    importance = hidden_importance(model, [one], topic_loss)
+    importance = hidden_importance(model, [one], loss_of("topic"))
     expected, share = 0.0, 1e-5
     with torch.no_grad():
-        before = topic_loss(model(one["input_ids"], one["attention_mask"]), one["labels"])
+        before = loss_of("topic")(model(one["input_ids"], one["attention_mask"]), one["labels"])
         for norm in norms:
             for parameter in (norm.weight, norm.bias):
                 parameter[3] *= 1 - share
-            after = topic_loss(model(one["input_ids"], one["attention_mask"]), one["labels"])
+            after = loss_of("topic")(model(one["input_ids"], one["attention_mask"]), one["labels"])
             for parameter in (norm.weight, norm.bias):
                 parameter[3] /= 1 - share
             expected += float((after - before) / share) ** 2

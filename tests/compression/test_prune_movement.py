@@ -14,8 +14,9 @@ from sympress.compression.prune.masks import GradualMasks, apply_masks_, cubic_s
 from sympress.errors import InputError
 from sympress.models.families import layer_linears
 from sympress.models.model import SymptomModel, build_model, load_model, save_model
-from sympress.training.data import EncodedNotes, NoteDataset, topic_loss
+from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import TrainSettings
+from sympress.training.losses import loss_of
 from sympress.training.train import train
 
 IDS = torch.tensor([[2, 7, 9, 11, 12, 30, 3], [2, 8, 3, 0, 0, 0, 0], [2, 17, 25, 9, 3, 0, 0]])
@@ -51,7 +52,7 @@ def run(model: SymptomModel, masks: GradualMasks, folder: Path, kill_at: int = 0
         SETTINGS,
         folder,
         pad_id=0,
-        objective=topic_loss,
+        objective=loss_of("topic"),
         score=lambda logits: (0.0, {}),
         after_step=masks,
         progress=progress,

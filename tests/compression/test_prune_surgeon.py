@@ -28,7 +28,7 @@ from sympress.errors import InputError
 from sympress.labels.mentions import AnyTask
 from sympress.models.families import family_of, layers_of
 from sympress.models.model import SymptomModel, build_model, count_macs, load_model, save_model
-from sympress.training.data import IGNORED, mentions_loss, probabilities, sample_targets, topic_loss
+from sympress.training.losses import IGNORED, loss_of
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 
@@ -165,7 +165,7 @@ def batches(notes: int, seed: int = 0) -> list[dict[str, Tensor]]:
 
 
 def drawn() -> Callable[[Tensor, Tensor], Tensor]:
-    return partial(sample_targets, "topic", generator=torch.Generator().manual_seed(0))
+    return partial(loss_of("topic").sample, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -177,9 +177,9 @@ def test_a_token_counts_by_the_gradient_that_reaches_it(family: str, make_encode
         "attention_mask": torch.tensor([[1, 0, 0]]),
         "labels": torch.eye(3)[:1],
     }
-    found = curvatures(model, [note], topic_loss, lambda _logits, targets: targets)
+    found = curvatures(model, [note], loss_of("topic"), lambda _logits, targets: targets)
     assert len(found) == 4
-    topic_loss(model(note["input_ids"], note["attention_mask"]), note["labels"]).backward()
+    loss_of("topic")(model(note["input_ids"], note["attention_mask"]), note["labels"]).backward()
     for place, curvature in enumerate(found):
         layer, names = layers_of(model.encoder)[place // 2], family_of(model.encoder)
         linear = layer.get_submodule((names.attention_output, names.neurons_out)[place % 2])
@@ -193,8 +193,8 @@ def test_the_labels_have_no_say(make_encoder: Callable):
     model, notes = build(make_encoder), batches(16)
     others = [batch | {"labels": 1 - batch["labels"]} for batch in notes]
     for one, other in zip(
-        curvatures(model, notes, topic_loss, drawn()),
-        curvatures(model, others, topic_loss, drawn()),
+        curvatures(model, notes, loss_of("topic"), drawn()),
+        curvatures(model, others, loss_of("topic"), drawn()),
         strict=True,
     ):
         assert torch.equal(one.gram, other.gram)
@@ -209,7 +209,7 @@ def test_every_family_keeps_to_the_budget_and_loads_back(family: str, make_encod
     ids = torch.randint(5, 54, (8, 20), generator=torch.Generator().manual_seed(0))
     notes = [{"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.eye(8)[:, :3]}]
     before = count_macs(model, 20) - rest
-    prune_(model, notes, topic_loss, macs=0.7, reconstruct=True, sample=drawn())
+    prune_(model, notes, loss_of("topic"), macs=0.7, reconstruct=True, sample=drawn())
     after = count_macs(model, 20) - rest
     if family == "deberta-v2":  # whose products with relative positions are no head's
         assert after < 0.95 * before
@@ -229,7 +229,7 @@ def test_at_the_same_cost_it_stays_nearer_to_the_model_than_fisher_does(make_enc
         errors = []
         for sample in (None, drawn()):
             model = copy.deepcopy(original)
-            prune_(model, notes, topic_loss, macs=0.6, reconstruct=True, sample=sample)
+            prune_(model, notes, loss_of("topic"), macs=0.6, reconstruct=True, sample=sample)
             with torch.no_grad():
                 differences = [
                     model(note["input_ids"], note["attention_mask"])
@@ -268,8 +268,8 @@ def test_a_tagger_is_pruned_by_tags_that_it_would_set(make_encoder: Callable):
     model = build_model(make_encoder("bert"), 3, "token", seed=0).eval()
     note = batches(8)[0]
     note["labels"] = torch.where(note["attention_mask"] == 1, 0, IGNORED)
-    draw = partial(sample_targets, "mentions", generator=torch.Generator().manual_seed(0))
-    remark = prune_(model, [note], mentions_loss, ffn=0.5, reconstruct=True, sample=draw)
+    draw = partial(loss_of("mentions").sample, generator=torch.Generator().manual_seed(0))
+    remark = prune_(model, [note], loss_of("mentions"), ffn=0.5, reconstruct=True, sample=draw)
     assert remark == "8 of 8 heads and 48 of 96 neurons stay"
     with torch.no_grad():
         assert model(note["input_ids"], note["attention_mask"]).isfinite().all()
@@ -282,13 +282,13 @@ def test_targets_are_drawn_as_often_as_the_logits_say(task: AnyTask):
     targets = torch.zeros(*shape, 3) if task != "mentions" else torch.zeros(shape, dtype=torch.int64)
     if task == "mentions":
         targets[:, 0] = IGNORED
-    drawn = sample_targets(task, logits.expand(*shape, 3), targets, torch.Generator().manual_seed(0))
+    drawn = loss_of(task).sample(logits.expand(*shape, 3), targets, torch.Generator().manual_seed(0))
     assert drawn.dtype == targets.dtype
     assert drawn.shape == targets.shape
     if task == "mentions":
         assert drawn[:, 0].eq(IGNORED).all()
         drawn = torch.nn.functional.one_hot(drawn[:, 1:].flatten(), 3)
     shares = drawn.float().mean(0)
-    torch.testing.assert_close(shares, probabilities(task, logits), atol=0.02, rtol=0)
+    torch.testing.assert_close(shares, loss_of(task).probabilities(logits), atol=0.02, rtol=0)
     if task != "present":
         assert drawn.sum(-1).eq(1).all()

@@ -15,8 +15,9 @@ from sympress.compression.prune.structured import Importance, Kept, choose_kept,
 from sympress.errors import InputError
 from sympress.models.families import family_of, head_width, layers_of
 from sympress.models.model import SymptomModel, build_model, load_model, save_model
-from sympress.training.data import topic_loss
+from sympress.training.losses import loss_of
 
+TOPIC = loss_of("topic")
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 KEPT = Kept(heads=((0, 2), (3,)), neurons=(tuple(range(0, 48, 2)), (5, 6, 40)))
 IDS = torch.tensor([[2, 7, 9, 11, 12, 30, 3], [2, 8, 3, 0, 0, 0, 0], [2, 17, 25, 9, 3, 0, 0]])
@@ -102,7 +103,7 @@ def test_keeping_everything_changes_nothing(family: str, make_encoder: Callable)
 def test_a_smaller_model_still_learns(family: str, make_encoder: Callable):
     model = build(make_encoder, family)
     remove_(model, KEPT)
-    topic_loss(model(IDS, MASK), BATCH["labels"]).backward()
+    TOPIC(model(IDS, MASK), BATCH["labels"]).backward()
     for name, parameter in model.named_parameters():
         if name.startswith(f"encoder.{family_of(model.encoder).layers}.0."):
             assert parameter.grad is not None, name
@@ -165,7 +166,7 @@ def test_heads_and_neurons_without_output_are_unimportant_and_go_first(family: s
     layer = layers_of(model.encoder)[0]
     layer.get_submodule(names.attention_output).weight.data[:, 2 * width : 3 * width] = 0
     layer.get_submodule(names.neurons_out).weight.data[:, 7] = 0
-    importance = mask_gradients(model, [BATCH, BATCH], topic_loss).importance()
+    importance = mask_gradients(model, [BATCH, BATCH], TOPIC).importance()
     assert [tuple(scores.shape) for scores in importance.heads] == [(4,), (4,)]
     assert [tuple(scores.shape) for scores in importance.neurons] == [(48,), (48,)]
     assert importance.heads[0][2] == 0
@@ -180,18 +181,18 @@ def test_importance_predicts_the_change_of_the_loss(make_encoder: Callable):
     """First order: scaling a head's output by (1 - e) changes a note's loss by e times its score."""
     model = build(make_encoder, "bert")
     one = {name: value[:1] for name, value in BATCH.items()}
-    importance = mask_gradients(model, [one], topic_loss).importance()
+    importance = mask_gradients(model, [one], TOPIC).importance()
     share = 1e-2
     with torch.no_grad():
-        before = topic_loss(model(one["input_ids"], one["attention_mask"]).double(), one["labels"].double())
+        before = TOPIC(model(one["input_ids"], one["attention_mask"]).double(), one["labels"].double())
         layers_of(model.encoder)[1].attention.output.dense.weight.data[:, 8:16] *= 1 - share
-        after = topic_loss(model(one["input_ids"], one["attention_mask"]).double(), one["labels"].double())
+        after = TOPIC(model(one["input_ids"], one["attention_mask"]).double(), one["labels"].double())
     assert ((after - before) / share).square().item() == pytest.approx(importance.heads[1][1].item(), rel=0.1)
 
 
 def test_importance_leaves_no_hooks_and_no_gradients(make_encoder: Callable):
     model = build(make_encoder, "bert")
-    mask_gradients(model, [BATCH], topic_loss)
+    mask_gradients(model, [BATCH], TOPIC)
     assert all(not module._forward_pre_hooks for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -203,10 +204,10 @@ def test_each_head_and_neuron_is_ranked_by_itself_and_no_more_than_stays_is_clai
     make_encoder: Callable, family: str, heads: float, said: str
 ):
     model = build(make_encoder, family)
-    importance = mask_gradients(model, [BATCH], topic_loss).importance()
+    importance = mask_gradients(model, [BATCH], TOPIC).importance()
     expected = copy.deepcopy(model)
     remove_(expected, choose_kept(importance, heads=heads, neurons=0.25))
-    remark = prune_(model, [BATCH], topic_loss, heads=heads, ffn=0.25, alone=True)
+    remark = prune_(model, [BATCH], TOPIC, heads=heads, ffn=0.25, alone=True)
     assert remark == f"{said} heads and 24 of 96 neurons stay"
     with torch.inference_mode():
         assert torch.equal(model(IDS, MASK), expected(IDS, MASK))

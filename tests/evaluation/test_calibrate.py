@@ -13,7 +13,8 @@ from sympress.evaluation.probabilities import (
     fit_temperature,
     score_calibration,
 )
-from sympress.runtime.artifact import Calibration, calibrate_probabilities, recover_logits
+from sympress.labels.task import task_of
+from sympress.runtime.artifact import Calibration
 from sympress.studies.judge import calibrated, choose_operating_point, stored_settled
 
 NAMES = ("fever", "cough", "rash")
@@ -35,7 +36,7 @@ def test_platt_on_validation_lowers_the_error_on_other_notes_and_keeps_auroc() -
     slopes, shifts = fit_platt(*overconfident(1500, 0))
     assert slopes == pytest.approx(np.full(3, 0.4), abs=0.06)
     logits, targets = overconfident(3000, 1)
-    before, after = sigmoid(logits), calibrate_probabilities(logits, slopes, shifts)
+    before, after = sigmoid(logits), Calibration(a=list(slopes), b=list(shifts)).apply(logits)
     old = expected_error(before, targets.astype(bool), equal_mass_edges(before))
     new = expected_error(after, targets.astype(bool), equal_mass_edges(after))
     assert old > 0.1
@@ -64,18 +65,18 @@ def test_without_notes_nothing_is_calibrated() -> None:
 def test_the_temperature_of_a_topic_is_recovered() -> None:
     random = np.random.default_rng(0)
     honest = random.normal(size=(4000, 3)) * 2
-    shares = calibrate_probabilities(honest, np.ones(3), np.zeros(3), task="topic")
+    shares = Calibration(a=[1.0] * 3, b=[0.0] * 3).apply(honest, task="topic")
     classes = [random.choice(3, p=row) for row in shares]
     assert fit_temperature(3 * honest, np.eye(3)[classes]) == pytest.approx(3, rel=0.06)
 
 
 def test_probabilities_give_their_logits_back() -> None:
     logits = np.array([[-30.0, 0.0, 12.5]])
-    assert recover_logits(sigmoid(logits)) == pytest.approx(logits, rel=1e-6, abs=1e-9)
-    shares = calibrate_probabilities(logits, np.ones(3), np.zeros(3), task="topic")
-    back = recover_logits(shares, task="topic")
+    assert task_of("present").logits(sigmoid(logits)) == pytest.approx(logits, rel=1e-6, abs=1e-9)
+    shares = Calibration(a=[1.0] * 3, b=[0.0] * 3).apply(logits, task="topic")
+    back = task_of("topic").logits(shares)
     assert back - back[:, :1] == pytest.approx(logits - logits[:, :1])
-    assert np.isfinite(recover_logits(np.array([[0.0, 1.0]]))).all()
+    assert np.isfinite(task_of("present").logits(np.array([[0.0, 1.0]]))).all()
 
 
 def test_calibration_changes_no_answer() -> None:
@@ -137,7 +138,7 @@ def test_a_topic_is_judged_on_its_most_probable_symptom() -> None:
 
 def test_intervals_resample_patients_and_before_is_shown_beside() -> None:
     logits, targets = overconfident(400, 4)
-    before, after = sigmoid(logits), calibrate_probabilities(logits, [0.4] * 3, [-0.4] * 3)
+    before, after = sigmoid(logits), Calibration(a=[0.4] * 3, b=[-0.4] * 3).apply(logits)
     quality = score_calibration("present", after, targets, NAMES, before=before, resamples=200)
     assert quality.brier.low < quality.brier.value < quality.brier.high
     assert quality.ece_before.low > quality.ece.high

@@ -26,6 +26,7 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.evaluation.cost import time_in_turn
 from sympress.files import alone, read_object, write_json
+from sympress.labels.task import task_of
 from sympress.models.model import SymptomModel, load_model
 from sympress.notes.synthesize.generator import synthesize
 from sympress.pipeline import compressor as presser_module
@@ -34,7 +35,6 @@ from sympress.pipeline.origin import read_origin, read_texts
 from sympress.progress import Reporter
 from sympress.runtime.artifact import read_extractor, write_checksums
 from sympress.runtime.session import Runtime
-from sympress.studies.note_scores import answers
 from sympress.studies.press import train_settings
 from sympress.studies.run import run_study
 
@@ -381,9 +381,12 @@ def test_other_notes_than_the_studys_are_said(teacher: Path, tmp_path: Path) -> 
 
 def test_an_answer_is_the_likeliest_topic_or_all_at_their_thresholds() -> None:
     probabilities = np.array([[0.2, 0.8], [0.6, 0.5]])
-    assert answers("topic", probabilities, None).tolist() == [[False, True], [True, False]]
-    assert answers("present", probabilities, None).tolist() == [[False, True], [True, True]]
-    assert answers("present", probabilities, np.array([0.7, 0.6])).tolist() == [[False, True], [False, False]]
+    assert task_of("topic").affirmed(probabilities, None).tolist() == [[False, True], [True, False]]
+    assert task_of("present").affirmed(probabilities, None).tolist() == [[False, True], [True, True]]
+    assert task_of("present").affirmed(probabilities, np.array([0.7, 0.6])).tolist() == [
+        [False, True],
+        [False, False],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sympress.labels.mentions import Mention
 from sympress.runtime.tokens import (
     Pieces,
     SpecialTokens,
-    assertions_of,
+    classes_of,
     decode_mentions,
     merge_windows,
     note_logits,
@@ -39,13 +39,13 @@ OUT, BP, IP, BA, IA = np.eye(5) * 0.9 + 0.02
 
 def test_tags_tell_their_assertions():
     assert tags_of(["present", "absent"]) == TAGS
-    assert assertions_of(TAGS) == ("present", "absent")
+    assert classes_of(TAGS) == ("present", "absent")
 
 
 @pytest.mark.parametrize("tags", [["O"], ["B-present", "I-present"], ["O", "B-sure", "I-sure"]])
 def test_other_tags_are_refused(tags: list[str]):
     with pytest.raises(InputError, match="copy the artifact again"):
-        assertions_of(tags)
+        classes_of(tags)
 
 
 def test_words_end_at_punctuation_and_not_between_pieces():

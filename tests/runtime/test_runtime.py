@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sympress.compression.export import PARITY_TOLERANCE, export_checked
 from sympress.errors import InputError
+from sympress.labels.task import task_of
 from sympress.models.model import SymptomModel, build_model
 from sympress.runtime.artifact import (
     Extractor,
@@ -20,7 +21,7 @@ from sympress.runtime.artifact import (
     write_extractor,
     write_provenance,
 )
-from sympress.runtime.session import Runtime, prepare_text, to_probabilities
+from sympress.runtime.session import Runtime, prepare_text
 from sympress.training.data import NoteDataset, encode_texts
 from sympress.training.epochs import predict_logits
 
@@ -81,7 +82,7 @@ def test_answers_are_those_of_pytorch(
     write_checksums(folder)
     found = Runtime.load(folder).predict(TEXTS)
     notes = NoteDataset(encode_texts(tokenizer, TEXTS, 16), np.zeros((len(TEXTS), 3), dtype=np.uint8))
-    expected = to_probabilities(task, predict_logits(model, notes, pad_id=0))
+    expected = task_of(task).probabilities(predict_logits(model, notes, pad_id=0))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert found.shape == (len(TEXTS), 3)
     assert np.ptp(found, axis=0).max() > 0.05  # the notes are told apart
@@ -123,15 +124,15 @@ def test_text_is_cut_then_masked_then_lower_cased():
 
 def test_probabilities_of_hand_computed_logits():
     logits = np.array([[0.0, np.log(3.0)]], dtype=np.float32)
-    np.testing.assert_allclose(to_probabilities("topic", logits), [[0.25, 0.75]], atol=1e-7)
-    np.testing.assert_allclose(to_probabilities("present", logits), [[0.5, 0.75]], atol=1e-7)
+    np.testing.assert_allclose(task_of("topic").probabilities(logits), [[0.25, 0.75]], atol=1e-7)
+    np.testing.assert_allclose(task_of("present").probabilities(logits), [[0.5, 0.75]], atol=1e-7)
 
 
 @pytest.mark.parametrize("task", ["topic", "present"])
 def test_extreme_logits_give_probabilities(task: str):
-    found = to_probabilities(task, np.array([[1e4, -1e4]], dtype=np.float32))
+    found = task_of(task).probabilities(np.array([[1e4, -1e4]], dtype=np.float32))
     np.testing.assert_allclose(found, [[1.0, 0.0]], atol=1e-12)
-    assert to_probabilities(task, np.zeros((0, 2), dtype=np.float32)).shape == (0, 2)
+    assert task_of(task).probabilities(np.zeros((0, 2), dtype=np.float32)).shape == (0, 2)
 
 
 def test_an_extractor_is_read_back_equal(tmp_path: Path):

@@ -13,8 +13,9 @@ from transformers import PreTrainedTokenizerFast
 
 from sympress.labels.mentions import AnnotatedNote, Mention, OtherSpan
 from sympress.models.model import build_model, load_model, save_model
-from sympress.training.data import IGNORED, TOKENS_A_NOTE, Collate, NoteDataset
+from sympress.training.data import Collate, NoteDataset
 from sympress.training.epochs import TrainSettings
+from sympress.training.losses import IGNORED, TOKENS_A_NOTE
 from sympress.training.tagging import (
     LEAST_SPANS,
     KindsLoss,

@@ -8,12 +8,14 @@ from transformers import PreTrainedTokenizerFast
 
 from sympress.errors import InputError
 from sympress.labels.mentions import Mention
+from sympress.labels.task import task_of
 from sympress.runtime.tokens import Pieces, tags_of
-from sympress.training.data import IGNORED, Collate, NoteDataset, blank_targets, mentions_loss, note_losses
+from sympress.training.data import Collate, NoteDataset, blank_targets
+from sympress.training.losses import IGNORED, loss_of
 from sympress.training.tagging import (
     align_logits,
-    assertions_in,
     choose_span_bias,
+    classes_in,
     cut_windows,
     decode_windows,
     gather_logits,
@@ -94,19 +96,19 @@ def test_the_loss_of_a_window_does_not_depend_on_those_beside_it(tokenizer: PreT
     assert batch["labels"].shape == batch["input_ids"].shape
     assert (batch["labels"][batch["attention_mask"] == 0] == IGNORED).all()
     logits = torch.randn(*batch["labels"].shape, len(TAGS), generator=torch.Generator().manual_seed(0))
-    losses = note_losses("mentions", logits, batch["labels"])
+    losses = loss_of("mentions").of_notes(logits, batch["labels"])
     for row in range(len(dataset)):
         length = len(dataset[row]["labels"])
-        alone = mentions_loss(logits[row : row + 1, :length], dataset[row]["labels"][None])
+        alone = loss_of("mentions")(logits[row : row + 1, :length], dataset[row]["labels"][None])
         assert float(losses[row]) == pytest.approx(float(alone), rel=1e-5)
     weights = torch.arange(len(dataset)).float()
-    weighted = mentions_loss(logits, batch["labels"], None, weights)
+    weighted = loss_of("mentions")(logits, batch["labels"], None, weights)
     assert float(weighted) == pytest.approx(float((losses * weights).mean()), rel=1e-5)
 
 
 def test_assertions_f1_and_bias_by_hand():
-    assert assertions_in(MENTIONS) == ("present", "absent")
-    assert assertions_in([]) == ("present",)
+    assert classes_in(MENTIONS, task_of("mentions")) == ("present", "absent")
+    assert classes_in([], task_of("mentions")) == ("present",)
     gold = [[Mention(0, 5, None), Mention(6, 9, None, "absent")]]
     found = [[Mention(0, 5, "x"), Mention(6, 9, None), Mention(10, 12, None)]]
     assert strict_f1(gold, found) == pytest.approx(2 / 5)

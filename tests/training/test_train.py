@@ -16,8 +16,9 @@ from transformers import PreTrainedTokenizerFast
 
 from sympress.errors import SympressError
 from sympress.models.model import SymptomModel, build_model
-from sympress.training.data import NoteDataset, encode_texts, topic_loss
+from sympress.training.data import NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog, TrainSettings, predict_logits
+from sympress.training.losses import loss_of
 from sympress.training.train import parameter_groups, train
 
 SYMPTOMS = ("fever", "cough", "pain")
@@ -89,7 +90,7 @@ def run(make_encoder: Callable, notes: NoteDataset, validation: NoteDataset) -> 
             return score(logits)
 
         torch.manual_seed(int.from_bytes(folder.name.encode()[:4], "big"))  # must not matter
-        options = {"objective": topic_loss, "progress": progress} | options
+        options = {"objective": loss_of("topic"), "progress": progress} | options
         return model, train(model, notes, validation, settings, folder, pad_id=0, score=scoring, **options)
 
     return start
@@ -121,7 +122,7 @@ def test_a_tiny_bert_learns_a_plain_task(
     losses: list[float] = []
 
     def objective(logits: Tensor, targets: Tensor, teacher: Tensor | None) -> Tensor:
-        loss = topic_loss(logits, targets, teacher)
+        loss = loss_of("topic")(logits, targets, teacher)
         losses.append(loss.item())
         return loss
 

@@ -49,6 +49,7 @@ from sympress.labels.silver import (
     find_topics,
     write_mentions,
 )
+from sympress.labels.task import task_of
 from sympress.notes.counts import ReadingCounts
 from sympress.notes.layout import TableOptions
 from sympress.notes.read import read_notes, recognise
@@ -102,7 +103,8 @@ def label(
     refuse_to_overwrite([output], [file.stat() for file in recognise(notes, table).files])
     source = Source(notes, table, fraction, ray)
     words = own.lexicon or load_lexicon("paper")
-    if task == "mentions":
+    kind = task_of(task)
+    if kind.finds_spans:
         _write_mentions(source, MentionFinder(words, own), output)
         return
     if labels == "coded":
@@ -110,10 +112,10 @@ def label(
         counts = read.counts
         made = (
             label_coded_topic(read.frame, top_k=top_k, balance=balance, seed=seed)
-            if task == "topic"
+            if kind.labels == "one"
             else label_coded_present(read.frame, top_k=top_k)
         )
-    elif task == "present":
+    elif kind.labels == "several":
         made, counts = find_present(source, words, top_k, own)
     else:
         finder = TopicFinder(words, rule, text_window or None)
@@ -125,20 +127,21 @@ def label(
 def _check_task(task: str, labels: str, output: Path) -> None:
     """Refuse a task, or a task and labels, that there are no rules or codes for."""
     # The rules with assertion are called silver; `lexicon` is the same here, as it is the default.
-    check_labelling(task, "silver" if labels == "lexicon" and task in ("present", "mentions") else labels)
+    kind = task_of(task)
+    check_labelling(task, "silver" if labels == "lexicon" and "lexicon" not in kind.sources else labels)
     if labels in ("gold", "mix"):
         raise InputError(
             f"sympress label makes no {labels} labels: people's spans are read by  "
             f"sympress study --labels {labels}"
         )
-    if task == "mentions" and output.suffix != ".jsonl":
+    if kind.finds_spans and output.suffix != ".jsonl":
         raise InputError(f"{output}: mentions are written as .jsonl; change the name")
 
 
 def _check_read(own: OwnWords, task: str, labels: str) -> None:
     """Refuse cues and sections where nothing reads them."""
     unread = [name for name in own.named() if name != "lexicon"]
-    if unread and (labels == "coded" or task == "topic"):
+    if unread and (labels == "coded" or task_of(task).labels == "one"):
         options = " and ".join(f"--{name}" for name in unread)
         what = "coded labels are read, not made" if labels == "coded" else "the rule of a topic reads none"
         raise InputError(f"{options}: {what}; leave out {options}, or make  --task mentions --labels silver")
@@ -161,7 +164,7 @@ def write_labels(labels: LabelSet, path: Path) -> None:
 
     In a CSV file several symptoms stand in one field, separated by `;`.
     """
-    if labels.task == "topic":
+    if task_of(labels.task).labels == "one":
         carried = pl.Series("symptom", [labels.symptoms[k] for k in labels.classes], dtype=pl.String())
     else:
         names = [[labels.symptoms[k] for k in row.nonzero()[0]] for row in labels.targets]
@@ -194,7 +197,8 @@ def _say(counts: ReadingCounts, labels: LabelSet, notes: Path, output: Path) -> 
         console.print(f"{count:>12,}  {step}")
     console.print(f"{labels.provenance} labels, {labels.rule}")
     console.print(f"{len(labels.note_ids):,} labelled notes -> {output}")
-    source = "lexicon" if labels.task == "topic" and labels.provenance == "silver" else labels.provenance
+    one = task_of(labels.task).labels == "one"
+    source = "lexicon" if one and labels.provenance == "silver" else labels.provenance
     options = f"--task {labels.task} --labels {source} --top-k {len(labels.symptoms)}"
     console.print(f"next: sympress study --notes {shlex.quote(str(notes))} {options} -o RUN")
 

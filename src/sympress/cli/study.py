@@ -78,11 +78,11 @@ def start(settings: StudyConfig, output: Path, track: str | None = None) -> None
 
 def describe(settings: StudyConfig) -> None:
     """Print the counts of reading, labelling and splitting."""
-    from sympress.studies.tasks import TASKS
+    from sympress.studies.tasks import study_of
 
     settings = settings.resolved()
     with Reporter() as reporter:
-        description = TASKS[settings.task].prepare(settings, reporter).description
+        description = study_of(settings.task).prepare(settings, reporter).description
     console = Console()
     for title, counts in (("read", description.reading), ("labelled", description.labelling)):
         for name, count in counts.items():

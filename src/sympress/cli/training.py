@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -37,10 +37,10 @@ def train(
     validation: ValidationOption = None,
     encoder: Annotated[str, typer.Option(help="bundled, a folder, or a Hugging Face id.")] = "bundled",
     task: Annotated[
-        Literal["topic", "present", "mentions"] | None,
+        str | None,
         typer.Option(
-            help="One symptom a note, any number, or spans; without, mentions where spans are marked, else "
-            "present.",
+            help="topic (one symptom a note), present (any number) or mentions (spans); without, mentions "
+            "where spans are marked, else present.",
             show_default=False,
         ),
     ] = None,

@@ -17,6 +17,7 @@ from sympress.evaluation.gold import Gold, GoldNote
 from sympress.evaluation.spans import match_spans
 from sympress.files import write_text
 from sympress.labels.mentions import Mention
+from sympress.labels.task import affirms
 from sympress.report.page import visible
 
 Kind = Literal["missed", "made up", "wrong symptom", "wrong assertion", "other ends"]
@@ -104,9 +105,9 @@ def _of_note(note: GoldNote, found: tuple[Mention, ...], affirmed: AbstractSet[s
     for symptom in sorted(note.affirmed ^ affirmed):
         missed = symptom in note.affirmed
         spans = [one for one in found if one.symptom == symptom]
-        marked = [one for one in note.mentions if one.symptom == symptom and one.assertion == "present"]
+        marked = [one for one in note.mentions if one.symptom == symptom and affirms(one.assertion)]
         gold = marked[0] if missed and marked else None
-        span = next((one for one in spans if missed or one.assertion == "present"), None)
+        span = next((one for one in spans if missed or affirms(one.assertion)), None)
         yield ErrorShown(
             "missed" if missed else "made up",
             symptom,

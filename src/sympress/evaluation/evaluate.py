@@ -38,6 +38,7 @@ from sympress.evaluation.scores import (
 )
 from sympress.evaluation.spans import score_spans
 from sympress.labels.mentions import Mention
+from sympress.labels.task import task_of
 from sympress.runtime.artifact import artifact_digest
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.note_result import FoundMention, NoteResult
@@ -321,7 +322,7 @@ def _mention(one: FoundMention, name: Callable[[str], str]) -> Mention:
 
 
 def _points_at_words(extractor: Extractor) -> bool:
-    return extractor.settings.rules or extractor.task == "mentions"
+    return extractor.settings.rules or task_of(extractor.task).finds_spans
 
 
 def _artifact(extractor: Extractor, vocabulary: Vocabulary) -> ArtifactDescription:

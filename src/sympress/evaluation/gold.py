@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from sympress.errors import InputError, nearest
 from sympress.labels.gold.mentions import form_key, ids_by_form
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.matching import fold
-from sympress.labels.mentions import ASSERTIONS, AnnotatedNote, Assertion, Mention
+from sympress.labels.mentions import AnnotatedNote, Assertion, Mention
 from sympress.labels.silver import affirmed_symptoms
 from sympress.labels.surface import symptom_of_forms, vaers_to_clinical
+from sympress.labels.task import span_classes
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.linker import load_names
 
@@ -423,12 +424,19 @@ def _span(value: Any, where: str) -> Mention:
     if name is not None and not isinstance(name, str):
         raise InputError(f"{where}: a span's name is {type(name).__name__}; give text, or None")
     assertion = parts[3] if len(parts) == 4 else "present"
-    if assertion not in get_args(Assertion):
-        raise InputError(
-            f"{where}: unknown assertion {str(assertion)[:40]!r}{nearest(str(assertion), ASSERTIONS)}; use "
-            f"{', '.join(ASSERTIONS)}"
-        )
-    return Mention(int(parts[0]), int(parts[1]), name, cast("Assertion", assertion))
+    return Mention(int(parts[0]), int(parts[1]), name, checked_class(assertion, where))
+
+
+def checked_class(told: Any, where: str) -> Assertion:
+    """What a span is told to be: an assertion, or a class of another task that finds spans.
+
+    Raises:
+        InputError: no task knows it.
+    """
+    if told not in (known := span_classes()):
+        shown = f"{str(told)[:40]!r}{nearest(str(told), known)}"
+        raise InputError(f"{where}: unknown assertion {shown}; use {', '.join(known)}")
+    return cast("Assertion", told)
 
 
 def _whole(value: Any) -> bool:

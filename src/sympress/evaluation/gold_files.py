@@ -8,18 +8,18 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import polars as pl
 
 from sympress.errors import InputError, nearest
-from sympress.evaluation.gold import Gold, GoldNote, Vocabulary, checked
+from sympress.evaluation.gold import Gold, GoldNote, Vocabulary, checked, checked_class
 from sympress.evaluation.quality import age_band
 from sympress.labels.gold.attributes import load_attributes
 from sympress.labels.gold.documents import GoldDocument, GoldSet, read_lines
 from sympress.labels.gold.mentions import UNSAID, symptom_labels, to_annotated
 from sympress.labels.gold.read import read_gold, recognise_gold
-from sympress.labels.mentions import ASSERTIONS, Assertion, Mention
+from sympress.labels.mentions import Assertion, Mention
 from sympress.labels.silver import affirmed_symptoms
 from sympress.notes.layout import RECOGNISED, TableOptions
 from sympress.notes.read import read_notes
@@ -201,7 +201,7 @@ def _mention(row: Any, where: str) -> Mention:
         _whole(row.get("start"), f"{where}: start"),
         _whole(row.get("end"), f"{where}: end"),
         None if symptom in (None, "") else str(symptom),
-        _assertion(row.get("assertion", "present"), where),
+        checked_class(row.get("assertion", "present"), where),
     )
 
 
@@ -211,15 +211,6 @@ def _whole(value: Any, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f"{where} is no whole number; count characters of the note")
     return value
-
-
-def _assertion(value: Any, where: str) -> Assertion:
-    if value not in ASSERTIONS:
-        raise InputError(
-            f"{where}: unknown assertion {str(value)[:40]!r}{nearest(str(value), ASSERTIONS)}; use "
-            f"{', '.join(ASSERTIONS)}"
-        )
-    return cast("Assertion", value)
 
 
 def _read_omop(row: Row, where: str, note: NoteRows, vocabulary: Vocabulary) -> None:
@@ -242,7 +233,7 @@ def _read_omop(row: Row, where: str, note: NoteRows, vocabulary: Vocabulary) -> 
 def _omop_assertion(row: Row, modifiers: str, where: str) -> Assertion:
     """What a row of NOTE_NLP asserts: by its modifiers, else by `term_temporal` and `term_exists`."""
     if said := _SAID.search(modifiers):
-        return _assertion(said.group(1), where)
+        return checked_class(said.group(1), where)
     if str(row.get("term_temporal") or "").strip().casefold() in ("past", "historical", "history"):
         return "historical"
     exists = str(row.get("term_exists") or "Y").strip().casefold()

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sympress.errors import MissingExtraError
 from sympress.evaluation.significance import Floats as FloatArray
 from sympress.evaluation.significance import checked_scores, estimate, group_index, resample_weights
-from sympress.labels.mentions import Task
+from sympress.labels.task import task_of
 from sympress.results import CalibrationQuality, ReliabilityBin, SymptomCalibration
 
 # The probabilities from which symptoms count as present, chosen on validation data.
@@ -218,7 +218,7 @@ _WIDTH = np.linspace(0, 1, BINS + 1)
 
 
 def score_calibration(
-    task: Task,
+    task: str,
     probabilities: ArrayLike,
     targets: ArrayLike,
     symptoms: Sequence[str],
@@ -258,7 +258,7 @@ def score_calibration(
         ece_before=None if before is None else estimate(_errors(totals["mass before"]), reason),
         brier_before=None if before is None else estimate(_means(totals["brier before"]), reason),
         bins=_curve(totals["width"]),
-        per_symptom=[] if task == "topic" else _by_symptom(*answers, symptoms),
+        per_symptom=[] if task_of(task).exclusive else _by_symptom(*answers, symptoms),
     )
 
 
@@ -276,11 +276,9 @@ def expected_error(shares: FloatArray, outcomes: NDArray[np.bool_], edges: Float
     return float(_errors(_bin_sums(shares, outcomes, edges).sum(axis=0)[None])[0])
 
 
-def _answers(
-    task: Task, scores: FloatArray, truth: NDArray[np.bool_]
-) -> tuple[FloatArray, NDArray[np.bool_]]:
+def _answers(task: str, scores: FloatArray, truth: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Probability and truth of each answer, `(notes, C)`: C is K, or 1 for a topic."""
-    if task == "present":
+    if not task_of(task).exclusive:
         return scores, truth
     chosen = scores.argmax(axis=1)[:, None]
     return np.take_along_axis(scores, chosen, axis=1), np.take_along_axis(truth, chosen, axis=1)

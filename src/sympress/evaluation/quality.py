@@ -22,7 +22,7 @@ from sympress.evaluation.significance import (
     precision_recall_f1,
     resample_weights,
 )
-from sympress.labels.mentions import Task
+from sympress.labels.task import task_of
 from sympress.results import (
     Changes,
     Estimate,
@@ -111,7 +111,7 @@ def score_present(
 
 
 def point_quality(
-    task: Task,
+    task: str,
     probabilities: ArrayLike,
     targets: ArrayLike,
     symptoms: Sequence[str],
@@ -122,7 +122,7 @@ def point_quality(
 
     `thresholds` belong to `present` and are 0.5 where not given.
     """
-    if task == "topic":
+    if task_of(task).exclusive:
         classes = np.asarray(targets).reshape(-1, len(symptoms)).argmax(axis=1)
         return score_topic(probabilities, classes, symptoms, resamples=0)
     cuts = np.full(len(symptoms), 0.5) if thresholds is None else thresholds

@@ -33,7 +33,8 @@ from sympress.evaluation.significance import (
     resample_weights,
 )
 from sympress.evaluation.spans import Notes, match_spans
-from sympress.labels.mentions import ASSERTIONS, Mention
+from sympress.labels.mentions import Mention
+from sympress.labels.task import span_classes
 from sympress.results import Estimate, SpanScores
 from sympress.runtime.extractor import Extractor
 
@@ -187,16 +188,16 @@ def _meet(one: Mention, other: Mention) -> bool:
 
 
 def confusion(gold: Notes, found: Notes) -> list[AssertionPairs]:
-    """What overlapping spans assert, gold against found, in the order of `ASSERTIONS`."""
-    counts = Counter(
+    """What overlapping spans assert, gold against found, in the order of `span_classes`."""
+    counts: Counter[tuple[str, str]] = Counter(
         (wanted[row].assertion, answered[column].assertion)
         for wanted, answered in zip(gold, found, strict=True)
         for row, column in match_spans(wanted, answered, exact=False)
     )
     return [
         AssertionPairs(gold=one, found=other, spans=counts[one, other])
-        for one in ASSERTIONS
-        for other in ASSERTIONS
+        for one in span_classes()
+        for other in span_classes()
         if counts[one, other]
     ]
 

@@ -16,7 +16,8 @@ from sympress.evaluation.significance import (
     precision_recall_f1,
     resample_weights,
 )
-from sympress.labels.mentions import ASSERTIONS, Mention
+from sympress.labels.mentions import Mention
+from sympress.labels.task import span_classes
 from sympress.results import (
     AssertionSpans,
     Estimate,
@@ -308,7 +309,7 @@ def _by_assertion(gold: Notes, predicted: Notes, resample: Resample) -> list[Ass
         for wanted, found in zip(gold, predicted, strict=True)
     ]
     rows = []
-    for assertion in ASSERTIONS:
+    for assertion in span_classes():
         wanted, found = _only(gold, predicted, _assertion, assertion)
         if not _total(wanted) and not _total(found):
             continue

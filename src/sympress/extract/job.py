@@ -44,6 +44,7 @@ from sympress.extract.workers import (
 from sympress.files import refuse_to_overwrite
 from sympress.labels.mentions import Reason
 from sympress.labels.own_words import OURS, OwnWords
+from sympress.labels.task import affirms
 from sympress.notes.intake import Note
 from sympress.runtime.artifact import files_to_run
 from sympress.runtime.extractor import MENTIONS_MOST
@@ -149,7 +150,7 @@ class Table:
 
     def _note_lines(self, row: dict[str, Any], text: str) -> list[str]:
         name = _shown(row["note_id"])
-        spanned = {one["symptom"] for one in row["mentions"] if one["assertion"] == "present"}
+        spanned = {one["symptom"] for one in row["mentions"] if affirms(one["assertion"])}
         found = [self._line(name, one, text) for one in row["mentions"]]
         found += [self._line(name, one, text) for one in row["symptoms"] if one["symptom"] not in spanned]
         found = found or [f"{name:<10}  no symptom"]

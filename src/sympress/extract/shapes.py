@@ -11,6 +11,7 @@ from sympress.errors import InputError, nearest
 from sympress.extract.concepts import Vocabulary
 from sympress.extract.fhir import fhir_bundles
 from sympress.extract.sources import Item
+from sympress.labels.task import affirms
 from sympress.notes.intake import Note
 from sympress.runtime.note_result import Finding, NoteResult, findings_of, reason_in_words, rounded
 
@@ -47,7 +48,6 @@ SNIPPET_MOST = 100
 #: Of `snippet`, `lexical_variant` and `nlp_system`, which are `varchar(250)`: CSV may put a `'` before them.
 _TEXT_MOST = 249
 #: `term_exists` is Y only for what the patient has, or had; `term_temporal` tells the two apart.
-_EXISTS = {"present": "Y", "historical": "Y"}
 _TEMPORAL = {"present": "Present", "historical": "Past"}
 #: What a loader of CSV or a database trips over; each becomes one space, so that a row is one line.
 _NO_TEXT = re.compile(r"[\s\x00-\x1f\x7f]")
@@ -100,7 +100,7 @@ def _fields(text: str, one: Finding, vocabulary: Vocabulary, snippet: int) -> di
         "lexical_variant": _line(words),
         "note_nlp_concept_id": vocabulary.concept_id(one.symptom),
         "note_nlp_source_concept_id": vocabulary.source_concept_id(one.symptom),
-        "term_exists": _EXISTS.get(one.assertion, "N"),
+        "term_exists": "Y" if affirms(one.assertion) or one.assertion == "historical" else "N",
         "term_temporal": _TEMPORAL.get(one.assertion),
         "term_modifiers": _modifiers(one),
     }

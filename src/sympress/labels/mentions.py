@@ -100,9 +100,6 @@ class AnnotatedNote:
 # What a labeller hands to training: which symptom, or which symptoms, each note carries.
 
 
-Task = Literal["topic", "present"]
-#: What a model may learn: label sets are of the first two, annotated notes of `mentions`.
-AnyTask = Task | Literal["mentions"]
 Provenance = Literal["silver", "gold", "coded"]
 
 
@@ -111,7 +108,7 @@ class LabelSet:
     """Labels of some notes.
 
     Attributes:
-        task: `topic` (exactly one symptom a note) or `present` (any number, also none).
+        task: of whole notes: `topic` (exactly one symptom a note) or `present` (any number, also none).
         symptoms: names of the K symptoms, most frequent first; column k of `targets` is `symptoms[k]`.
         note_ids: the labelled notes, in the order of the rows of `targets`.
         targets: `(notes, K)` uint8, 0 or 1; for `topic` each row sums to 1.
@@ -120,7 +117,7 @@ class LabelSet:
         counts: notes at every step, in order, e.g. `{"notes": 9300, "with a symptom": 5000, ...}`.
     """
 
-    task: Task
+    task: str
     symptoms: tuple[str, ...]
     note_ids: tuple[str, ...]
     targets: NDArray[np.uint8]

@@ -15,6 +15,7 @@ from sympress.labels.lexicon import Lexicon, Symptom, load_forms
 from sympress.labels.matching import find_mentions, first_symptom, fold
 from sympress.labels.mentions import LabelSet, Provenance
 from sympress.labels.surface import term_key
+from sympress.labels.task import task_of
 
 # Task `topic`: one symptom a note, by a rule over a lexicon (the paper's label).
 #
@@ -252,26 +253,15 @@ def _too_few_found(names: list[str], top_k: int, lexicon: str) -> str:
 # Labels from symptoms that people coded (VAERS: MedDRA preferred terms), tasks `topic` and `present`.
 
 
-#: The sources of labels that each task has.
-LABELLINGS: dict[str, tuple[str, ...]] = {
-    "topic": ("lexicon", "coded"),
-    "present": ("coded", "silver", "gold", "mix"),
-    "mentions": ("silver", "gold"),
-}
-
-
 def check_labelling(task: str, labels: str) -> None:
     """Refuse a task, or a source of labels for it, that does not exist.
 
     Raises:
         InputError: naming those that do.
     """
-    if task not in LABELLINGS:
-        raise InputError(f"unknown task {task!r}: use {' or '.join(LABELLINGS)}")
-    if labels not in LABELLINGS[task]:
-        raise InputError(
-            f"task {task!r} has no labels from {labels!r}: use --labels {' or '.join(LABELLINGS[task])}"
-        )
+    sources = task_of(task).sources
+    if labels not in sources:
+        raise InputError(f"task {task!r} has no labels from {labels!r}: use --labels {' or '.join(sources)}")
 
 
 def label_coded_topic(

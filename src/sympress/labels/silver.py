@@ -23,6 +23,7 @@ from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import LabelSet, Mention, Provenance
 from sympress.labels.note_labels import Rule, check_top_k, describe_rule, labels_of_found, rule_symptom
 from sympress.labels.own_words import OURS, OwnWords
+from sympress.labels.task import affirms
 from sympress.notes.counts import ReadingCounts
 from sympress.notes.layout import TableOptions
 from sympress.notes.read import no_note_left, stream_notes
@@ -187,7 +188,7 @@ def label_present_silver(
 
 def affirmed_symptoms(mentions: Iterable[Mention]) -> frozenset[str]:
     """Return the symptoms that `mentions` affirm."""
-    return frozenset(m.symptom for m in mentions if m.assertion == "present" and m.symptom)
+    return frozenset(m.symptom for m in mentions if affirms(m.assertion) and m.symptom)
 
 
 def present_labels(

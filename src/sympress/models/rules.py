@@ -17,9 +17,10 @@ from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import Lexicon, Symptom
 from sympress.labels.lexicon_file import AmbiguousForm
 from sympress.labels.matching import fold, occurs
-from sympress.labels.mentions import Mention, Task
+from sympress.labels.mentions import Mention
 from sympress.labels.note_labels import Rule, coded_lexicon, rule_symptom
 from sympress.labels.surface import vaers_to_clinical
+from sympress.labels.task import task_of
 from sympress.models.tfidf import DAMAGE, damaged, to_json, write_files
 
 # A lexicon that takes the words of symptoms that people coded and none of its entries names.
@@ -102,7 +103,7 @@ class RuleClassifier:
     `rule` and `text_window` belong to `topic`; for `present` the whole note is looked at.
     """
 
-    task: Task
+    task: str
     symptoms: tuple[str, ...]
     lexicon: Lexicon
     rule: Rule = "first"
@@ -111,7 +112,7 @@ class RuleClassifier:
     @classmethod
     def of(
         cls,
-        task: Task,
+        task: str,
         symptoms: Sequence[str],
         lexicon: Lexicon,
         *,
@@ -124,7 +125,7 @@ class RuleClassifier:
         labelled. Otherwise each symptom gets the forms of `labels.coded.coded_lexicon`.
         """
         entries = {fold(symptom.name) for symptom in lexicon.symptoms}
-        whole = task == "topic" and all(fold(name) in entries for name in symptoms)
+        whole = task_of(task).labels == "one" and all(fold(name) in entries for name in symptoms)
         used = lexicon if whole else coded_lexicon(symptoms, lexicon)
         return cls(task, tuple(symptoms), used, rule, text_window)
 
@@ -140,7 +141,7 @@ class RuleClassifier:
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return `(notes, K)`: 0 and 1, and 1/K in the rows of a topic that the rule does not know."""
-        if self.task == "topic":
+        if task_of(self.task).exclusive:
             return self._topic(texts)
         by_name = {fold(symptom.name): symptom.forms for symptom in self.lexicon.symptoms}
         forms = [by_name[fold(name)] for name in self.symptoms]

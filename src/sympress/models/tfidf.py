@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sympress.errors import InputError, MissingExtraError
 from sympress.files import atomic_path
-from sympress.labels.mentions import Task
+from sympress.labels.task import task_of
 
 _WORD = re.compile(r"\b\w\w+\b")
 #: Score of a class that no training note has: its probability is 0 to six digits.
@@ -71,7 +71,7 @@ class TfidfClassifier:
         median_features: terms of the vocabulary in the median training note.
     """
 
-    task: Task
+    task: str
     symptoms: tuple[str, ...]
     vocabulary: dict[str, int]
     idf: NDArray[np.float32]
@@ -110,7 +110,7 @@ class TfidfClassifier:
                 # Sublinear term frequency, then unit length: TfidfVectorizer(sublinear_tf=True).
                 values = (1 + np.log(counts)) * self.idf[columns]
                 scores[row] += values / np.linalg.norm(values) @ self.weights[columns]
-        if self.task == "topic":
+        if task_of(self.task).exclusive:
             scores = np.exp(scores - scores.max(axis=1, keepdims=True))
             return np.asarray(scores / scores.sum(axis=1, keepdims=True))
         return np.asarray(0.5 * (1 + np.tanh(0.5 * scores)))  # the logistic function, without overflow
@@ -154,7 +154,7 @@ class TfidfClassifier:
 def fit_tfidf(
     texts: Sequence[str],
     targets: ArrayLike,
-    task: Task,
+    task: str,
     symptoms: Sequence[str],
     *,
     seed: int = 0,
@@ -193,7 +193,7 @@ def fit_tfidf(
         weights = np.zeros((features.shape[1], truth.shape[1]), dtype=np.float32)
         bias = np.full(truth.shape[1], _NEVER, dtype=np.float32)
         solver = LogisticRegression(C=strength, max_iter=1000, random_state=seed)
-        (_fit_topic if task == "topic" else _fit_present)(solver, features, truth, weights, bias)
+        (_fit_topic if task_of(task).exclusive else _fit_present)(solver, features, truth, weights, bias)
         idf = vectorizer.idf_.astype(np.float32)
         fitted.append(TfidfClassifier(task, tuple(symptoms), vocabulary, idf, weights, bias, median))
     if validation is None:
@@ -201,11 +201,11 @@ def fit_tfidf(
     return min(fitted, key=lambda model: _log_loss(model.predict_proba(validation[0]), validation[1], task))
 
 
-def _log_loss(probabilities: NDArray[np.float64], targets: ArrayLike, task: Task) -> float:
+def _log_loss(probabilities: NDArray[np.float64], targets: ArrayLike, task: str) -> float:
     """Return the negative log-likelihood of the targets."""
     truth = np.asarray(targets).astype(bool)
     given = np.where(truth, probabilities, 1 - probabilities)
-    return -float(np.log(np.maximum(given[truth] if task == "topic" else given, 1e-12)).sum())
+    return -float(np.log(np.maximum(given[truth] if task_of(task).exclusive else given, 1e-12)).sum())
 
 
 def _fit_topic(solver: Any, features: Any, truth: Any, weights: Any, bias: Any) -> None:

@@ -31,6 +31,7 @@ from sympress.files import (
     write_json,
     write_text,
 )
+from sympress.labels.task import task_of
 from sympress.models.model import load_model
 from sympress.pipeline.compressor import Compressor, describe_artifact, judge_teacher
 from sympress.pipeline.given import Given, check_notes, given_texts
@@ -195,7 +196,9 @@ def load_teacher(name: str, extractor: Extractor) -> FurtherTeacher:
         order = label_order(name, theirs.symptoms, extractor.symptoms)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return FurtherTeacher(load_model(folder), tokenizer, tuple(order), theirs.max_tokens)
-    teacher = load_classifier_teacher(name, extractor.symptoms, several=extractor.task == "present")
+    teacher = load_classifier_teacher(
+        name, extractor.symptoms, several=task_of(extractor.task).has_thresholds
+    )
     limit = min(int(teacher.tokenizer.model_max_length), extractor.max_tokens)
     return FurtherTeacher(teacher, teacher.tokenizer, tuple(range(len(extractor.symptoms))), limit)
 

@@ -24,13 +24,13 @@ from sympress.evaluation.cost import peak_memory_bytes
 from sympress.evaluation.quality import describe_changes
 from sympress.evaluation.significance import paired_difference
 from sympress.files import write_json
-from sympress.labels.mentions import Task
+from sympress.labels.task import task_of
 from sympress.models.model import count_macs
 from sympress.pipeline.origin import Origin, Texts
 from sympress.progress import Reporter
 from sympress.provenance import provenance
 from sympress.runtime.extractor import DEFAULT_THRESHOLD
-from sympress.runtime.session import Runtime, open_session, to_probabilities
+from sympress.runtime.session import Runtime, open_session
 from sympress.studies.costs import INT8, MEMORY_NOTES, PYTORCH, Yardstick
 from sympress.studies.data import StudyData
 from sympress.studies.judge import (
@@ -47,7 +47,7 @@ from sympress.studies.judge import (
     predict_yardstick,
     time_against,
 )
-from sympress.studies.note_scores import NoteTestSet, Scored, answers
+from sympress.studies.note_scores import NoteTestSet, Scored
 from sympress.studies.press import press, train_settings
 from sympress.studies.tagger import answer_note
 
@@ -178,7 +178,7 @@ class Compressor:
 
     def _score(self, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
         material = self.texts.material
-        if material.task == "mentions":
+        if task_of(material.task).finds_spans:
             raise ValueError("a tagger is judged by its spans")
         symptoms = self.origin.extractor.symptoms
         return epoch_score(material.task, logits, material.validation_targets, symptoms)[0], {}
@@ -189,7 +189,7 @@ def judge_teacher(
 ) -> dict[str, Judged]:
     """What validation notes settle of the teacher, as PyTorch and as the file `int8`, and its F1 there."""
     material = texts.material
-    if material.task == "mentions":
+    if task_of(material.task).finds_spans:
         whole = Runtime.load(origin.folder)
         sessions = {PYTORCH: whole.session, INT8: open_session(int8, threads=1)}
         return {
@@ -219,14 +219,14 @@ def judge_artifact(origin: Origin, texts: Texts, runtime: Runtime, teacher: Judg
         teacher: the origin, judged; None for the origin itself.
     """
     material, answer = texts.material, answerer(runtime)
-    if material.task == "mentions":
+    if task_of(material.task).finds_spans:
         gold = material.tagging.validation if material.tagging is not None else ()
         answers = [(*answer_note(runtime, text), text) for text in texts.validation]
         return judge_spans(answers, gold, origin.extractor.tags or ())
     logits = np.concatenate([answer(text) for text in texts.validation])
     return judge(
         material.task,
-        to_probabilities(material.task, logits),
+        task_of(material.task).probabilities(logits),
         material.validation_targets,
         origin.extractor.symptoms,
         calibrate=calibrates(origin.config.protocol),
@@ -238,7 +238,7 @@ def judge_artifact(origin: Origin, texts: Texts, runtime: Runtime, teacher: Judg
 def _kept(origin: Origin) -> OperatingPoint:
     """What the origin answers by: of notes that nobody labelled nothing better is known."""
     extractor = origin.extractor
-    if extractor.task == "topic":
+    if not task_of(extractor.task).has_thresholds:
         return OperatingPoint(None, extractor.calibration, kept=True)
     cuts = extractor.thresholds or [DEFAULT_THRESHOLD] * len(extractor.symptoms)
     return OperatingPoint(np.array(cuts, dtype=np.float64), extractor.calibration, kept=True)
@@ -331,16 +331,16 @@ def _describe_test(compressor: Compressor, artifact: Path, judged: Judged, data:
     texts, task = compressor.texts, data.labels.task
     test = NoteTestSet.of(data)
     runtime = Runtime.load(artifact, threads=compressor.config.threads)
-    ours = _settled(task, to_probabilities(task, runtime.predict_logits(texts.test)), judged)
+    ours = _settled(task, task_of(task).probabilities(runtime.predict_logits(texts.test)), judged)
     theirs = _settled(
         task, predict_yardstick(compressor.yardsticks[PYTORCH], texts.test), compressor.teacher[PYTORCH]
     )
-    answered = (answers(task, *ours), answers(task, *theirs))
+    answered = (task_of(task).affirmed(*ours), task_of(task).affirmed(*theirs))
     truth = test.truth.astype(bool)
     difference, p_value = paired_difference(
         *answered,
         truth,
-        average="micro" if task == "present" else "macro",
+        average=task_of(task).average,
         groups=test.patients,
         resamples=compressor.config.resamples,
     )
@@ -354,6 +354,6 @@ def _describe_test(compressor: Compressor, artifact: Path, judged: Judged, data:
     }
 
 
-def _settled(task: Task, probabilities: NDArray[np.float64], judged: Judged) -> Scored:
+def _settled(task: str, probabilities: NDArray[np.float64], judged: Judged) -> Scored:
     """Calibrated probabilities and their thresholds."""
     return judged.operating_point.apply(task, probabilities), judged.operating_point.thresholds

@@ -23,6 +23,7 @@ from sympress.evaluation.gold import Gold, GoldNote
 from sympress.files import alone, full_disk_explained, is_bare, write_text
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote
+from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder, load_encoder, token_limit
 from sympress.models.model import build_model
 from sympress.pipeline.given import two_sides
@@ -30,14 +31,15 @@ from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings
 from sympress.report.card import trained_card
 from sympress.runtime.artifact import Extractor, write_checksums, write_provenance
-from sympress.runtime.session import Runtime, prepare_text, to_probabilities
+from sympress.runtime.session import Runtime, prepare_text
 from sympress.studies.judge import answerer, epoch_score, judge
 from sympress.studies.press import move_artifact, train_settings, write_model
 from sympress.studies.rows import note_extractor
 from sympress.studies.tagger import TaggerSettings, train_tagger
-from sympress.training.data import LABEL_LOSSES, NoteDataset, encode_texts
+from sympress.training.data import NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog
 from sympress.training.fingerprints import fingerprint_annotated
+from sympress.training.losses import loss_of
 from sympress.training.train import train
 
 #: Notes on which the encoder is tried before training.
@@ -83,21 +85,21 @@ def plan_fit(
     learnt, judged = two_sides(notes, validation, seed)
     if learnt is None or judged is None:
         raise ValueError("there are notes")
-    if config.task == "mentions":
+    if task_of(config.task).finds_spans:
         for side in (learnt, judged):
             if not any(note.mentions for note in side.notes):
                 raise InputError(f"{side.name}: no spans; give (start, end, name) a note, or another task")
         return Fit(learnt, judged, (), config, seed)
     counts = Counter(name for note in learnt.notes for name in note.affirmed)
     names = tuple(symptoms) or tuple(sorted(counts, key=lambda name: (-counts[name], name)))
-    _check_names(learnt, judged, names, counts, topic=config.task == "topic")
+    _check_names(learnt, judged, names, counts, one=task_of(config.task).labels == "one")
     return Fit(learnt, judged, names, config, seed)
 
 
 def _check_names(
-    learnt: Gold, judged: Gold, names: Sequence[str], counts: Counter[str], *, topic: bool
+    learnt: Gold, judged: Gold, names: Sequence[str], counts: Counter[str], *, one: bool
 ) -> None:
-    if len(names) < (2 if topic else 1):
+    if len(names) < (2 if one else 1):
         raise InputError(
             f"{learnt.name}: its labels name {len(names)} symptoms; there is nothing to tell apart"
         )
@@ -111,7 +113,7 @@ def _check_names(
                     f"{side.name}: note {note.note_id!r} has {unknown[0][:60]!r}, which no training note "
                     "has; leave it out"
                 )
-            if topic and len(note.affirmed) != 1:
+            if one and len(note.affirmed) != 1:
                 raise InputError(
                     f"{side.name}: note {note.note_id!r} has {len(note.affirmed)} symptoms; a topic is one, "
                     "the task present takes any number"
@@ -137,7 +139,7 @@ def fit(plan: Fit, output: Path, *, command: str | None = None, reporter: Report
         with alone(work, output):
             key = hashlib.sha256(f"{plan.fingerprint} {plan.symptoms} {plan.config!r} {plan.seed}".encode())
             draft = work / key.hexdigest()[:12] / "artifact"  # so that checkpoints are those of this plan
-            if plan.config.task == "mentions":
+            if task_of(plan.config.task).finds_spans:
                 record = _fit_tagger(plan, encoder, lexicon, draft, reporter)
             else:
                 record = _fit_notes(plan, encoder, lexicon, draft, reporter)
@@ -211,7 +213,7 @@ def _fit_notes(
         train_settings(config, plan.seed),
         folder.with_name("checkpoints"),
         pad_id=extractor.pad_id,
-        objective=LABEL_LOSSES[task],
+        objective=loss_of(task),
         score=score,
         progress=lambda done, total: reporter.step("training", done, total),
     )
@@ -219,7 +221,7 @@ def _fit_notes(
     write_checksums(folder)
     texts = [note.text for note in plan.validation.notes]
     answer = answerer(Runtime.load(folder))
-    probabilities = to_probabilities(task, np.concatenate([answer(text) for text in texts]))
+    probabilities = task_of(task).probabilities(np.concatenate([answer(text) for text in texts]))
     found = judge(task, probabilities, targets, plan.symptoms)
     found.write(folder)
     return _record(plan, found.f1, log) | {"parity_max_difference": worst}

@@ -16,12 +16,13 @@ from sympress.compression.recipe.material import Material
 from sympress.errors import InputError, nearest
 from sympress.evaluation.gold import Gold, GoldNote, Vocabulary, pair_of, texts_of
 from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.labels.task import task_of
 from sympress.notes.synthesize.generator import synthesize
 from sympress.pipeline.origin import Origin, Texts
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
-from sympress.runtime.session import Runtime, prepare_text, to_probabilities
-from sympress.runtime.tokens import assertions_of
+from sympress.runtime.session import Runtime, prepare_text
+from sympress.runtime.tokens import classes_of
 from sympress.studies.judge import Judged, answerer, judge, judge_spans
 from sympress.studies.tagger import answer_note, predict_mentions, tagger_material
 from sympress.training.fingerprints import fingerprint_annotated, fingerprint_texts
@@ -215,7 +216,7 @@ class Labeller:
         """
         if gold is None:
             return []
-        if self.settings.task == "mentions":
+        if task_of(self.settings.task).finds_spans:
             return self._spans(gold, by_people=by_people)
         of_note: Callable[[GoldNote], NDArray[np.uint8]] = self._targets if by_people else self._answered
         return [LabelledNote(one.note_id, one.text, of_note(one), ()) for one in gold.notes]
@@ -230,7 +231,7 @@ class Labeller:
             ]
         if not any(note.mentions for note in gold.notes):
             raise InputError(f"{gold.name}: no spans, which this model finds; give (start, end, name) a note")
-        known = assertions_of(self.settings.tags or ())
+        known = classes_of(self.settings.tags or ())
         for note in gold.notes:
             for one in note.mentions:
                 if one.assertion not in known:
@@ -250,7 +251,7 @@ class Labeller:
                     f"{nearest(name, self.columns)}; leave it out, or train a model that has it"
                 )
             targets[self.columns[symptom]] = 1
-        if self.settings.task == "topic" and targets.sum() != 1:
+        if task_of(self.settings.task).labels == "one" and targets.sum() != 1:
             raise InputError(
                 f"note {note.note_id!r}: {int(targets.sum())} symptoms; this model tells exactly one a note "
                 "(task topic)"
@@ -269,7 +270,7 @@ def _material(
     validation: Sequence[LabelledNote],
     transfer: Sequence[str],
 ) -> Material:
-    if settings.task == "mentions":
+    if task_of(settings.task).finds_spans:
         sides = [
             [AnnotatedNote(note.note_id, note.text, note.mentions) for note in side]
             for side in (train, validation)
@@ -297,13 +298,13 @@ def _material(
 def judge_labelled(runtime: Runtime, notes: Sequence[LabelledNote]) -> Judged:
     """What labelled notes settle of a deployed file, and its F1 there."""
     settings = runtime.extractor
-    if settings.task == "mentions":
+    if task_of(settings.task).finds_spans:
         answers = [(*answer_note(runtime, note.text), note.text) for note in notes]
         return judge_spans(answers, [note.mentions for note in notes], settings.tags or ())
     answer = answerer(runtime)
     logits = np.concatenate([answer(note.text) for note in notes])
     targets = np.stack([note.targets for note in notes])
-    return judge(settings.task, to_probabilities(settings.task, logits), targets, settings.symptoms)
+    return judge(settings.task, task_of(settings.task).probabilities(logits), targets, settings.symptoms)
 
 
 def _fingerprint(notes: Sequence[LabelledNote]) -> str:

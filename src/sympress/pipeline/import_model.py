@@ -21,8 +21,9 @@ from sympress.files import alone, full_disk_explained, is_bare, write_text
 from sympress.labels.gold.attributes import load_attributes
 from sympress.labels.gold.mentions import PRECEDENCE, form_key, ids_by_form, symptoms_named
 from sympress.labels.lexicon import Lexicon, load_lexicon
-from sympress.labels.mentions import ASSERTIONS, Assertion, Task
+from sympress.labels.mentions import ASSERTIONS, Assertion
 from sympress.labels.surface import codes_by_symptom, forms_by_symptom
+from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.huggingface import Checkpoint, Rows, adopt, load_checkpoint
 from sympress.models.model import save_model
@@ -57,7 +58,7 @@ class Answers:
         remarks: what a user should know, a line each.
     """
 
-    task: Task | None
+    task: str | None
     names: tuple[str, ...]
     rows: Rows
     codes: dict[str, list[str]]
@@ -134,9 +135,7 @@ def _denies(label: str, lexicon: Lexicon) -> bool:
     return "absent" in said and words not in ids_by_form(lexicon)
 
 
-def _named(
-    task: Task, labels: Sequence[str], rows: Rows, lexicon: Lexicon, remarks: Sequence[str]
-) -> Answers:
+def _named(task: str, labels: Sequence[str], rows: Rows, lexicon: Lexicon, remarks: Sequence[str]) -> Answers:
     """Answers with the lexicon's ids for the labels that name one of its symptoms and no other label does."""
     ids, codes = ids_by_form(lexicon), codes_by_symptom(lexicon)
     meant = [ids.get(form_key(label)) for label in labels]
@@ -368,7 +367,7 @@ def _write(
     checkpoint.tokenizer.model_max_length = extractor.max_tokens
     checkpoint.tokenizer.save_pretrained(draft)
     write_extractor(draft, extractor)
-    if extractor.task == "mentions":
+    if task_of(extractor.task).finds_spans:
         write_lexicon(draft, extractor, lexicon)
     exported = export_checked(model, draft / "model.onnx", notes)
     return {

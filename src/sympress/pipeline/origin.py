@@ -13,6 +13,7 @@ from sympress.compression.recipe.material import Material
 from sympress.config import StudyConfig, make_config
 from sympress.errors import InputError
 from sympress.labels.lexicon import BUILT_IN
+from sympress.labels.task import task_of
 from sympress.models.model import SymptomModel, load_model
 from sympress.progress import Reporter
 from sympress.runtime.artifact import TRAINING_FILES, Extractor, check_files, read_extractor, read_provenance
@@ -132,7 +133,7 @@ def _is_of_study(stored: Mapping[str, Any]) -> bool:
     config, data = stored.get("config"), stored.get("data_fingerprint")
     return (
         isinstance(config, dict)
-        and config.get("task") != "mentions"
+        and not task_of(str(config.get("task", "topic"))).finds_spans
         and data is not None
         and "given" not in stored
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sympress.files import write_text
+from sympress.labels.task import task_of
 from sympress.report.columns import UNDEFINED, format_difference, format_estimate, format_ratio, signed
 from sympress.report.sections import command_of, leak_sentence
 from sympress.report.verdict import escape_markdown, printable
@@ -252,7 +253,7 @@ def front_matter(task: str, encoder: str, dataset: str, row: StrategyResult | No
         "---",
         "language: en",
         "library_name: sympress",
-        f"pipeline_tag: {'token' if task == 'mentions' else 'text'}-classification",
+        f"pipeline_tag: {'token' if task_of(task).finds_spans else 'text'}-classification",
         "tags: [clinical, symptom-extraction, model-compression, onnx]",
         f"license: {licence}",
         *(["license_name: that-of-the-encoder"] if licence == "other" else []),
@@ -351,7 +352,8 @@ def trained_card(record: Mapping[str, Any], task: str, symptoms: Sequence[str]) 
     """Markdown for the `README.md` of a trained artifact; every word comes from its provenance `record`."""
     config, notes = record["config"], record["notes"]
     encoder = str(config["encoder"])
-    average = {"present": "micro", "topic": "macro"}.get(task, "of exact spans")
+    kind = task_of(task)
+    average = "of exact spans" if kind.finds_spans else kind.average
     lines = [
         *front_matter(task, encoder, "notes that were given"),
         "# A trained symptom extractor",
@@ -407,7 +409,7 @@ def _costs(record: Mapping[str, Any]) -> list[str]:
         "",
         f"Median of one note at a time, the three in turn on the same notes; {threads} "
         f"thread{'s' * (threads > 1)} of {escape_markdown(processor)}. F1 is the "
-        f"{'micro' if record['config']['task'] == 'present' else 'macro'} average. Whatever was "
+        f"{task_of(record['config']['task']).average} average. Whatever was "
         "chosen (epoch, thresholds, kernel, recipe) was chosen on validation notes.",
     ]
 

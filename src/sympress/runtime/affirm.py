@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from sympress.labels.mentions import Mention, Reason, Source
+from sympress.labels.task import affirms
 from sympress.runtime.artifact import Evidence
 
 #: Characters on either side of a mention in which the further words of an `Evidence` are looked for.
@@ -172,7 +173,7 @@ def affirm(mentions: Iterable[Sourced], doubted: AbstractSet[str] = frozenset())
     sources: dict[str, set[Source]] = {}
     for one in mentions:
         symptom = one.mention.symptom
-        if symptom is None or symptom in doubted or one.mention.assertion != "present":
+        if symptom is None or symptom in doubted or not affirms(one.mention.assertion):
             continue
         sources.setdefault(symptom, set()).add(one.source)
         held = best.setdefault(symptom, one.mention)

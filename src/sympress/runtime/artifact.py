@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_json
-from sympress.runtime.tokens import assertions_of
+from sympress.labels.task import TaskName, task_of
+from sympress.runtime.tokens import classes_of
 
 # What a folder is that is no artifact, and what makes an artifact of it.
 
@@ -131,45 +132,10 @@ class Calibration(BaseModel):
             raise ValueError("a slope is not positive")
         return slopes
 
-    def apply(self, logits: ArrayLike, *, task: Literal["topic", "present"] = "present") -> Floats:
-        """Return calibrated probabilities of logits `(notes, K)`."""
-        return calibrate_probabilities(logits, self.a, self.b, task=task)
-
-
-def calibrate_probabilities(
-    logits: ArrayLike, a: ArrayLike, b: ArrayLike, *, task: Literal["topic", "present"] = "present"
-) -> Floats:
-    """Return the probabilities of `a * logits + b`: a sigmoid each, or one softmax a note for `topic`.
-
-    Args:
-        logits: `(..., K)`, as the model gives them.
-        a: `(K,)`, all positive.
-        b: `(K,)`.
-        task: `topic` for one softmax over the K symptoms.
-
-    Returns:
-        `(..., K)` float64.
-    """
-    moved = np.asarray(a, dtype=np.float64) * np.asarray(logits, dtype=np.float64)
-    moved = moved + np.asarray(b, dtype=np.float64)
-    if task == "topic":
-        raised = np.exp(moved - moved.max(axis=-1, keepdims=True, initial=-np.inf))
-        return np.asarray(raised / raised.sum(axis=-1, keepdims=True), dtype=np.float64)
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(moved, -700, 700))), dtype=np.float64)
-
-
-def recover_logits(probabilities: ArrayLike, *, task: Literal["topic", "present"] = "present") -> Floats:
-    """Return the logits `(..., K)` that probabilities `(..., K)` came from.
-
-    For `topic` they are right up to a number a note, which a softmax does not see. Probabilities that are
-    0 or 1 to the last digit give the largest logit that a float64 can tell from them.
-    """
-    shares = np.asarray(probabilities, dtype=np.float64)
-    smallest = np.finfo(np.float64).tiny
-    if task == "topic":
-        return np.asarray(np.log(np.maximum(shares, smallest)))
-    kept = np.clip(shares, smallest, 1 - np.finfo(np.float64).epsneg)
-    return np.asarray(np.log(kept) - np.log1p(-kept))
+    def apply(self, logits: ArrayLike, *, task: str = "present") -> Floats:
+        """Return calibrated probabilities of logits `(..., K)`: those of `a * logits + b`, float64."""
+        moved = np.asarray(self.a, dtype=np.float64) * np.asarray(logits, dtype=np.float64)
+        return task_of(task).probabilities(moved + np.asarray(self.b, dtype=np.float64))
 
 
 # The artifact: the folder that is deployed. Reading one needs neither torch nor transformers.
@@ -201,7 +167,7 @@ class Extractor(BaseModel):
 
     Attributes:
         format: of the artifact.
-        task: `topic`, `present` or `mentions`.
+        task: `topic`, `present` or `mentions`, or another of `labels.task.TASKS`.
         symptoms: names of the symptoms; of the task `mentions` those that a span can be linked to.
         thresholds: probability from which on each symptom is present; None for 0.5.
         calibration: from logits to probabilities that can be taken at their word.
@@ -229,7 +195,7 @@ class Extractor(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: Literal[1] = 1
-    task: Literal["topic", "present", "mentions"]
+    task: TaskName
     symptoms: list[str]
     thresholds: list[Annotated[float, Field(ge=0, le=1)]] | None = None
     calibration: Calibration | None = None
@@ -253,12 +219,12 @@ class Extractor(BaseModel):
     @property
     def rules_only(self) -> bool:
         """Whether rules answer alone, so that there is neither a model nor a tokenizer."""
-        return self.rules and self.task == "mentions" and self.tags is None
+        return self.rules and task_of(self.task).finds_spans and self.tags is None
 
     @model_validator(mode="after")
     def _agreeing(self) -> Self:
         """Refuse settings that contradict each other: they would fail, or answer wrong, note by note."""
-        known, whole_note = len(self.symptoms), self.task != "mentions"
+        known, whole_note = len(self.symptoms), not task_of(self.task).finds_spans
         thresholds, lines = self.thresholds, self.calibration
         impossible = {
             "symptoms: one stands there twice": len(set(self.symptoms)) < known,
@@ -284,7 +250,7 @@ class Extractor(BaseModel):
 
 def _are_tags(tags: list[str]) -> bool:
     try:
-        return bool(assertions_of(tags))
+        return bool(classes_of(tags))
     except InputError:
         return False
 

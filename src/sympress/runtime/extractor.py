@@ -21,6 +21,7 @@ from sympress.labels.annotate import too_many_mentions
 from sympress.labels.mentions import Mention, Source
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.surface import forms_by_symptom
+from sympress.labels.task import task_of
 from sympress.notes.intake import NOTE_LIMIT, TOO_LONG
 from sympress.notes.markup.view import View, read_view
 from sympress.runtime.affirm import Belief, EvidenceReader, Sourced, affirm, join, weigh
@@ -157,7 +158,7 @@ class Extractor:
             if settings.rules_only and held.lexicon is not None:
                 named = settings.model_copy(update={"symptoms": list(forms_by_symptom(held.lexicon))})
                 return cls(with_lexicon(named, held.lexicon), None, folder, threads, words=held)
-            link = load_link(held) if settings.task == "mentions" else None
+            link = load_link(held) if task_of(settings.task).finds_spans else None
             coded = with_rule_codes(settings, held.lexicon)
             return cls(coded, Runtime.of_checked(folder, stored), folder, threads, link, words=held)
 
@@ -299,7 +300,7 @@ class Extractor:
 
     def _answer_view(self, view: View, most: int) -> NoteResult:
         rules = () if self._rules is None else self._rules(view, most)
-        if self.task == "mentions":
+        if task_of(self.task).finds_spans:
             found, windows, cut = self._tagged(view.text)
             return self._result(join(found, rules), windows, cut, most)
         logits, windows, truncated = self.note_logits(view.text)
@@ -387,12 +388,7 @@ class Extractor:
         """What the model says of each symptom of a note with these logits `(K,)`."""
         settings = self.settings
         probabilities = self.model.probabilities(logits)
-        if settings.task == "topic":
-            affirms = np.arange(len(probabilities)) == np.argmax(probabilities)
-        else:
-            affirms = probabilities >= np.asarray(
-                settings.thresholds or [DEFAULT_THRESHOLD] * len(probabilities)
-            )
+        affirms = task_of(settings.task).affirmed(probabilities, settings.thresholds)
         rows = zip(settings.symptoms, probabilities.tolist(), affirms.tolist(), strict=True)
         return {name: Belief(probability, affirmed) for name, probability, affirmed in rows}
 

@@ -15,6 +15,7 @@ from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
 from sympress.labels.mentions import Mention
 from sympress.labels.own_words import OwnWords, words_of_text
 from sympress.labels.surface import SurfaceLinker, codes_by_symptom, forms_by_symptom
+from sympress.labels.task import task_of
 from sympress.labels.user_files import read_text
 from sympress.notes.markup.view import View
 from sympress.runtime.artifact import Extractor
@@ -47,7 +48,7 @@ def check_words(folder: Path, settings: Extractor, words: OwnWords) -> None:
     """
     if settings.rules:
         return
-    unread = [name for name in words.named() if name != "lexicon" or settings.task != "mentions"]
+    unread = [name for name in words.named() if name != "lexicon" or not task_of(settings.task).finds_spans]
     if unread:
         options = " and ".join(f"--{name}" for name in unread)
         raise InputError(
@@ -62,7 +63,7 @@ def with_words(settings: Extractor, words: OwnWords) -> Extractor:
     if words.lexicon is not None:
         codes = codes_by_symptom(words.lexicon)
         update["lexicon"] = held_as(words.lexicon)
-        if settings.task == "mentions":
+        if task_of(settings.task).finds_spans:
             update |= {"codes": codes, "symptoms": list(forms_by_symptom(words.lexicon))}
         else:
             update["codes"] = settings.codes | codes
@@ -138,7 +139,7 @@ def with_lexicon(extractor: Extractor, lexicon: Lexicon) -> Extractor:
 
 def with_rule_codes(extractor: Extractor, lexicon: Lexicon | None) -> Extractor:
     """`extractor`, which also knows the codes of what its rules find beside the model's own symptoms."""
-    if not extractor.rules or extractor.task == "mentions" or lexicon is None:
+    if not extractor.rules or task_of(extractor.task).finds_spans or lexicon is None:
         return extractor
     return extractor.model_copy(update={"codes": codes_by_symptom(lexicon) | extractor.codes})
 
@@ -152,7 +153,7 @@ def load_names(extractor: Extractor, lexicon: Lexicon | None) -> dict[str, str]:
     if lexicon is None:
         return names
     held = {one.id or one.name: one.name for one in lexicon.symptoms}
-    asked = held if extractor.rules or extractor.task == "mentions" else names
+    asked = held if extractor.rules or task_of(extractor.task).finds_spans else names
     return names | {name: held.get(name, name) for name in asked}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from sympress.labels.mentions import Assertion, Reason, ReasonKind, Source
+from sympress.labels.task import affirms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -269,7 +270,7 @@ def findings_of(result: NoteResult) -> list[Finding]:
         Finding(one.symptom, one.code, one.assertion, one.score, (one.start, one.end), one.source, one.reason)
         for one in result.mentions
     ]
-    spanned = {one.symptom for one in mentions if one.assertion == "present"}
+    spanned = {one.symptom for one in mentions if affirms(one.assertion)}
     return mentions + [
         Finding(one.symptom, one.code, "present", one.probability, one.span, one.source, None)
         for one in result.symptoms

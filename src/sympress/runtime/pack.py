@@ -20,6 +20,7 @@ from sympress.files import full_disk_explained, read_object, write_text
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.surface import symptom_of_forms, vaers_to_clinical
+from sympress.labels.task import task_of
 from sympress.provenance import processor_name
 from sympress.runtime.affirm import EvidenceReader
 from sympress.runtime.artifact import (
@@ -154,7 +155,7 @@ def choose(extractor: Extractor, validation: LabelledNotes, general: LabelledNot
     Raises:
         InputError: the artifact is of another task or without rules.
     """
-    if extractor.task != "present" or not extractor.settings.rules:
+    if not (task_of(extractor.task).has_thresholds and extractor.settings.rules):
         raise InputError(
             f"{extractor.folder}: only a model of the task present with rules has a choice to make"
         )
@@ -353,7 +354,7 @@ def with_rules(settings: Settings, own: Lexicon | None = None) -> Settings:
     """
     lexicon = settings.lexicon or "clinical"
     symptoms = (own or load_lexicon("clinical")).symptoms
-    if settings.task == "mentions":
+    if task_of(settings.task).finds_spans:
         return settings.model_copy(update={"lexicon": lexicon, "rules": True})
     ids = {symptom.id or symptom.name for symptom in symptoms}
     named = {name: vaers_to_clinical(name) for name in settings.symptoms}
@@ -389,7 +390,7 @@ def _say_on_card(card: Path, before: list[str], settings: Settings) -> None:
     own = [file for name, file in TEXT_FILES.items() if getattr(settings, name)]
     if own:
         said.append(f"Its own {' and '.join(f'`{file}`' for file in own)} are laid over those of sympress.")
-    if settings.task != "mentions":
+    if not task_of(settings.task).finds_spans:
         said += _said_of_notes(settings)
     renamed = [f"{old} is `{new}`" for old, new in zip(before, settings.symptoms, strict=True) if old != new]
     if renamed:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sympress.errors import InputError, is_panic
+from sympress.labels.task import task_of
 from sympress.notes.intake import mask_placeholders
 from sympress.runtime.artifact import Extractor, check_files, read_extractor, read_provenance
 from sympress.runtime.tokens import Pieces, SpecialTokens, load_tokenizer, pieces_of
@@ -141,7 +142,7 @@ class Runtime:
         #: Pieces of a note that a window has room for.
         self.room = max(1, extractor.max_tokens - self.specials.count)
         #: Whether all of a note is read, window by window, or its first window only.
-        self.reads_all = extractor.windows == "all" or extractor.task == "mentions"
+        self.reads_all = extractor.windows == "all" or task_of(extractor.task).finds_spans
         #: Pieces from the start of a window to that of the next.
         self.stride = min(self.room, extractor.stride or max(1, self.room // 2))
 
@@ -238,8 +239,8 @@ class Runtime:
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities of logits `(..., K)`, calibrated where the artifact says how: softmax or sigmoids."""
         task, calibration = self.extractor.task, self.extractor.calibration
-        if calibration is None or task == "mentions":
-            return to_probabilities(task, logits)
+        if calibration is None:
+            return task_of(task).probabilities(logits)
         return calibration.apply(logits, task=task)
 
 
@@ -277,12 +278,3 @@ def _lower(text: str) -> str:
     if len(lowered) == len(text):
         return lowered
     return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
-
-
-def to_probabilities(task: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Softmax over symptoms for `topic`, a sigmoid each for `present`; shape as `logits`."""
-    wide = logits.astype(np.float64)
-    if task == "topic":
-        raised = np.exp(wide - wide.max(axis=-1, keepdims=True, initial=-np.inf))
-        return np.asarray(raised / raised.sum(axis=-1, keepdims=True), dtype=np.float64)
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(wide, -60, 60))), dtype=np.float64)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sympress.errors import InputError
-from sympress.labels.mentions import ASSERTIONS, Assertion, Mention
+from sympress.labels.mentions import Assertion, Mention
+from sympress.labels.task import span_classes
 
 # Word pieces of a text of any length, in memory that does not grow with what the tokenizer keeps of it.
 #
@@ -164,19 +165,19 @@ Run = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 Link = Callable[[str], str | None]
 
 
-def tags_of(assertions: Sequence[Assertion]) -> tuple[str, ...]:
-    """The tags that mark spans with these assertions: `O`, then `B-` and `I-` of each."""
-    return (OUTSIDE, *(f"{side}-{assertion}" for assertion in assertions for side in "BI"))
+def tags_of(classes: Sequence[str]) -> tuple[str, ...]:
+    """The tags that mark spans of these classes: `O`, then `B-` and `I-` of each."""
+    return (OUTSIDE, *(f"{side}-{one}" for one in classes for side in "BI"))
 
 
-def assertions_of(tags: Sequence[str]) -> tuple[Assertion, ...]:
-    """The assertions that `tags` mark, in their order.
+def classes_of(tags: Sequence[str]) -> tuple[str, ...]:
+    """The classes of spans that `tags` mark, such as assertions, in their order.
 
     Raises:
-        InputError: they are not `tags_of` some assertions.
+        InputError: they are not `tags_of` some classes of a task.
     """
-    found = tuple(cast("Assertion", tag[2:]) for tag in tags if tag.startswith("B-"))
-    if not found or tuple(tags) != tags_of(found) or not set(found) <= set(ASSERTIONS):
+    found = tuple(tag[2:] for tag in tags if tag.startswith("B-"))
+    if not found or tuple(tags) != tags_of(found) or not set(found) <= set(span_classes()):
         raise InputError(
             f"tags {list(tags)[:3]} …: they must be 'O', then 'B-' and 'I-' of each assertion; "
             "copy the artifact again"
@@ -294,7 +295,7 @@ def decode_mentions(
     """
     if len(logits) == 0:
         return ()
-    assertions, scores = assertions_of(tags), _scores(logits)
+    classes, scores = classes_of(tags), _scores(logits)
     path = _best_path(scores, word_starts(text, starts, ends), span_bias)
     found = []
     for first, last in _runs(path):
@@ -306,7 +307,8 @@ def decode_mentions(
         on_path = scores.begin[first] + scores.inside[first + 1 : last + 1].sum()
         score = float(np.exp(on_path / (last + 1 - first)) * np.exp(scores.assertion[own, told]).mean())
         symptom = None if link is None else link(text[start:end])
-        found.append(Mention(start, end, symptom, assertions[told], min(score, 1.0)))
+        said = cast("Assertion", classes[told])
+        found.append(Mention(start, end, symptom, said, min(score, 1.0)))
     return tuple(found)
 
 

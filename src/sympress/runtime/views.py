@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from sympress.errors import InputError
-from sympress.labels.mentions import ASSERTIONS, Assertion
+from sympress.labels.mentions import Assertion
+from sympress.labels.task import span_classes
 from sympress.runtime.note_result import Finding, NoteResult, findings_of, reason_in_words, rounded
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ _COLOURS: dict[Assertion, str] = {
     "historical": "#d8d8d8",
     "family": "#bfe3d4",
 }
+#: Of spans that are told something else than an assertion.
+_COLOUR = "#f6c9a8"
 _LEFT_OUT = '<div style="opacity:.7">{}</div>'
 
 _Part = tuple[int, int, tuple[Finding, ...]]
@@ -161,7 +164,8 @@ def _part(words: str, end: int, around: Sequence[Finding]) -> str:
         if one.span is not None and one.span[1] == end
     )
     title = escape("; ".join(_title(one) for one in around))
-    style = f"background:{_COLOURS[around[-1].assertion]};color:#000;padding:.1em .2em;border-radius:.2em"
+    colour = _COLOURS.get(around[-1].assertion, _COLOUR)
+    style = f"background:{colour};color:#000;padding:.1em .2em;border-radius:.2em"
     return f'<mark style="{style}" title="{title}">{escape(words)}{labels}</mark>'
 
 
@@ -178,5 +182,5 @@ def _title(one: Finding) -> str:
 
 def _list(found: Sequence[Finding]) -> str:
     """Findings without words to mark: those of the whole note, or all where the text is not at hand."""
-    rows = sorted(found, key=lambda one: ASSERTIONS.index(one.assertion))
+    rows = sorted(found, key=lambda one: span_classes().index(one.assertion))
     return "".join(f"<div>{escape(_title(one))}</div>" for one in rows)

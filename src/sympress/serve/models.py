@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sympress.errors import InputError
 from sympress.labels.own_words import OURS, OwnWords
+from sympress.labels.task import task_of
 from sympress.processes import end_with_parent, unheard
 from sympress.runtime.artifact import files_to_run, parse_digest
 from sympress.serve.config import Refusal, ServeConfig, encode_json
@@ -301,7 +302,7 @@ def _load(folder: Path, words: OwnWords, digest: str | None) -> tuple[Any, Descr
         loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         names=load_names(extractor.settings, extractor.words.lexicon),
         card=_card(folder),
-        points_at_words=extractor.settings.rules or extractor.task == "mentions",
+        points_at_words=extractor.settings.rules or task_of(extractor.task).finds_spans,
     )
 
 

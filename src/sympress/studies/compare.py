@@ -16,14 +16,13 @@ from sympress.errors import InputError, LeakError
 from sympress.evaluation.quality import f1_of
 from sympress.evaluation.significance import holm, mcnemar, paired_difference
 from sympress.files import atomic_path
-from sympress.labels.mentions import Task
 from sympress.labels.note_labels import label_coded_present
+from sympress.labels.task import task_of
 from sympress.progress import Reporter
 from sympress.results import Estimate, load_results
 from sympress.runtime.artifact import read_extractor, read_provenance
 from sympress.runtime.session import Runtime
 from sympress.studies.data import StudyData, prepare
-from sympress.studies.note_scores import answers
 from sympress.studies.results import Reread, reread
 
 # Artifacts judged by more test notes than those of the sample that they were made from.
@@ -44,7 +43,7 @@ def widen(config: StudyConfig, data: StudyData, fraction: float, reporter: Repor
         InputError: the study is of another task, or `fraction` is no larger share than its own.
         LeakError: a note that was learnt from is among the further test notes.
     """
-    if config.task != "present" or data.labels.provenance != "coded" or config.split != "time":
+    if not task_of(config.task).has_thresholds or data.labels.provenance != "coded" or config.split != "time":
         raise InputError("--test-fraction is for artifacts of the task present, of coded notes split by time")
     if not config.fraction < fraction <= 1:
         raise InputError(
@@ -61,7 +60,7 @@ def widen(config: StudyConfig, data: StudyData, fraction: float, reporter: Repor
 
 
 def answers_of(
-    task: Task, artifact: Path, texts: list[str], reporter: Reporter, *, store: Path | None = None
+    task: str, artifact: Path, texts: list[str], reporter: Reporter, *, store: Path | None = None
 ) -> NDArray[np.bool_]:
     """What an artifact answers `(notes, K)` at its own thresholds.
 
@@ -83,7 +82,7 @@ def answers_of(
         parts.append(runtime.predict(texts[start : start + _PART]))
         reporter.step(f"{artifact.name} answers", min(start + _PART, len(texts)), len(texts))
     cuts = runtime.extractor.thresholds
-    found = answers(task, np.concatenate(parts), None if cuts is None else np.array(cuts))
+    found = task_of(task).affirmed(np.concatenate(parts), cuts)
     if kept is not None:
         with atomic_path(kept) as draft, draft.open("wb") as stream:
             np.save(stream, found, allow_pickle=False)
@@ -280,12 +279,10 @@ def compare_artifacts(
     return _pair(task, data, (found[0], found[1]), f"{first.name} → {second.name}", None)
 
 
-def _task(task: str | None) -> Task:
-    if task == "mentions":
-        raise InputError(
-            "spans of the task mentions are not compared; `sympress report RUN1 RUN2` shows both"
-        )
-    return "present" if task == "present" else "topic"
+def _task(task: str) -> str:
+    if task_of(task).finds_spans:
+        raise InputError(f"spans of the task {task} are not compared; `sympress report RUN1 RUN2` shows both")
+    return task
 
 
 def _provenance(path: Path) -> dict[str, Any]:
@@ -303,7 +300,7 @@ def _config(path: Path, stored: dict[str, Any]) -> StudyConfig:
 
 
 def _pair(
-    task: Task,
+    task: str,
     data: StudyData,
     found: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     name: str,
@@ -316,7 +313,7 @@ def _pair(
     macro, p_macro = paired_difference(b, a, truth, average="macro", groups=patients)
     micro, p_micro = paired_difference(b, a, truth, average="micro", groups=patients)
     right_a, right_b = a == truth, b == truth
-    if task == "topic":  # the K columns of a note are one answer
+    if task_of(task).exclusive:  # the K columns of a note are one answer
         right_a, right_b = right_a.all(axis=1), right_b.all(axis=1)
     return Paired(
         name=name,

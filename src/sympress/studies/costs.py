@@ -17,10 +17,11 @@ from sympress.compression.export import count_weights
 from sympress.compression.quantize.kernels import quietly
 from sympress.evaluation.cost import peak_memory_bytes, rates_in_turn, time_in_turn
 from sympress.files import atomic_path
+from sympress.labels.task import task_of
 from sympress.models.model import load_model
 from sympress.models.tfidf import ReferenceModel
 from sympress.results import Cost, YardstickCost
-from sympress.runtime.session import Runtime, to_probabilities
+from sympress.runtime.session import Runtime
 from sympress.runtime.tokens import window_spans
 
 # The two yardsticks of every ratio: the teacher in PyTorch, and the best one gets without sympress.
@@ -77,15 +78,15 @@ def _over_windows(
 
     Reads as many windows as the artifact does.
     """
-    task = runtime.extractor.task
+    task = task_of(runtime.extractor.task)
 
     def answer(text: str) -> object:
         if not runtime.reads_all:
-            return to_probabilities(task, run(runtime.encode([text])[0]))
+            return task.probabilities(run(runtime.encode([text])[0]))
         pieces = runtime.pieces(text, offsets=False)
         spans = window_spans(len(pieces.ids), runtime.room, runtime.stride)
         rows = [run(runtime.specials.surround(pieces.ids[start:end])) for start, end in spans]
-        return rows if task == "mentions" else to_probabilities(task, np.max(np.stack(rows), axis=0))
+        return rows if task.finds_spans else task.probabilities(np.max(np.stack(rows), axis=0))
 
     return answer
 

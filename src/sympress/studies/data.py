@@ -19,6 +19,7 @@ from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote, LabelSet
 from sympress.labels.note_labels import check_labelling, label_coded_topic, label_topic
 from sympress.labels.surface import symptom_of_forms
+from sympress.labels.task import task_of
 from sympress.notes.counts import ReadingCounts
 from sympress.notes.intake import mask_placeholders
 from sympress.notes.read import read_notes
@@ -105,7 +106,8 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
     check_labelling(task, source)
     warnings: list[str] = []
     weights = None
-    if task == "topic":
+    one = task_of(task).labels == "one"
+    if one:
         labels = _topic_labels(config, notes.frame, lexicon, source)
         chosen = pl.DataFrame({"note_id": labels.note_ids}, schema={"note_id": pl.String})
         frame = chosen.join(notes.frame, on="note_id", how="left", maintain_order="left")
@@ -126,7 +128,7 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
             f"{split.counts.duplicates_on_both_sides} a copy, in training (the published split allows it)"
         )
     labelling = dict(labels.counts)
-    if task == "topic" and labels.provenance == "silver":
+    if one and labels.provenance == "silver":
         names = {symptom.id or symptom.name: symptom.name for symptom in lexicon.symptoms}
         window = config.text_window or None
         labelling |= negated_label_share(
@@ -202,11 +204,12 @@ def label_source(config: StudyConfig, notes: NoteSet | None) -> str:
     """
     if config.labels != "auto":
         return config.labels
-    if config.task == "mentions":
+    task = task_of(config.task)
+    if task.finds_spans:
         return "silver" if config.gold is None else "gold"
     if notes is not None and config.notes is not None and notes.frame["codes"].drop_nulls().len() > 0:
         return "coded"
-    if config.task == "topic":
+    if task.labels == "one":
         return "lexicon"
     return "silver" if config.gold is None else "gold"
 

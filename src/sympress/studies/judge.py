@@ -15,16 +15,16 @@ from sympress.evaluation.cost import time_in_turn
 from sympress.evaluation.probabilities import choose_thresholds, fit_platt, fit_temperature
 from sympress.evaluation.quality import point_quality
 from sympress.evaluation.significance import estimate, micro_f1, outcome_counts, resample_weights
-from sympress.labels.mentions import Mention, Task
+from sympress.labels.mentions import Mention
+from sympress.labels.task import task_of
 from sympress.results import Quality
 from sympress.runtime.artifact import (
     Calibration,
     read_extractor,
-    recover_logits,
     write_checksums,
     write_extractor,
 )
-from sympress.runtime.session import Runtime, to_probabilities
+from sympress.runtime.session import Runtime
 from sympress.runtime.tokens import Pieces, window_spans
 from sympress.studies.costs import INT8, PYTORCH, ROUNDS, Yardstick, by_index, pick_timed
 from sympress.studies.tagger import answer_note
@@ -59,7 +59,7 @@ class OperatingPoint:
     calibration: Calibration | None
     kept: bool = False
 
-    def apply(self, task: Task, probabilities: Probabilities) -> Probabilities:
+    def apply(self, task: str, probabilities: Probabilities) -> Probabilities:
         """Return uncalibrated probabilities `(notes, K)` calibrated."""
         return calibrated(task, probabilities, self.calibration)
 
@@ -73,7 +73,7 @@ class OperatingPoint:
 
 
 def choose_operating_point(
-    task: Task, probabilities: Probabilities, targets: NDArray[np.uint8], *, calibrate: bool = True
+    task: str, probabilities: Probabilities, targets: NDArray[np.uint8], *, calibrate: bool = True
 ) -> OperatingPoint:
     """Fit the calibration and choose thresholds on validation notes.
 
@@ -87,7 +87,7 @@ def choose_operating_point(
         calibrate: False leaves probabilities as they are; so does `calibrates`' protocol.
     """
     calibration = fit_calibration(task, probabilities, targets) if calibrate else None
-    if task != "present":
+    if not task_of(task).has_thresholds:
         return OperatingPoint(None, calibration)
     expected = None if calibration is None else calibrated(task, probabilities, calibration)
     cuts = choose_thresholds(probabilities, targets, expected)
@@ -95,7 +95,7 @@ def choose_operating_point(
 
 
 def choose_beside_teacher(
-    task: Task,
+    task: str,
     probabilities: Probabilities,
     targets: NDArray[np.uint8],
     teacher: Probabilities,
@@ -118,10 +118,10 @@ def choose_beside_teacher(
         calibrate: as in `choose_operating_point`.
     """
     own = choose_operating_point(task, probabilities, targets, calibrate=calibrate)
-    if task != "present":
+    if not task_of(task).has_thresholds:
         return own
     kept = replace(choose_operating_point(task, teacher, targets, calibrate=calibrate), kept=True)
-    differing = _differing(_answers(kept, probabilities), _answers(kept, teacher))
+    differing = _differing(_answers(task, kept, probabilities), _answers(task, kept, teacher))
     if differing > _moved_by_chance(task, teacher, targets, calibrate=calibrate):
         return own
     if _clearly_better(task, probabilities, targets, teacher, calibrate=calibrate):
@@ -130,7 +130,7 @@ def choose_beside_teacher(
 
 
 def _moved_by_chance(
-    task: Task, probabilities: Probabilities, targets: NDArray[np.uint8], *, calibrate: bool
+    task: str, probabilities: Probabilities, targets: NDArray[np.uint8], *, calibrate: bool
 ) -> float:
     """Share of answers that a model changes when other notes, drawn with replacement, choose for it."""
     shares = []
@@ -138,6 +138,7 @@ def _moved_by_chance(
         random = np.random.default_rng(draw)
         one, other = (
             _answers(
+                task,
                 choose_operating_point(task, probabilities[rows], targets[rows], calibrate=calibrate),
                 probabilities,
             )
@@ -148,7 +149,7 @@ def _moved_by_chance(
 
 
 def _clearly_better(
-    task: Task,
+    task: str,
     probabilities: Probabilities,
     targets: NDArray[np.uint8],
     teacher: Probabilities,
@@ -167,7 +168,7 @@ def _clearly_better(
                 chosen = choose_operating_point(
                     task, chosen_by[~judging], targets[~judging], calibrate=calibrate
                 )
-                way[judging] += outcome_counts(_answers(chosen, probabilities[judging]), truth[judging])
+                way[judging] += outcome_counts(_answers(task, chosen, probabilities[judging]), truth[judging])
     gains = []
     for weights in resample_weights(np.arange(len(targets)), 0, RESAMPLES):
         own_f1, kept_f1 = (micro_f1(weights.astype(np.float64) @ way) for way in counts)
@@ -179,16 +180,15 @@ def _differing(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return float(np.mean(one != other))
 
 
-def _answers(operating_point: OperatingPoint, probabilities: Probabilities) -> NDArray[np.bool_]:
-    """What `operating_point` answers from uncalibrated probabilities, of the task `present`."""
-    cuts = 0.5 if operating_point.thresholds is None else operating_point.thresholds
-    return np.asarray(operating_point.apply("present", probabilities) >= cuts)
+def _answers(task: str, operating_point: OperatingPoint, probabilities: Probabilities) -> NDArray[np.bool_]:
+    """What `operating_point` answers from uncalibrated probabilities."""
+    return task_of(task).affirmed(operating_point.apply(task, probabilities), operating_point.thresholds)
 
 
-def fit_calibration(task: Task, probabilities: Probabilities, targets: NDArray[np.uint8]) -> Calibration:
+def fit_calibration(task: str, probabilities: Probabilities, targets: NDArray[np.uint8]) -> Calibration:
     """A line a symptom for `present` (Platt), one temperature for `topic`; `(notes, K)` each."""
-    logits = recover_logits(probabilities, task=task)
-    if task == "present":
+    logits = task_of(task).logits(probabilities)
+    if not task_of(task).exclusive:
         slopes, shifts = fit_platt(logits, targets)
     else:
         symptoms = probabilities.shape[1]
@@ -201,11 +201,11 @@ def calibrates(protocol: str) -> bool:
     return protocol != "paper"
 
 
-def calibrated(task: Task, probabilities: Probabilities, calibration: Calibration | None) -> Probabilities:
+def calibrated(task: str, probabilities: Probabilities, calibration: Calibration | None) -> Probabilities:
     """Return probabilities `(..., K)` calibrated, or as they are."""
     if calibration is None:
         return probabilities
-    return calibration.apply(recover_logits(probabilities, task=task), task=task)
+    return calibration.apply(task_of(task).logits(probabilities), task=task)
 
 
 def stored_settled(row: dict[str, Any]) -> OperatingPoint:
@@ -265,7 +265,7 @@ class Judged:
 
 
 def judge(
-    task: Task,
+    task: str,
     probabilities: NoteProbabilities,
     targets: NDArray[np.uint8],
     symptoms: Sequence[str],
@@ -313,7 +313,7 @@ def judge_spans(
 
 
 def headline_f1(
-    task: Task,
+    task: str,
     probabilities: NoteProbabilities,
     targets: NDArray[np.uint8],
     symptoms: Sequence[str],
@@ -325,7 +325,7 @@ def headline_f1(
 
 
 def epoch_score(
-    task: Task, logits: NDArray[np.float32], targets: NDArray[np.uint8], symptoms: Sequence[str]
+    task: str, logits: NDArray[np.float32], targets: NDArray[np.uint8], symptoms: Sequence[str]
 ) -> tuple[float, Quality]:
     """What an epoch is chosen by, from validation logits `(notes, K)`, and all quality numbers.
 
@@ -333,18 +333,18 @@ def epoch_score(
     chosen once training is over, and F1 at 0.5 favours epochs that are merely surer of themselves. 0 where
     it is undefined.
     """
-    quality = point_quality(task, to_probabilities(task, logits), targets, symptoms)
+    quality = point_quality(task, task_of(task).probabilities(logits), targets, symptoms)
     return (quality.average_precision or quality.f1).value or 0.0, quality
 
 
-def epoch_score_name(task: Task) -> str:
+def epoch_score_name(task: str) -> str:
     """What `epoch_score` returns for `task`, in words."""
-    return "average precision" if task == "present" else "F1"
+    return "average precision" if task_of(task).has_thresholds else "F1"
 
 
 def answerer(runtime: Runtime) -> Callable[[str], NDArray[np.float32]]:
     """Text of a note -> logits `(1, K)`, the largest over its windows; `(pieces, tags)` of a tagger."""
-    if runtime.extractor.task == "mentions":
+    if task_of(runtime.extractor.task).finds_spans:
         return lambda text: answer_note(runtime, text)[0]
     if not runtime.reads_all:
         return lambda text: runtime.predict_logits([text])

@@ -17,8 +17,8 @@ from sympress.evaluation.quality import (
     score_present,
     score_topic,
 )
-from sympress.evaluation.significance import compare_present, compare_topic, mcnemar, one_hot
-from sympress.labels.mentions import Task
+from sympress.evaluation.significance import compare_present, compare_topic, mcnemar
+from sympress.labels.task import task_of
 from sympress.results import Changes, EpochQuality, Quality
 from sympress.studies.data import StudyData
 from sympress.studies.judge import stored_settled
@@ -36,7 +36,7 @@ class NoteTestSet(TestSet):
         groups: test notes by sex, age and category.
     """
 
-    task: Task
+    task: str
     truth: NDArray[np.uint8]
     groups: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
@@ -56,12 +56,12 @@ class NoteTestSet(TestSet):
         before = rows.answer(name, seed) if calibrated else None
         probabilities, targets, symptoms = scored[0], self.truth, self.symptoms
         shared: dict[str, Any] = {"groups": self.patients, "resamples": resamples}
-        if self.task == "topic":
+        if task_of(self.task).exclusive:
             quality = score_topic(probabilities, targets.argmax(axis=1), symptoms, **shared)
         else:
             quality = score_present(probabilities, targets, _cuts(scored), symptoms, **shared)
         calibration = score_calibration(self.task, probabilities, targets, symptoms, before=before, **shared)
-        answered = answers(self.task, *scored)
+        answered = task_of(self.task).affirmed(*scored)
         groups, gaps = score_groups(
             answered, targets.astype(bool), self.groups, patients=self.patients, resamples=resamples
         )
@@ -72,12 +72,12 @@ class NoteTestSet(TestSet):
     ) -> tuple[dict[str, Any], Changes | None]:
         """Paired differences to the baseline and their p-values; micro-F1 belongs to `present`."""
         ours, theirs = (self.scored(rows, one, seed) for one in (name, "baseline"))
-        answered = (answers(self.task, *ours), answers(self.task, *theirs))
+        answered = (task_of(self.task).affirmed(*ours), task_of(self.task).affirmed(*theirs))
         truth = self.truth.astype(bool)
         changes = describe_changes(*answered, truth, self.symptoms, self.groups)
         ours_right, theirs_right = (one == truth for one in answered)
         shared: dict[str, Any] = {"groups": self.patients, "resamples": resamples}
-        if self.task == "topic":
+        if task_of(self.task).exclusive:
             difference, p_value = compare_topic(ours[0], theirs[0], self.truth.argmax(axis=1), **shared)
             # The K columns of a note are one answer.
             p_mcnemar = mcnemar(ours_right.all(axis=1), theirs_right.all(axis=1))
@@ -119,13 +119,3 @@ class NoteTestSet(TestSet):
 
 def _cuts(scored: Scored) -> NDArray[np.float64]:
     return np.full(scored[0].shape[1], 0.5) if scored[1] is None else scored[1]
-
-
-def answers(
-    task: Task, probabilities: NDArray[np.float64], thresholds: NDArray[np.float64] | None
-) -> NDArray[np.bool_]:
-    """What is answered `(notes, K)`: the most probable topic, or all that reach their thresholds."""
-    if task == "topic":
-        return one_hot(probabilities.argmax(axis=1), probabilities.shape[1])
-    answered: NDArray[np.bool_] = probabilities >= (0.5 if thresholds is None else thresholds)
-    return answered

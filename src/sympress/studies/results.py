@@ -17,14 +17,15 @@ from pydantic import ValidationError
 from sympress.config import StudyConfig, make_config
 from sympress.errors import InputError
 from sympress.files import atomic_path, check_inputs
+from sympress.labels.task import task_of
 from sympress.progress import Reporter
 from sympress.report.page import Example
 from sympress.results import Results, StrategyResult, load_results
 from sympress.studies.data import StudyData, prepare
 from sympress.studies.folder import RunFolder
-from sympress.studies.note_scores import NoteTestSet, answers
+from sympress.studies.note_scores import NoteTestSet
 from sympress.studies.task import TestSet, assemble_row, correct_p_values
-from sympress.studies.tasks import TASKS
+from sympress.studies.tasks import study_of
 
 # A finished run read again: its configuration, its notes in the order of the split, its predictions.
 
@@ -56,7 +57,8 @@ class Reread:
         """
         if self.run.read_row(name, seed) is None:
             raise InputError(f"{self.run.path}: no row {name!r} with seed {seed}")
-        return answers(self.config.note_task, *NoteTestSet.of(self.data).scored(self.run, name, seed))
+        scored = NoteTestSet.of(self.data).scored(self.run, name, seed)
+        return task_of(self.config.note_task).affirmed(*scored)
 
 
 def reread(folder: Path, *, notes: Path | None = None) -> Reread:
@@ -159,7 +161,7 @@ def read_predictions(path: Path, task: str) -> KeptPredictions:
             found = int(stored["format"])
             if found != _FORMAT:
                 raise InputError(f"{path}: format {found}, this sympress reads {_FORMAT}; update sympress")
-            test = TASKS[task].tests.read(task, stored)
+            test = study_of(task).tests.read(task, stored)
             told = json.loads(str(stored["rows"]))
             keys = [(str(row["name"]), int(row["seed"])) for row in told]
             of = (test.note_ids, test.symptoms)

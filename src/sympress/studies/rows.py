@@ -20,6 +20,7 @@ from sympress.config import StudyConfig
 from sympress.evaluation.quality import point_quality
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.surface import codes_of
+from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.model import SymptomModel, build_model, count_macs, load_model
 from sympress.models.rules import AssertedRule, RuleClassifier
@@ -43,9 +44,10 @@ from sympress.studies.judge import (
 from sympress.studies.note_scores import NoteTestSet
 from sympress.studies.press import move_artifact, press, train_settings, write_model
 from sympress.studies.task import Step, StudyTask
-from sympress.training.data import LABEL_LOSSES, EncodedNotes, NoteDataset, encode_texts
+from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog, Scorer
 from sympress.training.fingerprints import fingerprint_texts
+from sympress.training.losses import loss_of
 from sympress.training.train import train
 
 #: The lexicon whose forms the row `rule-assertion` looks up.
@@ -110,7 +112,7 @@ class NoteTask(StudyTask[StudyData]):
     @property
     def references(self) -> tuple[str, ...]:
         """Only `present` asks what a note affirms."""
-        if self.config.note_task == "present":
+        if task_of(self.config.note_task).has_thresholds:
             return ("rule", "rule-assertion", "tfidf")
         return ("rule", "tfidf")
 
@@ -264,7 +266,7 @@ def train_baseline(
         train_settings(config, seed),
         bench.run.work(name, seed) / "checkpoints",
         pad_id=bench.pad_id,
-        objective=LABEL_LOSSES[config.note_task],
+        objective=loss_of(config.note_task),
         score=score or (lambda logits: score_epoch(bench, logits)),
         progress=lambda done, total: step(name, done, total),
     )
@@ -394,4 +396,6 @@ def _settle(
         return choose_operating_point(
             config.note_task, validation, targets, calibrate=calibrates(config.protocol)
         )
-    return OperatingPoint(np.full(targets.shape[1], 0.5) if config.note_task == "present" else None, None)
+    return OperatingPoint(
+        np.full(targets.shape[1], 0.5) if task_of(config.note_task).has_thresholds else None, None
+    )

@@ -24,7 +24,7 @@ from sympress.studies.folder import RunFolder
 from sympress.studies.press import named
 from sympress.studies.results import keep_predictions
 from sympress.studies.task import StudyTask, TestSet, assemble_row, correct_p_values
-from sympress.studies.tasks import TASKS
+from sympress.studies.tasks import study_of
 from sympress.training.fingerprints import fingerprint_encoder
 
 
@@ -48,7 +48,7 @@ def run_study(
     """
     require_training()
     config = config.resolved()
-    kind, strategies, recipes = TASKS[config.task], choose_strategies(config), named(config.recipes)
+    kind, strategies, recipes = study_of(config.task), choose_strategies(config), named(config.recipes)
     kind.check_strategies(strategies)
     run = RunFolder(Path(output))
     reporter = reporter or Reporter(quiet=True)

@@ -19,6 +19,7 @@ from sympress.errors import InputError
 from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.labels.surface import forms_by_symptom
+from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.model import build_model, count_macs
 from sympress.provenance import environment
@@ -34,15 +35,16 @@ from sympress.runtime.linker import with_lexicon, write_lexicon
 from sympress.runtime.session import Runtime, prepare_text
 from sympress.runtime.tokens import Pieces, note_logits, tags_of
 from sympress.studies.press import Compressed, move_artifact, press, write_model
-from sympress.training.data import NoteDataset, mentions_loss
+from sympress.training.data import NoteDataset
 from sympress.training.epochs import EpochLog, Progress, TrainSettings, default_device
 from sympress.training.fingerprints import fingerprint_annotated
+from sympress.training.losses import loss_of
 from sympress.training.tagging import (
     KindsLoss,
     Windows,
-    assertions_in,
     attach_kinds_,
     choose_span_bias,
+    classes_in,
     cut_windows,
     default_stride,
     detach_kinds_,
@@ -171,7 +173,7 @@ def train_tagger(
         settings.training(),
         work / "checkpoints",
         pad_id=extractor.pad_id,
-        objective=None if kinds else mentions_loss,
+        objective=None if kinds else loss_of("mentions"),
         batch_loss=KindsLoss(settings.others_weight) if kinds else None,
         score=span_scorer(judged, [note.mentions for note in validation], tags),
         progress=progress,
@@ -219,7 +221,7 @@ def _extractor(
         pad_id=int(encoder.tokenizer.pad_token_id or 0),
         windows="all",
         stride=settings.stride or default_stride(max_tokens),
-        tags=list(tags_of(assertions_in([note.mentions for note in notes]))),
+        tags=list(tags_of(classes_in([note.mentions for note in notes], task_of("mentions")))),
     )
     return extractor if lexicon is None else with_lexicon(extractor, lexicon)
 

@@ -15,20 +15,22 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from sympress.errors import InputError
-from sympress.labels.mentions import ASSERTIONS, AnnotatedNote, Assertion, Mention
+from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.labels.task import Task
 from sympress.models.model import SymptomModel
 from sympress.runtime.tokens import (
     Pieces,
     SpecialTokens,
-    assertions_of,
+    classes_of,
     decode_mentions,
     merge_windows,
     pieces_of,
     window_spans,
     word_starts,
 )
-from sympress.training.data import IGNORED, EncodedNotes, note_losses
+from sympress.training.data import EncodedNotes
 from sympress.training.epochs import Scorer
+from sympress.training.losses import IGNORED, loss_of
 
 # Notes as overlapping windows of word pieces, with a tag for each piece; windows back into whole notes.
 
@@ -104,10 +106,10 @@ def default_stride(max_tokens: int) -> int:
     return max(1, (max_tokens - 2) * 3 // 4)
 
 
-def assertions_in(notes: Gold) -> tuple[Assertion, ...]:
-    """The assertions that `notes` hold, in the order of tables; `present` always."""
-    held = {mention.assertion for mentions in notes for mention in mentions} | {"present"}
-    return tuple(assertion for assertion in ASSERTIONS if assertion in held)
+def classes_in(notes: Gold, task: Task) -> tuple[str, ...]:
+    """The classes of spans that `notes` hold, in the order of `task`; its first always."""
+    held = {mention.assertion for mentions in notes for mention in mentions} | {task.classes[0]}
+    return tuple(one for one in task.classes if one in held)
 
 
 def piece_tags(
@@ -121,7 +123,7 @@ def piece_tags(
     Raises:
         InputError: a mention has an assertion that `tags` do not mark.
     """
-    known = assertions_of(tags)
+    known = classes_of(tags)
     spans = []
     for mention in mentions:
         if mention.assertion not in known:
@@ -330,7 +332,7 @@ def detach_kinds_(model: SymptomModel) -> None:
 
 @dataclass(frozen=True)
 class KindsLoss:
-    """The loss of the tags and `weight` times that of the kinds, both as `note_losses` gives them."""
+    """The loss of the tags and `weight` times that of the kinds, both as `TaskLoss.of_notes` gives them."""
 
     weight: float
 
@@ -338,7 +340,8 @@ class KindsLoss:
         """The mean over the windows of `batch`, each multiplied by its weight where there are some."""
         mask = batch["attention_mask"]
         states = model.encoder(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
-        losses = note_losses("mentions", model.head(states, mask).float(), batch["labels"])
+        of_notes = loss_of("mentions").of_notes
+        losses = of_notes(model.head(states, mask).float(), batch["labels"])
         named = cast("nn.Linear", model.kinds)(model.head.dropout(states)).float()
-        losses = losses + self.weight * note_losses("mentions", named, batch["kinds"])
+        losses = losses + self.weight * of_notes(named, batch["kinds"])
         return (losses * batch["weights"]).mean() if "weights" in batch else losses.mean()

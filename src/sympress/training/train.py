@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments
 
 from sympress.errors import SympressError
 from sympress.models.model import SymptomModel
-from sympress.training.data import Collate, LengthGroupedSampler, NoteDataset, Objective
+from sympress.training.data import Collate, LengthGroupedSampler, NoteDataset
 from sympress.training.epochs import (
     EpochLog,
     Progress,
@@ -29,6 +29,7 @@ from sympress.training.epochs import (
     newest_checkpoint,
     read_log,
 )
+from sympress.training.losses import Objective
 
 
 @contextmanager

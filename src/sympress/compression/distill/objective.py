@@ -15,11 +15,10 @@ from torch.utils.hooks import RemovableHandle
 from sympress.compression.distill.student import uniform_map
 from sympress.compression.distill.teachers import Teacher
 from sympress.errors import InputError
-from sympress.labels.mentions import AnyTask
 from sympress.models.families import family_of, layers_of
 from sympress.models.model import SymptomModel
-from sympress.training.data import IGNORED, LABEL_LOSSES, TOKENS_A_NOTE
 from sympress.training.epochs import mixed_precision
+from sympress.training.losses import loss_of
 
 # Look on while a model works: hidden states of every layer, queries, keys and values of one.
 
@@ -186,35 +185,7 @@ def common_heads(wanted: int, *channels: int) -> int:
     return used
 
 
-# What a student imitates: a teacher's probabilities (Hinton, Vinyals, Dean 2015) and its states.
-
-
-def soft_target_loss(
-    task: AnyTask, student: Tensor, teacher: Tensor, temperature: float, real: Tensor | None = None
-) -> Tensor:
-    """KL(teacher ‖ student) at `temperature`, times temperature²; 0 when the logits are equal.
-
-    For `topic` the K logits `(batch, K)` are one distribution; for `present` each is a Bernoulli one and
-    the K divergences are summed. For `mentions` the tags `(batch, tokens, tags)` of each token are one; those
-    of the `real` tokens `(batch, tokens)` are summed in units of `TOKENS_A_NOTE`, as the label loss sums.
-    T² keeps the gradient's size independent of T (Hinton et al., section 2).
-    """
-    if task == "topic":
-        student_log = functional.log_softmax(student / temperature, -1)
-        teacher_log = functional.log_softmax(teacher / temperature, -1)
-        divergence = functional.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
-    elif task == "mentions":
-        student_log = functional.log_softmax(student / temperature, -1)
-        teacher_log = functional.log_softmax(teacher / temperature, -1)
-        tokens = functional.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(-1)
-        kept = tokens if real is None else tokens * real
-        divergence = kept.sum() / (TOKENS_A_NOTE * len(student))
-    else:
-        positive = torch.sigmoid(teacher / temperature)
-        gap = functional.logsigmoid(teacher / temperature) - functional.logsigmoid(student / temperature)
-        other = functional.logsigmoid(-teacher / temperature) - functional.logsigmoid(-student / temperature)
-        divergence = (positive * gap + (1 - positive) * other).sum(-1).mean()
-    return divergence * temperature**2
+# What a student imitates of its teacher beside the probabilities (`TaskLoss.soft_targets`): its states.
 
 
 def hidden_loss(
@@ -301,13 +272,13 @@ class Distillation:
     label loss, but in every other.
     """
 
-    def __init__(self, task: AnyTask, settings: DistillSettings, teachers: Sequence[Teacher] = ()) -> None:
+    def __init__(self, task: str, settings: DistillSettings, teachers: Sequence[Teacher] = ()) -> None:
         """Freeze `teachers` and put them in evaluation mode.
 
         Raises:
             InputError: hidden states or relations are wanted and the first teacher shows none.
         """
-        self.task, self.settings, self.teachers = task, settings, tuple(teachers)
+        self.loss, self.settings, self.teachers = loss_of(task), settings, tuple(teachers)
         self._inside: SymptomModel | None = None  # the teacher whose states and relations are shown
         if settings.hidden > 0 or settings.relations > 0:
             if not (teachers and isinstance(teachers[0], SymptomModel)):
@@ -356,7 +327,7 @@ class Distillation:
 
         `batch` holds `input_ids` and `attention_mask` `(batch, tokens)`, `labels` `(batch, K)` and, where
         there are some, `teacher_logits` `(batch, K)`, `labelled` `(batch,)` of 0 and 1 and `weights`
-        `(batch,)` of the label loss. For `mentions` labels and logits are those of each token.
+        `(batch,)` of the label loss. Where the task finds spans, labels and logits are those of each token.
 
         Raises:
             InputError: soft targets are wanted, the batch brings no logits and there is no teacher.
@@ -373,8 +344,7 @@ class Distillation:
         wanted, shown = self._teach(batch)
         loss = settings.labels * self._label_loss(logits, batch)
         if wanted is not None:
-            real = batch["labels"] != IGNORED if self.task == "mentions" else None
-            soft = soft_target_loss(self.task, logits, wanted, settings.temperature, real)
+            soft = self.loss.soft_targets(logits, wanted, settings.temperature, batch["labels"])
             loss = loss + settings.soft * soft
         if settings.hidden > 0:
             loss = loss + settings.hidden * self._hidden_loss(student, seen, shown, mask)
@@ -392,7 +362,7 @@ class Distillation:
             weights = None if weights is None else weights[labelled]
         if len(logits) == 0:
             return logits.sum()
-        return LABEL_LOSSES[self.task](logits, targets, None, weights)
+        return self.loss(logits, targets, None, weights)
 
     def _hidden_loss(self, student: SymptomModel, seen: Features, shown: Features, mask: Tensor) -> Tensor:
         layers = choose_map(self.settings.layer_map, len(seen.states) - 1, len(shown.states) - 1)

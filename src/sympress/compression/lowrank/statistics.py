@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sympress.errors import InputError
 from sympress.models.families import layer_linears
 from sympress.models.model import SymptomModel
-from sympress.training.data import Objective
+from sympress.training.losses import Objective
 
 
 @dataclass(frozen=True)

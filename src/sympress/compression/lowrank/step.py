@@ -108,14 +108,14 @@ class LowRank(Step):
     def _statistics(self, state: State, context: Context) -> Statistics | None:
         from sympress.compression.lowrank.statistics import activation_statistics, fisher_statistics
         from sympress.compression.recipe.material import calibration_batches
-        from sympress.training.data import LABEL_LOSSES
+        from sympress.training.losses import loss_of
 
         if self.method == "svd":
             return None
         batches = calibration_batches(state, context.material, CALIBRATION_NOTES)
         if self.method == "activation":
             return activation_statistics(state.model, batches)
-        return fisher_statistics(state.model, batches, LABEL_LOSSES[context.material.task])
+        return fisher_statistics(state.model, batches, loss_of(context.material.task))
 
     def _factorize_embeddings(self, state: State, context: Context) -> str:
         import torch

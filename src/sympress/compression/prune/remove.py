@@ -47,7 +47,7 @@ from sympress.models.families import (
     tell_hidden_size_,
 )
 from sympress.models.model import LowRankLinear, SymptomHead, SymptomModel
-from sympress.training.data import Objective
+from sympress.training.losses import Objective
 
 # Hidden dimensions: the width of the states that run through the whole encoder.
 

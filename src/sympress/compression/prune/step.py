@@ -94,17 +94,20 @@ class Prune(Step):
 
         from sympress.compression.prune.remove import prune_
         from sympress.compression.recipe.material import CALIBRATION_NOTES, calibration_batches
-        from sympress.training.data import LABEL_LOSSES, sample_targets
+        from sympress.training.losses import loss_of
 
         del number
         if state.masked and self.reconstruct:
             raise InputError("least squares would fill the zeros of mask: put prune before mask")
-        task, notes = context.material.task, TAYLOR_NOTES if self.score == "taylor" else CALIBRATION_NOTES
-        draw = partial(sample_targets, task, generator=torch.Generator().manual_seed(0))
+        loss, notes = (
+            loss_of(context.material.task),
+            TAYLOR_NOTES if self.score == "taylor" else CALIBRATION_NOTES,
+        )
+        draw = partial(loss.sample, generator=torch.Generator().manual_seed(0))
         return prune_(
             state.model,
             calibration_batches(state, context.material, notes),
-            LABEL_LOSSES[task],
+            loss,
             heads=self.heads,
             ffn=self.ffn,
             hidden=self.hidden,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sympress.errors import InputError
 from sympress.models.families import Family, family_of, head_width, layers_of, removes_heads
 from sympress.models.model import SymptomModel
-from sympress.training.data import Objective
+from sympress.training.losses import Objective
 
 # How much each attention head, feed-forward neuron and hidden dimension matters to the loss.
 

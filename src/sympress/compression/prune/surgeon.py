@@ -12,12 +12,12 @@ from sympress.compression.prune.structured import Costs, Kept, whole_linear
 from sympress.errors import InputError
 from sympress.models.families import family_of, head_width, layers_of
 from sympress.models.model import SymptomModel
-from sympress.training.data import Objective
+from sympress.training.losses import Objective
 
 # How the loss grows when the linear layer behind heads or neurons is changed: a Fisher matrix a layer.
 
 
-#: (logits, targets) -> targets drawn from what the logits say; see `training.loss.sample_targets`.
+#: (logits, targets) -> targets drawn from what the logits say; see `training.losses.TaskLoss.sample`.
 Sampler = Callable[[Tensor, Tensor], Tensor]
 
 

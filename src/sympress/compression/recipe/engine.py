@@ -32,9 +32,10 @@ from sympress.compression.recipe.step import Step
 from sympress.errors import InputError
 from sympress.files import read_object, write_json
 from sympress.models.model import SymptomModel, load_model, save_model
-from sympress.training.data import LABEL_LOSSES, NoteDataset
+from sympress.training.data import NoteDataset
 from sympress.training.epochs import TrainSettings, default_device
 from sympress.training.fingerprints import fingerprint_weights
+from sympress.training.losses import loss_of
 from sympress.training.train import BatchLoss, dropping, from_logits, train
 
 # The trainings that steps ask for: from labels, from a teacher, with masks kept or weights rounded.
@@ -42,7 +43,7 @@ from sympress.training.train import BatchLoss, dropping, from_logits, train
 
 def learn_from_labels(state: State, context: Context, number: int, settings: TrainSettings) -> None:
     """Train on the labelled notes."""
-    loss = from_logits(LABEL_LOSSES[context.material.task])
+    loss = from_logits(loss_of(context.material.task))
     notes = training_notes(state, context.material)
     _learn(state, context, number, settings=settings, notes=notes, loss=loss)
 
@@ -89,7 +90,7 @@ def learn_with_masks(
     notes = training_notes(state, context.material)
     steps = settings.epochs * math.ceil(len(notes) / settings.batch_size)
     masks = GradualMasks(state.model, share, steps, scores="movement")
-    loss = from_logits(LABEL_LOSSES[context.material.task])
+    loss = from_logits(loss_of(context.material.task))
     _learn(state, context, number, settings=settings, notes=notes, loss=loss, after_step=masks)
     masks.finish_()
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sympress.compression.distill.step import Distill
 from sympress.compression.distill.teachers import Int8Teacher, Teacher, average_logits, teacher_logits
 from sympress.compression.recipe.steps import untrained_model
-from sympress.labels.mentions import AnyTask, Mention
+from sympress.labels.mentions import Mention
 from sympress.models.model import SymptomModel
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import Progress, Scorer, TrainSettings, default_device
@@ -71,7 +71,7 @@ class Material:
         weights: `(training,)`, what each note's label loss is multiplied by.
     """
 
-    task: AnyTask
+    task: str
     training: Sequence[str]
     targets: NDArray[np.uint8]
     transfer: Sequence[str]
