@@ -32,6 +32,7 @@ from artifacts import (  # noqa: F401  fixtures
     tiny_artifact,
     tiny_tagger,
 )
+from sympress.models.convolution import ConvolutionConfig
 
 WORDS = [
     "fever",
@@ -117,6 +118,13 @@ FAMILIES: dict[str, Callable[[], PreTrainedConfig]] = {
         eos_token_id=3,
         local_attention=8,
         global_attn_every_n_layers=2,
+    ),
+    "sympress-conv": lambda: ConvolutionConfig(
+        vocab_size=_SIZES["vocab_size"],
+        embedding_size=24,
+        hidden_size=32,
+        num_hidden_layers=2,
+        dilation=2,
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The one file that knows the attribute names of BERT, DistilBERT, RoBERTa, ELECTRA and ModernBERT."""
+"""The one file that knows the attribute names of BERT, DistilBERT, RoBERTa, ELECTRA, ModernBERT and ours."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from sympress.errors import InputError
+from sympress.models.convolution import CONVOLUTION
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,28 @@ class Family:
     A `pre_norm` layer normalises the inputs of its two halves, the others their sums.
 
     Where `positions_follow_padding`, a note's positions are counted from the id of the padding token.
+
+    A family without `attention` has none of its names; each layer is one linear one, `convolution`.
     """
 
     layers: str
-    queries_keys_values: tuple[str, ...]
-    attention_output: str
-    neurons_in: str
-    neurons_out: str
-    relation_inputs: tuple[str, ...]
     embeddings: tuple[str, ...]
+    queries_keys_values: tuple[str, ...] = ()
+    attention_output: str = ""
+    neurons_in: str = ""
+    neurons_out: str = ""
+    relation_inputs: tuple[str, ...] = ()
     neurons_setting: str = "intermediate_size"
     positions: str | None = "embeddings.position_embeddings"
     gated: bool = False
     pre_norm: bool = False
     positions_follow_padding: bool = False
+    convolution: str = ""
+
+    @property
+    def attention(self) -> bool:
+        """True for transformers."""
+        return not self.convolution
 
 
 _BERT = Family(
@@ -98,7 +107,14 @@ FAMILIES: dict[str, Family] = {
             "embeddings.token_type_embeddings",
         ),
     ),
+    CONVOLUTION: Family(
+        layers="layers", embeddings=("word_embeddings",), positions=None, convolution="dense"
+    ),
 }
+
+
+#: What a step says that fits transformers alone.
+NO_ATTENTION = "this model has no attention and no feed-forward layers"
 
 
 def family_of(encoder: PreTrainedModel) -> Family:

@@ -171,6 +171,7 @@ class Compressor:
             training=[material.training[row] for row in rows],
             targets=material.targets[rows],
             weights=None if material.weights is None else material.weights[rows],
+            answers=None if material.answers is None else material.answers[rows],
             tagging=material.tagging
             and replace(material.tagging, training=[material.tagging.training[row] for row in rows]),
             transfer=(),

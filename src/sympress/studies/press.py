@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,9 @@ def press(
 
     state = run_recipe(recipe, load_model(teacher_folder), tokenizer, context, announce=announce)
     unsettled = {"pad_id": state.pad_id, "thresholds": None, "calibration": None}  # the teacher's do not fit
+    if state.max_tokens is not None:
+        unsettled |= {"max_tokens": state.max_tokens, "stride": None}
+        material = replace(material, max_tokens=state.max_tokens)
     notes = list(encode_notes(state.tokenizer, material.validation[:JUDGED_NOTES], material).ids)
     worst = write_model(state.model, state.tokenizer, extractor.model_copy(update=unsettled), notes, draft)
     exported = Exported(

@@ -15,8 +15,9 @@ from sympress.errors import InputError
 if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
+    from sympress.labels.mentions import AnyTask
     from sympress.models.families import Family
-    from sympress.models.model import SymptomModel
+    from sympress.models.model import Pooling, SymptomModel
 
 #: How a teacher answers: in PyTorch, or from an int8 file where there is no GPU.
 Answers = Literal["float", "int8"]
@@ -25,27 +26,41 @@ CountOrPart = Count | Annotated[float, Field(gt=0, lt=1)] | Literal["half"]
 #: Feed-forward neurons of a narrow student, relative to its width, and its least width, in a search.
 FFN_RATIOS = (2, 4)
 NARROWEST = 64
+#: Sizes of a student without attention, and its learning rate: all of it is fresh, or soon is.
+WIDTH, CHANNELS, KERNEL = 96, 128, 3
+FRESH_RATE = 0.002
 
 
 class Distill(Step):
     """Train a student to imitate the teacher.
 
     With `layers` the student copies that many, or that share, of the present model's layers; with `width`
-    it is a narrower one. With neither, the present model itself is trained from the teacher.
+    it is a narrower one. With neither, the present model itself is trained from the teacher. With `student`
+    it is one without attention, on the teacher's word vectors.
 
     Attributes:
+        student: `conv` for convolutions over word vectors, `static` for the word vectors alone; None for a
+            transformer.
         layers: transformer layers of the student, how many or a share of those now; None for as many as now.
+            Of a `conv` student the convolutions, 1 if None.
         choose: which layers are copied: evenly spread, the first or the last ones.
-        width: hidden size of a narrower student; None for the present one.
+        width: hidden size of a narrower student; None for the present one. Of a student without attention
+            the width of the word vectors, 96 at the most if None.
         heads: attention heads of a narrower student; None for heads as wide as the teacher's.
         ffn: feed-forward neurons of a narrower student; None for the teacher's ratio to the width.
+        channels: of each convolution; 128 if None.
+        kernel: word pieces that a convolution reads at once; 3 if None.
+        dilation: convolution i reads pieces `dilation ** i` apart; 1, neighbours, if None.
+        pool: how a fresh student's states become a note's; None for the teacher's way, of a student without
+            attention the `maximum` (`conv`) or the `mean` (`static`).
+        tokens: the longest input of a student without attention; None for the teacher's.
         T: temperature of the soft targets (Hinton et al. 2015).
         alpha: share of the soft targets against the labels.
         hidden: weight of the loss on hidden states, 0 for none.
         relations: weight of the loss on self-attention relations, 0 for none.
         epochs: passes over the notes; None for the run's own.
         updates: steps of the optimizer at the least: more passes where the notes are too few for them.
-        rate: learning rate; None for the run's own.
+        rate: learning rate; None for the run's own, of a student without attention 0.002.
         batch: notes a step; None for the run's own.
         further: unlabelled notes at the most; None for all there are. The same ones for every seed.
         dropout: share of a student's activations that training drops; None for the teacher's.
@@ -57,11 +72,17 @@ class Distill(Step):
 
     first: ClassVar[str | None] = "layers"
     step: Literal["distill"] = "distill"
+    student: Literal["conv", "static"] | None = None
     layers: CountOrPart | None = None
     choose: Literal["spread", "first", "last"] = "spread"
     width: Count | None = None
     heads: Count | None = None
     ffn: Count | None = None
+    channels: Count | None = None
+    kernel: Count | None = None
+    dilation: Annotated[int, Field(ge=2)] | None = None
+    pool: Literal["mean", "maximum", "label"] | None = None
+    tokens: Annotated[int, Field(ge=8)] | None = None
     T: Positive = 2.0
     alpha: float = Field(1.0, ge=0, le=1)
     hidden: Weight = 0.0
@@ -77,6 +98,14 @@ class Distill(Step):
 
     @model_validator(mode="after")
     def _shape_is_whole(self) -> Self:
+        if self.student is not None:
+            self._check_no_attention()
+        else:
+            given = self._given("channels", "kernel", "dilation", "tokens")
+            if given:
+                raise ValueError(f"{given} shapes a student without attention: give student=conv too")
+            if self.pool is not None and self.width is None:
+                raise ValueError("pool is that of a fresh student's head: give width or student too")
         if self.width is None and (self.heads is not None or self.ffn is not None):
             raise ValueError(
                 "heads and ffn shape a narrower student: give width too, or remove them with prune"
@@ -88,6 +117,36 @@ class Distill(Step):
         if self.teacher == "pretrained" and (self.answers == "int8" or self.hidden or self.relations):
             raise ValueError("a pretrained teacher gives soft targets in float alone: leave out the others")
         return self
+
+    def _check_no_attention(self) -> None:
+        given = self._given("heads", "ffn")
+        if given:
+            raise ValueError(f"a student without attention has no {given}: leave it out")
+        if self.choose != "spread" or self.hidden or self.relations:
+            raise ValueError(
+                f"student={self.student} has no transformer layers: leave out choose, hidden and relations"
+            )
+        if self.student == "static":
+            given = self._given("layers", "channels", "kernel", "dilation")
+            if given:
+                raise ValueError(f"student=static is word vectors alone: leave out {given}, or take conv")
+        if self.layers is not None and not isinstance(self.layers, int):
+            raise ValueError(f"layers={self.layers} of a conv student must be a whole number")
+        if self.dilation is not None and self.convolutions < 2:
+            raise ValueError("dilation spreads the convolutions after the first: give layers=2 or more")
+
+    def _given(self, *names: str) -> str:
+        """The first of the settings `names` that was given; empty if none was."""
+        return next((name for name in names if getattr(self, name) is not None), "")
+
+    @property
+    def convolutions(self) -> int:
+        """Layers of a student without attention."""
+        return 0 if self.student == "static" else int(self.layers or 1)
+
+    def vectors(self, wide: int) -> int:
+        """Width of the word vectors of a student without attention, where the teacher's are `wide`."""
+        return self.width or min(WIDTH, wide)
 
     def student_layers(self, present: int) -> int:
         """How many layers the student has where there are `present` now; at least one."""
@@ -109,13 +168,37 @@ class Distill(Step):
 
     def check(self, shape: ModelShape, teacher: ModelShape, family: Family) -> None:
         """A fresh student takes rows of its teacher: it is at most as wide and as deep."""
-        del shape, family
+        from sympress.models.families import NO_ATTENTION
+
+        del family
+        if self.student is not None:
+            wide = teacher.embedding_width
+            if self.width is not None and self.width > wide:
+                raise InputError(f"width={self.width} is more than the {wide} of the teacher's word vectors")
+            return
+        if (self.hidden or self.relations) and not (shape.attention and teacher.attention):
+            raise InputError(f"{NO_ATTENTION}, whose states hidden and relations imitate: leave them out")
+        if self.layers is not None and self.width is None and not shape.attention:
+            raise InputError(f"{NO_ATTENTION} to copy layers from: make a student with student=conv")
         if self.width is None:
             return
+        if not teacher.attention:
+            raise InputError(
+                f"the teacher has no attention: make a student with student=conv, width={self.width}"
+            )
         if self.width > teacher.hidden:
             raise InputError(f"width={self.width} is more than the {teacher.hidden} of the teacher")
         if self.student_layers(teacher.layers) > teacher.layers:
             raise InputError(f"layers={self.layers} is more than the {teacher.layers} of the teacher")
+
+    def check_task(self, task: AnyTask) -> None:
+        """Spans are read by windows, of one size in every model of a study."""
+        if task == "mentions":
+            given = self._given("tokens", "pool")
+            if given:
+                raise InputError(
+                    f"{given} is of no use to the task mentions, which answers for each token of a window"
+                )
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """Make the student that the step describes and train it from the teacher."""
@@ -125,7 +208,12 @@ class Distill(Step):
 
         whole = len(layers_of(state.model.encoder))
         said = "the present model learns from the teacher"
-        if self.width is not None:
+        settings = settings_for(context, epochs=self.epochs, rate=self.rate, batch=self.batch)
+        if self.student is not None:
+            said = self._without_attention(state, context)
+            # all of it is fresh: its head learns no faster than the rest
+            settings = replace(settings, learning_rate=self.rate or FRESH_RATE, head_rate_ratio=1.0)
+        elif self.width is not None:
             state.model = self._narrow(state, context.settings.seed)
             state.masked = False
             layers = len(layers_of(state.model.encoder))
@@ -133,11 +221,39 @@ class Distill(Step):
         elif self.layers is not None:
             state.model = student_of(state.model, self.student_layers(whole), self.choose)
             said = f"a student of {self.student_layers(whole)} of {whole} layers"
-        settings = settings_for(context, epochs=self.epochs, rate=self.rate, batch=self.batch)
         epochs = learn_from_teacher(state, context, number, self, settings)
         labelled, further = len(context.material.training), len(context.material.transfer)
         notes = labelled + (further if self.further is None else min(self.further, further))
         return f"{said}; {epochs} epochs over {notes:,} notes ({labelled:,} labelled)"
+
+    def _without_attention(self, state: State, context: Context) -> str:
+        """Make the student of the step's sizes; returns what it is."""
+        from sympress.compression.distill.student import convolution_student
+
+        pooling: Pooling = self.pool or ("maximum" if self.convolutions else "mean")
+        if state.teacher.per_token:
+            pooling = "token"
+        table = state.teacher.encoder.config
+        width = self.vectors(int(getattr(table, "embedding_size", None) or table.hidden_size))
+        channels, kernel = self.channels or CHANNELS, self.kernel or KERNEL
+        state.model = convolution_student(
+            state.teacher,
+            width=width,
+            channels=channels,
+            layers=self.convolutions,
+            kernel=kernel,
+            dilation=self.dilation or 1,
+            pooling=pooling,
+            seed=context.settings.seed,
+        )
+        state.masked = False
+        if self.tokens is not None:
+            state.read_up_to_(self.tokens)
+        vectors = f"a fresh student of word vectors {width} wide"
+        if not self.convolutions:
+            return vectors
+        count = "a convolution" if self.convolutions == 1 else f"{self.convolutions} convolutions"
+        return f"{vectors} and {count} of {channels} channels, {kernel} pieces wide"
 
     def _narrow(self, state: State, seed: int) -> SymptomModel:
         """A fresh student of the step's sizes; what it does not say is as in the teacher, in proportion."""
@@ -154,10 +270,13 @@ class Distill(Step):
             heads=self.heads or max(1, width // head_width(state.teacher.encoder)),
             ffn=self.ffn or max(1, round(neurons * width / int(config.hidden_size))),
             seed=seed,
+            pooling=None if state.teacher.per_token else self.pool,
         )
 
     def reshape(self, shape: ModelShape) -> ModelShape:
         """The student's."""
+        if self.student is not None:
+            return self._reshape_without_attention(shape)
         layers = self.student_layers(shape.layers)
         if self.width is None:
             if layers > shape.layers:
@@ -175,6 +294,28 @@ class Distill(Step):
             rank=None,
             kept_share=1.0,
             embedding_rank=None,
+        )
+
+    def _reshape_without_attention(self, shape: ModelShape) -> ModelShape:
+        width = self.vectors(shape.embedding_width)
+        hidden = (self.channels or CHANNELS) if self.convolutions else width
+        return replace(
+            shape,
+            layers=self.convolutions,
+            hidden=hidden,
+            heads=0,
+            head_width=0,
+            ffn=0,
+            positions=0,
+            positions_read=None if shape.positions_read is None else 0,
+            token_types=0,
+            embedding=None if width == hidden else width,
+            gated=False,
+            dense_head=False,
+            rank=None,
+            kept_share=1.0,
+            embedding_rank=None,
+            kernel=(self.kernel or KERNEL) if self.convolutions else 0,
         )
 
     @classmethod

@@ -1,11 +1,11 @@
-"""Students: some of their teacher's layers, or a small fresh encoder of its family."""
+"""Students: some of their teacher's layers, or a small fresh encoder, of its family or without attention."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from sympress.errors import InputError
+from sympress.models.convolution import ConvolutionConfig, ConvolutionModel
 from sympress.models.families import family_of, keep_layers_, layers_of
-from sympress.models.model import SymptomModel
+from sympress.models.model import LowRankEmbedding, Pooling, SymptomModel
 
 # Students that start from their teacher's layers, and which layer of the teacher each layer imitates.
 
@@ -95,9 +96,10 @@ def narrow_student(
     heads: int,
     ffn: int,
     seed: int,
+    pooling: Pooling | None = None,
     piece_counts: Tensor | None = None,
 ) -> SymptomModel:
-    """A student of `teacher`'s family, pooling and symptoms that is narrower, not only shallower.
+    """A student of `teacher`'s family and symptoms that is narrower, not only shallower.
 
     Its embeddings are the teacher's, seen from their principal directions; everything else is random from
     `seed` alone. It needs training on many notes: nothing of the teacher's layers is in it.
@@ -109,6 +111,7 @@ def narrow_student(
         heads: attention heads.
         ffn: feed-forward neurons a layer.
         seed: of the random weights.
+        pooling: of its head; None for the teacher's.
         piece_counts: how often each word piece occurs, `(pieces,)`; the directions are chosen for the
             pieces that occur. All pieces count alike without it.
 
@@ -121,9 +124,72 @@ def narrow_student(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = AutoModel.from_config(config)
-        student = SymptomModel(encoder, teacher.symptoms, teacher.head.pooling)
+        student = SymptomModel(encoder, teacher.symptoms, pooling or teacher.head.pooling)
         project_embeddings_(_tables(encoder), tables, piece_counts)
     return student.eval()
+
+
+def convolution_student(
+    teacher: SymptomModel,
+    *,
+    width: int,
+    channels: int,
+    layers: int = 1,
+    kernel: int = 3,
+    dilation: int = 1,
+    pooling: Pooling = "maximum",
+    seed: int,
+) -> SymptomModel:
+    """A student of `teacher`'s symptoms without attention: convolutions on its projected word vectors.
+
+    The word vectors are the teacher's, seen from their principal directions (`project_embeddings_`) and
+    scaled to a variance of 1; everything else is random from `seed` alone.
+
+    Args:
+        teacher: of any family; not changed. Its word vectors may be factorized.
+        width: of the word vectors, at most the teacher's.
+        channels: of each convolution; of no use where there is none.
+        layers: convolutions; 0 for pooled word vectors alone.
+        kernel: pieces that a convolution reads at once.
+        dilation: convolution i reads pieces `dilation ** i` apart.
+        pooling: of its head.
+        seed: of the random weights.
+
+    Raises:
+        InputError: it is wider than the teacher's word vectors.
+    """
+    words = _word_vectors(teacher.encoder)
+    pieces, wide = words.weight.shape
+    if not 1 <= width <= wide:
+        raise InputError(f"word vectors {width} wide must be 1 to {wide} wide, as the teacher's are")
+    config = ConvolutionConfig(
+        vocab_size=pieces,
+        embedding_size=width,
+        hidden_size=channels if layers else width,
+        num_hidden_layers=layers,
+        kernel_size=kernel,
+        dilation=dilation,
+        pad_token_id=words.padding_idx,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = ConvolutionModel(config)
+        student = SymptomModel(encoder, teacher.symptoms, pooling)
+        table = encoder.word_embeddings
+        project_embeddings_({"words": table}, {"words": words}, None)
+    with torch.no_grad():
+        spread = table.weight.std()
+        table.weight.div_(spread if spread > 0 else 1.0)
+    return student.eval()
+
+
+def _word_vectors(encoder: PreTrainedModel) -> nn.Embedding:
+    """The table of word vectors, multiplied out where it is factorized."""
+    table = encoder.get_input_embeddings()
+    if not isinstance(table, LowRankEmbedding):
+        return cast("nn.Embedding", table)
+    rows = table.second(table.first.weight).detach()
+    return nn.Embedding.from_pretrained(rows, padding_idx=table.first.padding_idx)
 
 
 def narrow_config(

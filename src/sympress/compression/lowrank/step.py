@@ -63,8 +63,11 @@ class LowRank(Step):
         from sympress.compression.lowrank.factorize import check_rank
 
         del teacher, family
+        if self.factorizes and not shape.layers:
+            raise InputError("this model has no layers, word vectors alone: factorize the embeddings")
         if self.rank is not None and self.where == "layers":
-            check_rank(self.rank, max(min(matrix) for matrix in shape.matrices), "the largest linear layer")
+            matrices = [matrix for layer in range(shape.layers) for matrix in shape.matrices(layer)]
+            check_rank(self.rank, max(min(matrix) for matrix in matrices), "the largest linear layer")
         if self.embeddings is not None:
             check_rank(self.embeddings, min(shape.vocabulary, shape.embedding_width), "the word embeddings")
 

@@ -38,6 +38,7 @@ from sympress.compression.prune.surgeon import (
 from sympress.errors import InputError
 from sympress.models.families import (
     FAMILIES,
+    NO_ATTENTION,
     Family,
     family_of,
     head_width,
@@ -332,6 +333,8 @@ def _check(
     macs: float | None,
 ) -> None:
     """Refuse what cannot be done before anything is measured or changed."""
+    if not family_of(model.encoder).attention:
+        raise InputError(f"{NO_ATTENTION} to prune; give a smaller distill(student=conv), or lowrank")
     if all(value is None for value in (heads, ffn, hidden, layers, macs)):
         raise InputError("prune has nothing to do: give what stays as heads, ffn, hidden, layers or macs")
     if macs is not None and (heads is not None or ffn is not None):

@@ -78,9 +78,11 @@ class Prune(Step):
 
     def check(self, shape: ModelShape, teacher: ModelShape, family: Family) -> None:
         """Heads can go where they are not tied to relative positions and there is more than one."""
-        from sympress.models.families import removes_heads
+        from sympress.models.families import NO_ATTENTION, removes_heads
 
         del teacher
+        if not shape.attention:
+            raise InputError(f"{NO_ATTENTION} to prune; give a smaller distill(student=conv), or lowrank")
         if self.heads is None or self.heads >= 1:
             return
         if not removes_heads(family):

@@ -340,9 +340,9 @@ def make_aware_(model: SymptomModel, *, reduce_range: bool, embedding_bits: int 
 
 def _first_alone(model: SymptomModel) -> list[str]:
     """The linear layers of which the deployed file computes the first token alone; `keep_first_token_`."""
-    if model.head.pooling != "cls":
-        return []
     family = family_of(model.encoder)
+    if model.head.pooling != "cls" or not family.attention:
+        return []
     parts = [family.attention_output, family.neurons_in, family.neurons_out]
     if len(family.queries_keys_values) == 3:  # not in one matrix, nor tied to relative positions
         parts.append(family.queries_keys_values[0])

@@ -29,8 +29,10 @@ from sympress.compression.recipe.material import (
     validation_notes,
 )
 from sympress.compression.recipe.step import Step
+from sympress.compression.search.estimate import shape_of
 from sympress.errors import InputError
 from sympress.files import read_object, write_json
+from sympress.models.families import family_of
 from sympress.models.model import SymptomModel, load_model, save_model
 from sympress.training.data import NoteDataset
 from sympress.training.epochs import TrainSettings, default_device
@@ -183,7 +185,7 @@ def run_recipe(
             step is named.
     """
     steps = recipe.steps
-    _check_steps(steps, context)
+    _check_steps(steps, teacher, context)
     claims = _claims(steps, teacher, context)
     state, done = _resume(recipe, claims, teacher, tokenizer, context.folder)
     for number in range(done + 1, len(steps) + 1):
@@ -195,8 +197,7 @@ def run_recipe(
         try:
             said = step.apply(state, context, number)
         except InputError as error:
-            named = str(error).startswith(step.step)
-            raise InputError(f"step {number}, {'' if named else f'{step.step}: '}{error}") from error
+            raise _in_step(number, step, error) from error
         state.model.eval()
         state.remarks.append(f"{step.step}: {said}")
         _store(state, recipe, number, claims[number - 1], context.folder)
@@ -204,8 +205,10 @@ def run_recipe(
     return state
 
 
-def _check_steps(steps: Sequence[Step], context: Context) -> None:
-    """Refuse a step that trains where none may, or lacks its encoder, before any other has run."""
+def _check_steps(steps: Sequence[Step], teacher: SymptomModel, context: Context) -> None:
+    """Refuse, before any has run, a step that trains where none may, lacks its encoder or does not fit."""
+    shape = whole = shape_of(teacher, context.material.max_tokens)
+    family = family_of(teacher.encoder)
     for number, step in enumerate(steps, 1):
         if step.trains and not context.trains:
             raise InputError(
@@ -217,6 +220,18 @@ def _check_steps(steps: Sequence[Step], context: Context) -> None:
                 f"step {number}, {step.step}: it needs the encoder before fine-tuning, which sympress study "
                 "has; take it out of the recipe"
             )
+        try:
+            step.check(shape, whole, family)
+            step.check_task(context.material.task)
+            shape = step.reshape(shape)
+        except InputError as error:
+            raise _in_step(number, step, error) from error
+
+
+def _in_step(number: int, step: Step, error: InputError) -> InputError:
+    """`error` with the number and the name of the step that it is about."""
+    named = str(error).startswith(step.step)
+    return InputError(f"step {number}, {'' if named else f'{step.step}: '}{error}")
 
 
 def _claims(steps: Sequence[Step], teacher: SymptomModel, context: Context) -> list[dict[str, Any]]:
@@ -256,6 +271,7 @@ def _store(state: State, recipe: Recipe, number: int, claim: dict[str, Any], fol
         "remarks": state.remarks,
         "epochs": state.epochs,
         "train_seconds": state.train_seconds,
+        "max_tokens": state.max_tokens,
     }
     write_json(draft / "step.json", recorded)
     shutil.rmtree(final, ignore_errors=True)
@@ -291,6 +307,7 @@ def _resume(
                 remarks=recorded["remarks"],
                 epochs=recorded["epochs"],
                 train_seconds=recorded["train_seconds"],
+                max_tokens=recorded.get("max_tokens"),
             ),
             number,
         )

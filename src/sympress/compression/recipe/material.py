@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sympress.compression.distill.step import Distill
 from sympress.compression.distill.teachers import Int8Teacher, Teacher, average_logits, teacher_logits
 from sympress.compression.recipe.steps import untrained_model
+from sympress.errors import InputError
 from sympress.labels.mentions import Mention
 from sympress.models.model import SymptomModel
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
@@ -69,6 +71,9 @@ class Material:
         max_tokens: the longest input in word pieces; of `mentions` a window of a note.
         tagging: spans; of the task `mentions` alone.
         weights: `(training,)`, what each note's label loss is multiplied by.
+        answers: `(training + transfer, K)` logits of a teacher that is no network, or not at hand: students
+            imitate their average with the other teachers', not the model's own; None without one. Not of
+            `mentions`.
     """
 
     task: str
@@ -80,6 +85,15 @@ class Material:
     max_tokens: int
     tagging: Tagging | None = None
     weights: NDArray[np.float32] | None = None
+    answers: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        wanted = (len(self.training) + len(self.transfer), *self.targets.shape[1:])
+        if self.answers is not None and (self.tagging is not None or self.answers.shape != wanted):
+            raise InputError(
+                f"stored answers of shape {self.answers.shape} do not fit {wanted[0]:,} notes of the task "
+                f"{self.task}: give one row of logits a training and transfer note"
+            )
 
 
 def fingerprint_material(material: Material) -> str:
@@ -98,6 +112,9 @@ def fingerprint_material(material: Material) -> str:
         digest.update(repr(material.tagging).encode())
     if material.weights is not None:
         digest.update(np.ascontiguousarray(material.weights, dtype=np.float32).tobytes())
+    if material.answers is not None:
+        digest.update(b" answers")
+        digest.update(np.ascontiguousarray(material.answers, dtype=np.float32).tobytes())
     return digest.hexdigest()
 
 
@@ -161,6 +178,7 @@ class State:
         remarks: one line a step.
         epochs: validation quality after each epoch of all trainings, numbered through.
         train_seconds: of all trainings.
+        max_tokens: the longest input of `model` in word pieces; None for the material's.
     """
 
     model: SymptomModel
@@ -171,6 +189,17 @@ class State:
     remarks: list[str] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     train_seconds: float = 0.0
+    max_tokens: int | None = None
+
+    def read_up_to_(self, tokens: int) -> None:
+        """Let the model, which has no positions, read inputs of up to `tokens` word pieces."""
+        self.max_tokens = tokens
+        self.tokenizer = copy.deepcopy(self.tokenizer)  # the teacher's may be the same one
+        self.tokenizer.model_max_length = max(tokens, int(self.tokenizer.model_max_length))
+
+    def encode(self, texts: Sequence[str], material: Material) -> EncodedNotes:
+        """Whole notes in the model's word pieces, cut off at its longest input."""
+        return encode_texts(self.tokenizer, texts, self.max_tokens or material.max_tokens)
 
     @property
     def pad_id(self) -> int:
@@ -197,7 +226,7 @@ def encode_notes(
 def training_notes(state: State, material: Material) -> NoteDataset:
     """The labelled notes in the word pieces of `state`."""
     if material.tagging is None:
-        encoded = encode_texts(state.tokenizer, material.training, material.max_tokens)
+        encoded = state.encode(material.training, material)
         return NoteDataset(encoded, material.targets, weights=material.weights)
     windows = windows_of(state.tokenizer, material.training, material)
     targets = window_targets(windows, material.tagging.training, material.tagging.tags)
@@ -209,7 +238,7 @@ def validation_notes(state: State, context: Context) -> tuple[NoteDataset, Score
     """The validation notes in the word pieces of `state`, and what judges their logits."""
     material = context.material
     if material.tagging is None:
-        encoded = encode_texts(state.tokenizer, material.validation, material.max_tokens)
+        encoded = state.encode(material.validation, material)
         return NoteDataset(encoded, material.validation_targets), context.score
     tagging = material.tagging
     windows = windows_of(state.tokenizer, material.validation, material)
@@ -227,6 +256,7 @@ def calibration_batches(
         targets=material.targets[:notes],
         tagging=material.tagging and replace(material.tagging, training=material.tagging.training[:notes]),
         weights=None,
+        answers=None,
     )
     dataset = training_notes(state, first)
     order = np.argsort(dataset.notes.lengths[:notes], kind="stable")
@@ -258,27 +288,33 @@ def teacher_notes(state: State, context: Context, step: Distill) -> NoteDataset:
         step: says how many unlabelled notes there are at the most (a smaller draw is the start of a larger
             one, so that recipes share what a teacher said), whose the logits are and how they are computed.
     """
-    transfer, further = context.material.transfer, step.further
-    if further is not None and further < len(transfer):
-        drawn = np.random.default_rng(_DRAW_SEED).permutation(len(transfer))[:further]
-        transfer = [transfer[row] for row in drawn]
-        context = replace(context, material=replace(context.material, transfer=transfer))
+    material, further = context.material, step.further
+    if further is not None and further < len(material.transfer):
+        drawn = np.random.default_rng(_DRAW_SEED).permutation(len(material.transfer))[:further]
+        context = replace(context, material=_with_transfer(material, drawn))
     teachers = _teachers(state, context, step)
     taught = _taught_whole if context.material.tagging is None else _taught_windows
     return taught(state, context, teachers)
 
 
+def _with_transfer(material: Material, rows: NDArray[np.int64]) -> Material:
+    """`material` with no further notes but `rows`, in that order."""
+    answers, labelled = material.answers, len(material.training)
+    if answers is not None:
+        answers = np.concatenate([answers[:labelled], answers[labelled:][rows]])
+    return replace(material, transfer=[material.transfer[row] for row in rows], answers=answers)
+
+
 def _taught_whole(state: State, context: Context, teachers: Sequence[FurtherTeacher]) -> NoteDataset:
-    material = context.material
-    parts = [
-        encode_texts(state.tokenizer, texts, material.max_tokens)
-        for texts in (material.training, material.transfer)
-    ]
-    answers = [
-        average_logits([_logits(one, texts, context) for one in teachers])
-        for texts in (material.training, material.transfer)
-        if texts
-    ]
+    material, labelled = context.material, len(context.material.training)
+    sides = (material.training, material.transfer)
+    parts = [state.encode(texts, material) for texts in sides]
+    stored = [None, None] if material.answers is None else np.split(material.answers, [labelled])
+    answers = []
+    for texts, own in zip(sides, stored, strict=True):
+        if texts:
+            every = [_logits(one, texts, context) for one in teachers]
+            answers.append(average_logits(every if own is None else [*every, own]))
     counts = [len(part.ids) for part in parts]
     blank = np.zeros((counts[1], material.targets.shape[1]), dtype=np.uint8)
     return NoteDataset(
@@ -331,11 +367,13 @@ def _teachers(state: State, context: Context, step: Distill) -> list[FurtherTeac
     teacher, tokenizer = state.untouched
     if step.teacher == "pretrained":
         teacher = untrained_model(state, context, context.settings.seed + _OTHER_HEAD)
-    own = FurtherTeacher(teacher, tokenizer, tuple(range(teacher.symptoms)), context.material.max_tokens)
+    own = [FurtherTeacher(teacher, tokenizer, tuple(range(teacher.symptoms)), context.material.max_tokens)]
+    if context.material.answers is not None:
+        own = []  # they are the teacher's
     rounded = step.answers == "int8" and default_device().type == "cpu"
     return [
         replace(one, model=Int8Teacher(one.model)) if rounded and isinstance(one.model, SymptomModel) else one
-        for one in (own, *context.teachers)
+        for one in (*own, *context.teachers)
     ]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sympress.compression.quantize.choose import Choice, TimeInTurn
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
+    from sympress.labels.mentions import AnyTask
     from sympress.models.families import Family
 
 
@@ -165,6 +166,13 @@ class Step(BaseModel):
 
         Raises:
             InputError: the step keeps more than there is, or removes what cannot be removed.
+        """
+
+    def check_task(self, task: AnyTask) -> None:
+        """Refuse a task that the step does not fit.
+
+        Raises:
+            InputError: it does not.
         """
 
     def apply(self, state: State, context: Context, number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -30,10 +31,10 @@ _ROW_SCALE_BYTES = 4
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The sizes that decide what a model of the BERT family costs, before and after compression.
+    """The sizes that decide what a model costs, before and after compression.
 
     Attributes:
-        layers: transformer layers.
+        layers: transformer layers, or convolutions.
         hidden: width of the token states.
         heads: attention heads of each layer.
         head_width: channels of one head.
@@ -52,6 +53,8 @@ class ModelShape:
         bits: of the weights of the layers and the head.
         embedding_bits: of the embeddings.
         float_layers: layers that stay in float.
+        kernel: pieces that each convolution reads at once; 0 for a transformer. Without attention `heads`,
+            `head_width` and `ffn` are 0, and `embedding` is what the first convolution reads.
     """
 
     layers: int
@@ -73,15 +76,26 @@ class ModelShape:
     bits: int = 32
     embedding_bits: int = 32
     float_layers: int = 0
+    kernel: int = 0
+
+    @property
+    def attention(self) -> bool:
+        """True for transformers."""
+        return self.heads > 0
 
     @property
     def embedding_width(self) -> int:
         """Width of the embeddings."""
         return self.hidden if self.embedding is None else self.embedding
 
-    @property
-    def matrices(self) -> tuple[tuple[int, int], ...]:
-        """`(in, out)` of each matrix of one layer: query, key, value, output, and the feed-forward two."""
+    def matrices(self, layer: int = 0) -> tuple[tuple[int, int], ...]:
+        """`(in, out)` of each matrix of a layer: query, key, value, output, and the feed-forward two.
+
+        Of a convolution one: the states that it reads at once, side by side.
+        """
+        if not self.attention:
+            inputs = self.hidden if layer else self.embedding_width
+            return ((self.kernel * inputs, self.hidden),)
         channels = self.heads * self.head_width
         neurons_in = self.ffn * (2 if self.gated else 1)
         return (
@@ -91,11 +105,10 @@ class ModelShape:
             (self.ffn, self.hidden),
         )
 
-    @property
-    def layer_weights(self) -> int:
-        """Weights of one layer's matrices; a factor pair counts r (in + out), where that saves weights."""
+    def layer_weights(self, layer: int = 0) -> int:
+        """Weights of a layer's matrices; a factor pair counts r (in + out), where that saves weights."""
         weights = 0
-        for rows, columns in self.matrices:
+        for rows, columns in self.matrices(layer):
             whole = rows * columns
             weights += whole if self.rank is None else min(whole, self.rank * (rows + columns))
         return round(weights * self.kept_share)
@@ -116,8 +129,8 @@ def estimate_size_bytes(recipe: Recipe, shape: ModelShape) -> int:
     """Bytes of the ONNX file that `recipe` makes of a model of `shape`, weights in their stored bits."""
     pressed = pressed_shape(recipe, shape)
     whole = min(pressed.float_layers, pressed.layers)
-    layers = whole * _layer_bytes(pressed, 32) + (pressed.layers - whole) * _layer_bytes(
-        pressed, pressed.bits
+    layers = sum(
+        _layer_bytes(pressed, layer, 32 if layer < whole else pressed.bits) for layer in range(pressed.layers)
     )
     graph = GRAPH_BYTES + GRAPH_BYTES_PER_LAYER * pressed.layers
     return math.ceil(_embedding_bytes(pressed) + layers + _head_bytes(pressed) + graph)
@@ -130,20 +143,21 @@ def estimate_macs(recipe: Recipe, shape: ModelShape, tokens: int) -> int:
     """
     pressed = pressed_shape(recipe, shape)
     channels = pressed.heads * pressed.head_width
-    layer = tokens * pressed.layer_weights + 2 * tokens**2 * channels
+    weights = sum(pressed.layer_weights(layer) for layer in range(pressed.layers))
+    layers = tokens * weights + pressed.layers * 2 * tokens**2 * channels
     embeddings = 0
     if pressed.embedding_rank is not None:
         embeddings += tokens * pressed.embedding_rank * pressed.embedding_width
-    if pressed.embedding_width != pressed.hidden:
+    if pressed.attention and pressed.embedding_width != pressed.hidden:
         embeddings += tokens * pressed.embedding_width * pressed.hidden
-    return embeddings + pressed.layers * layer + _head_weights(pressed)
+    return embeddings + layers + _head_weights(pressed)
 
 
-def _layer_bytes(shape: ModelShape, bits: int) -> float:
-    outputs = sum(columns for _, columns in shape.matrices)
+def _layer_bytes(shape: ModelShape, layer: int, bits: int) -> float:
+    outputs = sum(columns for _, columns in shape.matrices(layer))
     biases_and_norms = outputs + 4 * shape.hidden
     scales = _SCALE_BYTES * outputs if bits < 32 else 0
-    return shape.layer_weights * bits / 8 + scales + 4 * biases_and_norms
+    return shape.layer_weights(layer) * bits / 8 + scales + 4 * biases_and_norms
 
 
 def _embedding_bytes(shape: ModelShape) -> float:
@@ -156,7 +170,7 @@ def _embedding_bytes(shape: ModelShape) -> float:
     scales = _ROW_SCALE_BYTES * (shape.vocabulary + shape.positions) if shape.embedding_bits < 32 else 0
     norm = 2 * width
     projection = 0.0
-    if width != shape.hidden:
+    if shape.attention and width != shape.hidden:
         projection = width * shape.hidden * shape.bits / 8 + 4 * shape.hidden
     return weights * shape.embedding_bits / 8 + scales + 4 * norm + projection
 
@@ -185,18 +199,19 @@ def shape_of(model: SymptomModel, max_tokens: int | None = None) -> ModelShape:
         InputError: the architecture is not supported; the message names those that are.
     """
     encoder, family = model.encoder, family_of(model.encoder)
-    layers, width = list(layers_of(encoder)), head_width(encoder)
+    layers = list(layers_of(encoder))
     tables = _tables(encoder, family)
     positions, first = position_rows(encoder)
     words, embedding = tables[0]
     hidden = int(encoder.config.hidden_size)
+    width = head_width(encoder) if family.attention else 0
     ranks = [module.first.out_features for module in encoder.modules() if isinstance(module, LowRankLinear)]
     return ModelShape(
         layers=len(layers),
         hidden=hidden,
-        heads=max(1, round(sum(_channels(layer, family) for layer in layers) / (width * len(layers)))),
+        heads=_mean(layers, lambda layer: _channels(layer, family) / width) if family.attention else 0,
         head_width=width,
-        ffn=max(1, round(sum(_neurons(layer, family) for layer in layers) / len(layers))),
+        ffn=_mean(layers, lambda layer: _neurons(layer, family)) if family.attention else 0,
         vocabulary=words,
         symptoms=model.symptoms,
         positions=positions,
@@ -209,6 +224,7 @@ def shape_of(model: SymptomModel, max_tokens: int | None = None) -> ModelShape:
         dense_head=model.head.dense is not None,
         rank=round(sum(ranks) / len(ranks)) if ranks else None,
         embedding_rank=_embedding_rank(encoder, family),
+        kernel=0 if family.attention or not layers else int(encoder.config.kernel_size),
     )
 
 
@@ -233,10 +249,15 @@ def check_recipe(recipe: Recipe, model: SymptomModel, *, training: bool = True) 
             )
         try:
             step.check(shape, teacher, family)
+            step.check_task("mentions" if model.per_token else "present")
             shape = step.reshape(shape)
         except InputError as error:
             raise InputError(f"step {number} ({step.step}): {error}") from error
     return shape
+
+
+def _mean(layers: Sequence[nn.Module], size: Callable[[nn.Module], float]) -> int:
+    return max(1, round(sum(map(size, layers)) / len(layers)))
 
 
 def _tables(encoder: nn.Module, family: Family) -> list[tuple[int, int]]:
