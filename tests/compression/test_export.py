@@ -13,11 +13,11 @@ import torch
 
 from sympress.compression import export
 from sympress.compression.distill.student import student_of
-from sympress.compression.export import PARITY_TOLERANCE, export_checked, parity
+from sympress.compression.export import PARITY_TOLERANCE, export_checked, parity, structure_of
 from sympress.compression.lowrank.factorize import factorize_encoder_
 from sympress.compression.prune.structured import Kept, remove_
 from sympress.errors import SympressError
-from sympress.models.model import SymptomModel, build_model
+from sympress.models.model import SymptomModel, build_model, load_model, save_model
 
 
 def sharp(model: SymptomModel) -> SymptomModel:
@@ -63,11 +63,51 @@ def test_exporting_leaves_the_attention_of_the_model_as_it_was(bert: SymptomMode
 
 
 @pytest.mark.parametrize("family", ["distilbert", "roberta", "electra", "deberta-v2", "modernbert"])
-def test_every_family_is_reproduced(
-    family: str, make_encoder: Callable, tmp_path: Path, token_ids: list[np.ndarray]
+def test_every_family_is_reproduced_and_traced_once(
+    family: str,
+    make_encoder: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    token_ids: list[np.ndarray],
 ):
-    model = sharp(build_model(make_encoder(family), 3, "cls", seed=0))
-    assert export_checked(model, tmp_path / "model.onnx", token_ids) < PARITY_TOLERANCE
+    first, second = (sharp(build_model(make_encoder(family, seed), 3, "cls", seed=seed)) for seed in (0, 1))
+    assert export_checked(first, tmp_path / "first.onnx", token_ids) < PARITY_TOLERANCE
+    monkeypatch.setattr(export, "_trace", None)  # from here on nothing can be traced
+    assert export_checked(second, tmp_path / "second.onnx", token_ids) < PARITY_TOLERANCE
+    assert parity(first, tmp_path / "second.onnx", token_ids) > 0.01
+    assert export_checked(first, tmp_path / "again.onnx", token_ids) < PARITY_TOLERANCE
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "first.onnx").read_bytes()
+
+
+def test_models_share_a_structure_where_they_differ_in_weights_alone(make_encoder: Callable, tmp_path: Path):
+    def built(seed: int = 0, pooling: str = "mean") -> SymptomModel:
+        return build_model(make_encoder("bert", seed), 3, pooling, seed=seed).eval()
+
+    own = structure_of(built())
+    saved = built(1)
+    save_model(saved, tmp_path)
+    assert structure_of(saved) == own
+    assert structure_of(load_model(tmp_path)) == own
+    others = [built(), built(), built(), built(), built(pooling="cls"), built(pooling="maximum")]
+    remove_(others[0], Kept(((0, 3), (0, 1)), (tuple(range(30)), tuple(range(30)))))
+    factorize_encoder_(others[1], 4)
+    others[2].encoder.encoder.layer[0].output.LayerNorm.eps = 1e-3
+    others[3].encoder.encoder.layer[1].scale = torch.ones(1)  # no weight: it would be written as a constant
+    assert len({own, *map(structure_of, others)}) == 7
+    others[3].encoder.encoder.layer[1].scale = torch.zeros(1)
+    assert structure_of(others[3]) not in {own, *map(structure_of, others[:3])}
+
+
+def test_a_model_whose_structure_cannot_be_written_is_traced_each_time(
+    make_encoder: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(export, "_trace", lambda _model: pytest.fail("traced"))
+    model = build_model(make_encoder("bert"), 3, "label", seed=0)
+    model.head.register_forward_hook(lambda _head, _inputs, logits: logits + 1)
+    assert structure_of(model) is None
+    for _ in range(2):
+        with pytest.raises(pytest.fail.Exception, match="traced"):
+            export.export_onnx(model, tmp_path / "model.onnx")
 
 
 def test_a_model_pressed_in_three_ways_is_reproduced(

@@ -11,9 +11,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from sympress.compression.export import WeightCounts, count_weights, export_onnx
+from sympress.compression.export import export_onnx
 from sympress.compression.prune.masks import apply_masks_, magnitude_masks
 from sympress.compression.quantize.kernels import quantize_onnx
+from sympress.evaluation.cost import WeightCounts, count_weights
 from sympress.models.model import SymptomModel, build_model
 
 

@@ -1,20 +1,26 @@
-"""A trained model as an ONNX file: exported, cleaned up, weighed, and compared with PyTorch."""
+"""A trained model as an ONNX file: exported, cleaned up, and compared with PyTorch."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import logging
+import pickle
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import onnx
+import onnx_ir
 import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from sympress.compression.quantize.aware import constant, looks_up
 from sympress.compression.quantize.kernels import write_bare
@@ -359,44 +365,6 @@ def _drop_unused_(model: ModelProto) -> None:
         graph.value_info.remove(value)
 
 
-# Cost of a deployed ONNX file: bytes, weights, multiply-accumulates.
-
-
-@dataclass(frozen=True)
-class WeightCounts:
-    """Numbers stored in a model file, and how many of them are not zero."""
-
-    parameters: int
-    nonzero_parameters: int
-
-
-def count_weights(path: Path) -> WeightCounts:
-    """Count the weights of the ONNX file itself: floats, and int8 with scales and zero points aside.
-
-    Scalars and shape constants (int64) are not weights. An int8 weight that was rounded to zero counts
-    as zero.
-    """
-    import onnx
-
-    total = nonzero = 0
-    tensors = onnx.load(path).graph.initializer
-    zeros = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in tensors if _is_scale(tensor.name)}
-    for tensor in tensors:
-        kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
-        if tensor.data_type not in kinds or not tensor.dims or _is_scale(tensor.name):
-            continue
-        values = onnx.numpy_helper.to_array(tensor)
-        total += values.size
-        zero = zeros.get(tensor.name.removesuffix("_quantized") + "_zero_point", np.zeros(1))
-        # an int8 tensor with one zero point stores it where the weight is zero; one a channel is always 0
-        nonzero += int(np.count_nonzero(values != zero.item() if zero.size == 1 else values))
-    return WeightCounts(total, nonzero)
-
-
-def _is_scale(name: str) -> bool:
-    return name.endswith(("_scale", "_scales", "_zero_point"))
-
-
 # Export a trained model to ONNX and check that the file computes what PyTorch computes.
 
 
@@ -416,6 +384,104 @@ class _Exported(nn.Module):
         return logits
 
 
+#: What a configuration says of a checkpoint that no graph depends on; weights have their own type.
+_NOT_STRUCTURE = {
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "sympress",
+    "transformers_version",
+}
+
+
+class _Structure(pickle.Pickler):
+    """Writes all of a model but the numbers of its weights: what its graph depends on."""
+
+    def __init__(self, file: IO[bytes], model: SymptomModel) -> None:
+        super().__init__(file)
+        self.fast = True  # equal parts are written alike, whether or not they are one object
+        weights = [*model.parameters(), *model.buffers()]
+        self._weights = {id(tensor): place for place, tensor in enumerate(weights)}
+        self._source = model.encoder.name_or_path
+
+    def persistent_id(self, value: object) -> object:
+        """What is written for a path, a configuration or a tensor; None for what is pickled as usual."""
+        if isinstance(value, str) and value == self._source:
+            return "source"
+        if isinstance(value, PreTrainedConfig):
+            settings = {name: one for name, one in value.to_dict().items() if name not in _NOT_STRUCTURE}
+            return json.dumps(settings, sort_keys=True, default=repr)
+        if not isinstance(value, Tensor):
+            return None
+        place = self._weights.get(id(value))
+        numbers = value.detach().cpu().numpy().tobytes() if place is None else place
+        return tuple(value.shape), repr(value.dtype), numbers
+
+
+def structure_of(model: SymptomModel) -> str | None:
+    """A digest that two models share where they differ in the numbers of their weights alone.
+
+    None where a part of the model cannot be written: a hook, or a class made at run time.
+    """
+    written = io.BytesIO()
+    try:
+        _Structure(written, model).dump(model)
+    except (AttributeError, RecursionError, TypeError, ValueError, pickle.PicklingError):
+        return None
+    return hashlib.sha256(written.getbuffer()).hexdigest()
+
+
+#: Traced graphs without weights, by `structure_of`: tracing takes seconds, and the models of a study or a
+#: search often share a structure.
+_GRAPHS: dict[str, onnx_ir.Model] = {}
+_MOST_GRAPHS = 32
+
+
+def _program(model: SymptomModel) -> torch.onnx.ONNXProgram:
+    """The optimized graph of `model`, traced only where none of its structure has been."""
+    wrapped, structure = _Exported(model), structure_of(model)
+    weights: dict[str, Tensor] = dict(wrapped.named_parameters(remove_duplicate=False))
+    weights |= dict(wrapped.named_buffers(remove_duplicate=False))
+    graph = _GRAPHS.get(structure or "")
+    if graph is None:
+        graph = _trace(wrapped)
+        for name in weights.keys() & graph.graph.initializers:
+            graph.graph.initializers[name].const_value = None
+        if structure is not None:
+            if len(_GRAPHS) == _MOST_GRAPHS:
+                del _GRAPHS[next(iter(_GRAPHS))]
+            _GRAPHS[structure] = graph
+    program = torch.onnx.ONNXProgram(graph.clone(), None)
+    program.apply_weights({name: weights[name] for name in weights.keys() & graph.graph.initializers})
+    program.optimize()
+    return program
+
+
+def _trace(wrapped: _Exported) -> onnx_ir.Model:
+    ids = torch.ones((2, 8), dtype=torch.int64)
+    longest = min(8192, int(getattr(wrapped.model.encoder.config, "max_position_embeddings", 8192)))
+    dimensions = {
+        0: torch.export.Dim("batch", min=1, max=65536),
+        1: torch.export.Dim("tokens", min=2, max=longest),
+    }
+    program = torch.onnx.export(
+        wrapped,
+        (ids, torch.ones_like(ids)),
+        input_names=["input_ids", "attention_mask"],
+        output_names=["logits"],
+        dynamic_shapes=dict.fromkeys(("input_ids", "attention_mask"), dimensions),
+        dynamo=True,
+        verbose=False,
+        optimize=False,
+    )
+    if program is None:  # only the exporter that is no longer used returns nothing
+        raise TypeError("torch.onnx.export returned no program")
+    return program.model
+
+
 def export_onnx(model: SymptomModel, path: Path) -> None:
     """Write `model` as fp32 ONNX with inputs `input_ids`, `attention_mask` and output `logits`.
 
@@ -426,29 +492,13 @@ def export_onnx(model: SymptomModel, path: Path) -> None:
     model = model.eval().cpu()
     attention = model.encoder.config._attn_implementation
     model.encoder.set_attn_implementation("eager")
-    ids = torch.ones((2, 8), dtype=torch.int64)
-    batch, tokens = torch.export.Dim("batch", min=1, max=65536), torch.export.Dim("tokens", min=2, max=8192)
-    limit = int(getattr(model.encoder.config, "max_position_embeddings", 8192))
-    if limit < 8192:
-        tokens = torch.export.Dim("tokens", min=2, max=limit)
-    shapes = {name: {0: batch, 1: tokens} for name in ("input_ids", "attention_mask")}
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     try:
         quiet.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter warns of its own internals
-            torch.onnx.export(
-                _Exported(model),
-                (ids, torch.ones_like(ids)),
-                path,
-                input_names=["input_ids", "attention_mask"],
-                output_names=["logits"],
-                dynamic_shapes=shapes,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
+            _program(model).save(path, external_data=False)
         exported = onnx.load(path)
         clean_graph_(exported)
         write_bare(exported, path)

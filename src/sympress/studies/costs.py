@@ -13,9 +13,8 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from sympress.compression.export import count_weights
 from sympress.compression.quantize.kernels import quietly
-from sympress.evaluation.cost import peak_memory_bytes, rates_in_turn, time_in_turn
+from sympress.evaluation.cost import count_weights, peak_memory_bytes, rates_in_turn, time_in_turn
 from sympress.files import atomic_path
 from sympress.labels.task import task_of
 from sympress.models.model import load_model
