@@ -16,6 +16,9 @@ from sympress.labels.task import TaskName, task_of
 
 Protocol = Literal["paper", "clinical"]
 
+#: The loss of F1 below which a compressed row counts as good as the baseline: one point.
+MARGIN = 0.01
+
 #: What a protocol means where the user says nothing. `paper` is the published procedure
 #: (Boabang 2025, as its notebook ran it); `clinical` is the same question without its flaws.
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -240,6 +243,13 @@ class MeasurementConfig(_Settings):
     panel: ClassVar = "Measurement"
 
     threads: int = _setting(1, "Cores that the timed runtime may use.", marks=_MAY_CHANGE, ge=1)
+    margin: float = _setting(
+        MARGIN,
+        "The loss of F1 below which a compressed row counts as good as the baseline (non-inferiority).",
+        marks=_MAY_CHANGE,
+        ge=0,
+        lt=1,
+    )
     resamples: int = _setting(1000, "Bootstrap resamples.", marks=_MAY_CHANGE, ge=50)
 
 

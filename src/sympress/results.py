@@ -249,6 +249,26 @@ class YardstickCost(Record):
     latency_ms_p95: float
 
 
+class Pooled(Record):
+    """What all seeds together say of a row: of one F1, the row minus the baseline on the same test notes.
+
+    Every seed of a row has the same one; how it is computed is said by `report.claims.pool`.
+
+    Attributes:
+        difference: the mean over seeds; its interval is that of trainings and notes together.
+        p_value: two-sided, that there is no difference.
+        margin: the loss below which a row counts as good as the baseline (non-inferiority).
+        p_margin: one-sided, that the loss is `margin` or more.
+        p_margin_holm: `p_margin` corrected for the number of strategies (Holm 1979).
+    """
+
+    difference: Estimate
+    p_value: float | None = None
+    margin: float
+    p_margin: float | None = None
+    p_margin_holm: float | None = None
+
+
 class Comparison(Record):
     """Paired difference to the baseline of the same seed on the same test notes.
 
@@ -260,10 +280,12 @@ class Comparison(Record):
         p_value_micro: the same for micro-F1.
         p_mcnemar: exact McNemar test of all answers; it takes them for independent, which the answers of one
             patient are not, and so is the more easily convinced of the three.
-        p_holm: `p_value` corrected for the number of strategies (Holm 1979). Of several seeds the largest
-            p-value stands for the strategy, so that all seeds have the same corrected one.
-        p_holm_micro: the same of `p_value_micro`.
-        p_holm_mcnemar: the same of `p_mcnemar`.
+        pooled: of macro-F1, what all seeds together say; files from before it have none.
+        pooled_micro: the same of micro-F1.
+        p_holm: the p-value of `pooled` corrected for the number of strategies (Holm 1979); in files without
+            `pooled` the largest `p_value` of a seed, corrected.
+        p_holm_micro: the same of `pooled_micro` and `p_value_micro`.
+        p_holm_mcnemar: the largest `p_mcnemar` of a seed, corrected.
     """
 
     f1_difference: Estimate
@@ -271,6 +293,8 @@ class Comparison(Record):
     p_value: float | None
     p_value_micro: float | None = None
     p_mcnemar: float | None = None
+    pooled: Pooled | None = None
+    pooled_micro: Pooled | None = None
     p_holm: float | None = None
     p_holm_micro: float | None = None
     p_holm_mcnemar: float | None = None

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sympress.evaluation.quality import score_present, score_topic
-from sympress.evaluation.significance import compare_present, compare_topic, holm
+from sympress.evaluation.significance import compare_present, compare_topic
+from sympress.report.claims import holm
 
 
 def noisy(classes: np.ndarray, wrong: float, seed: int) -> np.ndarray:

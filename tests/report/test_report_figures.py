@@ -71,7 +71,7 @@ def test_the_latex_table_holds_what_the_console_shows(results, tmp_path):
     assert r"quantization & 0.880 [0.860, 0.900] & $-$0.050 [$-$0.070, $-$0.030] *" in table
     assert table.count(r"\midrule") == 2
     assert [path.name for path in write_tables(results, tmp_path)] == ["table.tex", "table.md"]
-    assert r"\begin{tabular}{lrrrrr}" in table
+    assert r"\begin{tabular}{lrrrrrr}" in table
 
 
 def test_latex_sets_hostile_text_as_it_is():

@@ -98,6 +98,10 @@ def derived(results):
             if row.changes:
                 both = [*row.changes.per_group, *row.changes.per_symptom]
                 found += [one.f1 - one.baseline_f1 for one in both if None not in (one.f1, one.baseline_f1)]
+        for claim in filter(None, (group.macro, group.micro)):
+            pooled = claim.pooled
+            found += [pooled.difference.value, pooled.difference.low, pooled.difference.high, pooled.margin]
+            found += [claim.p_holm, pooled.p_value, pooled.p_margin, pooled.p_margin_holm]
     kept = [v for v in found if v]
     shares = [
         sum(values) / len(values) * 100

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sympress.report.verdict import verdict
+from sympress.report.verdict import advise, verdict
 from sympress.results import Estimate
 
 
@@ -14,14 +14,12 @@ def test_a_reference_that_wins_comes_first_then_who_is_free_who_pays_who_gains_n
         "TF-IDF with logistic regression stays below the best trained model: F1 0.850 [0.830, 0.870] "
         "against 0.930 [0.910, 0.950] of the best model, baseline.",
         "distillation is smaller (0.50× the bytes) and faster (0.50× the latency). "
-        "No significant change in macro F1 was found (−0.010 [−0.020, +0.003]); "
-        "a loss of 0.020 is not excluded.",
+        "Too few notes to tell whether it keeps macro F1 within 0.010: −0.010 [−0.022, +0.002].",
         "quantization is smaller (0.25× the bytes) and faster (0.90× the latency). "
-        "It loses macro F1: −0.050 [−0.070, −0.030].",
+        "It loses macro F1: −0.050 [−0.070, −0.030]; corrected p <0.001.",
         "pruning-masked gains nothing in cost: neither smaller (1.00× the bytes) nor faster "
         "(1.00× the latency). 25% of its weights are zeros: they are still in the file and are still "
-        "multiplied. No significant change in macro F1 was found (−0.005 [−0.012, +0.001]); "
-        "a loss of 0.012 is not excluded.",
+        "multiplied. Too few notes to tell whether it keeps macro F1 within 0.010: −0.005 [−0.012, +0.002].",
     ]
 
 
@@ -64,7 +62,7 @@ def test_smaller_needs_every_seed_and_the_measurement_not_the_ratio(make_run, ma
     ]
     line = verdict(make_run(*rows))[-1]
     assert line.startswith("lowrank gains nothing in cost: neither smaller (0.50× the bytes)")
-    assert line.endswith("It gains macro F1: +0.020 [+0.010, +0.030]; +0.020 [+0.010, +0.030].")
+    assert line.endswith("It gains macro F1: +0.020 [+0.010, +0.030], 2 seeds together; corrected p <0.001.")
 
 
 def test_one_sided_gains_are_named(make_run, make_strategy):
@@ -82,7 +80,7 @@ def test_one_sided_gains_are_named(make_run, make_strategy):
 
 def test_an_undefined_difference_is_never_called_free(make_run, make_strategy):
     rows = [make_strategy("baseline"), make_strategy("pruning", difference=(None, None, None), faster=True)]
-    assert verdict(make_run(*rows))[-1].endswith("its macro F1 difference to the baseline is undefined.")
+    assert verdict(make_run(*rows))[-1].endswith("Its macro F1 difference to the baseline is undefined.")
 
 
 def test_no_baseline_is_said(make_run, make_strategy):
@@ -113,4 +111,64 @@ def test_micro_f1_decides_where_notes_carry_several_symptoms(make_run, make_stra
     run = make_run(
         make_strategy("baseline", quality=quality), row.model_copy(update={"versus_baseline": versus})
     )
-    assert verdict(run)[-1].endswith("No significant change in micro F1 was found (0.000 [0.000, +0.001]).")
+    assert verdict(run)[-1].endswith(
+        "It keeps micro F1: 0.000 [−0.001, +0.001]; a loss of 0.010 is ruled out, corrected p <0.001."
+    )
+
+
+def test_what_one_seed_gains_is_no_gain_where_the_corrected_p_value_is_large(make_run, make_strategy):
+    # Twelve rows whose interval excludes 0 by a hair: with twelve tests that is what chance gives.
+    rows = [make_strategy(f"row-{n}", difference=(0.02, 0.001, 0.039), smaller=True) for n in range(12)]
+    lines = verdict(make_run(make_strategy("baseline"), *rows))
+    assert len(lines) == 12
+    assert not any("gains" in line or "loses" in line for line in lines)
+    alone = verdict(make_run(make_strategy("baseline"), rows[0]))
+    assert alone == [
+        "row-0 is smaller (1.00× the bytes) but not faster (1.00× the latency). It gains macro F1: "
+        "+0.020 [+0.001, +0.039]; corrected p 0.039."
+    ]
+
+
+def test_a_loss_below_the_margin_is_said_to_be_one_and_is_worth_taking(make_run, make_strategy):
+    row = make_strategy("small", difference=(-0.003, -0.005, -0.001), smaller=True)
+    run = make_run(make_strategy("baseline"), row)
+    assert "It loses macro F1, less than the margin of 0.010: −0.003" in verdict(run)[0]
+    assert advise(run).taken.name == "small"
+
+
+def test_the_margin_of_the_study_decides(make_run, make_strategy):
+    rows = [make_strategy("baseline"), make_strategy("small", difference=(0.0, -0.012, 0.012), smaller=True)]
+    assert "Too few notes to tell" in verdict(make_run(*rows))[0]
+    assert "It keeps macro F1" in verdict(make_run(*rows, config={"margin": 0.02}))[0]
+
+
+def test_no_difference_in_34_notes_is_too_few_notes_to_tell(make_run, make_strategy):
+    rows = [make_strategy("baseline"), make_strategy("small", difference=(0.0, 0.0, 0.0), smaller=True)]
+    run = make_run(*rows)
+    assert "It keeps macro F1" in verdict(run)[0]
+    few = run.model_copy(update={"data": run.data.model_copy(update={"test": 34})})
+    assert "Too few notes to tell whether it keeps macro F1 within 0.010" in verdict(few)[0]
+    assert advise(few).sentence.startswith("Keep the baseline until more notes have judged small: ")
+
+
+def topics(quality, count):
+    one = quality(0.5).per_symptom[0]
+    return [one.model_copy(update={"symptom": f"topic {n}", "support": 20}) for n in range(count)]
+
+
+def test_a_baseline_at_chance_makes_every_comparison_meaningless(make_run, make_strategy, make_quality):
+    # Five topics of like frequency: guessing gives macro F1 0.2.
+    quality = make_quality(0.21, per_symptom=topics(make_quality, 5))
+    row = make_strategy("small", difference=(0.1, 0.05, 0.15), smaller=True)
+    run = make_run(make_strategy("baseline", quality=quality), row)
+    lines = verdict(run)
+    assert lines[0] == (
+        "The baseline is at chance: a model that ignores the note has macro F1 0.200. Comparisons with it "
+        "mean nothing: train longer, or on more notes."
+    )
+    assert advise(run).sentence == lines[0]
+    assert lines[1].endswith(
+        "Its macro F1 says nothing beside a baseline at chance (+0.100 [+0.050, +0.150])."
+    )
+    better = make_quality(0.30, per_symptom=topics(make_quality, 5))
+    assert "gains" in verdict(make_run(make_strategy("baseline", quality=better), row))[0]

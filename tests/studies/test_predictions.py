@@ -19,7 +19,7 @@ from sympress.studies.data import StudyData, prepare
 from sympress.studies.folder import RunFolder
 from sympress.studies.note_scores import NoteTestSet
 from sympress.studies.results import check_results, keep_predictions, read_predictions
-from sympress.studies.task import assemble_row, correct_p_values
+from sympress.studies.task import assemble_row, judge_together
 
 COST = Cost(
     size_bytes=1,
@@ -57,20 +57,11 @@ def run(study: tuple[StudyConfig, StudyData], tmp_path: Path) -> Path:
             "calibration": {"a": [1.2] * 3, "b": [0.0] * 3},
         }
         folder.write_row(name, seed, row, {"test": found})
-    rows = correct_p_values(
-        [
-            assemble_row(
-                folder,
-                test,
-                name=name,
-                seed=seed,
-                cost=COST,
-                baseline=COST,
-                resamples=config.resamples,
-            )
-            for name, seed in ROWS
-        ]
-    )
+    rows = [
+        assemble_row(folder, test, name=name, seed=seed, cost=COST, baseline=COST, resamples=config.resamples)
+        for name, seed in ROWS
+    ]
+    rows = judge_together(rows, folder, test, margin=config.margin, resamples=config.resamples)
     results = Results(
         protocol=config.protocol,
         task=config.task,

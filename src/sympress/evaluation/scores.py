@@ -27,6 +27,7 @@ from sympress.evaluation.significance import (
     compare_counts,
     estimate,
     group_index,
+    macro_f1,
     mean_of_defined,
     micro_f1,
     precision_recall_f1,
@@ -313,7 +314,7 @@ def differences(
     counts = [outcomes(wanted, side.affirmed, names) for side in (ours, theirs)]
     found = [
         _difference("notes micro", counts, micro_f1, drawn),
-        _difference("notes macro", counts, _macro_f1, drawn),
+        _difference("notes macro", counts, macro_f1, drawn),
     ]
     if spans:
         marked = [note.mentions for note in gold.notes]
@@ -342,7 +343,3 @@ def _difference(
     if difference.value is not None:
         difference = difference.model_copy(update={"note": None})
     return DifferenceRecord(figure=figure, f1=one, against_f1=other, difference=difference, p_value=p_value)
-
-
-def _macro_f1(totals: Floats) -> Floats:
-    return mean_of_defined(precision_recall_f1(totals)[2])

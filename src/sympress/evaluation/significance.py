@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sympress.errors import MissingExtraError, SympressError
-from sympress.results import Estimate
+from sympress.report.claims import pool
+from sympress.results import Estimate, Pooled
 
 Floats = NDArray[np.float64]
 #: Weights held at a time (resamples × notes): bounds memory to some 100 MB whatever the test set.
@@ -113,7 +114,7 @@ def paired_difference(
     return compare_counts(
         outcome_counts(predicted_a, truth),
         outcome_counts(predicted_b, truth),
-        _macro_f1 if average == "macro" else micro_f1,
+        macro_f1 if average == "macro" else micro_f1,
         undefined=None if truth.any() else "undefined: no note of any symptom",
         groups=groups,
         seed=seed,
@@ -158,6 +159,57 @@ def compare_counts(
     return difference, (1 + extreme) / (1 + resamples)
 
 
+def pooled_difference(
+    pairs: Sequence[tuple[Floats, Floats]],
+    f1: Callable[[Floats], Floats],
+    *,
+    margin: float,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> Pooled:
+    """Return what several trainings say together: their mean difference of F1, A minus B, and its tests.
+
+    The same patients are drawn for every training, so that the resamples also say how far the differences
+    of two trainings go together because their notes are the same: the mean covariance of two trainings is
+    the variance that notes add, see `report.claims.pool`.
+
+    Args:
+        pairs: of each training the counts `(notes, C)` of A and of B, all for the same notes.
+        f1: sums `(..., C)` -> the score `(...)`.
+        margin: the loss below which A counts as good as B.
+        groups: `(notes,)` patient of each note.
+        seed: of the resampling.
+        resamples: number of resamples; without any there are neither interval nor tests.
+    """
+    index = group_index(groups, len(pairs[0][0]))
+    drawn = [
+        np.stack([f1(weights @ a) - f1(weights @ b) for a, b in pairs], axis=-1)
+        for weights in resample_weights(index, seed, resamples)
+    ]
+    samples = np.concatenate(drawn)  # (1 + resamples, trainings)
+    if np.isnan(samples[0]).any():
+        return Pooled(
+            difference=Estimate(value=None, note="undefined: no note of any symptom"), margin=margin
+        )
+    kept = samples[1:][~np.isnan(samples[1:]).any(axis=1)]
+    shared = shared_variance(kept) if len(kept) > 1 else None
+    return pool(samples[0], shared, patients=int(index.max()) + 1, margin=margin)
+
+
+def shared_variance(samples: Floats) -> float:
+    """Return the variance that notes give the mean of `(resamples, trainings)`; at least 0.
+
+    The mean covariance of two trainings, or the variance of the only one.
+    """
+    covariance = np.atleast_2d(np.cov(samples, rowvar=False))
+    trainings = len(covariance)
+    if trainings == 1:
+        return float(covariance[0, 0])
+    apart = covariance[~np.eye(trainings, dtype=bool)]
+    return max(0.0, float(apart.mean()))
+
+
 def mcnemar(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> float | None:
     """Return the two-sided p-value of McNemar's exact test: which answers, of any shape, A and B have right.
 
@@ -181,21 +233,8 @@ def mcnemar(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> float | N
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return p-values adjusted for their number (Holm 1979), in the same order; null stays null.
-
-    The i-th smallest of m is multiplied by m - i + 1; none is smaller than the one before, or above 1.
-    """
-    tested = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    largest = 0.0
-    for rank, (p, position) in enumerate(tested):
-        largest = max(largest, min(1.0, p * (len(tested) - rank)))
-        adjusted[position] = largest
-    return adjusted
-
-
-def _macro_f1(totals: Floats) -> Floats:
+def macro_f1(totals: Floats) -> Floats:
+    """Return the mean F1 over the symptoms from weighted sums `(..., 3K)` of `outcome_counts`."""
     return mean_of_defined(precision_recall_f1(totals)[2])
 
 

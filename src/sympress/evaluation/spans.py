@@ -203,14 +203,20 @@ def compare_spans(
 
     Both found spans in the same notes; see `evaluation.significance.paired_difference`.
     """
-    counts = [_counts(gold, found, exact=True, key=None) for found in (ours, theirs)]
+    counts = [exact_counts(gold, found) for found in (ours, theirs)]
     undefined = None if _total(gold) else _NO_GOLD
     return compare_counts(
-        counts[0], counts[1], _f1, undefined=undefined, groups=groups, seed=seed, resamples=resamples
+        counts[0], counts[1], exact_f1, undefined=undefined, groups=groups, seed=seed, resamples=resamples
     )
 
 
-def _f1(totals: Floats) -> Floats:
+def exact_counts(gold: Notes, predicted: Notes) -> Floats:
+    """Return `(notes, 3)`: exact pairs, predicted spans, gold spans of each note."""
+    return _counts(gold, predicted, exact=True, key=None)
+
+
+def exact_f1(totals: Floats) -> Floats:
+    """Return the F1 of sums `(..., 3)` of `exact_counts`."""
     return precision_recall_f1(totals)[2][..., 0]
 
 

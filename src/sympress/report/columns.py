@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from sympress.report.claims import Claim, Kind, claims_of
 from sympress.results import Cost, Estimate, Quality, Results, StrategyResult
 
 # How a number becomes text, the same in every table.
@@ -80,19 +81,32 @@ def signed(value: float | None) -> str:
 REFERENCE_STRATEGIES = ("rule", "rule-assertion", "tfidf")
 BASELINE = "baseline"
 
-#: Follows a difference whose 95 % interval lies on one side of 0 (with several seeds: for every seed).
+#: Follows a difference that is one: of all seeds together, corrected for the number of strategies.
 MARK = "*"
-
-Seeds = Sequence[StrategyResult]
 
 
 @dataclass(frozen=True)
 class Group:
-    """All seeds of one strategy, and the baseline row of each seed (None where a seed has none)."""
+    """All seeds of one strategy.
+
+    Attributes:
+        name: of the strategy.
+        seeds: its rows, by seed.
+        baselines: the baseline row of each seed; None where a seed has none.
+        macro: what may be said of its macro-F1; None where it was not compared.
+        micro: the same of its micro-F1, where the task has one.
+    """
 
     name: str
     seeds: tuple[StrategyResult, ...]
     baselines: tuple[StrategyResult | None, ...]
+    macro: Claim | None = None
+    micro: Claim | None = None
+
+    @property
+    def claim(self) -> Claim | None:
+        """What may be said of the F1 that decides: micro where the task has one, else macro."""
+        return self.micro or self.macro
 
     @property
     def is_reference(self) -> bool:
@@ -127,21 +141,22 @@ class Group:
         in_turn = self.mean(lambda row: row.cost.latency_ratio)
         return in_turn if in_turn is not None else self.ratio(lambda cost: cost.latency_ms_p50)
 
-    @property
-    def direction(self) -> int:
-        """1 or -1 if the F1 difference excludes 0 on that side for every seed, else 0."""
-        compared = [row.versus_baseline for row in self.seeds]
-        sides = {0 if one is None else side_of(one.f1_difference) for one in compared}
-        return sides.pop() if len(sides) == 1 else 0
-
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its header with the unit, its cell, and its cell in the narrow table (None: not there)."""
+    """One column.
+
+    Attributes:
+        header: with the unit.
+        cell: of a strategy.
+        narrow: its cell in the narrow table; None where that has no such column.
+        on_console: whether the console has it, where sentences stand below the table.
+    """
 
     header: str
     cell: Callable[[Group], str]
     narrow: Callable[[Group], str] | None = None
+    on_console: bool = True
 
 
 def groups(results: Results) -> list[Group]:
@@ -151,11 +166,17 @@ def groups(results: Results) -> list[Group]:
     for row in results.strategies:
         found.setdefault(row.name, []).append(row)
     names = sorted(found, key=lambda name: name in REFERENCE_STRATEGIES)
-    return [_group(name, sorted(found[name], key=lambda row: row.seed), baselines) for name in names]
-
-
-def _group(name: str, rows: Seeds, baselines: dict[int, StrategyResult]) -> Group:
-    return Group(name, tuple(rows), tuple(baselines.get(row.seed) for row in rows))
+    macro, micro = (claims_of(results, micro=kind) for kind in (False, True))
+    return [
+        Group(
+            name,
+            tuple(rows := sorted(found[name], key=lambda row: row.seed)),
+            tuple(baselines.get(row.seed) for row in rows),
+            macro.get(name),
+            micro.get(name),
+        )
+        for name in names
+    ]
 
 
 def seeds_of(results: Results) -> list[int]:
@@ -165,13 +186,6 @@ def seeds_of(results: Results) -> list[int]:
 
 def _divide(value: float | None, by: float | None) -> float | None:
     return None if value is None or not by else value / by
-
-
-def side_of(difference: Estimate) -> int:
-    """Return 1 or -1 if the interval of a difference excludes 0 on that side, else 0."""
-    if difference.low is None or difference.high is None:
-        return 0
-    return int(difference.low > 0) - int(difference.high < 0)
 
 
 # Cells ---------------------------------------------------------------------------------------------
@@ -185,20 +199,22 @@ def columns(*runs: Results) -> list[Column]:
     """
     macro = _quality(lambda q: q.f1)
     narrow_macro = macro
+    narrow_difference: Callable[[Group], str] | None = _difference
     micro, precision, change = [], [], []
     if any(row.quality.micro_f1 is not None for results in runs for row in results.strategies):
         micro_f1 = _quality(lambda q: q.micro_f1)
         micro = [Column("F1 micro", micro_f1, micro_f1), Column("kept", _kept, _kept)]
-        change = [Column("Δ F1 micro to baseline", _micro_difference)]
+        change = [Column("Δ F1 micro to baseline", _micro_difference, _micro_difference)]
         precision = [Column("avg. precision", _quality(lambda q: q.average_precision))]
         # Two intervals beside each other do not fit a console; the micro F1 decides, so it keeps its own.
-        narrow_macro = _quality(lambda q: q.f1, interval=False)
+        narrow_macro, narrow_difference = _quality(lambda q: q.f1, interval=False), None
     return [
         Column("strategy", _label, _label),
         *micro,
         *change,
         Column("F1 macro", macro, narrow_macro),
-        Column("Δ F1 macro to baseline", _difference, _difference),
+        Column("Δ F1 macro to baseline", _difference, narrow_difference),
+        Column("verdict", _verdict, _verdict, on_console=False),
         Column("size MB (×)", _size, _size),
         Column("p50 ms (×)", _latency, _latency),
         *_faster(runs),
@@ -267,15 +283,31 @@ def _quality(pick: Callable[[Quality], Estimate | None], *, interval: bool = Tru
 
 
 def _difference(group: Group) -> str:
-    found = [row.versus_baseline for row in group.seeds if row.versus_baseline is not None]
-    if not found:
+    found = [row.versus_baseline.f1_difference for row in group.seeds if row.versus_baseline is not None]
+    return _beside(group, found, group.macro)
+
+
+def _beside(group: Group, found: list[Estimate], claim: Claim | None) -> str:
+    """A difference with the interval of its seed, or with that of all seeds together."""
+    if claim is None or len(found) < len(group.seeds):
         return NOT_APPLICABLE
-    if len(group.seeds) == 1:
-        text = format_difference(found[0].f1_difference)
-    else:
-        values = defined(comparison.f1_difference.value for comparison in found)
-        text = _spread(values, signed) if len(values) == len(group.seeds) else UNDEFINED
-    return f"{text} {MARK}" if group.direction else text
+    text = format_difference(found[0] if len(found) == 1 else claim.pooled.difference)
+    return f"{text} {MARK}" if claim.differs else text
+
+
+#: The verdict of a claim in a cell.
+_CELLS: dict[Kind, str] = {
+    "gains": "gains",
+    "keeps": "keeps",
+    "loses": "loses",
+    "unclear": "too few notes",
+    "chance": "at chance",
+    "undefined": UNDEFINED,
+}
+
+
+def _verdict(group: Group) -> str:
+    return NOT_APPLICABLE if group.claim is None else _CELLS[group.claim.kind]
 
 
 def _kept(group: Group) -> str:
@@ -298,15 +330,7 @@ def _micro(row: StrategyResult) -> float | None:
 def _micro_difference(group: Group) -> str:
     rows = [row.versus_baseline for row in group.seeds if row.versus_baseline is not None]
     found = [row.micro_f1_difference for row in rows if row.micro_f1_difference is not None]
-    if not found or len(found) < len(group.seeds):
-        return NOT_APPLICABLE
-    if len(found) == 1:
-        text = format_difference(found[0])
-    else:
-        values = defined(difference.value for difference in found)
-        text = _spread(values, signed) if len(values) == len(found) else UNDEFINED
-    sides = {side_of(difference) for difference in found}
-    return f"{text} {MARK}" if sides in ({1}, {-1}) else text
+    return _beside(group, found, group.micro)
 
 
 def _number(pick: Callable[[Cost], float | None], unit: float, digits: int) -> Callable[[Group], str]:

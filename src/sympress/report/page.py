@@ -20,13 +20,11 @@ from sympress.compression.search.search import FINISHED, SearchResult, Tried, pa
 from sympress.errors import InputError, MissingExtraError
 from sympress.files import write_json, write_text
 from sympress.report.columns import (
-    defined,
     format_difference,
     format_number,
     format_ratio,
     groups,
     looks,
-    signed,
 )
 from sympress.report.figures import INK, drawing, log_axis, name_marks, panels, score_axis, svg_of
 from sympress.report.interactive import (
@@ -41,10 +39,12 @@ from sympress.report.interactive import (
 )
 from sympress.report.paper import eleven_points, epochs_beside, published_beside
 from sympress.report.sections import (
+    CLAIM_HEADERS,
     SPAN_HEADERS,
     block_of,
     calibration_of,
     changes_of,
+    claims_table,
     command_of,
     config_text,
     data_facts,
@@ -60,14 +60,13 @@ from sympress.report.verdict import (
     Advice,
     advise,
     explanation,
-    headline_difference,
     headline_name,
     latency_ms,
     printable,
     size_mb,
     verdict,
 )
-from sympress.results import Estimate, Results
+from sympress.results import Results
 
 # One self-contained HTML page a run, or of several runs: no network, every word of the data escaped.
 
@@ -220,6 +219,9 @@ def _run(name: str, results: Results, prefix: str) -> dict[str, Any]:
         "symptoms": symptom_matrix(found),
         "changes": changes_of(results),
         "tests": tests_of(results),
+        "claims": claims_table(results),
+        "claim_headers": CLAIM_HEADERS,
+        "margin": next((group.claim.pooled.margin for group in found if group.claim is not None), None),
         "groups": groups_of(results),
         "spans": spans_of(results),
         "blocks": [block_of(results, row) for group in found for row in group.seeds],
@@ -237,10 +239,11 @@ def _run(name: str, results: Results, prefix: str) -> dict[str, Any]:
 def _figures(advice: Advice, kind: str) -> list[tuple[str, str, str]]:
     """The recommended row in figures: what, how much, and beside what."""
     taken, base = advice.taken, advice.baseline
-    if taken is None or base is None:
+    if taken is None or base is None or taken.claim is None:
         return []
-    versus = [row.versus_baseline for row in taken.seeds if row.versus_baseline is not None]
-    differences = [headline_difference(one) for one in versus]
+    change, _, interval = format_difference(taken.claim.pooled.difference).partition(" ")
+    several = " over seeds and notes" if len(taken.seeds) > 1 else ""
+    certain = f"95 % interval {interval}{several}" if interval else "to the baseline"
     return [
         (
             "size",
@@ -252,23 +255,16 @@ def _figures(advice: Advice, kind: str) -> list[tuple[str, str, str]]:
             f"{format_number(latency_ms(taken), 2)} ms",
             _beside_page(f"{format_number(latency_ms(base), 2)} ms", taken.latency_ratio),
         ),
-        (f"change of {kind}", *_change(differences)),
+        (
+            f"change of {kind}",
+            change,
+            certain,
+        ),
     ]
 
 
 def _beside_page(base: str, ratio: float | None) -> str:
     return f"{format_ratio(ratio)} the baseline’s {base}"
-
-
-def _change(differences: Sequence[Estimate]) -> tuple[str, str]:
-    """The mean change, and its interval (of one seed) or range (of several)."""
-    if len(differences) == 1:
-        value, _, interval = format_difference(differences[0]).partition(" ")
-        return value, f"95 % interval {interval}" if interval else "to the baseline"
-    values = defined(one.value for one in differences)
-    low, high = signed(min(values)), signed(max(values))
-    mean = signed(sum(values) / len(values))
-    return mean, "with every seed" if low == high else f"{low} to {high} over seeds"
 
 
 # What a search for a budget leaves: the Pareto set as a console table, as CSV, JSON and a figure.

@@ -202,14 +202,15 @@ def _seeds(results: Results, found: Found) -> str:
     compared = [
         group for group in found.values() if group.seeds[0].versus_baseline and not group.is_reference
     ]
-    apart = sum(group.direction != 0 for group in compared)
+    apart = sum(group.claim is not None and group.claim.differs for group in compared)
     interval = (
         format_estimate(found[BASELINE].seeds[0].quality.accuracy) if BASELINE in found else "undefined"
     )
     number = len(seeds_of(results))
     return (
         f"{number} seed{'s' * (number > 1)}, {results.data.test:,} test notes; accuracy of the baseline "
-        f"{interval}. {apart} of {len(compared)} compressed rows differ from it significantly in every seed."
+        f"{interval}. {apart} of {len(compared)} compressed rows differ from it significantly, "
+        "corrected for their number."
     )
 
 

@@ -10,21 +10,20 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from sympress.report.claims import LEVEL, Kind, at_chance
 from sympress.report.columns import (
     BASELINE,
     MARK,
     PARTLY,
+    Column,
     Group,
     columns,
-    defined,
     format_difference,
     format_estimate,
     format_number,
     format_ratio,
     groups,
     seeds_of,
-    side_of,
-    signed,
 )
 from sympress.results import Comparison, Estimate, Results, StrategyResult
 
@@ -41,24 +40,35 @@ REFERENCE_NAMES = {
 def verdict(results: Results) -> list[str]:
     """Say in plain sentences what the run shows, what a reader must not miss first.
 
-    First whether a reference (the lexicon rule, TF-IDF) does as well as the best trained model, then
-    one sentence a compressed strategy: smaller, faster, and what it costs in F1; or that it gains
-    nothing. "No loss found" is said only where the 95 % interval of the difference contains 0 for
-    every seed, and always with the loss that the interval still allows.
+    First that the baseline is at chance, if it is, and whether a reference (the lexicon rule, TF-IDF) does as
+    well as the best trained model; then one sentence a compressed strategy: smaller, faster, and what may be
+    said of its F1 (`report.claims`). That F1 is kept is said only where a loss of the margin is ruled out.
     """
     found = groups(results)
     models = [group for group in found if not group.is_reference]
     sentences = [_reference_sentence(group, models) for group in found if group.is_reference]
     # A reference that beats the models comes before one that does not.
     sentences.sort(key=lambda sentence: not sentence[0])
-    lines = [text for _, text in sentences if text]
+    lines = [*_chance_sentence(results), *(text for _, text in sentences if text)]
     if not any(group.name == BASELINE for group in models):
         lines.append("This run has no baseline: nothing here says what compression costs.")
         return lines
     compressed = [group for group in models if group.name != BASELINE]
-    order = {"free": 0, "price": 1, "unknown": 2, "nothing": 3}
-    judged = sorted((_strategy_sentence(group) for group in compressed), key=lambda pair: order[pair[0]])
+    order = ("free", "unclear", "price", "unknown", "nothing")
+    judged = sorted((_strategy_sentence(group) for group in compressed), key=lambda one: order.index(one[0]))
     return lines + [text for _, text in judged]
+
+
+def _chance_sentence(results: Results) -> list[str]:
+    """Say so where the baseline does no better than a model that ignores the note."""
+    kind = headline_name(results)
+    chance = at_chance(results, micro=kind == "micro F1")
+    if chance is None:
+        return []
+    return [
+        f"The baseline is at chance: a model that ignores the note has {kind} {chance:.3f}. Comparisons with "
+        "it mean nothing: train longer, or on more notes."
+    ]
 
 
 def beating_reference(found: list[Group]) -> str:
@@ -89,9 +99,8 @@ def _differences(group: Group) -> list[Estimate]:
 
 
 def _kind(group: Group) -> str:
-    """Of which F1 the differences of a row are."""
-    compared = [row.versus_baseline for row in group.seeds if row.versus_baseline]
-    return "micro F1" if all(one.micro_f1_difference for one in compared) else "macro F1"
+    """Of which F1 the difference of a row is."""
+    return "micro F1" if group.micro is not None else "macro F1"
 
 
 def _mean_f1(group: Group) -> float | None:
@@ -124,10 +133,10 @@ def _reference_sentence(reference: Group, models: list[Group]) -> tuple[bool, st
 
 def _doubt(reference: Group) -> str:
     """Say so where the difference of a reference to the baseline may be chance, else return nothing."""
-    compared = _differences(reference)
-    if not compared or {side_of(difference) for difference in compared} in ({1}, {-1}):
+    claim = reference.claim
+    if claim is None or claim.differs:
         return ""
-    shown = "; ".join(format_difference(difference) for difference in compared)
+    shown = format_difference(claim.pooled.difference)
     return f", which may be chance ({_kind(reference)} to the baseline: {shown})"
 
 
@@ -138,24 +147,27 @@ def _show_f1(group: Group) -> str:
 
 
 def _strategy_sentence(group: Group) -> tuple[str, str]:
-    """Return the kind (free, price, unknown, nothing) and the sentence of one compressed strategy."""
+    """Return the kind (free, unclear, price, unknown, nothing) and the sentence of a compressed strategy."""
     comparisons = [row.versus_baseline for row in group.seeds if row.versus_baseline is not None]
-    if len(comparisons) < len(group.seeds):
+    if len(comparisons) < len(group.seeds) or group.claim is None:
         return "unknown", f"{group.name} was not compared with the baseline."
     smaller = all(comparison.smaller for comparison in comparisons)
     faster = all(comparison.faster for comparison in comparisons)
     cost = _cost_phrase(group, smaller=smaller, faster=faster)
-    differences = _differences(group)
-    lows = defined(difference.low for difference in differences)
     if not (smaller or faster):
-        return "nothing", f"{group.name} gains nothing in cost: {cost}.{_masked(group)} {_loss(group, lows)}"
-    if len(lows) < len(differences):
-        return (
-            "unknown",
-            f"{group.name} is {cost}; its {_kind(group)} difference to the baseline is undefined.",
-        )
-    lost = any(side_of(difference) < 0 for difference in differences)
-    return ("price" if lost else "free"), f"{group.name} is {cost}. {_loss(group, lows)}"
+        return "nothing", f"{group.name} gains nothing in cost: {cost}.{_masked(group)} {_change(group)}"
+    return _PRICES[group.claim.kind], f"{group.name} is {cost}. {_change(group)}"
+
+
+#: Of each claim, where the sentence of a row stands.
+_PRICES: dict[Kind, str] = {
+    "gains": "free",
+    "keeps": "free",
+    "unclear": "unclear",
+    "loses": "price",
+    "chance": "unknown",
+    "undefined": "unknown",
+}
 
 
 def _cost_phrase(group: Group, *, smaller: bool, faster: bool) -> str:
@@ -184,21 +196,30 @@ def _masked(group: Group) -> str:
     return f" {share} of its weights are zeros: they are still in the file and are still multiplied."
 
 
-def _loss(group: Group, lows: list[float]) -> str:
-    differences, kind = _differences(group), _kind(group)
-    if len(lows) < len(differences):
+def _change(group: Group) -> str:
+    """What may be said of the F1 of a row that was compared: the sentence of its claim."""
+    claim, kind = group.claim, _kind(group)
+    if claim is None or claim.kind == "undefined":
         return f"Its {kind} difference to the baseline is undefined."
-    shown = "; ".join(map(format_difference, differences))
-    sides = [side_of(difference) for difference in differences]
-    if set(sides) == {-1}:
-        return f"It loses {kind}: {shown}."
-    if set(sides) == {1}:
-        return f"It gains {kind}: {shown}."
-    if -1 in sides:
-        return f"It loses {kind} in {sides.count(-1)} of {len(sides)} seeds: {shown}."
-    allowed = max(0.0, -min(lows))
-    doubt = f"; a loss of {allowed:.3f} is not excluded" if allowed >= 0.0005 else ""
-    return f"No significant change in {kind} was found ({shown}){doubt}."
+    difference, margin = claim.pooled.difference, f"{claim.pooled.margin:.3f}"
+    shown = format_difference(difference)
+    if len(group.seeds) > 1:
+        shown += f", {len(group.seeds)} seeds together"
+    if claim.kind == "chance":
+        return f"Its {kind} says nothing beside a baseline at chance ({shown})."
+    if claim.kind == "gains":
+        return f"It gains {kind}: {shown}; corrected p {_p(claim.p_holm)}."
+    if claim.kind == "loses":
+        less = f", less than the margin of {margin}" if claim.within else ""
+        return f"It loses {kind}{less}: {shown}; corrected p {_p(claim.p_holm)}."
+    if claim.kind == "keeps":
+        p_margin = _p(claim.pooled.p_margin_holm)
+        return f"It keeps {kind}: {shown}; a loss of {margin} is ruled out, corrected p {p_margin}."
+    return f"Too few notes to tell whether it keeps {kind} within {margin}: {shown}."
+
+
+def _p(value: float | None) -> str:
+    return "undefined" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 # Where each strategy stands between quality and cost, and which ones another makes pointless.
@@ -310,20 +331,23 @@ class Advice:
 
 
 def advise(results: Results) -> Advice:
-    """Choose the cheapest compressed row that is smaller or faster and loses no F1 significantly in any seed.
+    """Choose the cheapest compressed row that is smaller or faster and is shown to keep its F1.
 
     Cheapest: the least product of bytes and latency, both relative to the baseline. F1 is the one that
-    decides: micro for `present`, macro for `topic`. Where a reference does as well as every trained model,
-    that is said first, and what to take among the models after it.
+    decides: micro for `present`, macro for `topic`; it is kept where a loss of the margin is ruled out. Where
+    a reference does as well as every trained model, or the baseline is at chance, that is said first.
     """
     found = groups(results)
     baseline = next((group for group in found if group.name == BASELINE), None)
     rivals = [group for group in found if not group.is_reference and group.name != BASELINE]
     sentence, further, best = _choose(rivals) if baseline is not None else _choose([])
     reference = beating_reference(found)
+    at_chance_line = _chance_sentence(results)
     if reference:
         further = [f"Among the models: {sentence[:1].lower()}{sentence[1:]}", *further]
         return Advice(f"Take no model for this: {_lower(reference)}", tuple(further), None, baseline)
+    if at_chance_line:
+        return Advice(at_chance_line[0], (), None, baseline)
     return Advice(sentence, tuple(further), best, baseline)
 
 
@@ -331,13 +355,14 @@ def _choose(rivals: list[Group]) -> tuple[str, list[str], Group | None]:
     """The sentence, what follows it, and the strategy that is worth taking, if one is."""
     if not rivals:
         return "Nothing was compressed here: there is no recipe to choose.", [], None
-    gaining = [group for group in rivals if _gains(group)]
-    free = [group for group in gaining if not _loses(group)]
-    paid = sorted((group for group in gaining if _loses(group)), key=_price)
+    gaining = sorted((group for group in rivals if _gains(group)), key=_price)
+    free = [group for group in gaining if _free(group)]
+    others = [group for group in gaining if group not in free]
     if not free:
-        return _nothing_free(paid), [], None
-    best = min(free, key=_price)
-    further = [f"To go further, {_offer(paid[0])}."] if paid and _price(paid[0]) < _price(best) else []
+        return _nothing_free(others), [], None
+    best = free[0]
+    cheaper = [group for group in others if _price(group) < _price(best)]
+    further = [f"To go further, {_offer(cheaper[0])}."] if cheaper else []
     if len(rivals) > 1:
         further.append(
             f"Chosen by this very table among {len(rivals)} compressed rows: confirm it on notes of your own."
@@ -350,10 +375,12 @@ def _gains(group: Group) -> bool:
     return all(one is not None and (one.smaller or one.faster) for one in compared)
 
 
-def _loses(group: Group) -> bool:
-    """Whether the interval of any seed lies below 0, or is unknown."""
-    highs = [headline_difference(row.versus_baseline).high for row in group.seeds if row.versus_baseline]
-    return any(high is None or high < 0 for high in highs)
+def _free(group: Group) -> bool:
+    """Whether a row is shown to cost no F1, or less than the margin."""
+    claim = group.claim
+    return claim is not None and (
+        claim.kind in ("gains", "keeps") or (claim.kind == "loses" and claim.within)
+    )
 
 
 def _price(group: Group) -> float:
@@ -361,28 +388,19 @@ def _price(group: Group) -> float:
 
 
 def _offer(group: Group) -> str:
-    """`NAME: bytes, latency, and the change of F1`."""
-    kind = "micro F1" if headline_f1(group.seeds[0]) is group.seeds[0].quality.micro_f1 else "macro F1"
+    """`NAME: bytes, latency. What may be said of its F1`, without the last full stop."""
     size = f"{format_number(size_mb(group), 1)} MB ({format_ratio(group.size_ratio)} the baseline’s)"
     speed = f"{format_number(latency_ms(group), 2)} ms a note ({format_ratio(group.latency_ratio)})"
-    differences = [headline_difference(row.versus_baseline) for row in group.seeds if row.versus_baseline]
-    change = _mean_signed([difference.value for difference in differences])
-    if _loses(group):
-        return f"{group.name}: {size}, {speed}, but it loses {kind} ({change})"
-    allowed = max(0.0, -min(defined(difference.low for difference in differences), default=0.0))
-    doubt = f"; a loss of {allowed:.3f} is not excluded" if allowed >= 0.0005 else ""
-    return f"{group.name}: {size}, {speed}, and no significant loss of {kind} ({change}{doubt})"
+    return f"{group.name}: {size}, {speed}. {_change(group).removesuffix('.')}"
 
 
-def _mean_signed(values: list[float | None]) -> str:
-    known = defined(values)
-    return signed(sum(known) / len(known)) if known else "undefined"
-
-
-def _nothing_free(paid: list[Group]) -> str:
-    if not paid:
+def _nothing_free(others: list[Group]) -> str:
+    if not others:
         return "Keep the baseline: no compressed row is smaller or faster."
-    return f"Keep the baseline, or pay for less: {_offer(paid[0])}."
+    unclear = [group for group in others if group.claim is not None and group.claim.kind == "unclear"]
+    if unclear:
+        return f"Keep the baseline until more notes have judged {_offer(unclear[0])}."
+    return f"Keep the baseline, or pay for less: {_offer(others[0])}."
 
 
 def _lower(sentence: str) -> str:
@@ -406,7 +424,7 @@ def console_table(results: Results) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    header, *lines = _cells(results, full=False)
+    header, *lines = _cells([column for column in columns(results) if column.on_console], results, full=False)
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     found = groups(results)
@@ -422,17 +440,17 @@ def console_table(results: Results) -> Table:
 
 def markdown_table(results: Results, *, full: bool = True) -> str:
     """Return a Markdown table with every column, or with those of the console (`full=False`)."""
-    header, *lines = _cells(results, full=full)
+    header, *lines = _cells(columns(results), results, full=full)
     rule = [":--"] + ["--:"] * (len(header) - 1)
     escaped = [[escape_markdown(cell) for cell in line] for line in (header, *lines)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (escaped[0], rule, *escaped[1:]))
 
 
-def _cells(results: Results, *, full: bool) -> list[list[str]]:
+def _cells(shown: Sequence[Column], results: Results, *, full: bool) -> list[list[str]]:
     """Return the header and then one line a strategy, all as text."""
     chosen = [
         (column.header, cell)
-        for column in columns(results)
+        for column in shown
         if (cell := column.cell if full else column.narrow) is not None
     ]
     return [[header for header, _ in chosen], *([cell(g) for _, cell in chosen] for g in groups(results))]
@@ -443,17 +461,28 @@ def explanation(results: Results) -> str:
     seeds = seeds_of(results)
     listed = ", ".join(str(seed) for seed in seeds)
     interval = "95 % bootstrap interval, test notes resampled by patient"
+    numbers = f"[ ] {interval}; seed {listed}"
     if len(seeds) > 1:
-        numbers = (
-            f"mean (range) over {len(seeds)} seeds ({listed}); {MARK} each seed's {interval}, excludes 0"
-        )
-    else:
-        numbers = f"[ ] {interval}; seed {listed}; {MARK} the interval excludes 0"
+        numbers = f"mean (range) over {len(seeds)} seeds ({listed}); [ ] 95 % interval over seeds and notes"
     averaged = any(row.quality.f1.note for row in results.strategies if row.quality.f1.value is not None)
     partly = f" {PARTLY} averaged over the symptoms that are defined on the test notes." if averaged else ""
     return (
-        f"{results.data.test:,} test notes; {numbers}; × ratio to the baseline; MB = 10⁶ bytes; "
-        f"latency at batch 1; reference rows are not compressed models.{partly}"
+        f"{results.data.test:,} test notes; {numbers}; {_claimed(results)}× ratio to the baseline; "
+        f"MB = 10⁶ bytes; latency at batch 1; reference rows are not compressed models.{partly}"
+    )
+
+
+def _claimed(results: Results) -> str:
+    """What a mark and a verdict mean, where a row was compared."""
+    claim = next((group.claim for group in groups(results) if group.claim is not None), None)
+    if claim is None:
+        return ""
+    several = "all seeds together, " if len(seeds_of(results)) > 1 else ""
+    stored = any(row.versus_baseline and row.versus_baseline.pooled for row in results.strategies)
+    source = "" if stored else ", from the recorded intervals"
+    return (
+        f"{MARK} differs from the baseline, and verdict on {headline_name(results)} (keeps: a loss of "
+        f"{claim.pooled.margin:g} is ruled out): {several}p < {LEVEL:g}, corrected by Holm{source}; "
     )
 
 

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from sympress.config import StudyConfig
 from sympress.errors import InputError, LeakError
 from sympress.evaluation.quality import f1_of
-from sympress.evaluation.significance import holm, mcnemar, paired_difference
+from sympress.evaluation.significance import mcnemar, paired_difference
 from sympress.files import atomic_path
 from sympress.labels.note_labels import label_coded_present
 from sympress.labels.task import task_of
 from sympress.progress import Reporter
+from sympress.report.claims import holm
 from sympress.results import Estimate, load_results
 from sympress.runtime.artifact import read_extractor, read_provenance
 from sympress.runtime.session import Runtime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sympress.compression.recipe.language import BASELINE, PUBLISHED, REAL, Recipe
 from sympress.config import StudyConfig
 from sympress.errors import InputError
-from sympress.evaluation.spans import compare_spans, score_mentions
+from sympress.evaluation.spans import compare_spans, exact_counts, exact_f1, score_mentions
 from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
@@ -175,6 +175,15 @@ class SpanTestSet(TestSet):
             "p_value": p_value,
             "p_value_micro": p_value,
         }, None
+
+    def counts(self, rows: StoredRows, name: str, seed: int) -> NDArray[np.float64]:
+        """Of each note its exact pairs, the spans that were found and the gold ones."""
+        return exact_counts(self._in_order(self.truth), self._in_order(rows.answer(name, seed)))
+
+    @property
+    def averages(self) -> Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
+        """F1 of exact spans, which is micro and macro in one."""
+        return {"pooled": exact_f1, "pooled_micro": exact_f1}
 
     def _in_order(self, mentions: Mapping[str, Sequence[Mention]]) -> list[Sequence[Mention]]:
         return [mentions[note_id] for note_id in self.note_ids]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,14 @@ from sympress.evaluation.quality import (
     score_present,
     score_topic,
 )
-from sympress.evaluation.significance import compare_present, compare_topic, mcnemar
+from sympress.evaluation.significance import (
+    compare_present,
+    compare_topic,
+    macro_f1,
+    mcnemar,
+    micro_f1,
+    outcome_counts,
+)
 from sympress.labels.task import task_of
 from sympress.results import Changes, EpochQuality, Quality
 from sympress.studies.data import StudyData
@@ -92,6 +99,18 @@ class NoteTestSet(TestSet):
             "p_value_micro": p_micro,
             "p_mcnemar": mcnemar(ours_right, theirs_right),
         }, changes
+
+    def counts(self, rows: StoredRows, name: str, seed: int) -> NDArray[np.float64]:
+        """Of each note and symptom whether it is found rightly, found, and there."""
+        answered = task_of(self.task).affirmed(*self.scored(rows, name, seed))
+        return outcome_counts(answered, self.truth.astype(bool))
+
+    @property
+    def averages(self) -> Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
+        """Macro-F1, and micro-F1 of the task `present`."""
+        return {"pooled": macro_f1} | (
+            {"pooled_micro": micro_f1} if task_of(self.task).has_thresholds else {}
+        )
 
     def scored(self, rows: StoredRows, name: str, seed: int) -> Scored:
         """Calibrated probabilities of the test notes, and their thresholds."""

@@ -24,7 +24,7 @@ from sympress.results import Results, StrategyResult, load_results
 from sympress.studies.data import StudyData, prepare
 from sympress.studies.folder import RunFolder
 from sympress.studies.note_scores import NoteTestSet
-from sympress.studies.task import TestSet, assemble_row, correct_p_values
+from sympress.studies.task import TestSet, assemble_row, judge_together
 from sympress.studies.tasks import study_of
 
 # A finished run read again: its configuration, its notes in the order of the split, its predictions.
@@ -102,6 +102,8 @@ _FORMAT = 1
 _SETTLED = ("recipe", "thresholds", "calibration")
 #: Figures of groups of notes (sex, age, category), which the file does not hold.
 _BY_GROUP = {"groups", "gaps", "per_group"}
+#: Of files from before seeds were judged together, corrected p-values of another test.
+_OF_ALL_SEEDS = {"p_holm", "p_holm_micro"}
 #: A figure agrees up to the rounding of sums in another order.
 _TOLERANCE = 1e-9
 
@@ -208,24 +210,26 @@ def check_results(results: Results, kept: KeptPredictions) -> Checked:
     for row in results.strategies:
         if (row.name, row.seed) not in kept.stored:
             raise InputError(f"no predictions are kept of row {row.name!r} with seed {row.seed}")
-    resamples = make_config({"resamples": results.config.get("resamples", 1000)}).resamples
+    given: dict[str, Any] = {
+        key: results.config[key] for key in ("resamples", "margin") if key in results.config
+    }
+    settings = make_config(given)
     base = next((row.cost for row in results.strategies if row.name == "baseline"), None)
     if base is None:
         raise InputError("the results have no row 'baseline', to which the others are compared")
-    again = correct_p_values(
-        [
-            assemble_row(
-                kept,
-                kept.test,
-                name=row.name,
-                seed=row.seed,
-                cost=row.cost,
-                baseline=base,
-                resamples=resamples,
-            )
-            for row in results.strategies
-        ]
-    )
+    rows = [
+        assemble_row(
+            kept,
+            kept.test,
+            name=row.name,
+            seed=row.seed,
+            cost=row.cost,
+            baseline=base,
+            resamples=settings.resamples,
+        )
+        for row in results.strategies
+    ]
+    again = judge_together(rows, kept, kept.test, margin=settings.margin, resamples=settings.resamples)
     figures, differing = 0, []
     for ours, theirs in zip(again, results.strategies, strict=True):
         computed = ours.model_dump(mode="json")
@@ -243,7 +247,7 @@ def _pairs(stored: Any, found: Any, where: str = "") -> Iterator[tuple[str, Any,
     """Every leaf of `stored` with its place and what was computed there; figures of groups aside."""
     if isinstance(stored, dict) and isinstance(found, dict):
         for key, value in stored.items():
-            if key not in _BY_GROUP:
+            if key not in _BY_GROUP and not (key in _OF_ALL_SEEDS and "pooled" not in stored):
                 yield from _pairs(value, found.get(key), f"{where}.{key}" if where else key)
     elif isinstance(stored, list) and isinstance(found, list) and len(stored) == len(found):
         for at, (one, other) in enumerate(zip(stored, found, strict=True)):

@@ -23,7 +23,7 @@ from sympress.studies.costs import TIMED_SEED, measure_costs, teacher_yardsticks
 from sympress.studies.folder import RunFolder
 from sympress.studies.press import named
 from sympress.studies.results import keep_predictions
-from sympress.studies.task import StudyTask, TestSet, assemble_row, correct_p_values
+from sympress.studies.task import StudyTask, TestSet, assemble_row, judge_together
 from sympress.studies.tasks import study_of
 from sympress.training.fingerprints import fingerprint_encoder
 
@@ -127,7 +127,8 @@ def _measure(
         for seed in range(config.seeds)
         for name in names
     ]
-    return correct_p_values(rows), yardsticks
+    judged = judge_together(rows, run, test, margin=config.margin, resamples=config.resamples)
+    return judged, yardsticks
 
 
 def _announce(reporter: Reporter, run: RunFolder, name: str, seed: int) -> None:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from sympress.compression.recipe.language import Recipe, recipe_of
 from sympress.config import StudyConfig
-from sympress.evaluation.significance import holm
+from sympress.evaluation.significance import pooled_difference
 from sympress.models.encoder import Encoder
 from sympress.models.families import family_of, removes_heads
 from sympress.progress import Reporter
+from sympress.report.claims import holm
 from sympress.results import (
     Changes,
     Comparison,
@@ -71,6 +72,15 @@ class TestSet(ABC):
         self, rows: StoredRows, name: str, seed: int, *, resamples: int
     ) -> tuple[dict[str, Any], Changes | None]:
         """The paired differences of a row to the baseline of its seed, and which answers flipped."""
+
+    @abstractmethod
+    def counts(self, rows: StoredRows, name: str, seed: int) -> NDArray[np.float64]:
+        """What of each note its F1 is made from, `(notes, C)`: sums of it are what `averages` take."""
+
+    @property
+    @abstractmethod
+    def averages(self) -> Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
+        """The field of a comparison that all seeds together fill -> its F1, from sums of `counts`."""
 
     @staticmethod
     @abstractmethod
@@ -196,8 +206,8 @@ class StudyTask(ABC, Generic[D]):
 # One row of the results file.
 
 
-#: Each p-value of a comparison, and where the one corrected for the number of strategies goes.
-_CORRECTED = {"p_value": "p_holm", "p_value_micro": "p_holm_micro", "p_mcnemar": "p_holm_mcnemar"}
+#: The corrected p-value of each pooled comparison.
+_CORRECTED = {"pooled": "p_holm", "pooled_micro": "p_holm_micro"}
 
 
 def assemble_row(
@@ -205,7 +215,7 @@ def assemble_row(
 ) -> StrategyResult:
     """One row: quality with intervals, cost, and the paired difference to the baseline of that seed.
 
-    Corrected p-values are missing: they need all rows (`correct_p_values`).
+    What all seeds together say is missing: it needs all rows (`judge_together`).
     """
     row = rows.read_row(name, seed) or {}
     comparison = changes = None
@@ -227,26 +237,54 @@ def assemble_row(
     )
 
 
-def correct_p_values(rows: Sequence[StrategyResult]) -> list[StrategyResult]:
-    """Return the rows with p-values corrected for the number of strategies compared with the baseline.
+def judge_together(
+    rows: Sequence[StrategyResult], stored: StoredRows, test: TestSet, *, margin: float, resamples: int
+) -> list[StrategyResult]:
+    """Return the rows with what all seeds of a strategy say together, corrected for their number.
 
-    Holm's step-down over all strategies of the table, references included, for each of the three tests.
-    Several seeds of a strategy count once: their largest p-value stands for it, so that a strategy is
-    different only where it is with every seed.
+    Holm's step-down over all strategies of the table, references included, for each of the tests. Of
+    McNemar's test, which is of a seed, the largest p-value stands for a strategy.
+
+    Args:
+        rows: of all seeds.
+        stored: what they answer.
+        test: the test notes.
+        margin: the loss below which a row counts as good as the baseline.
+        resamples: of patients.
     """
-    corrected = list(rows)
-    for plain, adjusted in _CORRECTED.items():
-        found: dict[str, list[float | None]] = {}
-        for row in rows:
-            if row.versus_baseline is not None:
-                found.setdefault(row.name, []).append(getattr(row.versus_baseline, plain))
-        largest = [None if None in each else max(p for p in each if p is not None) for each in found.values()]
-        holms = dict(zip(found, holm(largest), strict=True))
-        corrected = [_with_p(row, adjusted, holms.get(row.name)) for row in corrected]
-    return corrected
-
-
-def _with_p(row: StrategyResult, key: str, value: float | None) -> StrategyResult:
-    if row.versus_baseline is None:
-        return row
-    return row.model_copy(update={"versus_baseline": row.versus_baseline.model_copy(update={key: value})})
+    seeds: dict[str, list[int]] = {}
+    for row in rows:
+        if row.versus_baseline is not None:
+            seeds.setdefault(row.name, []).append(row.seed)
+    told: dict[str, dict[str, Any]] = {name: {} for name in seeds}
+    for key, f1 in test.averages.items():
+        found = {
+            name: pooled_difference(
+                [(test.counts(stored, name, seed), test.counts(stored, "baseline", seed)) for seed in each],
+                f1,
+                margin=margin,
+                groups=test.patients,
+                resamples=resamples,
+            )
+            for name, each in seeds.items()
+        }
+        plain = holm([one.p_value for one in found.values()])
+        within = holm([one.p_margin for one in found.values()])
+        for name, p_holm, p_margin in zip(found, plain, within, strict=True):
+            told[name] |= {
+                key: found[name].model_copy(update={"p_margin_holm": p_margin}),
+                _CORRECTED[key]: p_holm,
+            }
+    each_seed: dict[str, list[float | None]] = {}
+    for row in rows:
+        if row.versus_baseline is not None:
+            each_seed.setdefault(row.name, []).append(row.versus_baseline.p_mcnemar)
+    largest = [None if None in ps else max(p for p in ps if p is not None) for ps in each_seed.values()]
+    for name, p_holm in zip(each_seed, holm(largest), strict=True):
+        told[name]["p_holm_mcnemar"] = p_holm
+    return [
+        row
+        if row.versus_baseline is None
+        else row.model_copy(update={"versus_baseline": row.versus_baseline.model_copy(update=told[row.name])})
+        for row in rows
+    ]

@@ -15,7 +15,6 @@ from sympress.errors import InputError
 if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
-    from sympress.labels.mentions import AnyTask
     from sympress.models.families import Family
     from sympress.models.model import Pooling, SymptomModel
 
@@ -191,7 +190,7 @@ class Distill(Step):
         if self.student_layers(teacher.layers) > teacher.layers:
             raise InputError(f"layers={self.layers} is more than the {teacher.layers} of the teacher")
 
-    def check_task(self, task: AnyTask) -> None:
+    def check_task(self, task: str) -> None:
         """Spans are read by windows, of one size in every model of a study."""
         if task == "mentions":
             given = self._given("tokens", "pool")

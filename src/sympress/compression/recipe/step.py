@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sympress.compression.quantize.choose import Choice, TimeInTurn
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
-    from sympress.labels.mentions import AnyTask
     from sympress.models.families import Family
 
 
@@ -168,7 +167,7 @@ class Step(BaseModel):
             InputError: the step keeps more than there is, or removes what cannot be removed.
         """
 
-    def check_task(self, task: AnyTask) -> None:
+    def check_task(self, task: str) -> None:
         """Refuse a task that the step does not fit.
 
         Raises:
