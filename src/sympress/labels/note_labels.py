@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sympress.errors import InputError, nearest
 from sympress.labels.lexicon import Lexicon, Symptom, load_forms
-from sympress.labels.matching import find_mentions, first_symptom, fold
+from sympress.labels.matching import FormMatcher, fold
 from sympress.labels.mentions import LabelSet, Provenance
 from sympress.labels.surface import term_key
 from sympress.labels.task import task_of
@@ -41,6 +41,7 @@ def label_topic(
     seed: int = 42,
     minimum_per_class: int = MINIMUM_PER_CLASS,
     mask: Callable[[str], str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> LabelSet:
     """Return silver labels for the notes that carry one of the K most frequent symptoms.
 
@@ -56,6 +57,7 @@ def label_topic(
         minimum_per_class: the fewest notes a class may have.
         mask: applied to the whole text before the window is cut (the clinical protocol masks
             de-identification placeholders); the paper's rule has none.
+        progress: called after each note with how many are done, and how many there are.
 
     Returns:
         Labels in the order of `frame`; `counts` holds the notes at every step.
@@ -65,13 +67,15 @@ def label_topic(
     """
     check_rule(rule)
     check_top_k(top_k)  # before the work
-    found = [
-        rule_symptom(text or "", lexicon, rule=rule, text_window=text_window, mask=mask)
-        for text in frame["text"]
-    ]
+    matcher = FormMatcher(lexicon)
+    found = np.empty(frame.height, dtype=np.int64)
+    for row, text in enumerate(frame["text"]):
+        found[row] = rule_symptom(text or "", matcher, rule=rule, text_window=text_window, mask=mask)
+        if progress is not None:
+            progress(row + 1, frame.height)
     return labels_of_found(
         frame["note_id"],
-        np.array(found, dtype=np.int64),
+        found,
         lexicon,
         top_k=top_k,
         balance=balance,
@@ -140,7 +144,7 @@ def labels_of_found(
 
 def rule_symptom(
     text: str,
-    lexicon: Lexicon,
+    matcher: FormMatcher,
     *,
     rule: Rule = "first",
     text_window: int | None = 1000,
@@ -149,9 +153,9 @@ def rule_symptom(
     """Return the position in the lexicon of the symptom that `rule` gives a text; -1 if none occurs."""
     folded = fold((mask(text) if mask else text)[:text_window])
     if rule == "first":
-        first = first_symptom(folded, lexicon)
+        first = matcher.first(folded)
         return -1 if first is None else first
-    mentions = find_mentions(folded, lexicon)
+    mentions = matcher.mentions(folded)
     if not mentions:
         return -1
     if rule == "earliest":

@@ -20,6 +20,7 @@ from sympress.errors import InputError
 from sympress.files import atomic_path
 from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import Lexicon
+from sympress.labels.matching import FormMatcher
 from sympress.labels.mentions import LabelSet, Mention, Provenance
 from sympress.labels.note_labels import Rule, check_top_k, describe_rule, labels_of_found, rule_symptom
 from sympress.labels.own_words import OURS, OwnWords
@@ -249,10 +250,10 @@ class TopicFinder:
     text_window: int | None
 
     def __call__(self) -> Callable[[Batch], list[int]]:
-        """Return what answers batches."""
+        """Prepare the forms and return what answers batches."""
+        matcher = FormMatcher(self.lexicon)
         return lambda batch: [
-            rule_symptom(text, self.lexicon, rule=self.rule, text_window=self.text_window)
-            for text in batch[1]
+            rule_symptom(text, matcher, rule=self.rule, text_window=self.text_window) for text in batch[1]
         ]
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import Lexicon, Symptom
 from sympress.labels.lexicon_file import AmbiguousForm
-from sympress.labels.matching import fold, occurs
+from sympress.labels.matching import FormMatcher, fold
 from sympress.labels.mentions import Mention
 from sympress.labels.note_labels import Rule, coded_lexicon, rule_symptom
 from sympress.labels.surface import vaers_to_clinical
@@ -143,12 +143,12 @@ class RuleClassifier:
         """Return `(notes, K)`: 0 and 1, and 1/K in the rows of a topic that the rule does not know."""
         if task_of(self.task).exclusive:
             return self._topic(texts)
-        by_name = {fold(symptom.name): symptom.forms for symptom in self.lexicon.symptoms}
-        forms = [by_name[fold(name)] for name in self.symptoms]
-        scores = np.zeros((len(texts), len(forms)))
+        by_name = {fold(symptom.name): place for place, symptom in enumerate(self.lexicon.symptoms)}
+        places = [by_name[fold(name)] for name in self.symptoms]
+        scores = np.zeros((len(texts), len(places)))
         for row, text in enumerate(texts):
-            folded = fold(text)
-            scores[row] = [any(occurs(form, folded) for form in known) for known in forms]
+            found = self._matcher.symptoms(fold(text))
+            scores[row] = [place in found for place in places]
         return scores
 
     def save(self, folder: Path) -> None:
@@ -178,11 +178,15 @@ class RuleClassifier:
         columns = {fold(name): column for column, name in enumerate(self.symptoms)}
         scores = np.full((len(texts), len(columns)), 1 / len(columns))
         for row, text in enumerate(texts):
-            found = rule_symptom(text, self.lexicon, rule=self.rule, text_window=self.text_window)
+            found = rule_symptom(text, self._matcher, rule=self.rule, text_window=self.text_window)
             column = columns.get(fold(self.lexicon.symptoms[found].name)) if found >= 0 else None
             if column is not None:
                 scores[row] = np.arange(len(columns)) == column
         return scores
+
+    @cached_property
+    def _matcher(self) -> FormMatcher:
+        return FormMatcher(self.lexicon)
 
     def _file(self) -> bytes:
         return to_json(asdict(self))

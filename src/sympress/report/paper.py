@@ -34,6 +34,8 @@ from sympress.results import Estimate, Results, StrategyResult
 NEGATED = "labelled by a negated mention"
 NOT_CURRENT = "labelled by a mention of family, history, possibility or hypothesis"
 NOT_FOUND = "labelled where the annotator finds no mention"
+#: Of a large study: how many labels were looked at, and the three counts are of these.
+DRAWN = "labels drawn to look their mention up"
 
 
 def published_beside(results: Results) -> list[dict[str, Any]]:
@@ -114,9 +116,9 @@ def _negation(results: Results, _found: Found) -> str:
     counts = results.data.labelling
     if NEGATED not in counts:
         return _BY_PEOPLE if _by_people(results) else "Not counted in this run."
-    total = results.data.train + results.data.validation + results.data.test
+    total = counts.get(DRAWN) or results.data.train + results.data.validation + results.data.test
     return (
-        f"{counts[NEGATED]:,} of {total:,} labels come from a negated mention, "
+        f"{counts[NEGATED]:,} of {total:,} labels{' drawn' * (DRAWN in counts)} come from a negated mention, "
         f"{counts.get(NOT_CURRENT, 0):,} from one of family, history, possibility or hypothesis."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -108,7 +109,7 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
     weights = None
     one = task_of(task).labels == "one"
     if one:
-        labels = _topic_labels(config, notes.frame, lexicon, source)
+        labels = _topic_labels(config, notes.frame, lexicon, source, reporter)
         chosen = pl.DataFrame({"note_id": labels.note_ids}, schema={"note_id": pl.String})
         frame = chosen.join(notes.frame, on="note_id", how="left", maintain_order="left")
         reporter.say(f"labelled {frame.height:,} notes with one of {', '.join(labels.symptoms)}")
@@ -132,7 +133,12 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
         names = {symptom.id or symptom.name: symptom.name for symptom in lexicon.symptoms}
         window = config.text_window or None
         labelling |= negated_label_share(
-            frame, labels, Annotator(lexicon).mentions, text_window=window, names=names
+            frame,
+            labels,
+            Annotator(lexicon).mentions,
+            text_window=window,
+            names=names,
+            progress=partial(reporter.step, "looking up what labels rest on"),
         )
     description = describe_notes(
         notes,
@@ -231,7 +237,9 @@ def annotated_notes(name: str, gold: list[AnnotatedNote]) -> NoteSet:
     return NoteSet(name, frame, reading, digest.hexdigest())
 
 
-def _topic_labels(config: StudyConfig, frame: pl.DataFrame, lexicon: Lexicon, source: str) -> LabelSet:
+def _topic_labels(
+    config: StudyConfig, frame: pl.DataFrame, lexicon: Lexicon, source: str, reporter: Reporter
+) -> LabelSet:
     if source == "coded":
         return label_coded_topic(
             frame, top_k=config.top_k, balance=bool(config.balance), minimum_per_class=MINIMUM_PER_CLASS
@@ -245,6 +253,7 @@ def _topic_labels(config: StudyConfig, frame: pl.DataFrame, lexicon: Lexicon, so
         balance=bool(config.balance),
         mask=mask_placeholders if config.mask_placeholders else None,
         minimum_per_class=MINIMUM_PER_CLASS,
+        progress=partial(reporter.step, "labelling"),
     )
 
 

@@ -21,7 +21,7 @@ from sympress.labels.silver import TRUST, label_present_silver, mix_labels
 from sympress.labels.surface import vaers_to_clinical
 from sympress.models.rules import AssertedRule
 from sympress.notes.split import Split
-from sympress.report.paper import NEGATED, NOT_CURRENT, NOT_FOUND
+from sympress.report.paper import DRAWN, NEGATED, NOT_CURRENT, NOT_FOUND
 
 # Labels of the task `present` for a study: by people's codes, people's spans, rules, or a mix of them.
 
@@ -222,6 +222,10 @@ _COUNTED = {
 }
 
 
+#: Labelled notes in which the mention is looked up: more of them change the share by less than a point.
+LOOKED_UP = 10_000
+
+
 def negated_label_share(
     frame: pl.DataFrame,
     labels: LabelSet,
@@ -229,23 +233,30 @@ def negated_label_share(
     *,
     text_window: int | None = None,
     names: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Count the labels that the first mention of their symptom does not affirm, for `data.labelling`.
 
     Args:
-        frame: the labelled notes, row i belongs to row i of `labels.targets`; column `text`.
+        frame: the labelled notes, row i belongs to row i of `labels.targets`; column `text`. Of more than
+            `LOOKED_UP` notes so many are drawn, always the same.
         labels: what each note carries; every symptom of a note is one label.
         annotate: text -> its mentions with their assertions.
         text_window: only mentions that end within so many characters count, as for the rule; None for all.
         names: id of the annotator's symptom -> name of the label; ids that are missing stand for themselves.
+        progress: called after each note with how many are done, and how many there are.
 
     Returns:
         Labels by a negated mention, by one of family, history, possibility or hypothesis, and without any
-        mention that the annotator finds.
+        mention that the annotator finds; of drawn notes also how many labels they have.
     """
     counts = {NEGATED: 0, NOT_CURRENT: 0, NOT_FOUND: 0}
     named = names or {}
-    for row, text in enumerate(frame["text"].to_list()):
+    rows = np.arange(frame.height)
+    if len(rows) > LOOKED_UP:
+        rows = np.sort(np.random.default_rng(0).choice(rows, LOOKED_UP, replace=False))
+        counts[DRAWN] = int(labels.targets[rows].sum())
+    for done, (row, text) in enumerate(zip(rows, frame["text"].gather(rows), strict=True), start=1):
         first: dict[str, str] = {}
         for mention in sorted(annotate(text or ""), key=lambda one: one.start):
             if mention.symptom is not None and (text_window is None or mention.end <= text_window):
@@ -255,4 +266,6 @@ def negated_label_share(
                 key = _COUNTED.get(first[symptom]) if symptom in first else NOT_FOUND
                 if key is not None:
                     counts[key] += 1
+        if progress is not None:
+            progress(done, len(rows))
     return counts
