@@ -180,6 +180,10 @@ model: install ## the model in the box: micro, one seed, from the packaged encod
 	$(BIN)/python -m benchmarks.packed runs/model src/sympress/runtime/box -o results/box.json
 	$(call keep,model)
 
+.PHONY: hpo
+hpo: install ## the names of the Human Phenotype Ontology that ship, from its release and benchmarks/hpo.toml
+	$(BIN)/python -m benchmarks.hpo $(DATA)/ontology/hp.obo.gz -o src/sympress/labels/data/hpo/terms.tsv
+
 POOLINGS := cls mean maximum label
 bench-pooling: $(POOLINGS:%=bench-pooling-%) ## the same with each way to pool, on 2 % of the reports
 

@@ -148,7 +148,9 @@ class DataConfig(_Settings):
         marks=Marks("--ignore-attribute"),
     )
     mix: str | None = _setting(None, "Sources of --labels mix and weights: gold=1,silver=0.3.")
-    lexicon: str | None = _setting(None, "clinical, paper, or a TSV or TOML file.", marks=_BY_CONTENT)
+    lexicon: str | None = _setting(
+        None, "clinical, clinical+hpo, paper, or a TSV or TOML file.", marks=_BY_CONTENT
+    )
     rule: Literal["first", "earliest", "most"] | None = _setting(None, "first, earliest or most.")
     top_k: int = _setting(5, "The K most frequent symptoms of the data.", ge=2)
     text_window: int | None = _setting(None, "Characters of a note that are seen; 0 for all.", ge=0)

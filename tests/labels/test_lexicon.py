@@ -124,7 +124,7 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("papper",
-         "no lexicon 'papper' (did you mean 'paper'?); there is 'paper' or 'clinical', "
+         "no lexicon 'papper' (did you mean 'paper'?); there is 'paper', 'clinical' or 'clinical+hpo', "
          "or the path of a .tsv or .toml file"),
         ("gone.tsv", "gone.tsv: no such file; check the path of the lexicon"),
     ],

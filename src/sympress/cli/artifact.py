@@ -30,7 +30,7 @@ def import_model(  # noqa: PLR0917  one option a setting; typer passes them by n
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
     lexicon: Annotated[
-        str, typer.Option(help="Names the symptoms: clinical, paper, or a TSV or TOML file.")
+        str, typer.Option(help="Names the symptoms: clinical, clinical+hpo, paper, or a TSV or TOML file.")
     ] = "clinical",
     labels_per_note: Annotated[
         Literal["one", "several"] | None,

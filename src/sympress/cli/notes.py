@@ -208,7 +208,9 @@ def _say(counts: ReadingCounts, labels: LabelSet, notes: Path, output: Path) -> 
 
 lexicon = typer.Typer(no_args_is_help=True, help="Look into a lexicon, or check one of your own.")
 
-_Source = Annotated[str, typer.Option("--lexicon", help="clinical, paper, or a TSV or TOML file.")]
+_Source = Annotated[
+    str, typer.Option("--lexicon", help="clinical, clinical+hpo, paper, or a TSV or TOML file.")
+]
 
 
 @lexicon.command("list")

@@ -137,7 +137,11 @@ EncodingName = Annotated[
 
 LexiconOption = Annotated[
     str | None,
-    typer.Option("--lexicon", help="Names of symptoms: clinical, paper, or your TSV or TOML file."),
+    typer.Option(
+        "--lexicon",
+        help="Names of symptoms: clinical, clinical+hpo (with the Human Phenotype Ontology), paper, or "
+        "your TSV or TOML file.",
+    ),
 ]
 CuesOption = Annotated[
     Path | None, typer.Option("--cues", help="Your cues of negation and the like, a TOML file.")

@@ -30,18 +30,20 @@ from sympress.labels.user_files import Mistakes, parse_table, read_text
 # `docs/lexicon.md` describes the files.
 
 
+_CLINICAL = (
+    "clinical.toml",
+    "clinical_pain.toml",
+    "clinical_chest.toml",
+    "clinical_abdomen.toml",
+    "clinical_nerves.toml",
+    "clinical_skin.toml",
+    "clinical_shared.toml",
+)
 #: Lexicons that come with sympress, by the name that `--lexicon` takes; each file is laid over those before.
 BUILT_IN = {
     "paper": ("paper.tsv",),
-    "clinical": (
-        "clinical.toml",
-        "clinical_pain.toml",
-        "clinical_chest.toml",
-        "clinical_abdomen.toml",
-        "clinical_nerves.toml",
-        "clinical_skin.toml",
-        "clinical_shared.toml",
-    ),
+    "clinical": _CLINICAL,
+    "clinical+hpo": _CLINICAL,  # with the names of the Human Phenotype Ontology, see `sympress.labels.hpo`
 }
 
 #: What `extends` says of a file that takes the place of ours instead of adding to it.
@@ -153,6 +155,10 @@ def _built_in(name: str) -> Lexicon:
 
 @cache
 def _built_in_draft(name: str) -> Draft:
+    if name == "clinical+hpo":
+        from sympress.labels.hpo import lay_hpo  # 18,000 terms, read only where they are asked for
+
+        return lay_hpo(_built_in_draft("clinical"))
     draft, mistakes = Draft(), Mistakes()
     for file in BUILT_IN[name]:
         text = (resources.files("sympress.labels") / "data" / file).read_text("utf-8")
@@ -197,7 +203,8 @@ def _read_draft(source: str | Path, chain: tuple[Path, ...], mistakes: Mistakes)
 
 
 def _names() -> str:
-    return " or ".join(repr(name) for name in BUILT_IN) + ", or the path of a .tsv or .toml file"
+    *others, last = map(repr, BUILT_IN)
+    return f"{', '.join(others)} or {last}, or the path of a .tsv or .toml file"
 
 
 def _build(name: str, draft: Draft, source: str, mistakes: Mistakes) -> Lexicon:

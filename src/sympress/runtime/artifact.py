@@ -209,7 +209,7 @@ class Extractor(BaseModel):
     tags: list[str] | None = None
     span_bias: float = 0.0
     codes: dict[str, list[str]] = Field(default_factory=dict)
-    lexicon: Literal["paper", "clinical", "lexicon.json", "forms.json"] | None = None
+    lexicon: Literal["paper", "clinical", "clinical+hpo", "lexicon.json", "forms.json"] | None = None
     rules: bool = False
     cues: bool = False
     sections: bool = False
