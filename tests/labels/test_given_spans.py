@@ -15,9 +15,7 @@ def annotator() -> Annotator:
 
 
 def found(annotator: Annotator, text: str, *spans: str, most: int | None = None) -> list[tuple[object, ...]]:
-    given = [
-        Mention(text.index(span), text.index(span) + len(span), None, "present", 0.9) for span in spans
-    ]
+    given = [Mention(text.index(span), text.index(span) + len(span), None, "present", 0.9) for span in spans]
     mentions = annotator.mentions_of(read_view(text), most, sorted(given, key=lambda one: one.start))
     return [(text[one.start : one.end], one.symptom, one.assertion, one.score) for one in mentions]
 

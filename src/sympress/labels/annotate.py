@@ -179,9 +179,7 @@ class Annotator:
             told.append(_denied(mention) if reached > mention.start else mention)
         return tuple(told)
 
-    def _read(
-        self, text: str, most: int | None = None, given: Sequence[Mention] = ()
-    ) -> tuple[Mention, ...]:
+    def _read(self, text: str, most: int | None = None, given: Sequence[Mention] = ()) -> tuple[Mention, ...]:
         """Return the mentions of plain text.
 
         Of forms that overlap the leftmost counts, of those the longest; none goes on in another statement.
@@ -209,7 +207,7 @@ class Annotator:
         found: list[Mention] = []
         for start, end, number in kept:
             span = tagged.get(start)
-            named = (span and span.symptom,) if number == _GIVEN else self._told[number]
+            named = (span.symptom if span else None,) if number == _GIVEN else self._told[number]
             if named:
                 assertion, reason = decide(note.context(start, end))
                 assertion, reason = self._by_word(assertion, reason, number, reduced, (start, end))
