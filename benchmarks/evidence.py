@@ -35,7 +35,7 @@ from sympress.labels.surface import symptom_of_forms, vaers_to_clinical
 from sympress.notes.read import read_notes
 from sympress.notes.synthesize.generator import synthesize
 from sympress.provenance import environment
-from sympress.runtime.affirm import Belief, EvidenceReader, affirm, weigh
+from sympress.runtime.affirm import Belief, EvidenceReader, affirm, sourced, weigh
 from sympress.runtime.artifact import artifact_folder, read_provenance
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.pack import candidates
@@ -84,7 +84,7 @@ def policies(extractor: Extractor) -> Policies:
     def named(
         note: Read, reader: EvidenceReader | None = None, refusing: AbstractSet[str] = frozenset()
     ) -> set[str]:
-        found = weigh(note.mentions, note.beliefs)
+        found = weigh(sourced(note.mentions), note.beliefs)
         if reader is not None:
             found += reader.read(note.text, note.mentions, note.beliefs)
         return {one.symptom for one in affirm(found, refusing & (set(note.beliefs) - note.by_model()))}

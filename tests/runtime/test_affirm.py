@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sympress.labels.mentions import Mention, Reason
-from sympress.runtime.affirm import Belief, EvidenceReader, Sourced, affirm, join, weigh
+from sympress.runtime.affirm import Belief, EvidenceReader, Sourced, affirm, by_tagger, sourced, weigh
 from sympress.runtime.artifact import BOX_FOLDER, RULES_FOLDER, Evidence
 from sympress.runtime.extractor import Extractor
 
@@ -157,13 +157,13 @@ SURE, DOUBTFUL = Belief(0.9, affirms=True), Belief(0.1, affirms=False)
 
 def test_a_probability_belongs_to_present_mentions_of_what_the_model_knows():
     chills = Mention(30, 36, "chills")
-    weighed = weigh([FEVER, NO_FEVER, chills], {"fever": SURE})
+    weighed = weigh(sourced([FEVER, NO_FEVER, chills]), {"fever": SURE})
     assert [(one.source, one.mention.score) for one in weighed] == [
         ("both", 0.9),
         ("rules", None),
         ("rules", None),
     ]
-    [doubted] = weigh([FEVER], {"fever": DOUBTFUL})
+    [doubted] = weigh(sourced([FEVER]), {"fever": DOUBTFUL})
     assert (doubted.source, doubted.mention.score) == ("rules", 0.1)
 
 
@@ -207,24 +207,21 @@ def test_words_stand_for_a_symptom_that_the_model_affirms_and_no_mention_names(
     )
 
 
-def test_a_tagger_and_rules_make_one_list():
-    tagged = [
-        Mention(0, 5, "fever", "present", 0.9),
-        Mention(9, 14, "fever", "present", 0.7),
+def test_the_source_of_a_mention_is_who_found_and_who_named_it():
+    found = [
+        FEVER,
+        Mention(9, 14, "fever", "absent", 0.7, NO_FEVER.reason),
         Mention(20, 27, None, "present", 0.6),
-        Mention(30, 35, "cough", "absent", 0.8),
     ]
-    ruled = [FEVER, NO_FEVER, REDNESS, Mention(31, 35, "cough"), Mention(40, 46, "chills")]
-    told = [
-        (one.mention.start, one.mention.assertion, one.mention.score, one.source, one.mention.reason)
-        for one in join(tagged, ruled)
+    assert [one.source for one in sourced(found)] == ["rules", "both", "model"]
+    assert [one.mention for one in sourced(found)] == found
+    [alone] = by_tagger([Mention(0, 5, "fever", "absent", 0.9)])
+    assert alone == Sourced(Mention(0, 5, "fever", "absent", 0.9, Reason("model")), "model")
+
+
+def test_the_model_of_whole_notes_has_the_last_word_on_the_probability_of_a_span():
+    spans = sourced([Mention(0, 5, "fever", "present", 0.7), Mention(6, 9, None, "present", 0.6)])
+    assert [(one.source, one.mention.score) for one in weigh(spans, {"fever": SURE})] == [
+        ("both", 0.9),
+        ("model", 0.6),
     ]
-    model = Reason("model")
-    assert told == [
-        (0, "present", 0.9, "both", model),
-        (9, "absent", None, "both", NO_FEVER.reason),  # the note's own words say no
-        (20, "present", 0.6, "model", model),
-        (30, "absent", 0.8, "both", model),  # no words say so: the tagger's reading stays
-        (40, "present", None, "rules", None),
-    ]
-    assert join([], ruled[:1]) == [Sourced(FEVER, "rules")]

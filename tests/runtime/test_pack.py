@@ -12,6 +12,7 @@ from sympress.errors import InputError
 from sympress.runtime.artifact import (
     BOX_FOLDER,
     RULES_FOLDER,
+    artifact_digest,
     artifact_folder,
     check_files,
     read_extractor,
@@ -131,3 +132,51 @@ def test_codes_of_what_the_model_does_not_answer_for_are_kept():
     codes = {"Pyrexia": ["HP:0001945"], "Syncope": ["HP:0001279"]}
     given = Settings.model_validate({**fixed, "symptoms": ["Pyrexia"], "codes": codes})
     assert with_rules(given).codes == {"fever": ["HP:0001945"], "Syncope": ["HP:0001279"]}
+
+
+@pytest.fixture
+def with_tagger(whole: Path, tiny_tagger: Path, tmp_path: Path) -> Path:
+    pack(whole, tmp_path / "carrying", rules=True, tagger=tiny_tagger)
+    return tmp_path / "carrying"
+
+
+def test_spans_of_a_carried_tagger_are_mentions_whose_assertion_the_rules_read(
+    with_tagger: Path, whole: Path, tiny_tagger: Path, tmp_path: Path
+):
+    pack(whole, tmp_path / "plain", rules=True)
+    note = "Pyrexia of 39 and chills, no cough, no glabellar frown."
+    [plain], [both] = (Extractor.load(one)([note]) for one in (tmp_path / "plain", with_tagger))
+    spans = {(one.start, one.end) for one in Extractor.load(tiny_tagger)(note).mentions}
+    by_model = [one for one in both.mentions if one.source == "model"]
+    assert spans
+    assert {(one.start, one.end) for one in by_model} <= spans
+    assert [one for one in both.mentions if one.source == "rules"] == [
+        one for one in plain.mentions if not any(one.start < last and first < one.end for first, last in spans)
+    ]
+    denied = note.index("no cough")
+    assert {one.assertion for one in both.mentions if one.start > denied} == {"absent"}
+
+
+def test_every_file_of_a_carried_tagger_is_checked_and_travels(with_tagger: Path, tmp_path: Path):
+    again = tmp_path / "again"
+    pack(with_tagger, again)
+    assert artifact_digest(again) == artifact_digest(with_tagger)
+    (again / "tagger" / "model.onnx").write_bytes(b"changed")
+    with pytest.raises(InputError, match="changed since it was written"):
+        Extractor.load(again)
+    (again / "tagger" / "model.onnx").unlink()
+    with pytest.raises(InputError, match=r"tagger/model\.onnx is missing"):
+        Extractor.load(again)
+
+
+def test_a_tagger_is_carried_beside_rules_and_a_model_of_whole_notes_only(
+    whole: Path, tiny_tagger: Path, tmp_path: Path
+):
+    for source, tagger, rules, said in [
+        (whole, tiny_tagger, False, "add --rules"),
+        (whole, whole, True, "finds no spans"),
+        (tiny_tagger, tiny_tagger, True, "finds spans itself"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            pack(source, tmp_path / "no", rules=rules, tagger=tagger)
+        assert not (tmp_path / "no").exists()

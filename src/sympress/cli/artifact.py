@@ -89,6 +89,13 @@ def pack(  # noqa: PLR0917  one option a setting; typer passes them by name
         bool,
         typer.Option("--rules", help="Rules find the mentions, and the model answers for what they name."),
     ] = False,
+    tagger: Annotated[
+        Path | None,
+        typer.Option(
+            help="Artifact of the task mentions, whose spans are mentions too; with --rules.",
+            show_default=False,
+        ),
+    ] = None,
     lexicon: LexiconOption = None,
     cues: CuesOption = None,
     sections: SectionsOption = None,
@@ -119,6 +126,7 @@ def pack(  # noqa: PLR0917  one option a setting; typer passes them by name
         output,
         rules=rules,
         words=words,
+        tagger=tagger,
         validation=validation,
         most_bytes=limit,
         force=force,

@@ -353,6 +353,7 @@ class LoadArtifact:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         with tempfile.TemporaryDirectory() as folder:
             for name, content in self.files.items():
+                (Path(folder) / name).parent.mkdir(exist_ok=True)
                 (Path(folder) / name).write_bytes(content)
             extractor = Extractor.load(folder, words=self.words, digest=self.digest)
         return lambda chunk: answer_chunk(extractor, chunk, self.order)

@@ -105,6 +105,8 @@ def _gives_initials(long: str, letters: str) -> bool:
 FEVER = "fever"
 #: The number of a temperature among the forms: behind them all.
 _TEMPERATURE = -1
+#: The number of a span that a tagger found and no form names.
+_GIVEN = -2
 #: Forms and headings, overlapping ones too, for each mention that a note may have.
 _FORMS_A_MENTION = 8
 
@@ -148,15 +150,25 @@ class Annotator:
         found = self.mentions_of(view)
         return found if view.starts is None else tuple(_moved(one, view.span) for one in found)
 
-    def mentions_of(self, view: View, most: int | None = None) -> tuple[Mention, ...]:
+    def mentions_of(
+        self, view: View, most: int | None = None, spans: Sequence[Mention] = ()
+    ) -> tuple[Mention, ...]:
         """Return the mentions of what a note's reader sees, by start, with offsets into `view.text`.
 
         What the markup denies is absent.
 
+        Args:
+            view: the note.
+            most: mentions that it may have.
+            spans: what a tagger found, by start and disjoint. One that touches no form is a mention of the
+                symptom that it names, if any, and one that holds a single form gives that mention its
+                bounds; both have its score, and all others None. What any of them asserts is read in the
+                note, as for the forms.
+
         Raises:
             InputError: there are more than `most`; no memory is taken for more.
         """
-        found = self._read(view.text, most)
+        found = self._read(view.text, most, spans)
         if not view.denied:
             return found
         reached, at = 0, 0
@@ -167,7 +179,7 @@ class Annotator:
             told.append(_denied(mention) if reached > mention.start else mention)
         return tuple(told)
 
-    def _read(self, text: str, most: int | None = None) -> tuple[Mention, ...]:
+    def _read(self, text: str, most: int | None = None, given: Sequence[Mention] = ()) -> tuple[Mention, ...]:
         """Return the mentions of plain text.
 
         Of forms that overlap the leftmost counts, of those the longest; none goes on in another statement.
@@ -178,7 +190,7 @@ class Annotator:
         looked_for = None if most is None else most * _FORMS_A_MENTION
         forms, headings = self._index.find(reduced, most=looked_for)
         temperatures = find_temperatures(reduced.masked) if self._fever is not None else []
-        if not forms and not temperatures:
+        if not forms and not temperatures and not given:
             return ()
         conditions = self._forms.conditions
         counted = [match for match in forms if match[2] not in conditions or self._counts(match, reduced)]
@@ -186,20 +198,67 @@ class Annotator:
             counted = self._without_defined(counted, text)
         kept = self._with_temperatures(keep_longest(_on_one_line(counted, text)), temperatures)
         del forms, counted
+        kept, tagged = self._with_given(kept, given, reduced)
         if most is not None and len(kept) > most:
             raise InputError(too_many_mentions(most))
-        spans = [(start, end) for start, end, number in kept if self._told[number]]
+        spans = [(start, end) for start, end, number in kept if number == _GIVEN or self._told[number]]
         joined = {at for start, end in spans if (at := text.find("\n", start, end)) >= 0}
         note = NoteContext(reduced, headings, self._finder, self._sections, spans=spans, joined=joined)
         found: list[Mention] = []
         for start, end, number in kept:
-            named = self._told[number]
+            span = tagged.get(start)
+            named = (span.symptom if span else None,) if number == _GIVEN else self._told[number]
             if named:
                 assertion, reason = decide(note.context(start, end))
                 assertion, reason = self._by_word(assertion, reason, number, reduced, (start, end))
-                if assertion != "present" or named != (None,):
-                    found += [Mention(start, end, one, assertion, reason=reason) for one in named]
+                if assertion != "present" or named != (None,) or number == _GIVEN:
+                    first, last, score = (span.start, span.end, span.score) if span else (start, end, None)
+                    found += [Mention(first, last, one, assertion, score, reason) for one in named]
         return tuple(found)
+
+    def _with_given(
+        self, kept: list[Found], given: Sequence[Mention], reduced: Reduced
+    ) -> tuple[list[Found], dict[int, Mention]]:
+        """Return forms and spans of a tagger by start, and by start of either the span that bounds it.
+
+        A span is left out where forms say more exactly what stands there: several of them, or one that goes
+        on beyond it.
+        """
+        added: list[Found] = []
+        bounds: dict[int, Mention] = {}
+        place = 0
+        for span in given:
+            while place < len(kept) and kept[place][1] <= span.start:
+                place += 1
+            last = place
+            while last < len(kept) and kept[last][0] < span.end:
+                last += 1
+            over = kept[place:last]
+            if not over:
+                start = self._behind_cues(reduced, span.start, span.end)
+                if start < span.end:
+                    added.append((start, span.end, _GIVEN))
+                    bounds[start] = replace(span, start=start)
+            elif len(over) == 1 and span.start <= over[0][0] and over[0][1] <= span.end:
+                start = self._behind_cues(reduced, span.start, over[0][0])
+                bounds[over[0][0]] = replace(span, start=start)
+        return sorted([*kept, *added]) if added else kept, bounds
+
+    def _behind_cues(self, reduced: Reduced, start: int, end: int) -> int:
+        """Return where a span begins without the cues that a tagger took for its first words: `no murmur`."""
+        while start < end:
+            found, what = self._finder.find(reduced, start, end)
+            ends = [
+                last
+                for first, last, k in found
+                if first == start and any(one.role == "cue" and one.forward for one in what[k].cues)
+            ]
+            if not ends:
+                break
+            start = max(ends)
+            while start < end and reduced.folded[start].isspace():
+                start += 1
+        return start
 
     def _counts(self, match: Found, reduced: Reduced) -> bool:
         """Whether the conditions of an ambiguous form hold."""

@@ -44,6 +44,11 @@ class Task:
         return self.labels == "spans"
 
     @property
+    def asserts(self) -> bool:
+        """Whether the classes of its spans are assertions, which rules read too."""
+        return self.finds_spans and set(self.classes) <= set(ASSERTIONS)
+
+    @property
     def exclusive(self) -> bool:
         """Whether one answer excludes the others: a softmax over symptoms or tags, else a sigmoid each."""
         return self.labels != "several"

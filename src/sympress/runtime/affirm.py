@@ -8,7 +8,6 @@ where the note mentions the symptom and denies it, or tells it of another time o
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -60,19 +59,19 @@ class Affirmed:
     span: tuple[int, int] | None
 
 
-def weigh(mentions: Iterable[Mention], beliefs: Mapping[str, Belief]) -> list[Sourced]:
-    """`mentions` of the rules; a present one has the model's probability of its symptom, if there is one.
+def weigh(found: Iterable[Sourced], beliefs: Mapping[str, Belief]) -> list[Sourced]:
+    """`found` with the model's probability of its symptom for each present mention, if there is one.
 
-    It is of both where that probability reaches the threshold.
+    What rules alone found is of both where that probability reaches the threshold.
     """
     weighed = []
-    for one in mentions:
-        belief = beliefs.get(one.symptom or "") if one.assertion == "present" else None
-        if belief is None:
-            weighed.append(Sourced(replace(one, score=None), "rules"))
-        else:
-            source: Source = "both" if belief.affirms else "rules"
-            weighed.append(Sourced(replace(one, score=belief.probability), source))
+    for one in found:
+        mention, source = one.mention, one.source
+        belief = beliefs.get(mention.symptom or "") if mention.assertion == "present" else None
+        if belief is not None:
+            mention = replace(mention, score=belief.probability)
+            source = "both" if belief.affirms and source == "rules" else source
+        weighed.append(Sourced(mention, source))
     return weighed
 
 
@@ -127,39 +126,23 @@ def _words_pattern(words: Sequence[str]) -> Callable[[str, Mention], bool]:
     return near
 
 
-def join(found: Sequence[Mention], more: Sequence[Mention]) -> list[Sourced]:
-    """The spans of a tagger and, where it marked nothing, those of the rules, by start.
+def sourced(mentions: Iterable[Mention]) -> list[Sourced]:
+    """Mentions that rules read in a note with the spans of a tagger, and who found each.
 
-    A span is of both where a mention of the same symptom by the rules overlaps it. Where all such mentions
-    say that the symptom is not present, the note's own words decide: the assertion and its reason are theirs,
-    and the span has no score. Any other assertion of a span is the tagger's.
-
-    Args:
-        found: of the tagger, by start and disjoint.
-        more: of the rules; none without rules.
+    The tagger scored what it found; a form of the lexicon gave the others their symptom.
     """
-    ends = [one.end for one in found]
-    touching: dict[int, list[Mention]] = {}
-    added = []
-    for other in more:
-        first = at = bisect_right(ends, other.start)
-        while at < len(found) and found[at].start < other.end:
-            touching.setdefault(at, []).append(other)
-            at += 1
-        if at == first:
-            added.append(Sourced(replace(other, score=None), "rules"))
-    joined = [_agreed(one, touching.get(at, ())) for at, one in enumerate(found)]
-    return sorted(joined + added, key=lambda one: (one.mention.start, one.mention.end))
+    return [Sourced(one, _finder(one)) for one in mentions]
 
 
-def _agreed(span: Mention, touching: Sequence[Mention]) -> Sourced:
-    """A span of the tagger, and what the rules say of its symptom there."""
-    same = [one for one in touching if one.symptom == span.symptom]
-    if span.assertion == "present" and same and all(one.assertion != "present" for one in same):
-        words = same[0]
-        told = replace(span, assertion=words.assertion, reason=words.reason, score=None)
-        return Sourced(told, "both")
-    return Sourced(replace(span, reason=_BY_MODEL), "both" if same else "model")
+def _finder(one: Mention) -> Source:
+    if one.score is None:
+        return "rules"
+    return "model" if one.symptom is None else "both"
+
+
+def by_tagger(spans: Iterable[Mention]) -> list[Sourced]:
+    """Spans of a tagger without rules, which also says what each of them asserts."""
+    return [Sourced(replace(one, reason=_BY_MODEL), "model") for one in spans]
 
 
 def affirm(mentions: Iterable[Sourced], doubted: AbstractSet[str] = frozenset()) -> list[Affirmed]:

@@ -185,6 +185,8 @@ class Extractor(BaseModel):
             carries, or `forms.json` for its forms alone; None names none.
         rules: the mentions of the lexicon and assertion rules are answered too. Beside a model of whole notes
             they give the spans, and what no span calls present is not affirmed; see `runtime.affirm`.
+        tagger: the artifact carries one of the task `mentions` in the folder `tagger`, whose spans are
+            mentions beside those of the rules.
         cues: the artifact carries cues of its own, in `cues.toml`.
         sections: it carries headings of its own, in `sections.toml`.
         decides: beside a model of whole notes, who decides on a present mention that the model doubts, by
@@ -211,10 +213,16 @@ class Extractor(BaseModel):
     codes: dict[str, list[str]] = Field(default_factory=dict)
     lexicon: Literal["paper", "clinical", "clinical+hpo", "lexicon.json", "forms.json"] | None = None
     rules: bool = False
+    tagger: bool = False
     cues: bool = False
     sections: bool = False
     decides: dict[str, Literal["rules", "model"]] = Field(default_factory=dict)
     evidence: dict[str, Evidence] = Field(default_factory=dict)
+
+    @property
+    def finds_spans(self) -> bool:
+        """Whether a model finds spans, which then need names."""
+        return self.tags is not None or self.tagger
 
     @property
     def rules_only(self) -> bool:
@@ -238,7 +246,12 @@ class Extractor(BaseModel):
             "tags: not 'O', then 'B-' and 'I-' of each assertion": self.tags is not None
             and not _are_tags(self.tags),
             "rules: true without a lexicon": self.rules and self.lexicon is None,
+            f"rules: the spans of the task {self.task} are told no assertion": self.rules
+            and not whole_note
+            and not task_of(self.task).asserts,
             "cues or sections: true without rules": (self.cues or self.sections) and not self.rules,
+            "tagger: true without rules, or beside tags": self.tagger
+            and not (self.rules and self.tags is None and whole_note),
             "decides or evidence: of a symptom that is not among the symptoms": whole_note
             and not {*self.decides, *self.evidence} <= set(self.symptoms),
         }
@@ -324,6 +337,8 @@ def read_extractor(folder: Path) -> Extractor:
 CHECKSUMS_FILE = "checksums.json"
 CHECKSUMS_FORMAT = 1
 
+#: Where an artifact carries a tagger: an artifact of its own, without a list of checksums.
+TAGGER_FOLDER = "tagger"
 #: What an artifact cannot run without; the rest may be left out where it is deployed.
 NEEDED_FILES = ("extractor.json", "tokenizer.json", "model.onnx")
 _WHERE_PRESENT = ("forms.json", "lexicon.json", "cues.toml", "sections.toml")
@@ -344,12 +359,19 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def files_to_run(folder: Path) -> list[str]:
-    """Names of the files that decide what the artifact in `folder` answers, in a fixed order."""
+    """Names of the files that decide what the artifact in `folder` answers, in a fixed order.
+
+    Those of a tagger that it carries begin with `tagger/`.
+    """
     return [*_needed(folder), *(name for name in _WHERE_PRESENT if (folder / name).is_file())]
 
 
 def _needed(folder: Path) -> tuple[str, ...]:
-    return ("extractor.json",) if read_extractor(folder).rules_only else NEEDED_FILES
+    settings = read_extractor(folder)
+    if settings.rules_only:
+        return ("extractor.json",)
+    tagger = tuple(f"{TAGGER_FOLDER}/{name}" for name in NEEDED_FILES) if settings.tagger else ()
+    return NEEDED_FILES + tagger
 
 
 def write_checksums(folder: Path) -> None:

@@ -24,7 +24,7 @@ from sympress.labels.surface import forms_by_symptom
 from sympress.labels.task import task_of
 from sympress.notes.intake import NOTE_LIMIT, TOO_LONG
 from sympress.notes.markup.view import View, read_view
-from sympress.runtime.affirm import Belief, EvidenceReader, Sourced, affirm, join, weigh
+from sympress.runtime.affirm import Belief, EvidenceReader, Sourced, affirm, by_tagger, sourced, weigh
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.artifact import (
     artifact_digest,
@@ -50,7 +50,7 @@ from sympress.runtime.note_result import (
     failed,
     in_original,
 )
-from sympress.runtime.session import Runtime
+from sympress.runtime.session import Runtime, open_tagger
 from sympress.runtime.tokens import Link, decode_mentions, note_logits, window_spans
 
 #: Most mentions of a note that is answered, unless a job says otherwise. No clinical note has as many; one
@@ -105,9 +105,11 @@ class Extractor:
         link: Link | None = None,
         *,
         words: OwnWords | None = None,
+        tagger: Runtime | None = None,
     ) -> None:
         self.settings, self.runtime, self.folder = settings, runtime, folder
         self.threads, self._link = threads, link
+        self._tagger = runtime if task_of(settings.task).finds_spans else tagger
         self.on_error: OnError = "record"
         self._origin: _Origin | None = None
         self.words = carried_words(folder, settings) if words is None else words
@@ -158,9 +160,11 @@ class Extractor:
             if settings.rules_only and held.lexicon is not None:
                 named = settings.model_copy(update={"symptoms": list(forms_by_symptom(held.lexicon))})
                 return cls(with_lexicon(named, held.lexicon), None, folder, threads, words=held)
-            link = load_link(held) if task_of(settings.task).finds_spans else None
+            link = load_link(held) if settings.finds_spans else None
             coded = with_rule_codes(settings, held.lexicon)
-            return cls(coded, Runtime.of_checked(folder, stored), folder, threads, link, words=held)
+            runtime = Runtime.of_checked(folder, stored)
+            tagger = open_tagger(folder) if settings.tagger else None
+            return cls(coded, runtime, folder, threads, link, words=held, tagger=tagger)
 
     def __repr__(self) -> str:
         origin = self.__dict__["_origin"]
@@ -299,18 +303,34 @@ class Extractor:
             raise SympressError(f"the model failed ({type(error).__name__})") from error
 
     def _answer_view(self, view: View, most: int) -> NoteResult:
-        rules = () if self._rules is None else self._rules(view, most)
+        tagged = _tagged(self._tagger, view.text, self._link if self._rules is None else None)
+        found = self._mentions_of(view, tagged.spans, most)
         if task_of(self.task).finds_spans:
-            found, windows, cut = self._tagged(view.text)
-            return self._result(join(found, rules), windows, cut, most)
+            return self._result(found, tagged.windows, tagged.cut, most)
         logits, windows, truncated = self.note_logits(view.text)
         beliefs = self.beliefs(logits)
         if self._rules is None:
             return NoteResult(self._of_whole_note(beliefs), windows=windows, truncated=truncated)
-        mentions = self._weighed(view.text, rules, beliefs)
+        mentions = self._weighed(view.text, found, beliefs)
         decides = self.settings.decides
         doubted = {name for name, one in beliefs.items() if decides.get(name) == "model" and not one.affirms}
-        return self._result(mentions, windows, truncated, most, doubted)
+        return self._result(mentions, windows, truncated or tagged.cut, most, doubted)
+
+    def _mentions_of(self, view: View, spans: Sequence[Mention], most: int) -> list[Sourced]:
+        """What rules and a tagger's spans mention in a note, by start.
+
+        Rules, where there are any, read what each span asserts; what no form names, `load_link` may.
+        """
+        if self._rules is None:
+            return by_tagger(spans)
+        found = sourced(self._rules(view, most, spans))
+        if not spans or self._link is None:
+            return found
+        return [self._named(view.text, one) if one.source == "model" else one for one in found]
+
+    def _named(self, text: str, one: Sourced) -> Sourced:
+        named = self._link and self._link(text[one.mention.start : one.mention.end])
+        return replace(one, mention=replace(one.mention, symptom=named))
 
     def rule_mentions(self, text: str) -> Sequence[Mention]:
         """What the rules find in a note, by start; nothing where the artifact asks for none.
@@ -319,14 +339,13 @@ class Extractor:
         """
         return () if self._rules is None else self._rules(read_view(text))
 
-    def _weighed(
-        self, text: str, mentions: Sequence[Mention], beliefs: Mapping[str, Belief]
-    ) -> list[Sourced]:
-        """What the note mentions, by start: `mentions` of the rules with what the model says of them.
+    def _weighed(self, text: str, found: Sequence[Sourced], beliefs: Mapping[str, Belief]) -> list[Sourced]:
+        """What the note mentions, by start: what was `found`, with what the model says of it.
 
         Where the artifact has evidence for a symptom that the model affirms, its words are a mention of it.
         """
-        found = weigh(mentions, beliefs) + self._evidence.read(text, mentions, beliefs)
+        mentions = [one.mention for one in found]
+        found = weigh(found, beliefs) + self._evidence.read(text, mentions, beliefs)
         return sorted(found, key=lambda one: (one.mention.start, one.mention.end))
 
     def _result(
@@ -351,27 +370,6 @@ class Extractor:
         return FoundMention(
             one.start, one.end, one.symptom, code, one.assertion, one.score, source, one.reason
         )
-
-    def _tagged(self, text: str) -> tuple[tuple[Mention, ...], int, bool]:
-        """What the model finds, in how many windows, and whether text is left unread; nothing without one."""
-        runtime, settings = self.runtime, self.settings
-        if runtime is None:
-            return (), 0, False
-        pieces = runtime.pieces(text, offsets=True)
-        logits = note_logits(
-            pieces, runtime.specials, room=runtime.room, stride=runtime.stride, run=runtime.logits_of
-        )
-        found = decode_mentions(
-            logits,
-            pieces.starts,
-            pieces.ends,
-            settings.tags or (),
-            text,
-            span_bias=settings.span_bias,
-            link=self._link,
-        )
-        windows = len(window_spans(len(pieces.ids), runtime.room, runtime.stride))
-        return found, windows, runtime.cuts(text)
 
     def note_logits(self, text: str) -> tuple[NDArray[np.float32], int, bool]:
         """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread.
@@ -402,6 +400,37 @@ class Extractor:
         """The first code of a symptom, or None."""
         codes = self.settings.codes.get(symptom or "", [])
         return codes[0] if codes else None
+
+
+@dataclass(frozen=True)
+class _Tagged:
+    """What a tagger found in a note, in how many windows, and whether text is left unread."""
+
+    spans: tuple[Mention, ...] = ()
+    windows: int = 0
+    cut: bool = False
+
+
+def _tagged(runtime: Runtime | None, text: str, link: Link | None) -> _Tagged:
+    """The spans of a tagger in `text`, named by `link`; nothing without one."""
+    if runtime is None:
+        return _Tagged()
+    pieces = runtime.pieces(text, offsets=True)
+    logits = note_logits(
+        pieces, runtime.specials, room=runtime.room, stride=runtime.stride, run=runtime.logits_of
+    )
+    settings = runtime.extractor
+    spans = decode_mentions(
+        logits,
+        pieces.starts,
+        pieces.ends,
+        settings.tags or (),
+        text,
+        span_bias=settings.span_bias,
+        link=link,
+    )
+    windows = len(window_spans(len(pieces.ids), runtime.room, runtime.stride))
+    return _Tagged(spans, windows, runtime.cuts(text))
 
 
 @contextmanager

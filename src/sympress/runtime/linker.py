@@ -166,8 +166,10 @@ def write_lexicon(folder: Path, extractor: Extractor, lexicon: Lexicon) -> None:
 class Rules(Protocol):
     """Finds mentions by rules."""
 
-    def __call__(self, view: View, most: int | None = None, /) -> Sequence[Mention]:
-        """Those of a note, `most` or an error."""
+    def __call__(
+        self, view: View, most: int | None = None, spans: Sequence[Mention] = (), /
+    ) -> Sequence[Mention]:
+        """Those of a note with the `spans` of a tagger, `most` or an error; see `Annotator.mentions_of`."""
         ...
 
 

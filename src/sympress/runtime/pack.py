@@ -24,6 +24,8 @@ from sympress.labels.task import task_of
 from sympress.provenance import processor_name
 from sympress.runtime.affirm import EvidenceReader
 from sympress.runtime.artifact import (
+    NEEDED_FILES,
+    TAGGER_FOLDER,
     Evidence,
     artifact_digest,
     check_files,
@@ -249,6 +251,7 @@ def pack(
     *,
     rules: bool = False,
     words: OwnWords = OURS,
+    tagger: Path | None = None,
     validation: Path | None = None,
     most_bytes: int | None = None,
     force: bool = False,
@@ -263,21 +266,28 @@ def pack(
         rules: let the rules of the clinical lexicon answer with the model, which then affirms only what words
             of the note name. The model's symptoms take the lexicon's names.
         words: a user's own, which the artifact then carries and reads by.
+        tagger: folder of an artifact of the task `mentions`, whose spans then are mentions beside those of
+            the rules, which read what each of them asserts. Wants `rules`; `source` is of whole notes.
         validation: coded notes on which it is chosen, by symptom, who decides where the two disagree and
             which words are evidence; without them the rules decide and no further words are. Wants `rules`.
         most_bytes: of all files together.
         force: overwrite an artifact in `output`.
 
     Raises:
-        InputError: `source` is no whole artifact, `output` is in the way, the artifact is too large, the
-            validation notes cannot be read or were not coded, or no rules would read `words`.
+        InputError: `source` or `tagger` is no whole artifact of its task, `output` is in the way, the
+            artifact is too large, the validation notes cannot be read or were not coded, or no rules would
+            read `words`.
     """
     if validation is not None and not rules:
         raise InputError("--validation chooses between the model and the rules; add --rules")
     settings = read_extractor(source)
     check_files(source)
+    if tagger is not None:
+        _check_tagger(tagger, settings, rules=rules or settings.rules)
     held = words.over(carried_words(source, settings))
     packed = with_rules(settings, held.lexicon) if rules else settings
+    if tagger is not None:
+        packed = packed.model_copy(update={"tagger": True})
     check_words(source, packed, words)
     if source.resolve() == output.resolve():
         raise InputError(f"{output}: is the artifact itself; name another folder")
@@ -289,8 +299,10 @@ def pack(
     shutil.rmtree(made, ignore_errors=True)
     try:
         with full_disk_explained(output.parent):
+            if tagger is not None:
+                _carry(made, tagger)
             _fill(made, source, with_words(packed, words), words, validation)
-        size = sum(path.stat().st_size for path in made.iterdir())
+        size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
         if most_bytes is not None and size > most_bytes:
             raise InputError(
                 f"{source}: {size:,} bytes packed, more than the {most_bytes:,} asked for; press it further"
@@ -302,10 +314,34 @@ def pack(
     return size
 
 
+def _check_tagger(tagger: Path, settings: Settings, *, rules: bool) -> None:
+    """Refuse a tagger that could not be carried.
+
+    Raises:
+        InputError: as `pack`.
+    """
+    own = read_extractor(tagger)
+    check_files(tagger)
+    if own.tags is None:
+        raise InputError(f"--tagger {tagger}: of the task {own.task}, finds no spans; give one of mentions")
+    if settings.task == "mentions":
+        raise InputError(
+            "--tagger: the artifact finds spans itself; give one of whole notes, or leave it out"
+        )
+    if not rules:
+        raise InputError("--tagger: rules read what its spans assert; add --rules")
+
+
+def _carry(made: Path, tagger: Path) -> None:
+    (made / TAGGER_FOLDER).mkdir(parents=True)
+    for name in NEEDED_FILES:
+        shutil.copyfile(tagger / name, made / TAGGER_FOLDER / name)
+
+
 def _fill(made: Path, source: Path, settings: Settings, words: OwnWords, validation: Path | None) -> None:
-    made.mkdir(parents=True)
     for name in [*files_to_run(source), *BESIDE]:
-        if (source / name).is_file():
+        if (source / name).is_file() and not (made / name).exists():
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, made / name)
     write_words(made, words)
     before = read_extractor(source)
@@ -392,6 +428,11 @@ def _say_on_card(card: Path, before: list[str], settings: Settings) -> None:
         said.append(f"Its own {' and '.join(f'`{file}`' for file in own)} are laid over those of sympress.")
     if not task_of(settings.task).finds_spans:
         said += _said_of_notes(settings)
+    if settings.tagger:
+        said.append(
+            "The model in `tagger` finds further spans. The rules read what each of them asserts; one that "
+            "no words of the lexicon name has a symptom where its words are like those of one."
+        )
     renamed = [f"{old} is `{new}`" for old, new in zip(before, settings.symptoms, strict=True) if old != new]
     if renamed:
         said.append(f"{_NAMES} {', '.join(renamed)}; the others as above.")
@@ -442,6 +483,7 @@ def summarize(folder: Path) -> dict[str, str]:
     names = files_to_run(folder)
     size = sum((folder / name).stat().st_size for name in names if (folder / name).is_file())
     what = "rules alone" if settings.rules_only else f"{len(settings.symptoms)} symptoms"
+    what += ", rules and a tagger" if settings.tagger else ""
     lines = {
         "task": f"{settings.task}, {what}",
         "files": f"{len(names)} to run, {size:,} bytes",

@@ -16,7 +16,13 @@ from tokenizers import Tokenizer
 from sympress.errors import InputError, is_panic
 from sympress.labels.task import task_of
 from sympress.notes.intake import mask_placeholders
-from sympress.runtime.artifact import Extractor, check_files, read_extractor, read_provenance
+from sympress.runtime.artifact import (
+    TAGGER_FOLDER,
+    Extractor,
+    check_files,
+    read_extractor,
+    read_provenance,
+)
 from sympress.runtime.tokens import Pieces, SpecialTokens, load_tokenizer, pieces_of
 
 # Int8 files on every CPU: which kernel is made for which, and sessions that multiply right on all.
@@ -242,6 +248,19 @@ class Runtime:
         if calibration is None:
             return task_of(task).probabilities(logits)
         return calibration.apply(logits, task=task)
+
+
+def open_tagger(folder: Path) -> Runtime:
+    """The tagger that the artifact in `folder` carries, whose files `check_files` has let pass.
+
+    Raises:
+        InputError: it finds no spans, or as `Runtime.of_checked`.
+    """
+    place = folder / TAGGER_FOLDER
+    settings = read_extractor(place)
+    if settings.tags is None:
+        raise InputError(f"{place}: of the task {settings.task}, which finds no spans; give a tagger")
+    return Runtime.of_checked(place, settings)
 
 
 def checked_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
