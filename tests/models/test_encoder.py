@@ -430,5 +430,5 @@ def test_a_family_that_is_not_supported_is_refused_before_its_weights_are_read(t
     save_file({}, tmp_path / "model.safetensors")
     assert refused(tmp_path) == (
         f"architecture {kind!r} cannot be compressed; supported are bert, roberta, xlm-roberta, electra, "
-        "distilbert, modernbert, deberta-v2"
+        "distilbert, modernbert, deberta-v2, sympress-conv"
     )

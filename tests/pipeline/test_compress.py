@@ -430,3 +430,27 @@ def test_other_notes_of_the_same_name_are_not_done_before(
     write_json(tmp_path / "out" / "provenance.json", {"asked": claim["asked"], "trials": None})
     with pytest.raises(InputError, match=r"out: an older sympress began it and did not note what its inputs"):
         compress(make_plan(order("moved", rows)))
+
+
+def test_a_student_without_attention_is_deployed_and_can_be_pressed_again(
+    teacher: Path, tmp_path: Path
+) -> None:
+    text = "vocab(keep=0.9) > distill(student=conv, width=16, channels=24, tokens=48, rate=0.01, T=1)"
+    order = Order(model=teacher, output=tmp_path / "conv", recipe=parse_recipe(text), test=False)
+    record = compress(make_plan(order))
+    assert "16 wide and a convolution of 24 channels" in record["remarks"][1]
+    assert record["parity_max_difference"] < 1e-4
+    settings = read_extractor(order.output)
+    assert (settings.max_tokens, settings.stride) == (48, None)
+    long = "a b " * 50
+    assert len(Runtime.load(order.output).encode([long])[0]) == 48 > read_extractor(teacher).max_tokens
+
+    again = replace(order, model=order.output, output=tmp_path / "again")
+    with pytest.raises(InputError, match=r"step 1 \(prune\): this model has no attention"):
+        make_plan(replace(again, recipe=parse_recipe("prune(heads=0.5)")))
+    with pytest.raises(InputError, match="no feed-forward layers, which --budget searches; give a recipe"):
+        make_plan(replace(again, recipe=None, budget=parse_budget("size_mb<=1")))
+    assert (
+        make_plan(replace(again, recipe=parse_recipe("lowrank(embeddings=4) > quantize(int8)"))).shape.kernel
+        == 3
+    )

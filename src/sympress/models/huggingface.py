@@ -158,9 +158,10 @@ def _check_config(folder: Path) -> tuple[Kind, tuple[str, ...]]:
     check_config(folder, "checkpoint")
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     family = config["model_type"]
-    if family not in FAMILIES:
+    published = [name for name, one in FAMILIES.items() if one.attention]  # ours come as artifacts
+    if family not in published:
         raise InputError(
-            f"{folder}: its architecture is {family!r}; checkpoints of {', '.join(FAMILIES)} can be imported"
+            f"{folder}: its architecture is {family!r}; checkpoints of {', '.join(published)} can be imported"
         )
     named = config.get("architectures") or ["none"]
     kind = next((kind for ending, kind in ENDINGS.items() if str(named[0]).endswith(ending)), None)

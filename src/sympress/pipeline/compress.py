@@ -32,6 +32,7 @@ from sympress.files import (
     write_text,
 )
 from sympress.labels.task import task_of
+from sympress.models.families import NO_ATTENTION
 from sympress.models.model import load_model
 from sympress.pipeline.compressor import Compressor, describe_artifact, judge_teacher
 from sympress.pipeline.given import Given, check_notes, given_texts
@@ -131,6 +132,10 @@ def make_plan(order: Order) -> Plan:
     if order.given is not None:
         _check_given(order, order.given)
     shape = shape_of(origin.model, origin.extractor.max_tokens)
+    if order.budget is not None and not shape.attention:
+        raise InputError(
+            f"{order.model}: {NO_ATTENTION}, which --budget searches; give a recipe, such as quantize(int8)"
+        )
     if order.recipe is not None:
         check_recipe(order.recipe, origin.model, training=order.trains)
         _try_vocabulary(order.recipe, origin)

@@ -214,7 +214,7 @@ class Distill(Step):
             settings = replace(settings, learning_rate=self.rate or FRESH_RATE, head_rate_ratio=1.0)
         elif self.width is not None:
             state.model = self._narrow(state, context.settings.seed)
-            state.masked = False
+            state.masked, state.max_tokens = False, None
             layers = len(layers_of(state.model.encoder))
             said = f"a fresh student, {self.width} wide, of {layers} layers"
         elif self.layers is not None:
@@ -245,7 +245,7 @@ class Distill(Step):
             pooling=pooling,
             seed=context.settings.seed,
         )
-        state.masked = False
+        state.masked, state.max_tokens = False, None
         if self.tokens is not None:
             state.read_up_to_(self.tokens)
         vectors = f"a fresh student of word vectors {width} wide"
