@@ -89,7 +89,7 @@ def test_a_config_survives_json(protocol: str):
         ({"masked_share": 1.0}, "--masked-share 1.0: input should be less than 1"),
         ({"keep_heads": 0.0}, "--keep-heads 0.0: input should be greater than 0"),
         ({"alpha": -0.1}, "--alpha -0.1: input should be greater than or equal to 0"),
-        ({"protocol": "papper"}, "--protocol 'papper': input should be 'paper' or 'clinical'"),
+        ({"protocol": "papper"}, "--protocol 'papper' is not one of paper, clinical (did you mean 'paper'?)"),
         ({"top_k": 1}, "--top-k 1: input should be greater than or equal to 2"),
     ],
 )

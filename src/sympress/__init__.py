@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, Any
 from sympress.processes import silence
 
 if TYPE_CHECKING:
-    from sympress.api import compress, load, train
+    from sympress.api import compress, evaluate, load, train
     from sympress.compression.recipe.language import Recipe
     from sympress.config import StudyConfig
     from sympress.errors import InputError, LeakError, MissingExtraError, SympressError
-    from sympress.evaluation.evaluate import evaluate
     from sympress.labels.lexicon import Lexicon, load_lexicon
     from sympress.labels.mentions import LabelSet
     from sympress.model import Model
@@ -62,7 +61,7 @@ _HOMES = {
     "StudyConfig": "sympress.config",
     "SympressError": "sympress.errors",
     "compress": "sympress.api",
-    "evaluate": "sympress.evaluation.evaluate",
+    "evaluate": "sympress.api",
     "load": "sympress.api",
     "load_lexicon": "sympress.labels.lexicon",
     "load_results": "sympress.results",

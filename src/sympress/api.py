@@ -1,15 +1,17 @@
-"""The functions of the package: load, train, compress."""
+"""The functions of the package: load, train, compress, evaluate."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sympress.errors import require_training
-from sympress.evaluation.gold import check_seed, gold_of, pair_of, texts_of
+from sympress.errors import InputError, names_arguments, require_training
+from sympress.evaluation.gold import Gold, check_seed, gold_of, pair_of, texts_of
+from sympress.labels.mentions import AnyTask
 from sympress.labels.own_words import read_own_words
 from sympress.model import Model, TemporaryFolder
 from sympress.progress import Reporter
@@ -18,11 +20,13 @@ from sympress.runtime.extractor import Extractor, OnError
 
 if TYPE_CHECKING:
     from sympress.compression.recipe.language import Recipe
-    from sympress.compression.search.search import Budget
+    from sympress.compression.search.budget import Budget
+    from sympress.evaluation.evaluate import Evaluation, Step
 
 _LOG = logging.getLogger("sympress")
 
 
+@names_arguments({"--entity": "entities"})
 def load(
     source: str | Path | None = None,
     *,
@@ -62,6 +66,7 @@ def load(
             would read `lexicon`, `cues` or `sections`, or one of these has mistakes.
         MissingExtraError: a classifier is read by PyTorch, which is not installed.
     """
+    _check_source(source, "source")
     words = read_own_words(lexicon, cues, sections)
     settings: dict[str, Any] = {"threads": threads, "words": words, "digest": digest, "on_error": on_error}
     folder = artifact_folder(source)
@@ -71,6 +76,7 @@ def load(
     return Model.from_pretrained(str(source), revision=revision, importing=importing, **settings)
 
 
+@names_arguments({})
 def train(
     notes: Any,
     labels: Any = None,
@@ -124,6 +130,7 @@ def train(
     return place.model()
 
 
+@names_arguments({"--recipe": "a recipe", "--budget": "a budget", "--no-training": "training=False"})
 def compress(
     model: Extractor | str | Path,
     how: str | Path | Recipe | Budget | None = None,
@@ -173,21 +180,20 @@ def compress(
     """
     require_training()
     check_seed(seed)
-    from sympress.pipeline.compress import Order, make_plan
-    from sympress.pipeline.compress import compress as press
-    from sympress.pipeline.given import read_given
-
-    if not isinstance(model, Extractor):
-        for what, given in (("train", train), ("validation", validation), ("unlabelled", unlabelled)):
-            if given is not None:  # before the Hub is asked
-                texts_of(given[0] if isinstance(given, tuple) else given, what)
-        model = load(model)
     recipe, budget = _recipe_or_budget(how)
-    place = _Place(output, f"{model.folder.resolve().name}-compressed")
+    if recipe is None and budget is None and training:
+        raise InputError(
+            "how: give a recipe, such as 'pocket', or a budget, such as 'size_mb<=3, f1_drop<=0.01'; or "
+            "training=False for what needs no training"
+        )
+    from sympress.pipeline.order import Given, Order, check_order, read_given
+
+    given = {"train": train, "validation": validation, "unlabelled": unlabelled}
+    place = _Place(output, f"{_name(model)}-compressed")
     order = Order(
-        model=model.folder,
+        model=Path(),
         output=place.folder,
-        given=read_given(train, validation, unlabelled, symptoms=model.symptoms),
+        given=Given() if all(one is None for one in given.values()) else None,
         recipe=recipe,
         budget=budget,
         trials=trials,
@@ -198,21 +204,113 @@ def compress(
         test=False,
         changes={"epochs": epochs, "learning_rate": learning_rate, "threads": threads},
     )
+    check_order(order)  # before a model is read, or the Hub asked
+    opened = _opened(model, given)
+    order = replace(order, model=opened.folder, given=read_given(**given, symptoms=opened.symptoms))
+    from sympress.pipeline.compress import compress as press
+    from sympress.pipeline.compress import make_plan
+
     record = press(make_plan(order), reporter=_reporter(progress))
     if record["search"] is not None and not record["search"]["meets"]:
         _LOG.warning("%s", record["search"]["sentence"])
     return place.model()
 
 
-def _recipe_or_budget(how: str | Path | Recipe | Budget | None) -> tuple[Recipe | None, Budget | None]:
-    from sympress.compression.recipe.language import read_recipe
-    from sympress.compression.search.search import Budget, parse_budget
+@names_arguments({})
+def evaluate(
+    model: Extractor | str | Path,
+    notes: Any,
+    labels: Any = None,
+    *,
+    against: Extractor | str | Path | None = None,
+    groups: Any = None,
+    by: Any = None,
+    seed: int = 0,
+    resamples: int = 1000,
+    timed: bool = True,
+    step: Step | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Score a model on notes that people labelled, beside another on the same notes if one is given.
 
+        print(sympress.evaluate(small, texts, labels, against=model, groups=patients))
+
+    Args:
+        model: what `load` or `train` returns, or what `load` takes.
+        notes: texts, a table (polars, pandas) or `Gold`; see `evaluation.gold.gold_of`, also for `labels`.
+        labels: one entry a note: an array of 0 and 1 in the order of `model.symptoms`, names, or spans.
+        against: another model, as `model`; both answer every note, and the differences have intervals and
+            p-values.
+        groups: `(notes,)` whose note each is: patients are resampled, not notes.
+        by: `(notes,)` what figures are told apart by, such as a hospital.
+        seed: of the resampling.
+        resamples: number of resamples of patients, or of notes; 0 gives values without intervals.
+        timed: whether the model is timed, also without another one.
+        step: called with what is done, and how much of how much.
+        say: called with what begins.
+
+    Raises:
+        InputError: labels do not fit the notes, a number is below 0, or a model cannot be read.
+        SympressError: not one note was answered.
+    """
+    from sympress.evaluation.evaluate import check_drawing
+    from sympress.evaluation.evaluate import evaluate as score
+
+    check_drawing(seed, resamples)
+    given = {"notes": notes}
+    return score(
+        _opened(model, given),
+        notes,
+        labels,
+        against=None if against is None else _opened(against, given, "against"),
+        groups=groups,
+        by=by,
+        seed=seed,
+        resamples=resamples,
+        timed=timed,
+        step=step,
+        say=say,
+    )
+
+
+def _check_source(source: Any, what: str) -> None:
+    if source is not None and not isinstance(source, str | Path):
+        raise InputError(
+            f"{what}: {type(source).__name__} is no model; give a folder, an id of the Hub, or 'box'"
+        )
+
+
+def _opened(model: Any, notes: dict[str, Any], what: str = "model") -> Extractor:
+    """The model, loaded once the notes are known to be texts: before the Hub is asked."""
+    if isinstance(model, Extractor):
+        return model
+    _check_source(model, what)
+    for name, given in notes.items():
+        if given is not None and not isinstance(given, Gold):
+            texts_of(given[0] if isinstance(given, tuple) else given, name)
+    return load(model)
+
+
+def _name(model: Any) -> str:
+    """What the folder of a model is called."""
+    folder = model.folder if isinstance(model, Extractor) else Path(str(model)).expanduser()
+    return folder.resolve().name or "model"
+
+
+def _recipe_or_budget(how: Any) -> tuple[Recipe | None, Budget | None]:
+    from sympress.compression.recipe.language import Recipe, read_recipe
+    from sympress.compression.search.budget import Budget, parse_budget
+
+    if isinstance(how, str | Path):
+        return (None, parse_budget(str(how))) if "<=" in str(how) else (read_recipe(how), None)
     if isinstance(how, Budget):
         return None, how
-    if isinstance(how, str) and "<=" in how:
-        return None, parse_budget(how)
-    return (read_recipe(how) if isinstance(how, str | Path) else how), None
+    if how is None or isinstance(how, Recipe):
+        return how, None
+    raise InputError(
+        f"how: {type(how).__name__} is no recipe and no budget; give 'pocket', 'quantize(int8)', or "
+        "'size_mb<=3, f1_drop<=0.01'"
+    )
 
 
 class _Place:

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -341,9 +341,19 @@ def make_config(values: dict[str, Any]) -> StudyConfig:
         return StudyConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        flag = "--" + name.replace("_", "-")
-        raise InputError(f"{flag} {first['input']!r}: {first['msg'].lower()}") from error
+        name, given = str(first["loc"][0]), first["input"]
+        flag, known = "--" + name.replace("_", "-"), _choices(StudyConfig.model_fields[name].annotation)
+        if known:
+            near = nearest(str(given), known)
+            raise InputError(f"{flag} {given!r} is not one of {', '.join(known)}{near}") from error
+        raise InputError(f"{flag} {given!r}: {first['msg'].lower()}") from error
+
+
+def _choices(kind: Any) -> list[str]:
+    """The texts of a literal type, also where it is a part of another."""
+    if isinstance(kind, str):
+        return [kind]
+    return [text for part in get_args(kind) for text in _choices(part)]
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 # Every error that sympress raises on purpose.
 #
@@ -81,6 +85,53 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+# A message names the flag of what was given wrongly; a program, which gave an argument, reads its name.
+
+
+_BY_FLAGS: ContextVar[bool] = ContextVar("by_flags", default=False)
+#: A flag; a command that a message recommends is passed over.
+_FLAG = re.compile(r"sympress [a-z]+ [^;)]*|(?<![\w-])(?:--[a-z][a-z-]*|-o)(?![\w-])")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@contextmanager
+def naming_flags() -> Iterator[None]:
+    """Let messages name flags: the command line runs."""
+    before = _BY_FLAGS.set(True)
+    try:
+        yield
+    finally:
+        _BY_FLAGS.reset(before)
+
+
+def names_arguments(arguments: Mapping[str, str]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate a public function, so that its errors name arguments where messages name flags.
+
+    Args:
+        arguments: what stands for each flag that is not the argument's name with dashes.
+    """
+    known = {"-o": "output", **arguments}
+
+    def name(found: re.Match[str]) -> str:
+        flag = found.group()
+        return flag if flag[0] != "-" else known.get(flag, flag.removeprefix("--").replace("-", "_"))
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def named(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return function(*args, **kwargs)
+            except SympressError as error:
+                if not _BY_FLAGS.get():
+                    error.args = (_FLAG.sub(name, str(error)),)
+                raise
+
+        return named
+
+    return decorate
 
 
 # Optional dependencies: import them late, and name the command that installs them.

@@ -18,6 +18,9 @@ from transformers import (
     TrainingArguments,
 )
 
+import sympress
+from sympress.model import Model
+
 SYMPTOMS = ("fever", "cough", "rash")
 NOISE = ("patient", "reports", "with", "and", "the", "after", "dose", "arm", "pain")
 
@@ -107,6 +110,18 @@ def tagger(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokeni
     BertForTokenClassification(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(classifier: Path) -> Model:
+    """The classifier, imported; it must not be changed."""
+    return sympress.load(classifier)
+
+
+@pytest.fixture(scope="session")
+def found(tagger: Path) -> Model:
+    """The tagger, imported; it must not be changed."""
+    return sympress.load(tagger)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 from sympress.errors import InputError
 from sympress.evaluation.gold import gold_of, gold_of_symptoms, pair_of, texts_of
 from sympress.labels.mentions import Mention
-from sympress.pipeline.given import read_given
+from sympress.pipeline.order import read_given
 
 TEXTS = ["fever and cough", "no rash", "rash"]
 NAMES = ("fever", "cough", "rash")

@@ -24,16 +24,6 @@ SPANS = [[(0, 5, "fever")], [], [(6, 10, "rash")]] * 4
 SPANNED = ["fever and pain", "no dose", "after rash"] * 4
 
 
-@pytest.fixture(scope="module")
-def model(classifier: Path) -> Model:
-    return sympress.load(classifier)
-
-
-@pytest.fixture(scope="module")
-def found(tagger: Path) -> Model:
-    return sympress.load(tagger)
-
-
 @pytest.fixture
 def exports_copied(monkeypatch: pytest.MonkeyPatch) -> Callable[[Model], None]:
     """For recipes that leave the weights alone: the fp32 file is the model's, which saves the export."""
@@ -65,7 +55,16 @@ def test_without_training_no_note_is_needed(
     exports_copied(model)
     small = sympress.compress(model, training=False)
     assert small.provenance["recipe"] == "quantize(int8)"
-    assert small.provenance["notes"]["train"] == 0
+    assert small.provenance["notes"] == {
+        "train": 0,
+        "transfer": 0,
+        "validation": 0,
+        "test": 0,
+        "synthetic": 60,  # nobody gave notes; it is timed on these
+    }
+    assert "0 validation, 0 test; timed on 60 synthetic ones" in (small.folder / "README.md").read_text(
+        "utf-8"
+    )
     assert small.provenance["data"] == {"name": "synthetic", "labels": "given: by the model itself"}
     texts, labels = notes_of(30, 5)
     array = np.array([[name in named for name in small.symptoms] for named in labels])

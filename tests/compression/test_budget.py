@@ -17,6 +17,7 @@ from sympress.compression.distill.step import COPIED, NARROW, Distill
 from sympress.compression.prune.step import Prune
 from sympress.compression.quantize.step import Quantize
 from sympress.compression.recipe.language import Recipe, named_recipes, parse_recipe
+from sympress.compression.search.budget import BUDGET_KEYS, Budget, parse_budget
 from sympress.compression.search.estimate import (
     GRAPH_BYTES,
     GRAPH_BYTES_PER_LAYER,
@@ -25,7 +26,7 @@ from sympress.compression.search.estimate import (
     estimate_size_bytes,
     pressed_shape,
 )
-from sympress.compression.search.search import BUDGET_KEYS, Budget, pareto_front, parse_budget, suggest
+from sympress.compression.search.search import pareto_front, suggest
 from sympress.compression.vocab.step import Vocab
 from sympress.errors import InputError, SympressError
 from sympress.models.model import build_model, count_macs

@@ -12,6 +12,7 @@ import torch
 
 from sympress.compression.lowrank.factorize import factorize_embeddings_
 from sympress.compression.recipe.language import Recipe, parse_recipe
+from sympress.compression.search.budget import parse_budget
 from sympress.compression.search.estimate import (
     ModelShape,
     check_recipe,
@@ -25,7 +26,6 @@ from sympress.compression.search.search import (
     TOO_COSTLY,
     TOO_LARGE,
     pareto_front,
-    parse_budget,
     search,
     value_of,
 )

@@ -24,6 +24,7 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.models.encoder import load_encoder
 from sympress.models.model import build_model
+from sympress.pipeline.order import Given, Order, check_order
 from sympress.progress import Reporter
 from sympress.studies.data import prepare
 from sympress.studies.folder import RunFolder
@@ -117,6 +118,33 @@ def test_a_new_step_is_parsed_refused_run_estimated_and_searched(
     assert half < whole
     assert str(suggest(Highest(), SHAPE)).startswith("distill(layers=2")
     assert [step.step for step in suggest(Highest(), SHAPE).steps] == ["distill", "sharpen", "quantize"]
+
+
+@pytest.mark.parametrize(
+    ("step", "needed"),
+    [
+        ("vocab(0.5)", True),
+        ("distill(layers=1)", True),
+        ("prune(heads=0.5)", True),
+        ("mask(0.5)", False),
+        ("mask(0.5, score=movement)", True),
+        ("lowrank(rank=4, method=svd)", False),
+        ("lowrank(rank=4)", True),
+        ("lowrank(embeddings=4, method=svd)", True),
+        ("quantize(int8)", False),
+        ("quantize(static)", True),
+        ("quantize(int8, aware=true)", True),
+    ],
+)
+def test_a_step_says_whether_it_needs_notes(tmp_path: Path, step: str, needed: bool):
+    order = Order(tmp_path, tmp_path / "out", given=Given(), recipe=parse_recipe(step))
+    if not needed:
+        check_order(order)
+        return
+    with pytest.raises(InputError, match=r"step 1 \(\w+\) needs notes; give some"):
+        check_order(order)
+    check_order(order, dry=True)
+    check_order(replace(order, given=Given(unlabelled=("fever",))))
 
 
 #: What rows of the results file say whose recipe was words: the strategy that says it as a recipe.

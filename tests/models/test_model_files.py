@@ -16,6 +16,8 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
+    PreTrainedTokenizerFast,
+    pipeline,
 )
 
 from sympress.compression.lowrank.factorize import factorize_encoder_
@@ -111,6 +113,19 @@ def test_transformers_refuses_the_folder_rather_than_give_it_a_random_head(
     save_model(build_model(make_encoder(family), 3, "mean", seed=0), tmp_path)
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
         kind.from_pretrained(tmp_path)
+    assert "this_head_loads_with.sympress.load" in caplog.text
+
+
+def test_a_pipeline_refuses_the_folder_when_it_is_loaded_and_names_what_loads_it(
+    make_encoder: Callable,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    save_model(build_model(make_encoder("bert"), 3, "mean", seed=0), tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises((RuntimeError, ValueError)):
+        pipeline("text-classification", str(tmp_path))
     assert "this_head_loads_with.sympress.load" in caplog.text
 
 

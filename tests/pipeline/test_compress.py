@@ -21,7 +21,7 @@ from sympress.compression.recipe import material as taught
 from sympress.compression.recipe.language import parse_recipe
 from sympress.compression.recipe.material import Context, Material, State
 from sympress.compression.recipe.step import Exported
-from sympress.compression.search.search import parse_budget
+from sympress.compression.search.budget import parse_budget
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.evaluation.cost import time_in_turn
@@ -30,7 +30,8 @@ from sympress.labels.task import task_of
 from sympress.models.model import SymptomModel, load_model
 from sympress.notes.synthesize.generator import synthesize
 from sympress.pipeline import compressor as presser_module
-from sympress.pipeline.compress import Order, compress, describe, load_teacher, make_plan
+from sympress.pipeline.compress import compress, describe, load_teacher, make_plan
+from sympress.pipeline.order import Order
 from sympress.pipeline.origin import read_origin, read_texts
 from sympress.progress import Reporter
 from sympress.runtime.artifact import read_extractor, write_checksums

@@ -80,6 +80,22 @@ def test_a_run_has_one_writer_at_a_time(finished: tuple[Path, Results], encoder_
         run_study(config, run)
 
 
+def test_an_encoder_that_cannot_be_exported_is_refused_before_it_is_trained(
+    tmp_path: Path, encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError("an operator that ONNX does not have")
+
+    monkeypatch.setattr("sympress.studies.press.export_checked", broken)
+    monkeypatch.setattr("sympress.studies.run._make_rows", lambda *_arguments: pytest.fail("trained"))
+    config = StudyConfig(encoder=str(encoder_folder), protocol="paper", **SMALL)
+    with pytest.raises(
+        InputError, match=r"cannot be run and exported \(RuntimeError\); take another encoder"
+    ):
+        run_study(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "artifacts").exists()
+
+
 @pytest.mark.parametrize("name", [*REAL, *PUBLISHED])
 def test_the_artifact_reloads_agrees_with_pytorch_and_is_what_was_scored(
     finished: tuple[Path, Results], name: str

@@ -112,48 +112,58 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
     at any time; the same command goes on where it stopped. Exit code 3: no recipe meets the budget.
     """
     from sympress.api import load
-    from sympress.compression.search.search import parse_budget
+    from sympress.compression.recipe.language import read_recipe
+    from sympress.compression.search.budget import parse_budget
     from sympress.errors import require_training
+    from sympress.pipeline.order import Given, Order, check_given, check_order
+    from sympress.runtime.artifact import artifact_folder, is_classifier
 
     require_training()
-    from sympress.compression.recipe.language import read_recipe
-    from sympress.pipeline.compress import Order, describe, make_plan
-    from sympress.pipeline.compress import compress as press
-    from sympress.pipeline.given import Given, check_given
-    from sympress.pipeline.origin import of_study
-
-    train, judged = (  # before the Hub is asked
+    per_note = _per_note(labels_per_note)
+    train, judged = (
         None if path is None else read_labelled(path, notes, labels=gold_labels, text_column=text_column)
         for path in (gold, validation)
     )
-    labelled = Given(train, judged)
-    opened = load(model, labels_per_note=_per_note(labels_per_note), entities=tuple(entity or ()))
-    given = None
-    if not (labelled.empty and of_study(opened.folder)):
-        given = check_given(replace(labelled, unlabelled=read_texts(notes, text_column)))
-    plan = make_plan(
-        Order(
-            model=opened.folder,
-            output=output,
-            notes=notes if given is None else None,
-            given=given,
-            recipe=None if recipe is None else read_recipe(recipe),
-            budget=None if budget is None else parse_budget(budget),
-            trials=trials,
-            teachers=tuple(teacher or ()),
-            trains=training,
-            kernel=kernel,
-            seed=seed,
-            test=test,
-            called=model,
-            changes={
-                "epochs": epochs,
-                "learning_rate": learning_rate,
-                "threads": threads,
-                "transfer_fraction": transfer_fraction,
-            },
-        )
+    order = Order(
+        model=Path(model),
+        output=output,
+        notes=notes,
+        recipe=None if recipe is None else read_recipe(recipe),
+        budget=None if budget is None else parse_budget(budget),
+        trials=trials,
+        teachers=tuple(teacher or ()),
+        trains=training,
+        kernel=kernel,
+        seed=seed,
+        test=test,
+        called=model,
+        changes={
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "threads": threads,
+            "transfer_fraction": transfer_fraction,
+        },
     )
+
+    def with_notes(order: Order) -> Order:
+        """What the notes are that nobody prepared as a study does."""
+        given = check_given(Given(train, judged, read_texts(notes, text_column)))
+        return replace(order, notes=None, given=given)
+
+    folder = artifact_folder(model)
+    if is_classifier(folder):
+        order = with_notes(order)
+    elif notes is not None and not notes.exists():
+        raise InputError(f"{notes}: no such file or folder; give notes")
+    check_order(order, dry=dry_run)  # before a model is read, or the Hub asked
+    opened = load(model, labels_per_note=per_note, entities=tuple(entity or ()))
+    from sympress.pipeline.compress import compress as press
+    from sympress.pipeline.compress import describe, make_plan
+    from sympress.pipeline.origin import of_study
+
+    if order.given is None and not (train is None and judged is None and of_study(opened.folder)):
+        order = with_notes(order)
+    plan = make_plan(replace(order, model=opened.folder), dry=dry_run)
     console = Console()
     if dry_run:
         _say(console, *describe(plan))
@@ -199,10 +209,11 @@ def _say(console: Console, *lines: str) -> None:
 def _table(record: dict[str, Any]) -> Table:
     from sympress.report.card import MODELS
 
-    threads = record["threads"]
+    threads, notes = record["threads"], record["notes"]
+    kind = "synthetic" if "synthetic" in notes else "validation"
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{record['notes']['validation']:,} validation notes, {threads} thread{'s' * (threads > 1)}",
+        title=f"{notes[kind]:,} {kind} notes, {threads} thread{'s' * (threads > 1)}",
         title_justify="left",
     )
     for number, name in enumerate(("", "MB", "ms p50", "of PyTorch", "of int8", "validation F1")):

@@ -20,7 +20,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from sympress.errors import MistakesError, SympressError
+from sympress.errors import MistakesError, SympressError, naming_flags
 
 #: Each command and the function, or the group of commands, that it is, in the order of `--help`.
 COMMANDS: dict[str, str] = {
@@ -57,11 +57,12 @@ def _print_version(wanted: bool) -> None:
 
 
 def _root(
-    version: Annotated[
+    context: typer.Context,
+    _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    context.with_resource(naming_flags())
 
 
 def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:

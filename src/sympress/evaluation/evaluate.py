@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from sympress.errors import SympressError
+from sympress.errors import InputError, SympressError
 from sympress.evaluation.gold import Gold, Vocabulary, check_seed, gold_of
 from sympress.evaluation.records import (
     AgainstRecord,
@@ -101,11 +100,11 @@ class Evaluation:
 
 
 def evaluate(
-    model: Extractor | str | Path,
+    model: Extractor,
     notes: Any,
     labels: Any = None,
     *,
-    against: Extractor | str | Path | None = None,
+    against: Extractor | None = None,
     groups: Any = None,
     by: Any = None,
     seed: int = 0,
@@ -116,14 +115,12 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on notes that people labelled, beside another on the same notes if one is given.
 
-        print(sympress.evaluate(small, texts, labels, against=model, groups=patients))
-
     A note without an answer counts as one in which nothing was found. Spans of symptoms that the artifact
     doesn't know count as missed, and are counted by name; figures of what it knows stand beside. Gold of
     whole notes lists a closed set of symptoms: only those that it names somewhere are scored.
 
     Args:
-        model: what `sympress.load` returns, or the folder of an artifact.
+        model: what `sympress.load` returns.
         notes: texts, a table (polars, pandas) or `Gold`; see `evaluation.gold.gold_of`, also for `labels`.
         labels: one entry a note: an array of 0 and 1 in the order of `model.symptoms`, names, or spans.
         against: another model; both answer every note, and the differences have intervals and p-values.
@@ -136,30 +133,28 @@ def evaluate(
         say: called with what begins.
 
     Raises:
-        InputError: labels do not fit the notes, or a folder is no artifact.
+        InputError: labels do not fit the notes, or a number is below 0.
         SympressError: not one note was answered.
     """
-    check_seed(seed)
-    extractor = _opened(model)
-    other = None if against is None else _opened(against)
-    vocabulary = Vocabulary.of(extractor)
-    gold = gold_of(notes, labels, symptoms=extractor.symptoms, patients=groups, groups=by)
+    check_drawing(seed, resamples)
+    vocabulary = Vocabulary.of(model)
+    gold = gold_of(notes, labels, symptoms=model.symptoms, patients=groups, groups=by)
     gold = _named(gold, vocabulary)
-    ours = _answered(extractor, gold, step)
+    ours = _answered(model, gold, step)
     if say is not None and resamples:
         say("computing intervals")
     bootstrap = Bootstrap.of(gold.patients, len(gold.notes), seed, resamples)
-    points = _points_at_words(extractor)
+    points = _points_at_words(model)
     scored = _Scored(gold, ours.mentions, ours.affirmed, vocabulary.known, bootstrap, points=points)
     cost, beside = None, None
-    if other is not None:
-        theirs = _answered(other, gold, step, lambda name: vocabulary.symptom(name) or name)
-        cost, beside = _against((extractor, other), gold, (ours, theirs), bootstrap)
+    if against is not None:
+        theirs = _answered(against, gold, step, lambda name: vocabulary.symptom(name) or name)
+        cost, beside = _against((model, against), gold, (ours, theirs), bootstrap)
     elif timed:
         texts = [note.text for note in gold.notes]
-        cost = time_artifacts({"ours": extractor}, texts, reference="ours")[0]["ours"]
+        cost = time_artifacts({"ours": model}, texts, reference="ours")[0]["ours"]
     results = EvaluationResults(
-        artifact=_artifact(extractor, vocabulary),
+        artifact=_artifact(model, vocabulary),
         gold=_description(gold),
         resampled_by="patients" if gold.patients is not None else "notes",
         failed=ours.failed,
@@ -171,8 +166,15 @@ def evaluate(
     return Evaluation(results, gold, ours.mentions, ours.affirmed)
 
 
-def _opened(model: Extractor | str | Path) -> Extractor:
-    return Extractor.load(model) if isinstance(model, str | Path) else model
+def check_drawing(seed: int, resamples: int) -> None:
+    """Refuse what no bootstrap can draw by.
+
+    Raises:
+        InputError: a number is below 0, or none.
+    """
+    check_seed(seed)
+    if not isinstance(resamples, int) or resamples < 0:
+        raise InputError(f"--resamples {resamples}: give a whole number; 0 for no intervals")
 
 
 @dataclass(frozen=True)

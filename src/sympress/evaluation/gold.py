@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from sympress.errors import InputError, nearest
@@ -232,7 +233,7 @@ def check_seed(seed: int | None) -> None:
     Raises:
         InputError: it is below 0.
     """
-    if seed is not None and seed < 0:
+    if seed is not None and (not _whole(seed) or seed < 0):
         raise InputError(f"seed={seed}: give a whole number from 0")
 
 
@@ -242,6 +243,7 @@ def texts_of(notes: Any, what: str = "notes") -> list[str]:
     Raises:
         InputError: there is no such column, or a note is no text.
     """
+    _be_collected(notes, what)
     found = _column(notes, "text", what) if hasattr(notes, "columns") else notes
     if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
         raise InputError(f"{what}: a {type(found).__name__}; give a list of texts, or a table with 'text'")
@@ -343,6 +345,11 @@ def _listed(values: Any) -> list[Any]:
     return list(values) if to_list is None else list(to_list())
 
 
+def _be_collected(table: Any, what: str) -> None:
+    if isinstance(table, pl.LazyFrame):
+        raise InputError(f"{what}: a LazyFrame, which has no rows yet; give its .collect()")
+
+
 def _column(table: Any, name: str, what: str) -> list[Any]:
     columns = list(map(str, table.columns))
     if name not in columns:
@@ -359,6 +366,11 @@ def _optional(notes: Any, names: Sequence[str], what: str) -> list[Any] | None:
 
 def _entries(labels: Any, symptoms: Sequence[str], what: str) -> list[list[str | Mention]]:
     """Of each note its names, or its spans."""
+    _be_collected(labels, what)
+    if isinstance(labels, str | bytes | Mapping) or not (
+        hasattr(labels, "columns") or isinstance(labels, Iterable)
+    ):
+        raise InputError(f"{what}: labels are {type(labels).__name__}; give {_FORMS}, one entry a note")
     if hasattr(labels, "columns"):
         return _of_array(np.asarray(labels), [str(name) for name in labels.columns], what)
     listed = _listed(labels)

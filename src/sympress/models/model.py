@@ -199,7 +199,7 @@ def save_model(model: SymptomModel, folder: Path) -> None:
     config: dict[str, Any] = json.loads(model.encoder.config.to_json_string(use_diff=False))
     config.pop("_name_or_path", None)
     config["problem_type"] = None  # a checkpoint's own would not fit the head that is ours
-    config["architectures"] = [type(model.encoder).__name__]
+    config["architectures"] = [type(model).__name__]  # pipelines would try the encoder's own in its place
     config[_KEY] = {"symptoms": model.symptoms, "pooling": model.head.pooling}
     if model.head.form != HeadForm.of_pooling(model.head.pooling):
         config[_KEY]["form"] = asdict(model.head.form)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ import torch
 from transformers import AutoTokenizer
 
 from sympress.compression.distill.teachers import fingerprint_teacher, label_order, load_classifier_teacher
-from sympress.compression.quantize.choose import KERNELS, available_kernels
-from sympress.compression.quantize.step import Quantize
+from sympress.compression.quantize.choose import available_kernels
 from sympress.compression.recipe.language import UNTRAINED, Recipe, parse_recipe, read_recipe
 from sympress.compression.recipe.material import FurtherTeacher, encode_notes
+from sympress.compression.search.budget import Budget
 from sympress.compression.search.estimate import ModelShape, check_recipe, shape_of
-from sympress.compression.search.search import Budget, SearchResult, estimates, search
+from sympress.compression.search.search import SearchResult, estimates, search
 from sympress.compression.vocab.trim import choose_pieces, count_pieces, trim_vocabulary_
-from sympress.errors import InputError, nearest
+from sympress.errors import InputError
 from sympress.files import (
     alone,
     check_claim,
@@ -35,7 +34,8 @@ from sympress.labels.task import task_of
 from sympress.models.families import NO_ATTENTION
 from sympress.models.model import load_model
 from sympress.pipeline.compressor import Compressor, describe_artifact, judge_teacher
-from sympress.pipeline.given import Given, check_notes, given_texts
+from sympress.pipeline.given import given_texts
+from sympress.pipeline.order import Given, Order, check_order, read_made_before
 from sympress.pipeline.origin import Origin, Texts, read_origin, read_texts
 from sympress.progress import Reporter
 from sympress.report.card import artifact_card
@@ -52,49 +52,7 @@ from sympress.runtime.linker import carried_words, write_words
 from sympress.studies.costs import teacher_yardsticks
 from sympress.training.fingerprints import fingerprint_texts, fingerprint_tokenizer
 
-# What `sympress compress` is asked for, checked against the model before any note is read.
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked for; one of `recipe` and `budget` is given, or neither where nothing may be trained.
-
-    Attributes:
-        model: the artifact to press.
-        output: where the pressed one goes; `OUTPUT.work` beside it holds what is under way.
-        notes: of the model's study; None where that made its own.
-        given: notes with their labels, instead of those of the study; None for those.
-        recipe: what to do, or
-        budget: what the result may cost.
-        trials: recipes that a search trains.
-        teachers: folders or ids of further teachers.
-        trains: False forbids steps that train; without a recipe, `UNTRAINED` is done.
-        kernel: of the int8 file: a name, `auto` for the one that is fastest here, None for the recipe's.
-        seed: of every training; None for the study's.
-        test: whether test notes are scored, for the record.
-        called: what the caller named the model, where that is not its folder.
-        changes: settings of the study that differ: epochs, learning_rate, threads, transfer_fraction.
-    """
-
-    model: Path
-    output: Path
-    notes: Path | None = None
-    given: Given | None = None
-    recipe: Recipe | None = None
-    budget: Budget | None = None
-    trials: int = 30
-    teachers: tuple[str, ...] = ()
-    trains: bool = True
-    kernel: str | None = None
-    seed: int | None = None
-    test: bool = True
-    called: str | None = None
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def work(self) -> Path:
-        """The folder of what is under way."""
-        return self.output.with_name(self.output.name + ".work")
+# What would be done, checked against the model before any note is read.
 
 
 @dataclass(frozen=True)
@@ -108,29 +66,25 @@ class Plan:
     teachers: tuple[FurtherTeacher, ...]
 
 
-def make_plan(order: Order) -> Plan:
+def make_plan(order: Order, *, dry: bool = False) -> Plan:
     """Check all that can be checked without notes.
 
+    Args:
+        order: what is asked for.
+        dry: nothing is going to be pressed: notes that a recipe needs may be missing.
+
     Raises:
-        InputError: both or neither of recipe and budget, a model that cannot be pressed, a recipe that
-            cannot be applied to it, an unknown kernel, or a teacher with different labels.
+        InputError: as `check_order`; or a model that cannot be pressed, a recipe that cannot be applied to
+            it, a kernel that this machine does not have, or a teacher with different labels.
     """
-    bare = order.recipe is None and order.budget is None and not order.trains
-    if bare:
-        order = replace(order, recipe=read_recipe(_untrained(order.given)))
-    if (order.recipe is None) == (order.budget is None):
-        raise InputError("give either --recipe or --budget: what to do, or what the result may cost")
-    if order.budget is not None and not order.trains:
-        raise InputError("--budget searches recipes that train; leave out --budget or --no-training")
-    if order.trials < 1:
-        raise InputError(f"--trials {order.trials} must be at least 1")
+    check_order(order, dry=dry)
+    bare = order.recipe is None and order.budget is None
     origin = read_origin(order.model, order.notes, order.changes, given=order.given is not None)
     if order.given is None and origin.fingerprint is None:
         order = replace(order, given=Given())  # no study made it: without notes, then
-        if bare:
-            order = replace(order, recipe=read_recipe(_untrained(order.given)))
-    if order.given is not None:
-        _check_given(order, order.given)
+    if bare:
+        order = replace(order, recipe=read_recipe(_untrained(order.given)))
+    check_order(order, dry=dry)
     shape = shape_of(origin.model, origin.extractor.max_tokens)
     if order.budget is not None and not shape.attention:
         raise InputError(
@@ -139,7 +93,10 @@ def make_plan(order: Order) -> Plan:
     if order.recipe is not None:
         check_recipe(order.recipe, origin.model, training=order.trains)
         _try_vocabulary(order.recipe, origin)
-    _check_kernel(order)
+    if order.kernel not in (None, "auto") and order.kernel not in available_kernels():
+        raise InputError(
+            f"kernel {order.kernel!r} is not in this machine's runtime; take another or leave it out"
+        )
     teachers = tuple(load_teacher(name, origin.extractor) for name in order.teachers)
     return Plan(order, origin, shape, origin.seed if order.seed is None else order.seed, teachers)
 
@@ -164,26 +121,6 @@ def _try_vocabulary(recipe: Recipe, origin: Origin) -> None:
             trim_vocabulary_(copy.deepcopy(origin.model), origin.tokenizer, kept.ids)
         except InputError as error:
             raise InputError(f"step {number} ({step.step}): {error}") from error
-
-
-def _check_given(order: Order, given: Given) -> None:
-    if order.budget is not None and given.empty:
-        raise InputError("a budget searches recipes that train; give notes, unlabelled ones are enough")
-    if order.recipe is not None:
-        check_notes(order.recipe, given)
-
-
-def _check_kernel(order: Order) -> None:
-    name = order.kernel
-    if name in (None, "auto"):
-        return
-    if name not in KERNELS:
-        raise InputError(f"unknown kernel {name!r}{nearest(name, KERNELS)}; known are {', '.join(KERNELS)}")
-    if name not in available_kernels():
-        raise InputError(f"kernel {name!r} is not in this machine's runtime; take another or leave it out")
-    last = order.recipe.steps[-1] if order.recipe is not None else Quantize()
-    if not isinstance(last, Quantize):
-        raise InputError("--kernel needs a recipe that ends with quantize")
 
 
 def load_teacher(name: str, extractor: Extractor) -> FurtherTeacher:
@@ -278,7 +215,7 @@ def _make(
     found = None if order.budget is None else _search(plan, order.budget, compressor)
     recipe = parse_recipe(found.best.recipe) if found is not None else order.recipe
     if recipe is None:
-        raise InputError("give either --recipe or --budget: what to do, or what the result may cost")
+        raise ValueError("the order was checked")
     reporter.say(f"recipe: {recipe}")
     artifact = compressor.press(recipe)
     record = describe_artifact(compressor, artifact, recipe, found, test=order.test)
@@ -342,12 +279,8 @@ def _check_output(order: Order, asked: dict[str, Any], inputs: dict[str, str]) -
     """
     output = order.output
     settings = {key: value for key, value in asked.items() if key not in _NAMES}
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: a file, not a folder; choose another -o")
-    if output.is_dir() and any(output.iterdir()):
-        stored = read_object(output / "provenance.json") or {}
-        if not isinstance(stored.get("asked"), dict):
-            raise InputError(f"{output}: holds another artifact or other files; choose another -o")
+    stored = read_made_before(output)
+    if stored is not None:
         found = {
             "settings": stored["asked"] | {"trials": stored.get("trials")},
             "inputs": stored.get("inputs"),

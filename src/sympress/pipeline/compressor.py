@@ -294,8 +294,9 @@ def describe_artifact(
         "notes": {
             "train": len(texts.material.training),
             "transfer": len(texts.material.transfer),
-            "validation": len(texts.validation),
+            "validation": 0 if texts.synthetic else len(texts.validation),
             "test": len(texts.test),
+            **({"synthetic": len(texts.validation)} if texts.synthetic else {}),
         },
         "search": None if found is None else _describe_search(found),
         "test": _describe_test(compressor, artifact, judged, texts.data) if test and texts.data else None,

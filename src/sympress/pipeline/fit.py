@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,15 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sympress.compression.export import export_checked
 from sympress.config import StudyConfig, make_config
-from sympress.errors import InputError, SympressError
+from sympress.errors import InputError
 from sympress.evaluation.gold import Gold, GoldNote
 from sympress.files import alone, full_disk_explained, is_bare, write_text
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote
 from sympress.labels.task import task_of
-from sympress.models.encoder import Encoder, load_encoder, token_limit
+from sympress.models.encoder import Encoder, load_encoder
 from sympress.models.model import build_model
 from sympress.pipeline.given import two_sides
 from sympress.progress import Reporter
@@ -33,7 +31,7 @@ from sympress.report.card import trained_card
 from sympress.runtime.artifact import Extractor, write_checksums, write_provenance
 from sympress.runtime.session import Runtime, prepare_text
 from sympress.studies.judge import answerer, epoch_score, judge
-from sympress.studies.press import move_artifact, train_settings, write_model
+from sympress.studies.press import move_artifact, train_settings, try_encoder, write_model
 from sympress.studies.rows import note_extractor
 from sympress.studies.tagger import TaggerSettings, train_tagger
 from sympress.training.data import NoteDataset, encode_texts
@@ -41,9 +39,6 @@ from sympress.training.epochs import EpochLog
 from sympress.training.fingerprints import fingerprint_annotated
 from sympress.training.losses import loss_of
 from sympress.training.train import train
-
-#: Notes on which the encoder is tried before training.
-_TRIED_NOTES = 2
 
 
 @dataclass(frozen=True)
@@ -92,12 +87,19 @@ def plan_fit(
         return Fit(learnt, judged, (), config, seed)
     counts = Counter(name for note in learnt.notes for name in note.affirmed)
     names = tuple(symptoms) or tuple(sorted(counts, key=lambda name: (-counts[name], name)))
-    _check_names(learnt, judged, names, counts, one=task_of(config.task).labels == "one")
+    one = task_of(config.task).labels == "one"
+    _check_names(learnt, judged, names, counts, one=one, chosen=bool(symptoms))
     return Fit(learnt, judged, names, config, seed)
 
 
 def _check_names(
-    learnt: Gold, judged: Gold, names: Sequence[str], counts: Counter[str], *, one: bool
+    learnt: Gold,
+    judged: Gold,
+    names: Sequence[str],
+    counts: Counter[str],
+    *,
+    one: bool,
+    chosen: bool,
 ) -> None:
     if len(names) < (2 if one else 1):
         raise InputError(
@@ -109,9 +111,9 @@ def _check_names(
     for side in (learnt, judged):
         for note in side.notes:
             if unknown := sorted(note.affirmed - set(names)):
+                why = "is none of symptoms; add it there, or" if chosen else "no training note has;"
                 raise InputError(
-                    f"{side.name}: note {note.note_id!r} has {unknown[0][:60]!r}, which no training note "
-                    "has; leave it out"
+                    f"{side.name}: note {note.note_id!r} has {unknown[0][:60]!r}, which {why} leave it out"
                 )
             if one and len(note.affirmed) != 1:
                 raise InputError(
@@ -135,7 +137,8 @@ def fit(plan: Fit, output: Path, *, command: str | None = None, reporter: Report
     lexicon = load_lexicon(plan.config.lexicon or "clinical")
     encoder = load_encoder(plan.config.encoder or "bundled", case=plan.config.case)
     with reporter, full_disk_explained(work):
-        try_encoder(encoder)
+        pooling = "token" if plan.config.task == "mentions" else plan.config.pooling or "cls"
+        try_encoder(encoder, len(plan.symptoms) or 3, pooling)
         with alone(work, output):
             key = hashlib.sha256(f"{plan.fingerprint} {plan.symptoms} {plan.config!r} {plan.seed}".encode())
             draft = work / key.hexdigest()[:12] / "artifact"  # so that checkpoints are those of this plan
@@ -149,25 +152,6 @@ def fit(plan: Fit, output: Path, *, command: str | None = None, reporter: Report
             move_artifact(draft, output)
             shutil.rmtree(work)
     return output
-
-
-def try_encoder(encoder: Encoder) -> None:
-    """Run the encoder and export it once, before anything is trained.
-
-    Raises:
-        InputError: it cannot be run or exported.
-    """
-    texts = ["c/o fever and chills, denies cough", "no fever"]
-    ids = encode_texts(encoder.tokenizer, texts, token_limit(encoder, 16)).ids[:_TRIED_NOTES]
-    with tempfile.TemporaryDirectory(prefix="sympress-") as folder:
-        try:
-            export_checked(build_model(encoder.model, 2, "cls", 0), Path(folder) / "model.onnx", list(ids))
-        except SympressError:
-            raise
-        except Exception as error:  # PyTorch's exporter raises its own types
-            raise InputError(
-                f"{encoder.name}: cannot be run and exported ({type(error).__name__}); take another encoder"
-            ) from error
 
 
 def _fit_tagger(

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sympress.compression.recipe.language import Recipe
 from sympress.compression.recipe.material import Material
 from sympress.errors import InputError, nearest
-from sympress.evaluation.gold import Gold, GoldNote, Vocabulary, pair_of, texts_of
+from sympress.evaluation.gold import Gold, GoldNote, Vocabulary
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.labels.task import task_of
 from sympress.notes.synthesize.generator import synthesize
+from sympress.pipeline.order import Given
 from sympress.pipeline.origin import Origin, Texts
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
@@ -33,89 +32,6 @@ HELD_OUT = 0.2
 LEAST_NOTES = 5
 #: Synthetic notes on which a model is timed, and kernels are compared, where no notes are given.
 SYNTHETIC_NOTES = 60
-
-
-@dataclass(frozen=True)
-class Given:
-    """Notes, checked as far as they can be without the model.
-
-    Attributes:
-        train: labelled notes to learn from; None where nobody labelled any.
-        validation: labelled notes that choose epochs and thresholds; None to hold some out.
-        unlabelled: further notes, from which the model teaches.
-    """
-
-    train: Gold | None = None
-    validation: Gold | None = None
-    unlabelled: tuple[str, ...] = ()
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is no note at all."""
-        return self.train is None and self.validation is None and not self.unlabelled
-
-
-def read_given(
-    train: Any = None, validation: Any = None, unlabelled: Any = None, *, symptoms: Sequence[str] = ()
-) -> Given:
-    """Read what a Python program gives.
-
-    Args:
-        train: `(texts, labels)`, a table with labels or `Gold`; see `evaluation.gold.gold_of`.
-        validation: the same.
-        unlabelled: texts, or a table with the column `text`.
-        symptoms: names of the columns of arrays of labels.
-
-    Raises:
-        InputError: texts and labels do not fit each other, or a note to learn from is one to validate on.
-    """
-    given = Given(
-        None if train is None else pair_of(train, symptoms=symptoms, what="train"),
-        None if validation is None else pair_of(validation, symptoms=symptoms, what="validation"),
-        () if unlabelled is None else tuple(texts_of(unlabelled, "unlabelled")),
-    )
-    return check_given(given)
-
-
-def check_given(given: Given) -> Given:
-    """`given` without unlabelled notes that are among the labelled ones.
-
-    Raises:
-        InputError: a note to learn from is one to validate on.
-    """
-    learnt, judged = (
-        set() if side is None else {note.text for note in side.notes}
-        for side in (given.train, given.validation)
-    )
-    if shared := len(learnt & judged):
-        raise InputError(f"validation: {shared:,} of its notes are in train too; take them out of one")
-    known = learnt | judged
-    return replace(given, unlabelled=tuple(text for text in given.unlabelled if text not in known))
-
-
-def check_notes(recipe: Recipe, given: Given) -> None:
-    """Refuse a recipe that needs notes to learn from where there are none.
-
-    Raises:
-        InputError: with the number of the step.
-    """
-    if given.train is not None or given.unlabelled:
-        return
-    for number, step in enumerate(recipe.steps, 1):
-        if _needs_notes(step.model_dump()):
-            raise InputError(
-                f"step {number} ({step.step}) needs notes; give some, unlabelled ones are enough, or take it "
-                "out: quantize(int8) needs none"
-            )
-
-
-def _needs_notes(step: Mapping[str, Any]) -> bool:
-    """Whether a step with these settings looks at notes."""
-    if step["step"] == "quantize":
-        return bool(step["aware"]) or step["kind"] == "static"
-    if step["step"] == "lowrank":
-        return step["method"] != "svd" or step["embeddings"] is not None
-    return bool(step["step"] != "mask" or step["score"] == "movement")
 
 
 def given_texts(origin: Origin, given: Given, seed: int) -> Texts:
@@ -156,6 +72,7 @@ def given_texts(origin: Origin, given: Given, seed: int) -> Texts:
             "labels": _fingerprint([*train, *validation]),
         },
         labelled=people,
+        synthetic=given.empty,
     )
 
 

@@ -74,6 +74,7 @@ class Texts:
             did, and F1 says how far the pressed model agrees with it.
         test: original texts of the test notes.
         data: of a study, all of it.
+        synthetic: nobody gave notes, and `validation` holds some that were made to time the model on.
     """
 
     material: Material
@@ -85,6 +86,7 @@ class Texts:
     labelled: bool = True
     test: list[str] = field(default_factory=list)
     data: StudyData | None = None
+    synthetic: bool = False
 
 
 def read_origin(

@@ -388,7 +388,8 @@ def _origin(record: Mapping[str, Any], symptoms: Sequence[str]) -> list[str]:
         *kernel_lines(kernel["name"] if kernel else None),
         *([f"- Found by a search: {escape_markdown(search['sentence'])}"] if search else []),
         f"- Notes: {escape_markdown(record['data']['name'])}: {notes['train']:,} training, "
-        f"{notes['transfer']:,} unlabelled, {notes['validation']:,} validation, {notes['test']:,} test",
+        f"{notes['transfer']:,} unlabelled, {notes['validation']:,} validation, {notes['test']:,} test"
+        + (f"; timed on {notes['synthetic']:,} synthetic ones" if "synthetic" in notes else ""),
         f"- Labels: {escape_markdown(record['data']['labels'])}",
         f"- Data fingerprint: `{record['data_fingerprint']}`",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,11 +21,13 @@ from sympress.compression.recipe.language import STRATEGIES, Recipe, read_recipe
 from sympress.compression.recipe.material import Context, FurtherTeacher, Material, State, encode_notes
 from sympress.compression.recipe.step import Exported, Step
 from sympress.config import StudyConfig
-from sympress.errors import InputError
+from sympress.errors import InputError, SympressError
 from sympress.evaluation.cost import time_in_turn
-from sympress.models.model import SymptomModel, load_model, save_model
+from sympress.models.encoder import Encoder, token_limit
+from sympress.models.model import Pooling, SymptomModel, build_model, load_model, save_model
 from sympress.runtime.artifact import Extractor, write_checksums, write_extractor
 from sympress.studies.costs import INT8, PYTORCH
+from sympress.training.data import encode_texts
 from sympress.training.epochs import Scorer, TrainSettings
 
 #: Notes on which ONNX is compared with PyTorch, and on which kernels and layers are judged.
@@ -112,6 +115,31 @@ def write_model(
     tokenizer.save_pretrained(draft)
     write_extractor(draft, extractor)
     return export_checked(model, draft / "model.onnx", list(notes[:PARITY_NOTES]))
+
+
+def try_encoder(encoder: Encoder, outputs: int, pooling: Pooling) -> None:
+    """Run the encoder with a fresh head and export it once, before anything is trained.
+
+    Args:
+        encoder: it stays as it is.
+        outputs: of the head; the export of a trained model of the same structure traces nothing again.
+        pooling: of the head.
+
+    Raises:
+        InputError: it cannot be run or exported.
+    """
+    texts = ["c/o fever and chills, denies cough", "no fever"]
+    ids = encode_texts(encoder.tokenizer, texts, token_limit(encoder, 16)).ids
+    model = build_model(encoder.model, outputs, pooling, 0)
+    with tempfile.TemporaryDirectory(prefix="sympress-") as folder:
+        try:
+            export_checked(model, Path(folder) / "model.onnx", list(ids))
+        except SympressError:
+            raise
+        except Exception as error:  # PyTorch's exporter raises its own types
+            raise InputError(
+                f"{encoder.name}: cannot be run and exported ({type(error).__name__}); take another encoder"
+            ) from error
 
 
 def move_artifact(draft: Path, final: Path) -> None:

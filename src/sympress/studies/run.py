@@ -9,7 +9,7 @@ from typing import Any
 
 from sympress.compression.recipe.language import BASELINE, Recipe, choose_strategies
 from sympress.config import StudyConfig
-from sympress.errors import require_training
+from sympress.errors import names_arguments, require_training
 from sympress.files import full_disk_explained, write_json, write_text
 from sympress.models.encoder import load_encoder
 from sympress.progress import Reporter
@@ -21,13 +21,14 @@ from sympress.results import Results, StrategyResult, YardstickCost
 from sympress.runtime.artifact import write_checksums, write_provenance
 from sympress.studies.costs import TIMED_SEED, measure_costs, teacher_yardsticks
 from sympress.studies.folder import RunFolder
-from sympress.studies.press import named
+from sympress.studies.press import named, try_encoder
 from sympress.studies.results import keep_predictions
 from sympress.studies.task import StudyTask, TestSet, assemble_row, judge_together
 from sympress.studies.tasks import study_of
 from sympress.training.fingerprints import fingerprint_encoder
 
 
+@names_arguments({})
 def run_study(
     config: StudyConfig, output: str | Path, *, command: str | None = None, reporter: Reporter | None = None
 ) -> Results:
@@ -61,6 +62,9 @@ def run_study(
             reporter.say(f"note: {warning}")
         with run.held(config, {**task.data.inputs, "encoder": fingerprint_encoder(encoder)}):
             recipes = {name: task.recipe(name) for name in strategies[1:]} | recipes
+            if run.read_row(BASELINE, 0) is None:
+                pooling = "token" if config.task == "mentions" else config.pooling or "cls"
+                try_encoder(encoder, config.top_k, pooling)
             _make_rows(task, recipes, reporter)
             test = task.test_set()
             rows, yardsticks = _measure(task, test, (BASELINE, *recipes, *task.references), reporter)

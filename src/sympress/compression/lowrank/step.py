@@ -54,6 +54,11 @@ class LowRank(Step):
         return self
 
     @property
+    def needs_notes(self) -> bool:
+        """Where it measures activations or gradients, or counts word pieces."""
+        return self.method != "svd" or self.embeddings is not None
+
+    @property
     def factorizes(self) -> bool:
         """True if layers of the encoder become two factors."""
         return self.where == "layers" and any(it is not None for it in (self.rank, self.energy, self.keep))

@@ -173,6 +173,11 @@ class Mask(Step):
         """Where training says which weights go."""
         return self.score == "movement"
 
+    @property
+    def needs_notes(self) -> bool:
+        """Where it trains."""
+        return self.trains
+
     def apply(self, state: State, context: Context, number: int) -> str:
         """At once by magnitude, or in the course of a training by movement."""
         from sympress.compression.prune.masks import apply_masks_, magnitude_masks

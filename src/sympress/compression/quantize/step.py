@@ -30,6 +30,10 @@ CHOICE_OF = {
     "int8": ("dynamic-7bit", "dynamic-8bit", "dynamic-unsigned"),
     "static": ("static-7bit", "static-8bit"),
 }
+#: Every kernel there is.
+KERNEL_NAMES = tuple(
+    dict.fromkeys([name for names in CHOICE_OF.values() for name in names] + [*KERNEL_OF.values()])
+)
 _WEIGHT_BITS = {"int8": 8, "static": 8, "auto": 8, "weights8": 8, "weights4": 4, "int4": 4}
 
 
@@ -68,6 +72,11 @@ class Quantize(Step):
     def trains(self) -> bool:
         """With simulated int8, where asked."""
         return self.aware
+
+    @property
+    def needs_notes(self) -> bool:
+        """Where it trains, or ranges of activations are measured."""
+        return self.aware or self.kind == "static"
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """It acts on the file, which is made at the end."""

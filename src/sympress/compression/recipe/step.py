@@ -144,6 +144,11 @@ class Step(BaseModel):
         return False
 
     @property
+    def needs_notes(self) -> bool:
+        """True if the step looks at notes, labelled or not; a step that does not says so."""
+        return True
+
+    @property
     def needs_pretrained(self) -> bool:
         """True if the step reads the encoder as it was before fine-tuning."""
         return False

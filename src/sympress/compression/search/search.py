@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,127 +19,9 @@ from sympress.compression.quantize.step import Quantize
 from sympress.compression.recipe.language import Recipe
 from sympress.compression.recipe.step import Step, Trial
 from sympress.compression.recipe.steps import STEPS
+from sympress.compression.search.budget import BUDGET_KEYS, Budget
 from sympress.compression.search.estimate import ModelShape, estimate_macs, estimate_size_bytes
-from sympress.errors import InputError, SympressError, nearest
-
-# Budgets as text: `size_mb<=6, latency_ratio<=0.1, f1_drop<=0.01`.
-
-
-_LIMIT = re.compile(r"(?P<key>\w+)\s*(?P<operator>[<>=!≤≥~]+)\s*(?P<number>[^\s<>=!≤≥~].*)", re.DOTALL)
-_EXAMPLE = '"size_mb<=6, f1_drop<=0.01"'
-#: A limit of 0 has no relative excess; what is above it is counted in points of F1.
-_ONE_POINT = 0.01
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Upper limits on what a compressed model costs; None where there is no limit.
-
-    Attributes:
-        size_mb: the model file, in megabytes of 10^6 bytes.
-        latency_ratio: latency of one note relative to the teacher as PyTorch fp32, 0.1 for ten times faster.
-        int8_latency_ratio: latency of one note relative to the teacher as ONNX int8.
-        f1_drop: the teacher's F1 of the task minus the model's, both in 0..1, on validation data.
-        macs_ratio: multiply-accumulates of one note relative to the teacher's.
-        memory_mb: peak memory of the process that answers, in megabytes of 10^6 bytes.
-    """
-
-    size_mb: float | None = None
-    latency_ratio: float | None = None
-    int8_latency_ratio: float | None = None
-    f1_drop: float | None = None
-    macs_ratio: float | None = None
-    memory_mb: float | None = None
-
-    def __str__(self) -> str:
-        return ", ".join(f"{key}<={str(limit).removesuffix('.0')}" for key, limit in self.limits().items())
-
-    def limits(self) -> dict[str, float]:
-        """The limits that are set, in the order of the class."""
-        pairs = ((key, getattr(self, key)) for key in BUDGET_KEYS)
-        return {key: limit for key, limit in pairs if limit is not None}
-
-    def among(self, keys: Collection[str]) -> Budget:
-        """The limits on `keys` alone: what a cheap estimate can already tell."""
-        return Budget(**{key: limit for key, limit in self.limits().items() if key in keys})
-
-    def violations(self, measured: Mapping[str, float]) -> dict[str, float]:
-        """By how much `measured` is above each limit it breaks, in that limit's unit.
-
-        A value that is not a number breaks its limit by infinity.
-
-        Raises:
-            SympressError: a limited value was not measured.
-        """
-        broken = {}
-        for key, limit in self.limits().items():
-            if key not in measured:
-                raise SympressError(f"the budget limits {key}, which was not measured")
-            value = measured[key]
-            if not value <= limit:
-                broken[key] = math.inf if math.isnan(value) else value - limit
-        return broken
-
-    def meets(self, measured: Mapping[str, float]) -> bool:
-        """True if `measured` is at or below every limit."""
-        return not self.violations(measured)
-
-    def excess(self, measured: Mapping[str, float]) -> float:
-        """The largest excess relative to its limit, 0 when the budget is met: small comes nearest.
-
-        What is above a limit of 0 is divided by 0.01, one point of F1.
-        """
-        limits = self.limits()
-        return max(
-            (over / (limits[key] or _ONE_POINT) for key, over in self.violations(measured).items()),
-            default=0.0,
-        )
-
-
-BUDGET_KEYS: tuple[str, ...] = tuple(field.name for field in fields(Budget))
-
-
-def parse_budget(text: str) -> Budget:
-    """The budget that `text` spells.
-
-    Raises:
-        InputError: no limit, an unknown key (the nearest is named), a key given twice, another operator
-            than `<=`, or a limit that is not a number above 0 (0 is fine for `f1_drop`).
-    """
-    if not text.strip():
-        raise InputError(f"the budget is empty; write limits such as {_EXAMPLE}")
-    limits: dict[str, float] = {}
-    for part in text.split(","):
-        key, limit = _parse_limit(part.strip())
-        if key in limits:
-            raise InputError(f"budget: {key} is given twice")
-        limits[key] = limit
-    return Budget(**limits)
-
-
-def _parse_limit(text: str) -> tuple[str, float]:
-    match = _LIMIT.fullmatch(text)
-    if match is None:
-        raise InputError(f"budget: {text!r} is not a limit; write limits such as {_EXAMPLE}")
-    key, operator, number = match["key"], match["operator"], match["number"]
-    if key not in BUDGET_KEYS:
-        raise InputError(f"budget: unknown key {key!r}{nearest(key, BUDGET_KEYS)}; {_known()}")
-    if operator != "<=":
-        raise InputError(f"budget: {text!r} is not an upper limit; write {key}<={number}")
-    try:
-        limit = float(number)
-    except ValueError as error:
-        raise InputError(f"budget: the limit of {key} must be a number, not {number!r}") from error
-    lowest_allowed = limit >= 0 if key == "f1_drop" else limit > 0
-    if not (math.isfinite(limit) and lowest_allowed):
-        least = "of at least 0" if key == "f1_drop" else "above 0"
-        raise InputError(f"budget: the limit of {key} must be a number {least}, not {number}")
-    return key, limit
-
-
-def _known() -> str:
-    return f"known are {', '.join(BUDGET_KEYS)}"
-
+from sympress.errors import InputError
 
 # The Pareto set: the points that no other point beats.
 
