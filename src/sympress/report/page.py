@@ -255,11 +255,7 @@ def _figures(advice: Advice, kind: str) -> list[tuple[str, str, str]]:
             f"{format_number(latency_ms(taken), 2)} ms",
             _beside_page(f"{format_number(latency_ms(base), 2)} ms", taken.latency_ratio),
         ),
-        (
-            f"change of {kind}",
-            change,
-            f"95 % interval {interval}{several}" if interval else "to the baseline",
-        ),
+        (f"change of {kind}", change, certain),
     ]
 
 

@@ -260,12 +260,16 @@ def teacher_notes(state: State, context: Context, step: Distill) -> NoteDataset:
     """
     transfer, further = context.material.transfer, step.further
     if further is not None and further < len(transfer):
-        drawn = np.random.default_rng(_DRAW_SEED).permutation(len(transfer))[:further]
-        transfer = [transfer[row] for row in drawn]
+        transfer = [transfer[row] for row in draw_further(len(transfer), further)]
         context = replace(context, material=replace(context.material, transfer=transfer))
     teachers = _teachers(state, context, step)
     taught = _taught_whole if context.material.tagging is None else _taught_windows
     return taught(state, context, teachers)
+
+
+def draw_further(available: int, wanted: int) -> NDArray[np.int64]:
+    """The rows of the `wanted` unlabelled notes that a step draws; a smaller draw begins a larger one."""
+    return np.random.default_rng(_DRAW_SEED).permutation(available)[:wanted]
 
 
 def _taught_whole(state: State, context: Context, teachers: Sequence[FurtherTeacher]) -> NoteDataset:
