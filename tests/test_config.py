@@ -158,6 +158,9 @@ def test_what_goes_on_in_a_folder_may_add_rows_and_measure_anew_and_nothing_else
     config = StudyConfig()
     more = {"strategies": ("pruning",), "recipes": ("pocket",), "transfer_fraction": 0.5, "seeds": 3}
     moved = {"notes": Path("b.csv"), "gold": Path("g"), "lexicon": "l.tsv", "encoder": "e"}
-    assert StudyConfig(**more, **moved, resamples=50, threads=4, margin=0.02).fixed() == config.fixed()
-    free = {*more, *moved, "resamples", "threads", "margin"}
+    assert (
+        StudyConfig(**more, **moved, resamples=50, threads=4, margin=0.02, baseline_longer=False).fixed()
+        == config.fixed()
+    )
+    free = {*more, *moved, "resamples", "threads", "margin", "baseline_longer"}
     assert config.fixed().keys() == StudyConfig.model_fields.keys() - free

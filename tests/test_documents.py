@@ -165,7 +165,7 @@ MINIMAL = {
 def test_a_block_is_filled_with_table_command_seed_and_interval(root):
     rendered = render_document(document(), root).split("\n")
     assert rendered[2] == "<!-- sympress:table results/run.json -->"
-    assert rendered[6] == r"| baseline | 0.500 \[0.400, 0.600\] | – | 1.5 | 2.00 | 10 |"
+    assert rendered[6] == r"| baseline | 0.500 \[0.400, 0.600\] | – | – | 1.5 | 2.00 | 10 |"
     assert rendered[8].startswith("`sympress study -o runs/run`. 1 test notes; ")
     assert "95 % bootstrap interval" in rendered[8]
     assert "seed 0" in rendered[8]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sympress.errors import InputError, names_arguments, require_training
 from sympress.evaluation.gold import Gold, check_seed, gold_of, pair_of, texts_of
-from sympress.labels.mentions import AnyTask
 from sympress.labels.own_words import read_own_words
 from sympress.model import Model, TemporaryFolder
 from sympress.progress import Reporter

@@ -230,6 +230,11 @@ class CompressionConfig(_Settings):
     published_variants: bool | None = _setting(
         None, "Also run the published study's literal variants.", marks=_NO_FLAG
     )
+    baseline_longer: bool = _setting(
+        True,
+        "Also train the baseline for as many steps as the longest recipe, where one trains longer.",
+        marks=_MAY_CHANGE,
+    )
     student_layers: int | None = _setting(None, "Layers of the student.", ge=1)
     temperature: float = _setting(4.0, "Of distillation.", gt=0)
     alpha: float = _setting(0.5, "Teacher against labels, 0 to 1.", ge=0, le=1)

@@ -242,11 +242,20 @@ class Cost(Record):
 
 
 class YardstickCost(Record):
-    """The uncompressed baseline, run in a way that needs no sympress."""
+    """The uncompressed baseline, run in a way that needs no sympress.
+
+    Attributes:
+        size_bytes: of its weights.
+        latency_ms_p50: one note at a time.
+        latency_ms_p95: one note at a time.
+        disabled_optimizers: what its session leaves out, as those of our own files do; null in files from
+            before, whose int8 yardstick had the fusion that slows it down.
+    """
 
     size_bytes: int
     latency_ms_p50: float
     latency_ms_p95: float
+    disabled_optimizers: list[str] | None = None
 
 
 class Pooled(Record):

@@ -172,3 +172,19 @@ def test_a_baseline_at_chance_makes_every_comparison_meaningless(make_run, make_
     )
     better = make_quality(0.30, per_symptom=topics(make_quality, 5))
     assert "gains" in verdict(make_run(make_strategy("baseline", quality=better), row))[0]
+
+
+def test_a_gain_stands_beside_what_longer_training_gives(make_run, make_strategy):
+    run = make_run(
+        make_strategy("baseline", 0.80),
+        make_strategy("distillation", 0.85, difference=(0.05, 0.03, 0.07), smaller=True, faster=True),
+        make_strategy("baseline-longer", 0.86, difference=(0.06, 0.04, 0.08)),
+    )
+    lines = verdict(run)
+    assert lines[0].startswith(
+        "The baseline trained for as many steps as the longest recipe (baseline-longer): It gains macro F1"
+    )
+    assert lines[1].endswith(
+        "baseline-longer has F1 0.860 [0.840, 0.880], distillation 0.850 [0.830, 0.870]."
+    )
+    assert advise(run).taken.name == "distillation"

@@ -36,6 +36,7 @@ SMALL = {
     "resamples": 50,
     "learning_rate": 1e-3,
     "rank": 4,
+    "baseline_longer": False,
 }
 
 
@@ -247,6 +248,7 @@ def command(encoder: Path, run: Path) -> list[str]:
         "sympress",
         "study",
         *(str(part) for pair in flags.items() for part in pair),
+        "--no-baseline-longer",
     ]
 
 

@@ -28,6 +28,7 @@ SMALL = {
     "learning_rate": 2e-3,
     "resamples": 50,
     "strategies": ("baseline", "pruning"),
+    "baseline_longer": False,
     "recipes": ("tiny = distill(layers=1, epochs=1) > quantize(int8)",),
 }
 

@@ -78,7 +78,8 @@ def signed(value: float | None) -> str:
 
 
 #: Rows that are no compressed model: a reader's yardsticks, printed last and marked as reference.
-REFERENCE_STRATEGIES = ("rule", "rule-assertion", "tfidf")
+LONGER = "baseline-longer"
+REFERENCE_STRATEGIES = ("rule", "rule-assertion", "tfidf", LONGER)
 BASELINE = "baseline"
 
 #: Follows a difference that is one: of all seeds together, corrected for the number of strategies.
@@ -110,7 +111,7 @@ class Group:
 
     @property
     def is_reference(self) -> bool:
-        """Whether this is the lexicon rule or TF-IDF rather than a trained encoder."""
+        """Whether this is a rival of the compressed models rather than one of them."""
         return self.name in REFERENCE_STRATEGIES
 
     @property
@@ -395,7 +396,7 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     families: dict[str, int] = {}
     for name in dict.fromkeys(names):
         if name == BASELINE or name in REFERENCE_STRATEGIES:
-            found[name] = Look(NEUTRAL, *MARKERS[1 if name == "tfidf" else 0], name != BASELINE)
+            found[name] = Look(NEUTRAL, *MARKERS[{"tfidf": 1, LONGER: 2}.get(name, 0)], name != BASELINE)
             continue
         number = families.setdefault(family_of(name), len(families))
         lap = number // len(COLOURS)

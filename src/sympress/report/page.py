@@ -256,11 +256,7 @@ def _figures(advice: Advice, kind: str) -> list[tuple[str, str, str]]:
             f"{format_number(latency_ms(taken), 2)} ms",
             _beside_page(f"{format_number(latency_ms(base), 2)} ms", taken.latency_ratio),
         ),
-        (
-            f"change of {kind}",
-            change,
-            certain,
-        ),
+        (f"change of {kind}", change, certain),
     ]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -20,7 +19,7 @@ from sympress.labels.task import task_of
 from sympress.models.model import load_model
 from sympress.models.tfidf import ReferenceModel
 from sympress.results import Cost, YardstickCost
-from sympress.runtime.session import Runtime
+from sympress.runtime.session import SLOWER_FUSED, Runtime, open_session
 from sympress.runtime.tokens import window_spans
 
 # The two yardsticks of every ratio: the teacher in PyTorch, and the best one gets without sympress.
@@ -47,7 +46,8 @@ def teacher_yardsticks(teacher: Path, folder: Path, *, threads: int) -> dict[str
     """PyTorch fp32, and ONNX Runtime int8 made by its own quantizer, of the artifact `teacher`.
 
     The int8 file has signed weights, a scale an output channel and 7 bits (safe from saturation on every
-    CPU), and runs with the runtime's default optimizations. Both read notes through the same tokenizer.
+    CPU), and runs in a session like those of our own files: what a session leaves out is no gain of a
+    recipe. Both read notes through the same tokenizer.
 
     Args:
         teacher: the baseline's artifact.
@@ -107,10 +107,7 @@ def _int8(teacher: Path, path: Path, threads: int) -> Yardstick:
     if not path.is_file():
         with atomic_path(path) as draft:
             quantize_plainly(teacher / "model.onnx", draft)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_session(path, threads=threads)
     runtime = Runtime.load(teacher, threads=threads)
 
     def run(ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -245,6 +242,7 @@ def measure_costs(
             size_bytes=yardstick.size_bytes,
             latency_ms_p50=timings[name].latency_ms_p50,
             latency_ms_p95=timings[name].latency_ms_p95,
+            disabled_optimizers=[] if name == PYTORCH else list(SLOWER_FUSED),
         )
         for name, yardstick in yardsticks.items()
     }

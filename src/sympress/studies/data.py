@@ -313,7 +313,13 @@ def describe_notes(
 
 
 def read_transfer_notes(config: StudyConfig, data: StudyData, reporter: Reporter) -> list[str]:
-    """Texts of the notes that `transfer_fraction` adds to those of the study, on the training side only.
+    """Texts of `read_further_notes`."""
+    texts: list[str] = read_further_notes(config, data, reporter)["text"].to_list()
+    return texts
+
+
+def read_further_notes(config: StudyConfig, data: StudyData, reporter: Reporter) -> pl.DataFrame:
+    """The notes that `transfer_fraction` adds to those of the study, on the training side only.
 
     Left out are notes of the study itself, of its validation and test patients, from the first validation
     day or the first judged note on (split `time`) or of patients that the split `patient` would not train
@@ -323,7 +329,7 @@ def read_transfer_notes(config: StudyConfig, data: StudyData, reporter: Reporter
         InputError: there are no notes to read more of, or the share is below the study's own.
     """
     if config.transfer_fraction is None:
-        return []
+        return pl.DataFrame(schema=NOTE_SCHEMA)
     if config.notes is None:
         raise InputError("--transfer-fraction needs --notes; synthetic notes are made, not read")
     if config.transfer_fraction < config.fraction:
@@ -339,7 +345,7 @@ def read_transfer_notes(config: StudyConfig, data: StudyData, reporter: Reporter
     more = more.filter(pl.col("patient_id").is_null() | ~pl.col("patient_id").is_in(known))
     more = _without_copies(more, judged)
     reporter.say(f"{more.height:,} further notes, unlabelled, teach the students")
-    return more["text"].to_list()
+    return more
 
 
 def _training_side(config: StudyConfig, more: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:

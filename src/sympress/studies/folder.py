@@ -11,6 +11,7 @@ RUN/lock              held by the process that writes here
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,6 +124,12 @@ class RunFolder:
             return None
         row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return row
+
+    def drop_row(self, name: str, seed: int) -> None:
+        """Forget a finished piece, so that it is made anew."""
+        (self.path / "rows" / f"{_key(name, seed)}.json").unlink(missing_ok=True)
+        shutil.rmtree(self.artifact(name, seed), ignore_errors=True)
+        shutil.rmtree(self.work(name, seed), ignore_errors=True)
 
     def write_row(
         self,

@@ -209,6 +209,35 @@ def _as_named(frame: pl.DataFrame, symptoms: tuple[str, ...]) -> pl.DataFrame:
     return frame.with_columns(pl.Series("codes", values, dtype=pl.List(pl.String)))
 
 
+@dataclass(frozen=True)
+class FurtherLabels:
+    """What people coded of further notes, which students read without labels.
+
+    Attributes:
+        known: `(notes,)` whether people coded the note.
+        targets: `(notes, K)` 0 or 1; 0 where nobody did.
+    """
+
+    known: NDArray[np.bool_]
+    targets: NDArray[np.uint8]
+
+
+def label_further(labels: LabelSet, further: pl.DataFrame) -> FurtherLabels | None:
+    """Label further notes as the notes of the study are; None where those are not labelled by people's codes.
+
+    Args:
+        labels: of the study, of the task `present`.
+        further: notes, `NOTE_SCHEMA`.
+    """
+    if labels.task != "present" or labels.provenance != "coded" or not further.height:
+        return None
+    known = further["codes"].is_not_null().to_numpy()
+    targets = np.zeros((further.height, len(labels.symptoms)), dtype=np.uint8)
+    coded = _as_named(further.filter(known), labels.symptoms)
+    targets[known] = label_coded_present(coded, symptoms=labels.symptoms).targets
+    return FurtherLabels(known, targets)
+
+
 # How many labels of the keyword rule come from a mention that does not affirm the symptom.
 
 

@@ -235,6 +235,11 @@ class MentionsTask(StudyTask[SpanData]):
                 raise InputError(f"strategy {name!r}: not for mentions; there are {', '.join(REAL[1:])}")
 
     @property
+    def learnt_from(self) -> tuple[int, int]:
+        """The training notes, and none without labels."""
+        return len(self.data.split.train), 0
+
+    @property
     def references(self) -> tuple[str, ...]:
         """The rules."""
         return (RULE,)

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from sympress.compression.export import export_checked, parity
 from sympress.compression.quantize.choose import Choice
 from sympress.compression.recipe.engine import run_recipe
-from sympress.compression.recipe.language import STRATEGIES, Recipe, read_recipe
+from sympress.compression.recipe.language import LONGER, STRATEGIES, Recipe, read_recipe
 from sympress.compression.recipe.material import Context, FurtherTeacher, Material, State, encode_notes
 from sympress.compression.recipe.step import Exported, Step
 from sympress.config import StudyConfig
@@ -34,7 +34,7 @@ from sympress.training.epochs import Scorer, TrainSettings
 PARITY_NOTES = 16
 JUDGED_NOTES = 64
 #: Names of rows and timings that no recipe may have.
-RESERVED = (*STRATEGIES, "rule", "rule-assertion", "tfidf", PYTORCH, INT8)
+RESERVED = (*STRATEGIES, LONGER, "rule", "rule-assertion", "tfidf", PYTORCH, INT8)
 #: `NAME = recipe`; what stands before the first `=` is a name unless a bracket opens or a step ends in it.
 _NAMED = re.compile(r"([^=(>]*)=(.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")

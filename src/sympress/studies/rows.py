@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from sympress.compression.recipe.engine import run_recipe
-from sympress.compression.recipe.language import BASELINE, STRATEGIES, Recipe
-from sympress.compression.recipe.material import Context, Material
+from sympress.compression.recipe.language import BASELINE, LONGER, STRATEGIES, Recipe
+from sympress.compression.recipe.material import Context, Material, draw_further
 from sympress.config import StudyConfig
 from sympress.evaluation.quality import point_quality
 from sympress.labels.lexicon import Lexicon, load_lexicon
@@ -30,7 +30,7 @@ from sympress.provenance import provenance
 from sympress.runtime.artifact import Extractor, write_checksums, write_provenance
 from sympress.runtime.session import Runtime, prepare_text
 from sympress.studies.costs import Candidate, in_batches
-from sympress.studies.data import StudyData, prepare, read_transfer_notes
+from sympress.studies.data import StudyData, prepare, read_further_notes
 from sympress.studies.folder import RunFolder
 from sympress.studies.judge import (
     KEPT,
@@ -41,8 +41,9 @@ from sympress.studies.judge import (
     epoch_score,
     write_operating_point,
 )
+from sympress.studies.labelled import FurtherLabels, label_further
 from sympress.studies.note_scores import NoteTestSet
-from sympress.studies.press import move_artifact, press, train_settings, write_model
+from sympress.studies.press import move_artifact, named, press, train_settings, write_model
 from sympress.studies.task import Step, StudyTask
 from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog, Scorer
@@ -75,6 +76,7 @@ class NoteTask(StudyTask[StudyData]):
         macs_tokens: word pieces of the median test note.
         truncated: notes that are longer than the model reads.
         transfer: further notes, as the model sees them, which only teachers judge.
+        transfer_labels: what people coded of them: of no use to a student, but TF-IDF reads them.
     """
 
     extractor: Extractor
@@ -83,6 +85,7 @@ class NoteTask(StudyTask[StudyData]):
     macs_tokens: int
     truncated: int
     transfer: tuple[str, ...] = ()
+    transfer_labels: FurtherLabels | None = None
     prepare = staticmethod(prepare)
     tests = NoteTestSet
 
@@ -90,7 +93,9 @@ class NoteTask(StudyTask[StudyData]):
     def set_up(cls, config: StudyConfig, encoder: Encoder, run: RunFolder, reporter: Reporter) -> NoteTask:
         """Prepare the notes, and tokenize them as the artifacts will."""
         data = prepare(config, reporter)
-        return make_bench(config, data, encoder, run, read_transfer_notes(config, data, reporter))
+        further = read_further_notes(config, data, reporter)
+        made = make_bench(config, data, encoder, run, further["text"].to_list())
+        return replace(made, transfer_labels=label_further(data.labels, further))
 
     @property
     def pad_id(self) -> int:
@@ -108,6 +113,32 @@ class NoteTask(StudyTask[StudyData]):
             f"{self.truncated:,} of {notes:,} notes are longer than {most} word pieces; "
             "what comes after is not seen",
         ]
+
+    @property
+    def learnt_from(self) -> tuple[int, int]:
+        """The training notes and the transfer notes."""
+        return len(self.data.split.train), len(self.transfer)
+
+    def labelled_for_tfidf(self) -> tuple[list[str], NDArray[np.uint8]]:
+        """Every labelled note that a student of this study saw, as the models see it, and its targets.
+
+        The training notes, and of the transfer notes that a recipe draws those that people coded.
+        """
+        data, rows = self.data, self.data.split.train
+        texts = [prepare_text(text, self.extractor) for text in data.texts_of(rows)]
+        targets = data.labels.targets[rows]
+        if self.transfer_labels is None:
+            return texts, targets
+        available = len(self.transfer)
+        drawn = [
+            step.further_notes(available)
+            for recipe in named(self.config.recipes).values()
+            for step in recipe.steps
+        ]
+        seen = draw_further(available, max(drawn, default=0))
+        seen = seen[self.transfer_labels.known[seen]]
+        further = self.transfer_labels.targets[seen]
+        return texts + [self.transfer[row] for row in seen], np.concatenate([targets, further])
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -146,7 +177,9 @@ class NoteTask(StudyTask[StudyData]):
 
     def press(self, name: str, recipe: Recipe, seed: int, step: Step) -> None:
         """Press the baseline of `seed` as `recipe` says, deploy and predict, unless it was done before."""
-        made = made_by(recipe, () if name in STRATEGIES else self.transfer)  # a strategy reads no others
+        made = made_by(
+            recipe, () if name in (*STRATEGIES, LONGER) else self.transfer
+        )  # a strategy reads no others
         if self.run.has_row(name, seed, made):
             return
         torch.manual_seed(seed)
@@ -173,11 +206,13 @@ class NoteTask(StudyTask[StudyData]):
         It sees the same characters of each note as the models do.
         """
         data, run = self.data, self.run
-        if run.read_row(name, seed) is not None:
+        learnt = self.labelled_for_tfidf() if name == "tfidf" else None
+        done, own = run.read_row(name, seed), len(data.split.train)
+        if done is not None and (learnt is None or done.get("training_notes", own) == len(learnt[0])):
             return
         texts = [prepare_text(text, self.extractor) for text in data.texts]
         started = time.perf_counter()
-        model = _build(data, self.config, name, seed, texts)
+        model = _rule_model(data, self.config, name) if learnt is None else self._fit_tfidf(learnt, seed)
         seconds = time.perf_counter() - started if name == "tfidf" else 0.0
         folder = run.artifact(name, seed)
         shutil.rmtree(folder, ignore_errors=True)
@@ -197,7 +232,18 @@ class NoteTask(StudyTask[StudyData]):
             "macs_per_note": model.macs_per_note,
             **_settle(self.config, name, answered, validation).as_json(),
         }
+        if learnt is not None:
+            further = len(learnt[0]) - own
+            row["training_notes"] = len(learnt[0])
+            row["remarks"] = [f"learnt from {own:,} training notes and {further:,} labelled transfer notes"]
         run.write_row(name, seed, row, predictions)
+
+    def _fit_tfidf(self, learnt: tuple[list[str], NDArray[np.uint8]], seed: int) -> TfidfClassifier:
+        data, rows = self.data, self.data.split.validation
+        judged = [prepare_text(text, self.extractor) for text in data.texts_of(rows)]
+        validation = (judged, data.labels.targets[rows])
+        task, symptoms = self.config.note_task, data.labels.symptoms
+        return fit_tfidf(*learnt, task, symptoms, seed=seed, validation=validation)
 
     def candidate(self, name: str, seed: int) -> Candidate:
         """From text to probabilities."""
@@ -364,9 +410,7 @@ def _predict(bench: NoteTask, folder: Path) -> dict[str, NDArray[np.float64]]:
     return {part: runtime.predict([texts[row] for row in rows]) for part, rows in parts.items()}
 
 
-def _build(
-    data: StudyData, config: StudyConfig, name: str, seed: int, texts: Sequence[str]
-) -> ReferenceModel:
+def _rule_model(data: StudyData, config: StudyConfig, name: str) -> ReferenceModel:
     if name == "rule":
         return RuleClassifier.of(
             config.note_task,
@@ -375,17 +419,7 @@ def _build(
             rule=config.rule or "first",
             text_window=None,
         )
-    if name == "rule-assertion":
-        return AssertedRule.of(data.labels.symptoms, load_lexicon(ASSERTED_LEXICON))
-    train, validation = data.split.train, data.split.validation
-    return fit_tfidf(
-        [texts[row] for row in train],
-        data.labels.targets[train],
-        config.note_task,
-        data.labels.symptoms,
-        seed=seed,
-        validation=([texts[row] for row in validation], data.labels.targets[validation]),
-    )
+    return AssertedRule.of(data.labels.symptoms, load_lexicon(ASSERTED_LEXICON))
 
 
 def _settle(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sympress.compression.recipe.language import BASELINE, Recipe, choose_strategies
+from sympress.compression.recipe.language import BASELINE, LONGER, Recipe, choose_strategies, train_longer
 from sympress.config import StudyConfig
 from sympress.errors import names_arguments, require_training
 from sympress.files import full_disk_explained, write_json, write_text
@@ -21,7 +21,7 @@ from sympress.results import Results, StrategyResult, YardstickCost
 from sympress.runtime.artifact import write_checksums, write_provenance
 from sympress.studies.costs import TIMED_SEED, measure_costs, teacher_yardsticks
 from sympress.studies.folder import RunFolder
-from sympress.studies.press import named, try_encoder
+from sympress.studies.press import named, train_settings, try_encoder
 from sympress.studies.results import keep_predictions
 from sympress.studies.task import StudyTask, TestSet, assemble_row, judge_together
 from sympress.studies.tasks import study_of
@@ -61,7 +61,7 @@ def run_study(
         for warning in warnings:
             reporter.say(f"note: {warning}")
         with run.held(config, {**task.data.inputs, "encoder": fingerprint_encoder(encoder)}):
-            recipes = {name: task.recipe(name) for name in strategies[1:]} | recipes
+            recipes = _with_longer({name: task.recipe(name) for name in strategies[1:]} | recipes, task)
             if run.read_row(BASELINE, 0) is None:
                 pooling = "token" if config.task == "mentions" else config.pooling or "cls"
                 try_encoder(encoder, config.top_k, pooling)
@@ -81,6 +81,23 @@ def run_study(
             _write(results, run, task.references)
             keep_predictions(run, test, rows)
     return results
+
+
+def _with_longer(recipes: dict[str, Recipe], task: StudyTask[Any]) -> dict[str, Recipe]:
+    """The recipes, and the baseline trained for as long as the longest of them, if that is longer.
+
+    A row of it that was made beside shorter recipes is dropped.
+    """
+    longer = None
+    if task.config.baseline_longer:
+        longer = train_longer(recipes.values(), *task.learnt_from, train_settings(task.config, 0))
+    if longer is None:
+        return recipes
+    for seed in range(task.config.seeds):
+        row = task.run.read_row(LONGER, seed)
+        if row is not None and row["recipe"] != str(longer):
+            task.run.drop_row(LONGER, seed)
+    return {**recipes, LONGER: longer}
 
 
 def _make_rows(task: StudyTask[Any], recipes: Mapping[str, Recipe], reporter: Reporter) -> None:

@@ -164,6 +164,11 @@ class StudyTask(ABC, Generic[D]):
         return recipe_of(name, self.config, removes_heads=removes_heads(family_of(self.encoder.model)))
 
     @property
+    @abstractmethod
+    def learnt_from(self) -> tuple[int, int]:
+        """How many labelled and how many further notes there are to learn from."""
+
+    @property
     def warnings(self) -> list[str]:
         """What a reader should know of the notes."""
         return []

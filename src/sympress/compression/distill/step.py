@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sympress.compression.search.estimate import ModelShape
     from sympress.models.families import Family
     from sympress.models.model import Pooling, SymptomModel
+    from sympress.training.epochs import TrainSettings
 
 #: How a teacher answers: in PyTorch, or from an int8 file where there is no GPU.
 Answers = Literal["float", "int8"]
@@ -159,6 +160,16 @@ class Distill(Step):
     def trains(self) -> bool:
         """Always."""
         return True
+
+    def further_notes(self, available: int) -> int:
+        """All of them, or as many as the step says."""
+        return available if self.further is None else min(self.further, available)
+
+    def updates_on(self, labelled: int, further: int, settings: TrainSettings) -> int:
+        """Those over the labelled and the further notes, `updates` at the least."""
+        batch = self.batch or settings.batch_size
+        each = math.ceil((labelled + self.further_notes(further)) / batch)
+        return each * max(self.epochs or settings.epochs, math.ceil((self.updates or 0) / each))
 
     @property
     def needs_pretrained(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
     from sympress.models.families import Family
+    from sympress.training.epochs import TrainSettings
 
 
 # The step `prune`: heads, neurons, hidden dimensions or layers that are gone.
@@ -177,6 +179,11 @@ class Mask(Step):
     def needs_notes(self) -> bool:
         """Where it trains."""
         return self.trains
+
+    def updates_on(self, labelled: int, further: int, settings: TrainSettings) -> int:
+        """Those of the training that says which weights go."""
+        del further
+        return settings.epochs * math.ceil(labelled / settings.batch_size) if self.trains else 0
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """At once by magnitude, or in the course of a training by movement."""

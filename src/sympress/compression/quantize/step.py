@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sympress.compression.quantize.choose import Choice
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
+    from sympress.training.epochs import TrainSettings
 
 #: The kernel of each kind, whatever machine makes the file; see `runtime.session`.
 KERNEL_OF = {
@@ -77,6 +79,16 @@ class Quantize(Step):
     def needs_notes(self) -> bool:
         """Where it trains, or ranges of activations are measured."""
         return self.aware or self.kind == "static"
+
+    def further_notes(self, available: int) -> int:
+        """All of them, where it trains."""
+        return available if self.aware else 0
+
+    def updates_on(self, labelled: int, further: int, settings: TrainSettings) -> int:
+        """Those of training with simulated int8."""
+        if not self.aware:
+            return 0
+        return (self.epochs or settings.epochs) * math.ceil((labelled + further) / settings.batch_size)
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """It acts on the file, which is made at the end."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -16,6 +17,9 @@ from sympress.compression.recipe.step import Step, range_of, write_value
 from sympress.compression.recipe.steps import STEPS
 from sympress.config import StudyConfig, read_config_file
 from sympress.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from sympress.training.epochs import TrainSettings
 
 # Steps from a name and settings, with one clear line about each mistake.
 
@@ -321,6 +325,8 @@ def _read_file(path: Path) -> Recipe:
 
 #: The row that every other is compared with: the encoder, fine-tuned.
 BASELINE = "baseline"
+#: The row that trains the baseline on, for as many steps as the longest strategy takes.
+LONGER = "baseline-longer"
 #: `further=0`: these learn from labelled notes alone. `faster` and `slower` are the published ratios of the
 #: learning rate to the baseline's.
 STRATEGIES: dict[str, str] = {
@@ -375,3 +381,28 @@ def recipe_of(name: str, config: StudyConfig, *, removes_heads: bool = True) -> 
         "slower": f"{rate * 2 / 3:.6g}",
     }
     return parse_recipe(STRATEGIES[name].format(**values))
+
+
+def train_longer(
+    recipes: Iterable[Recipe], labelled: int, further: int, settings: TrainSettings
+) -> Recipe | None:
+    """The recipe that trains the baseline on until it has had as many steps as the longest of `recipes`.
+
+    A strategy begins with the fine-tuned baseline, whose steps count, unless it starts anew. None where no
+    recipe trains for longer than the baseline.
+
+    Args:
+        recipes: of the study.
+        labelled: training notes.
+        further: unlabelled notes that students may learn from.
+        settings: how the baseline is trained.
+    """
+    each = math.ceil(labelled / settings.batch_size)
+    own = settings.epochs * each
+    sums = [
+        sum(step.updates_on(labelled, further, settings) for step in recipe.steps)
+        + (0 if recipe.steps[0].step == "pretrained" else own)
+        for recipe in recipes
+    ]
+    epochs = math.ceil((max(sums, default=0) - own) / each)
+    return parse_recipe(f"fine-tune(epochs={epochs})") if epochs > 0 else None

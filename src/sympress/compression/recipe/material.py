@@ -290,8 +290,8 @@ def teacher_notes(state: State, context: Context, step: Distill) -> NoteDataset:
     """
     material, further = context.material, step.further
     if further is not None and further < len(material.transfer):
-        drawn = np.random.default_rng(_DRAW_SEED).permutation(len(material.transfer))[:further]
-        context = replace(context, material=_with_transfer(material, drawn))
+        rows = draw_further(len(material.transfer), further)
+        context = replace(context, material=_with_transfer(material, rows))
     teachers = _teachers(state, context, step)
     taught = _taught_whole if context.material.tagging is None else _taught_windows
     return taught(state, context, teachers)
@@ -303,6 +303,11 @@ def _with_transfer(material: Material, rows: NDArray[np.int64]) -> Material:
     if answers is not None:
         answers = np.concatenate([answers[:labelled], answers[labelled:][rows]])
     return replace(material, transfer=[material.transfer[row] for row in rows], answers=answers)
+
+
+def draw_further(available: int, wanted: int) -> NDArray[np.int64]:
+    """The rows of the `wanted` unlabelled notes that a step draws; a smaller draw begins a larger one."""
+    return np.random.default_rng(_DRAW_SEED).permutation(available)[:wanted]
 
 
 def _taught_whole(state: State, context: Context, teachers: Sequence[FurtherTeacher]) -> NoteDataset:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
     from sympress.models.families import Family
+    from sympress.training.epochs import TrainSettings
 
 
 # Values and ranges of settings in words, read from their types.
@@ -152,6 +153,22 @@ class Step(BaseModel):
     def needs_pretrained(self) -> bool:
         """True if the step reads the encoder as it was before fine-tuning."""
         return False
+
+    def further_notes(self, available: int) -> int:
+        """How many of the `available` unlabelled notes the step learns from."""
+        del available
+        return 0
+
+    def updates_on(self, labelled: int, further: int, settings: TrainSettings) -> int:
+        """Steps of the optimizer that learn the task, before it is applied.
+
+        Args:
+            labelled: notes.
+            further: unlabelled notes that there are.
+            settings: of every training that a step does not set itself.
+        """
+        del labelled, further, settings
+        return 0
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """Refuse a place in a recipe that makes no sense.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -16,6 +17,7 @@ from sympress.errors import InputError
 if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
     from sympress.models.model import SymptomModel
+    from sympress.training.epochs import TrainSettings
 
 
 # The step `adapt`: the encoder learns the notes' language.
@@ -36,6 +38,10 @@ class Adapt(Step):
     def trains(self) -> bool:
         """Always."""
         return True
+
+    def further_notes(self, available: int) -> int:
+        """All of them: it reads no labels."""
+        return available
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """It trains a whole encoder."""
@@ -90,6 +96,11 @@ class FineTune(Step):
     def trains(self) -> bool:
         """Always."""
         return True
+
+    def updates_on(self, labelled: int, further: int, settings: TrainSettings) -> int:
+        """Those over the labelled notes."""
+        del further
+        return (self.epochs or settings.epochs) * math.ceil(labelled / settings.batch_size)
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """Train on the labels."""
