@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,15 @@ def test_what_goes_on_in_a_folder_may_add_rows_and_measure_anew_and_nothing_else
     )
     free = {*more, *moved, "resamples", "threads", "margin", "baseline_longer"}
     assert config.fixed().keys() == StudyConfig.model_fields.keys() - free
+
+
+@pytest.mark.parametrize("given", ["2004", 2004, "2004-01-01", datetime(2004, 1, 1), " 2004 "])
+@pytest.mark.parametrize("name", ["train_from", "validation_from", "test_from"])
+def test_a_year_is_its_first_day_and_not_a_count_of_seconds(name: str, given: Any):
+    assert getattr(make_config({name: given}), name) == datetime(2004, 1, 1)
+
+
+@pytest.mark.parametrize("given", ["204", "20040", "1072915200", "last year", True])
+def test_what_is_no_day_and_no_year_is_refused(given: Any):
+    with pytest.raises(InputError, match=r"^--train-from "):
+        make_config({"train_from": given})

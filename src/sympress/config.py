@@ -6,9 +6,9 @@ import tomllib
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sympress.errors import InputError, nearest
 from sympress.files import refuse_pipe
@@ -110,6 +110,21 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _from_year(value: Any) -> Any:
+    """The first day of a year that is given alone; pydantic would take 2004 for seconds since 1970."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and value.strip().isdecimal():
+        year = value.strip()
+        if len(year) != len("2004"):
+            raise ValueError("no day (YYYY-MM-DD) and no year")
+        return f"{year}-01-01"
+    return value
+
+
+FirstDay = Annotated[datetime, BeforeValidator(_from_year)]
+
+
 class _ProtocolConfig(_Settings):
     protocol: Protocol = _setting("paper", "paper, or clinical: without its flaws.")
 
@@ -130,10 +145,11 @@ class DataConfig(_Settings):
         "topic (one symptom a note), present (all that a note affirms) or mentions (spans and what the note "
         "asserts of each).",
     )
-    labels: Literal["auto", "lexicon", "coded", "silver", "gold", "mix"] = _setting(
+    labels: Literal["auto", "lexicon", "coded", "concepts", "silver", "gold", "mix"] = _setting(
         "auto",
-        "coded (by people), gold (spans people marked), silver (rules with assertion), mix, lexicon (the "
-        "rule of a topic), or auto: the best there is.",
+        "coded (by people), concepts (their codes as symptoms of the lexicon: those of one symptom merged, "
+        "those of none left out), gold (spans people marked), silver (rules with assertion), mix, lexicon "
+        "(the rule of a topic), or auto: the best there is.",
     )
     gold: Path | None = _setting(
         None,
@@ -162,8 +178,11 @@ class DataConfig(_Settings):
     text_column: str | None = _setting(None, "Name of the text column.")
     fraction: float = _setting(1.0, "Share of patients to read; a larger one contains it.", gt=0, le=1)
     split: Literal["random", "patient", "time"] | None = _setting(None, "random, patient or time.")
-    validation_from: datetime | None = _setting(None, "First day of validation (YYYY-MM-DD).")
-    test_from: datetime | None = _setting(None, "First day of the test set (YYYY-MM-DD).")
+    train_from: FirstDay | None = _setting(
+        None, "First day (YYYY-MM-DD) or year of training; older training notes are left out."
+    )
+    validation_from: FirstDay | None = _setting(None, "First day (YYYY-MM-DD) or year of validation.")
+    test_from: FirstDay | None = _setting(None, "First day (YYYY-MM-DD) or year of the test set.")
     synthetic_notes: int = _setting(2000, "How many synthetic notes.", ge=50)
 
 

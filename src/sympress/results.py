@@ -369,7 +369,10 @@ class StrategyResult(Record):
 
 
 class SplitCounts(Record):
-    """Sizes of the split, what stands on both sides, and how many duplicates were found."""
+    """Sizes of the split, what stands on both sides, and how many duplicates were found.
+
+    `left_out` are training notes older than the first day that was asked for.
+    """
 
     train: int
     validation: int
@@ -379,10 +382,36 @@ class SplitCounts(Record):
     near_duplicates: int
     patients_on_both_sides: int
     duplicates_on_both_sides: int
+    left_out: int = 0
+
+
+class Period(Record):
+    """The notes of one year on one side of the split."""
+
+    side: Literal["train", "validation", "test"]
+    year: int
+    notes: int
+
+
+class SymptomRates(Record):
+    """The share of the notes of each period that one symptom is labelled in."""
+
+    symptom: str
+    rates: list[float]
+
+
+class Drift(Record):
+    """How often each symptom is labelled over time; `rates` are in the order of `periods`."""
+
+    periods: list[Period]
+    symptoms: list[SymptomRates]
 
 
 class DataDescription(Record):
-    """Where the notes and labels came from, counted at every step."""
+    """Where the notes and labels came from, counted at every step.
+
+    `drift` is that of notes split by time.
+    """
 
     name: str
     fingerprint: str
@@ -395,6 +424,7 @@ class DataDescription(Record):
     reading: dict[str, int] = Field(default_factory=dict)
     labelling: dict[str, int] = Field(default_factory=dict)
     split: SplitCounts
+    drift: Drift | None = None
 
 
 class Results(Record):

@@ -4,7 +4,13 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.labels.lexicon import load_forms, load_lexicon
-from sympress.labels.note_labels import check_labelling, coded_lexicon, label_coded_present, label_coded_topic
+from sympress.labels.note_labels import (
+    check_labelling,
+    coded_lexicon,
+    label_coded_present,
+    label_coded_topic,
+    merge_codes,
+)
 
 CODES = [["B", "A"], ["A"], [], ["C", "C", "C"], ["B"], ["A", "C"], ["D"]]
 NOTES = pl.DataFrame(
@@ -93,11 +99,16 @@ def test_errors_name_what_to_do() -> None:
     [
         ("mentions", "coded", "task 'mentions' has no labels from 'coded': use --labels silver or gold"),
         ("topics", "lexicon", "unknown task 'topics': use topic or present or mentions"),
-        ("topic", "gold", "task 'topic' has no labels from 'gold': use --labels lexicon or coded"),
+        (
+            "topic",
+            "gold",
+            "task 'topic' has no labels from 'gold': use --labels lexicon or coded or concepts",
+        ),
         (
             "present",
             "lexicon",
-            "task 'present' has no labels from 'lexicon': use --labels coded or silver or gold or mix",
+            "task 'present' has no labels from 'lexicon': "
+            "use --labels coded or concepts or silver or gold or mix",
         ),
     ],
 )
@@ -120,3 +131,50 @@ def test_every_listed_form_is_lower_case_and_stands_once() -> None:
     for name, forms in load_forms("coded_to_lexicon.tsv").items():
         assert len(set(forms)) == len(forms), name
         assert all(form and form == form.lower().strip() for form in forms), name
+
+
+COINED = [
+    ["Injection site oedema", "Drug ineffective", "Injection site swelling"],
+    ["PYREXIA"],
+    ["Infection", "Infection", "Drug ineffective"],
+    None,
+    [],
+]
+COINED_NOTES = pl.DataFrame(
+    {"note_id": list("abcde"), "codes": COINED}, schema={"note_id": pl.String, "codes": pl.List(pl.String)}
+)
+
+
+def test_codes_of_one_symptom_are_merged_and_those_of_none_left_out_and_counted() -> None:
+    merged, counts = merge_codes(COINED_NOTES)
+    assert merged["codes"].to_list() == [["injection-site-swelling"], ["fever"], [], None, []]
+    assert counts == {
+        "codes of the notes": 7,
+        "codes that name a symptom": 3,
+        "codes that name no symptom, left out": 4,
+        "codes merged with another of their note": 1,
+        "left out: Drug ineffective": 2,
+        "left out: Infection": 2,
+    }
+
+
+def test_a_note_whose_codes_name_no_symptom_is_a_negative_and_an_uncoded_one_is_not() -> None:
+    labels = label_coded_present(merge_codes(COINED_NOTES)[0].filter(pl.col("codes").is_not_null()), top_k=2)
+    assert labels.symptoms == ("fever", "injection-site-swelling")
+    assert labels.targets.tolist() == [[0, 1], [1, 0], [0, 0], [0, 0]]
+    with pytest.raises(InputError, match="1 of 5 notes"):
+        label_coded_present(merge_codes(COINED_NOTES)[0], top_k=2)
+
+
+def test_notes_without_a_code_that_names_a_symptom_are_refused() -> None:
+    with pytest.raises(InputError, match="names a symptom that is known: use --labels coded"):
+        merge_codes(NOTES)
+    with pytest.raises(InputError, match="carry no human-coded symptoms"):
+        merge_codes(pl.DataFrame({"note_id": ["a"]}))
+
+
+@pytest.mark.parametrize("lexicon", ["clinical", "paper"])
+def test_a_symptom_by_its_id_takes_the_forms_of_the_lexicon(lexicon: str) -> None:
+    entry = coded_lexicon(["joint-pain"], load_lexicon(lexicon)).symptoms[0]
+    assert entry.name == "joint-pain"
+    assert "joint pain" in entry.forms

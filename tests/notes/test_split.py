@@ -167,3 +167,26 @@ def test_mistakes_are_refused_with_a_reason() -> None:
         split_notes(notes(["a"], [BEGIN]), alone(1), rule="time", validation_from=BEGIN, test_from=BEGIN)
     with pytest.raises(InputError, match="belong to the rule 'time', the rule is 'patient'"):
         split_notes(notes(["a"]), alone(1), rule="patient", test_from=BEGIN)
+
+
+@pytest.mark.parametrize("rule", ["random", "patient", "time"])
+def test_training_notes_before_the_first_day_are_on_no_side(rule: str) -> None:
+    frame = notes([f"p{k}" for k in range(300)], [BEGIN + timedelta(days=k) for k in range(300)])
+    day = BEGIN + timedelta(days=100)
+    whole = split_notes(frame, alone(300), rule=rule)  # type: ignore[arg-type]
+    later = split_notes(frame, alone(300), rule=rule, train_from=day)  # type: ignore[arg-type]
+    assert later.train.tolist() == [row for row in whole.train if row >= 100]
+    assert later.validation.tolist() == whole.validation.tolist()
+    assert later.test.tolist() == whole.test.tolist()
+    assert later.counts.left_out == len(whole.train) - len(later.train) > 0
+    assert whole.counts.left_out == 0
+
+
+def test_a_first_day_that_leaves_nothing_or_that_notes_lack_is_one_clear_line() -> None:
+    times: list[datetime | None] = [BEGIN + timedelta(days=k) for k in range(300)]
+    frame = notes([f"p{k}" for k in range(300)], times)
+    with pytest.raises(InputError, match=r"^--train-from 2150-01-01: no training note is left, the newest"):
+        split_notes(frame, alone(300), rule="time", train_from=datetime(2150, 1, 1))
+    undated = notes([f"p{k}" for k in range(300)], [*[None] * 100, *times[100:]])
+    with pytest.raises(InputError, match="training notes have no time; leave it out"):
+        split_notes(undated, alone(300), rule="random", train_from=BEGIN)

@@ -4,8 +4,10 @@ import pytest
 from rich.console import Console
 
 from sympress.report.columns import format_difference, format_estimate, format_number, format_ratio, groups
+from sympress.report.page import render_report
+from sympress.report.sections import drift_table
 from sympress.report.verdict import console_table, escape_markdown, explanation, markdown_table, printable
-from sympress.results import Estimate
+from sympress.results import Drift, Estimate, Period, SymptomRates
 
 
 def shown(results, width=120):
@@ -176,3 +178,16 @@ def test_hostile_names_stay_text(make_run, make_strategy):
     assert "[bold]" in shown(results, width=200)
     assert escape_markdown("a|b & <c>") == r"a\|b &amp; \<c\>"
     assert printable("a\tb") == "a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_rates_by_year_stand_in_the_data_section_of_notes_split_by_time(make_run):
+    run = make_run()
+    assert drift_table(run) is None
+    drift = Drift(
+        periods=[Period(side="train", year=2003, notes=10), Period(side="test", year=2005, notes=10)],
+        symptoms=[SymptomRates(symptom="<fever>", rates=[0.5, 0.125])],
+    )
+    run = run.model_copy(update={"data": run.data.model_copy(update={"drift": drift})})
+    assert drift_table(run) == (["Symptom", "2003", "2005, test"], [["<fever>", "50.00", "12.50"]])
+    page = render_report(run)
+    assert "&lt;fever&gt;</th><td>50.00</td><td>12.50</td>" in page

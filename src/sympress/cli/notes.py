@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,7 @@ from sympress.labels.note_labels import (
     check_rule,
     label_coded_present,
     label_coded_topic,
+    merge_codes,
 )
 from sympress.labels.own_words import OwnWords, compare_lexicons, kind_of, read_own_words
 from sympress.labels.sections import lay_sections
@@ -66,7 +68,9 @@ def label(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .jsonl, .parquet or .csv.")],
     task: Annotated[str, typer.Option(help="topic (one symptom a note), present or mentions.")] = "topic",
-    labels: Annotated[str, typer.Option(help="lexicon (silver), or coded: by people.")] = "lexicon",
+    labels: Annotated[
+        str, typer.Option(help="lexicon (silver), coded (by people) or concepts (their codes as symptoms).")
+    ] = "lexicon",
     lexicon: LexiconOption = None,
     cues: CuesOption = None,
     sections: SectionsOption = None,
@@ -90,7 +94,8 @@ def label(
 ) -> None:
     """Label notes by a lexicon or by the codes that people gave them; no text is written."""
     _check_task(task, labels, output)
-    if ray is not None and labels == "coded":
+    by_people = labels in ("coded", "concepts")
+    if ray is not None and by_people:
         raise InputError(f"--ray {ray}: coded labels are read, not made; leave out --ray")
     check_rule(rule)
     if output.suffix not in _SUFFIXES:
@@ -107,14 +112,16 @@ def label(
     if kind.finds_spans:
         _write_mentions(source, MentionFinder(words, own), output)
         return
-    if labels == "coded":
+    if by_people:
         read = read_notes(notes, table=table, fraction=fraction)
         counts = read.counts
+        frame, merging = merge_codes(read.frame) if labels == "concepts" else (read.frame, {})
         made = (
-            label_coded_topic(read.frame, top_k=top_k, balance=balance, seed=seed)
+            label_coded_topic(frame, top_k=top_k, balance=balance, seed=seed)
             if kind.labels == "one"
-            else label_coded_present(read.frame, top_k=top_k)
+            else label_coded_present(frame, top_k=top_k)
         )
+        made = replace(made, counts=merging | made.counts)
     elif kind.labels == "several":
         made, counts = find_present(source, words, top_k, own)
     else:
@@ -141,9 +148,10 @@ def _check_task(task: str, labels: str, output: Path) -> None:
 def _check_read(own: OwnWords, task: str, labels: str) -> None:
     """Refuse cues and sections where nothing reads them."""
     unread = [name for name in own.named() if name != "lexicon"]
-    if unread and (labels == "coded" or task_of(task).labels == "one"):
+    by_people = labels in ("coded", "concepts")
+    if unread and (by_people or task_of(task).labels == "one"):
         options = " and ".join(f"--{name}" for name in unread)
-        what = "coded labels are read, not made" if labels == "coded" else "the rule of a topic reads none"
+        what = "coded labels are read, not made" if by_people else "the rule of a topic reads none"
         raise InputError(f"{options}: {what}; leave out {options}, or make  --task mentions --labels silver")
 
 

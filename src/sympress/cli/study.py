@@ -37,7 +37,10 @@ def study(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with the same keys; flags win.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read, label and split, say the counts, train nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Read, label and split; say the counts, what is unread, and what a run takes."
+        ),
     ] = False,
     **settings: Any,
 ) -> None:
@@ -77,12 +80,17 @@ def start(settings: StudyConfig, output: Path, track: str | None = None) -> None
 
 
 def describe(settings: StudyConfig) -> None:
-    """Print the counts of reading, labelling and splitting."""
+    """Print the counts of reading, labelling and splitting, and what a run would not read, take and store."""
+    from sympress.evaluation.drift import summary_of
+    from sympress.studies.preview import Notes, preview
     from sympress.studies.tasks import study_of
 
     settings = settings.resolved()
     with Reporter() as reporter:
-        description = study_of(settings.task).prepare(settings, reporter).description
+        data = study_of(settings.task).prepare(settings, reporter)
+        description = data.description
+        notes = Notes(data.frame["text"], data.split, description.symptoms, data.lexicon)
+        expected = preview(settings, notes, reporter)
     console = Console()
     for title, counts in (("read", description.reading), ("labelled", description.labelling)):
         for name, count in counts.items():
@@ -90,10 +98,16 @@ def describe(settings: StudyConfig) -> None:
     split = description.split
     console.print(
         f"split by {split.rule}: {split.train:,} training, {split.validation:,} validation, "
-        f"{split.test:,} test; {split.exact_duplicates:,} exact, {split.near_duplicates:,} near duplicates",
+        f"{split.test:,} test; {split.exact_duplicates:,} exact, {split.near_duplicates:,} near duplicates"
+        + (f"; {split.left_out:,} older training notes left out" if split.left_out else ""),
         highlight=False,
         markup=False,
     )
+    for symptom, rates in summary_of(description.drift) if description.drift is not None else []:
+        told = ", ".join(f"{name} {rate:.2%}" for name, rate in rates.items())
+        console.print(f"rate of {symptom}: {told}", highlight=False, markup=False, soft_wrap=True)
+    for line in (*(f"note: {warning}" for warning in getattr(data, "warnings", ())), *expected):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def command_line() -> str:

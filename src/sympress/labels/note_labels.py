@@ -11,10 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sympress.errors import InputError, nearest
-from sympress.labels.lexicon import Lexicon, Symptom, load_forms
+from sympress.labels.lexicon import Lexicon, Symptom, load_forms, load_lexicon
 from sympress.labels.matching import FormMatcher, fold
 from sympress.labels.mentions import LabelSet, Provenance
-from sympress.labels.surface import term_key
+from sympress.labels.surface import term_key, vaers_to_clinical
 from sympress.labels.task import task_of
 
 # Task `topic`: one symptom a note, by a rule over a lexicon (the paper's label).
@@ -356,15 +356,60 @@ def label_coded_present(
     )
 
 
+#: What `merge_codes` did, for the line that says how labels were made.
+MERGED = "their codes merged into symptoms of the lexicon"
+#: How many of the codes that name no symptom are counted by name.
+NAMED_CODES = 10
+
+
+def merge_codes(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Return the notes with symptoms of the clinical lexicon, by id, in the place of codes, and the counts.
+
+    Codes that name one symptom are merged (`surface.vaers_to_clinical`); codes that name none, a judgement, a
+    test, a disease or a procedure, are left out. Nobody's note loses its being coded: a list may be empty.
+
+    Args:
+        frame: notes with the column `codes`.
+
+    Raises:
+        InputError: the notes carry no codes, or none that names a symptom.
+    """
+    _check_coded(frame)
+    counted = frame["codes"].explode().drop_nulls().value_counts()
+    names = {code: vaers_to_clinical(code) for code in counted["codes"]}
+    known = {code: name for code, name in names.items() if name is not None}
+    if not known:
+        raise InputError("none of these notes' codes names a symptom that is known: use --labels coded")
+    codes = pl.col("codes").list.eval(pl.element().replace_strict(known, default=None).drop_nulls())
+    merged = frame.with_columns(codes.list.unique(maintain_order=True))
+    left_out = counted.filter(~pl.col("codes").is_in([*known])).sort(
+        ["count", "codes"], descending=[True, False]
+    )
+    counts = {
+        "codes of the notes": int(counted["count"].sum()),
+        "codes that name a symptom": int(counted.filter(pl.col("codes").is_in([*known]))["count"].sum()),
+        "codes that name no symptom, left out": int(left_out["count"].sum()),
+    }
+    counts["codes merged with another of their note"] = counts["codes that name a symptom"] - int(
+        merged["codes"].list.len().sum() or 0
+    )
+    counts |= {f"left out: {code}": count for code, count in left_out.head(NAMED_CODES).iter_rows()}
+    return merged, counts
+
+
 def coded_lexicon(symptoms: Sequence[str], lexicon: Lexicon) -> Lexicon:
     """Return a lexicon with one entry for each of `symptoms`, in that order.
 
     A symptom takes the forms that `data/coded_to_lexicon.tsv` lists for it and those of the entry of
-    `lexicon` with its name (or with the name of such a form); without either, its own words are the
+    `lexicon` with its name or id (or with the name of such a form); without either, its own words are the
     only form. Unlike in a lexicon file, two symptoms may share a form.
     """
     listed = load_forms("coded_to_lexicon.tsv")
-    entries = {fold(symptom.name): symptom for symptom in lexicon.symptoms}
+    entries = {fold(symptom.id or symptom.name): symptom for symptom in lexicon.symptoms}
+    entries |= {fold(symptom.name): symptom for symptom in lexicon.symptoms}
+    for one in load_lexicon("clinical").symptoms:  # an id that this lexicon lacks: by the symptom's name
+        if one.id and fold(one.name) in entries:
+            entries.setdefault(fold(one.id), entries[fold(one.name)])
     built = []
     for name in symptoms:
         seeds = (fold(name), *listed.get(term_key(name), ()))
@@ -377,8 +422,7 @@ def _chosen_codes(
     frame: pl.DataFrame, top_k: int, rows: NDArray[np.bool_] | None, symptoms: Sequence[str] | None
 ) -> list[str]:
     """Return `symptoms`, or the K most frequent codes of the notes in `rows`, ties in alphabetical order."""
-    if "codes" not in frame.columns or frame["codes"].null_count() == frame.height:
-        raise InputError("these notes carry no human-coded symptoms: use --labels lexicon or silver")
+    _check_coded(frame)
     if symptoms is not None:
         return list(symptoms)
     if top_k < 1:
@@ -399,6 +443,12 @@ def _chosen_codes(
             f"--top-k asks for {top_k}: use --top-k {len(ranked)} or read more notes"
         )
     return ranked[:top_k]
+
+
+def _check_coded(frame: pl.DataFrame) -> None:
+    """Refuse notes that nobody coded."""
+    if "codes" not in frame.columns or frame["codes"].null_count() == frame.height:
+        raise InputError("these notes carry no human-coded symptoms: use --labels lexicon or silver")
 
 
 def _targets(frame: pl.DataFrame, symptoms: Sequence[str]) -> NDArray[np.uint8]:

@@ -102,8 +102,8 @@ _SOURCES_OF_SPANS = ("silver", "gold")
 TASKS: dict[str, Task] = {
     one.name: one
     for one in (
-        Task("topic", "one", ("lexicon", "coded")),
-        Task("present", "several", ("coded", "silver", "gold", "mix")),
+        Task("topic", "one", ("lexicon", "coded", "concepts")),
+        Task("present", "several", ("coded", "concepts", "silver", "gold", "mix")),
         Task("mentions", "spans", _SOURCES_OF_SPANS, ASSERTIONS, affirming=("present",)),
     )
 }

@@ -181,7 +181,7 @@ class Encoder:
     fresh: frozenset[str] = frozenset()
 
 
-def load_encoder(name: str, *, case: Case = "auto") -> Encoder:
+def load_encoder(name: str, *, case: Case = "auto", download: bool = True) -> Encoder:
     """Load `name`: `bundled`, a folder in Hugging Face form, or a Hub id.
 
     Args:
@@ -189,6 +189,7 @@ def load_encoder(name: str, *, case: Case = "auto") -> Encoder:
         case: what the tokenizer does with upper case: `keep`, `lower`, or `auto`, what the folder says.
             A cased vocabulary behind a lower-casing tokenizer (Bio_ClinicalBERT as published) is
             reported as a warning whatever the choice.
+        download: fetch an id of the Hub that is not in the local cache.
 
     Raises:
         InputError: a file of the folder is missing, damaged or of a form that is not read, its family is not
@@ -205,6 +206,8 @@ def load_encoder(name: str, *, case: Case = "auto") -> Encoder:
     try:
         return _load(name, name, case, local=True)
     except InputError:
+        if not download:
+            raise
         return _load(name, name, case, local=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -28,7 +29,7 @@ MIN_WORDS = 8
 
 _PERMUTATIONS = 128
 _SEED = 20260101
-_CHUNK_NOTES = 10_000
+_CHUNK_NOTES = 2_000
 _CHUNK_PAIRS = 200_000
 #: Largest share of pairs exactly at the threshold that may never become candidates.
 _MISSED = 1e-3
@@ -53,12 +54,18 @@ class Duplicates:
     near_threshold: float
 
 
-def group_notes(frame: pl.DataFrame, *, near_threshold: float = 0.8) -> Duplicates:
+def group_notes(
+    frame: pl.DataFrame,
+    *,
+    near_threshold: float = 0.8,
+    progress: Callable[[int, int], None] | None = None,
+) -> Duplicates:
     """Cluster the notes of `frame` (column `text`) by exact and near duplication; deterministic.
 
     Similarity is estimated from 128 permutations (standard error 0.035 at 0.8). Clusters are transitive:
     two notes of one cluster may be less similar than the threshold when notes between them link them.
-    Notes of fewer than 8 words are compared exactly only.
+    Notes of fewer than 8 words are compared exactly only. `progress` is told how many notes of how many
+    are read.
 
     Raises:
         InputError: `near_threshold` is not above 0 and at most 1.
@@ -70,7 +77,7 @@ def group_notes(frame: pl.DataFrame, *, near_threshold: float = 0.8) -> Duplicat
     first = normalised.select(pl.col("row").min().over("text")).to_series().to_numpy().astype(np.int64)
     # Only one note of each exact cluster is compared further.
     distinct = normalised.filter(pl.Series(first == np.arange(frame.height)))
-    left, right = _near_pairs(distinct, near_threshold)
+    left, right = _near_pairs(distinct, near_threshold, progress)
     rows = np.arange(frame.height, dtype=np.int64)
     cluster = connected_components(frame.height, np.concatenate([rows, left]), np.concatenate([first, right]))
     clusters = int((cluster == rows).sum())
@@ -98,13 +105,15 @@ def _normalise(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(text).with_row_index("row")
 
 
-def _near_pairs(distinct: pl.DataFrame, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _near_pairs(
+    distinct: pl.DataFrame, threshold: float, progress: Callable[[int, int], None] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of pairs whose estimated similarity reaches `threshold`."""
     long = distinct.filter(pl.col("text").str.count_matches(" ", literal=True) >= MIN_WORDS - 1)
     rows = long["row"].to_numpy().astype(np.int64)
     if len(rows) < 2:
         return rows[:0], rows[:0]
-    signatures = _signatures(long["text"])
+    signatures = _signatures(long["text"], progress)
     left, right = _candidates(signatures, _rows_a_band(threshold))
     kept = np.concatenate(
         [
@@ -117,7 +126,7 @@ def _near_pairs(distinct: pl.DataFrame, threshold: float) -> tuple[NDArray[np.in
     return rows[left[kept]], rows[right[kept]]
 
 
-def _signatures(texts: pl.Series) -> NDArray[np.uint32]:
+def _signatures(texts: pl.Series, progress: Callable[[int, int], None] | None = None) -> NDArray[np.uint32]:
     """MinHash signatures `(notes, 128)` uint32 of the word shingles of each text."""
     try:
         from rensa import RMinHash
@@ -128,6 +137,8 @@ def _signatures(texts: pl.Series) -> NDArray[np.uint32]:
         shingles = [_shingles(text) for text in texts[start : start + _CHUNK_NOTES].to_list()]
         digests = RMinHash.digests_from_token_sets(shingles, num_perm=_PERMUTATIONS, seed=_SEED)
         signatures[start : start + len(shingles)] = np.asarray(digests, dtype=np.uint32)
+        if progress is not None:
+            progress(start + len(shingles), len(texts))
     return signatures
 
 
@@ -233,6 +244,7 @@ def split_notes(
     test_share: float = 0.1,
     validation_from: datetime | None = None,
     test_from: datetime | None = None,
+    train_from: datetime | None = None,
 ) -> Split:
     """Put every note on exactly one side.
 
@@ -246,11 +258,12 @@ def split_notes(
       span at least 3 calendar years, else the quantiles of time by the two shares. A group of patients
       as above that crosses a border goes wholly to the side of its earliest note (`Split.moved`).
 
-    A note without a patient is a patient of its own.
+    A note without a patient is a patient of its own. Training notes before `train_from` are on no side
+    (`SplitCounts.left_out`); validation and test notes are not touched by it.
 
     Raises:
-        InputError: a share or a border makes no sense, a note has no time under the rule `time`, or a
-            side is empty.
+        InputError: a share or a border makes no sense, a note has no time under the rule `time` or for
+            `train_from`, or a side is empty.
     """
     if not (0 < validation_share < 1 and 0 < test_share < 1 and validation_share + test_share < 1):
         raise InputError(
@@ -267,7 +280,28 @@ def split_notes(
     else:
         borders = _borders(frame, validation_share, test_share, validation_from, test_from)
         sides, moved = _time_sides(frame, duplicates, borders)
+    if train_from is not None:
+        sides = _without_older(frame, sides, train_from)
     return _finish(frame, duplicates, rule, sides, moved)
+
+
+def _without_older(frame: pl.DataFrame, sides: Rows, train_from: datetime) -> Rows:
+    """The sides, -1 for training notes before `train_from`."""
+    training = sides == 0
+    times = frame["time"].filter(pl.Series(training, dtype=pl.Boolean))
+    if times.null_count():
+        raise InputError(
+            f"--train-from {train_from:%Y-%m-%d}: {times.null_count()} of {len(times)} training notes have "
+            "no time; leave it out"
+        )
+    newest = max(times.to_list(), default=None)
+    if newest is not None and newest < train_from:
+        raise InputError(
+            f"--train-from {train_from:%Y-%m-%d}: no training note is left, the newest is of "
+            f"{newest:%Y-%m-%d}; give an earlier day"
+        )
+    older = (frame["time"] < train_from).fill_null(value=False).to_numpy()
+    return np.where(training & older, -1, sides).astype(np.int64)
 
 
 def check_leaks(split: Split, frame: pl.DataFrame, duplicates: Duplicates, *, strict: bool) -> None:
@@ -377,6 +411,7 @@ def _finish(frame: pl.DataFrame, duplicates: Duplicates, rule: Rule, sides: Rows
         near_duplicates=duplicates.near_duplicates,
         patients_on_both_sides=_shared(_patient_codes(frame), test, train),
         duplicates_on_both_sides=_shared(duplicates.cluster, test, train),
+        left_out=int((sides < 0).sum()),
     )
     return Split(train, validation, test, counts, moved)
 

@@ -219,6 +219,7 @@ def data_facts(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
             "training notes": split.train,
             "validation notes": split.validation,
             "test notes": split.test,
+            **({"older training notes left out": split.left_out} if split.left_out else {}),
         },
         "Duplicates and leaks": {
             "exact duplicates found": split.exact_duplicates,
@@ -232,6 +233,16 @@ def data_facts(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
         for title, counts in counted.items()
         if counts
     ]
+
+
+def drift_table(results: Results) -> tuple[list[str], list[list[str]]] | None:
+    """The rate of each symptom by year in percent, headers first; None where notes are not split by time."""
+    drift = results.data.drift
+    if drift is None:
+        return None
+    sides = {"train": "", "validation": ", validation", "test": ", test"}
+    headers = ["Symptom", *(f"{one.year}{sides[one.side]}" for one in drift.periods)]
+    return headers, [[one.symptom, *(f"{100 * rate:.2f}" for rate in one.rates)] for one in drift.symptoms]
 
 
 def leak_sentence(results: Results) -> str:

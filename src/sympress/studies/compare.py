@@ -16,7 +16,7 @@ from sympress.errors import InputError, LeakError
 from sympress.evaluation.quality import f1_of
 from sympress.evaluation.significance import mcnemar, paired_difference
 from sympress.files import atomic_path
-from sympress.labels.note_labels import label_coded_present
+from sympress.labels.note_labels import label_coded_present, merge_codes
 from sympress.labels.task import task_of
 from sympress.progress import Reporter
 from sympress.report.claims import holm
@@ -56,7 +56,8 @@ def widen(config: StudyConfig, data: StudyData, fraction: float, reporter: Repor
     learnt = data.frame["note_id"][np.concatenate([data.split.train, data.split.validation])]
     if wider.frame["note_id"][wider.split.test].is_in(learnt.implode()).any():
         raise LeakError("a note that the artifacts learnt from is among the further test notes")
-    labels = label_coded_present(wider.frame, symptoms=data.labels.symptoms)
+    coded = merge_codes(wider.frame)[0] if config.labels == "concepts" else wider.frame
+    labels = label_coded_present(coded, symptoms=data.labels.symptoms)
     return replace(wider, labels=labels)
 
 

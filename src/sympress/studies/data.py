@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 
 from sympress.config import StudyConfig
 from sympress.errors import InputError
+from sympress.evaluation.drift import drift_of, drift_warnings
 from sympress.labels.annotate import Annotator
 from sympress.labels.gold.mentions import UNSAID, symptom_labels, to_annotated
 from sympress.labels.gold.read import read_gold
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote, LabelSet
-from sympress.labels.note_labels import check_labelling, label_coded_topic, label_topic
+from sympress.labels.note_labels import (
+    MERGED,
+    check_labelling,
+    label_coded_topic,
+    label_topic,
+    merge_codes,
+)
 from sympress.labels.surface import symptom_of_forms
 from sympress.labels.task import task_of
 from sympress.notes.counts import ReadingCounts
@@ -119,7 +126,7 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
         if source == "gold":  # a note that nobody annotated has no labels
             frame = frame.filter(pl.col("note_id").is_in([note.note_id for note in gold or []]))
         split, duplicates = split_frame(config, frame, reporter)
-        labelled = label_present(source, Sources(frame, lexicon, gold, split), config)
+        labelled = label_present(source, Sources(frame, lexicon, gold, split, reporter.step), config)
         labels, split, weights = labelled.labels, labelled.split, labelled.weights
     _check_classes(labels, split)
     check_leaks(split, frame, duplicates, strict=config.protocol != "paper")
@@ -147,6 +154,11 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
         labelling=labelling,
         split=split,
     )
+    if split.counts.rule == "time":
+        years = frame["time"].dt.year().to_list()
+        drift = drift_of(years, split, labels.targets, labels.symptoms)
+        description = description.model_copy(update={"drift": drift})
+        warnings += drift_warnings(drift)
     inputs = data_inputs(notes.frame, lexicon, split, fingerprint_labels(labels, weights))
     return StudyData(frame, labels, split, lexicon, description, inputs, tuple(warnings), weights)
 
@@ -240,10 +252,13 @@ def annotated_notes(name: str, gold: list[AnnotatedNote]) -> NoteSet:
 def _topic_labels(
     config: StudyConfig, frame: pl.DataFrame, lexicon: Lexicon, source: str, reporter: Reporter
 ) -> LabelSet:
-    if source == "coded":
-        return label_coded_topic(
-            frame, top_k=config.top_k, balance=bool(config.balance), minimum_per_class=MINIMUM_PER_CLASS
+    if source in ("coded", "concepts"):
+        named, counts = merge_codes(frame) if source == "concepts" else (frame, {})
+        labels = label_coded_topic(
+            named, top_k=config.top_k, balance=bool(config.balance), minimum_per_class=MINIMUM_PER_CLASS
         )
+        rule = f"{labels.rule}, {MERGED}" if source == "concepts" else labels.rule
+        return replace(labels, rule=rule, counts=counts | labels.counts)
     return label_topic(
         frame,
         lexicon,
@@ -263,17 +278,20 @@ def split_frame(config: StudyConfig, frame: pl.DataFrame, reporter: Reporter) ->
     Raises:
         InputError: the rule does not fit the notes, or a side is empty.
     """
-    duplicates = group_notes(frame)
+    duplicates = group_notes(frame, progress=partial(reporter.step, "looking for copies"))
     split = split_notes(
         frame,
         duplicates,
         rule=config.split or "patient",
         validation_from=config.validation_from,
         test_from=config.test_from,
+        train_from=config.train_from,
         seed=42 if config.split == "random" else 0,  # the published split has seed 42
     )
     sizes = f"{len(split.train):,} training, {len(split.validation):,} validation, {len(split.test):,} test"
     reporter.say(f"split by {split.counts.rule}: {sizes} notes")
+    if config.train_from is not None:
+        reporter.say(f"left out {split.counts.left_out:,} training notes before {config.train_from:%Y-%m-%d}")
     return split, duplicates
 
 
@@ -349,6 +367,8 @@ def read_further_notes(config: StudyConfig, data: StudyData, reporter: Reporter)
 
 
 def _training_side(config: StudyConfig, more: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    if config.train_from is not None:
+        more = more.filter(pl.col("time") >= config.train_from)
     if config.split == "time":
         more = more.filter(pl.col("time") < judged["time"].min())
         if config.validation_from is not None:

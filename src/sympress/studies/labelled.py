@@ -16,8 +16,8 @@ from sympress.labels.annotate import Annotator
 from sympress.labels.gold.mentions import gold_labels
 from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import AnnotatedNote, LabelSet, Mention, Provenance
-from sympress.labels.note_labels import label_coded_present
-from sympress.labels.silver import TRUST, label_present_silver, mix_labels
+from sympress.labels.note_labels import MERGED, label_coded_present, merge_codes
+from sympress.labels.silver import TRUST, affirmed_symptoms, mix_labels, present_labels
 from sympress.labels.surface import vaers_to_clinical
 from sympress.models.rules import AssertedRule
 from sympress.notes.split import Split
@@ -35,12 +35,14 @@ class Sources:
         lexicon: of the rules.
         gold: notes that people annotated; None without `--gold`.
         split: of the notes; symptoms are chosen on its training side.
+        step: told what is at work, how many notes are done, and how many there are.
     """
 
     frame: pl.DataFrame
     lexicon: Lexicon
     gold: list[AnnotatedNote] | None
     split: Split
+    step: Callable[[str, int, int], None] | None = None
 
     @property
     def training(self) -> NDArray[np.bool_]:
@@ -77,13 +79,15 @@ class PresentLabels:
 
 
 def label_present(source: str, sources: Sources, config: StudyConfig) -> PresentLabels:
-    """Label the notes by `source`: `coded`, `silver`, `gold` or `mix`.
+    """Label the notes by `source`: `coded`, `concepts`, `silver`, `gold` or `mix`.
 
     Raises:
         InputError: the notes carry no such labels, or fewer symptoms than `top_k`.
     """
     if source == "mix":
         return _mixed(parse_mix(config.mix), sources, config.top_k)
+    if source == "concepts":
+        return PresentLabels(_choose_concepts(sources, config.top_k), sources.split)
     return PresentLabels(_CHOOSERS[cast("Provenance", source)](sources, config.top_k), sources.split)
 
 
@@ -115,10 +119,22 @@ def _choose_coded(sources: Sources, top_k: int) -> LabelSet:
     return label_coded_present(sources.frame, top_k=top_k, rows=sources.training)
 
 
+def _choose_concepts(sources: Sources, top_k: int) -> LabelSet:
+    merged, counts = merge_codes(sources.frame)
+    labels = label_coded_present(merged, top_k=top_k, rows=sources.training)
+    return replace(labels, rule=f"{labels.rule}, {MERGED}", counts=counts | labels.counts)
+
+
 def _choose_silver(sources: Sources, top_k: int) -> LabelSet:
-    annotator = Annotator(sources.lexicon)
-    training = label_present_silver(sources.frame[sources.split.train], annotator, top_k=top_k)
-    return label_present_silver(sources.frame, annotator, training.symptoms)
+    annotator, ids = Annotator(sources.lexicon), tuple(sources.frame["note_id"])
+    affirmed = []
+    for text in sources.frame["text"]:
+        affirmed.append(affirmed_symptoms(annotator.mentions(text or "")))
+        if sources.step is not None:
+            sources.step("labelling by rules", len(affirmed), len(ids))
+    rows = sources.split.train
+    training = present_labels(tuple(ids[row] for row in rows), [affirmed[row] for row in rows], top_k=top_k)
+    return present_labels(ids, affirmed, training.symptoms)
 
 
 def _choose_gold(sources: Sources, top_k: int) -> LabelSet:

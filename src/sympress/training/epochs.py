@@ -55,10 +55,15 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def visible_gpus() -> int:
+    """How many GPUs this process sees; a training uses one of them (CUDA_VISIBLE_DEVICES says which)."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def has_bf16(device: torch.device) -> bool:
     """True if `device` multiplies bfloat16 in hardware: a recent GPU, or a CPU with AVX512-BF16 or AMX."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     capabilities = torch.cpu.get_capabilities()

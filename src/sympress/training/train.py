@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ def _places(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
 # Fine-tune a model with transformers' Trainer: resumable, reproducible, scored after every epoch.
 
 
+_LOG = logging.getLogger("sympress")
 #: (model in training, batch on its device) -> scalar loss; for what needs more than the logits.
 BatchLoss = Callable[[SymptomModel, dict[str, Tensor]], Tensor]
 
@@ -118,7 +120,7 @@ def train(
     )
     trainer = _NoteTrainer(
         model=model,
-        args=_arguments(settings, folder, len(training), device or default_device()),
+        args=training_arguments(settings, folder, len(training), device or default_device()),
         train_dataset=training,
         data_collator=Collate(pad_id),
         callbacks=[watcher],
@@ -141,10 +143,13 @@ def train(
     return log
 
 
-def _arguments(settings: TrainSettings, folder: Path, notes: int, device: torch.device) -> TrainingArguments:
+def training_arguments(
+    settings: TrainSettings, folder: Path, notes: int, device: torch.device
+) -> TrainingArguments:
+    """What transformers' Trainer is told; a step takes `batch_size` notes, however many GPUs there are."""
     cuda, bf16 = device.type == "cuda", has_bf16(device)
     steps = math.ceil(notes / settings.batch_size)
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         use_cpu=device.type == "cpu",
         num_train_epochs=settings.epochs,
@@ -168,6 +173,10 @@ def _arguments(settings: TrainSettings, folder: Path, notes: int, device: torch.
         label_names=["labels"],
         dataloader_pin_memory=cuda,
     )
+    if arguments.n_gpu > 1:  # Trainer would put `batch_size` notes on each of them at every step
+        _LOG.warning("%d GPUs are visible and one is used; CUDA_VISIBLE_DEVICES says which", arguments.n_gpu)
+        arguments._n_gpu = 1
+    return arguments
 
 
 class _NoteTrainer(Trainer):  # type: ignore[misc,unused-ignore]
