@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 
@@ -186,25 +186,27 @@ class _Inside:
 
     def names(self, form: str, code: str, identifier: str) -> tuple[str, ...]:
         """Ids of what `form` names: of the term with `code`, whose symptom is `identifier`, and of others."""
-        found = set(self._found(words_of(form)))
+        found = self._found(words_of(form)) if " " in form or "-" in form else set()
         if len(found) > 1:
             return ()
-        others = [one for one in found - {identifier} if self._is_kind_of(code, one)]
+        others = [one for one in found if one != identifier and self._is_kind_of(code, one)]
         return (*others, identifier)
 
-    def _found(self, words: list[str]) -> Iterator[str]:
+    def _found(self, words: list[str]) -> set[str]:
         """The symptoms that the lexicon finds in words, leftmost and longest first."""
-        start = 0
-        while start < len(words):
-            longest = self._longest.get(words[start], 0)
+        found: set[str] = set()
+        reached = 0
+        for start, word in enumerate(words):
+            longest = self._longest.get(word, 0)
+            if not longest or start < reached:
+                continue
             for end in range(min(len(words), start + longest), start, -1):
                 symptom = self._forms.get(" ".join(words[start:end]))
                 if symptom is not None:
-                    yield symptom
-                    start = end
+                    found.add(symptom)
+                    reached = end
                     break
-            else:
-                start += 1
+        return found
 
     def _is_kind_of(self, code: str, symptom: str) -> bool:
         """Whether a term is below a symptom's; of one without a term any that has its words is."""
