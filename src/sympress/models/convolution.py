@@ -8,7 +8,7 @@ classifier (Kim 2014); several with growing dilation read as far as a sentence a
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +93,6 @@ class ConvolutionModel(PreTrainedModel):  # type: ignore[misc,unused-ignore]
     config_class = ConvolutionConfig
     base_model_prefix = "convolution"
     main_input_name = "input_ids"
-    _no_split_modules: ClassVar[list[str]] = ["ConvolutionLayer"]
 
     def __init__(self, config: ConvolutionConfig) -> None:
         super().__init__(config)
@@ -104,7 +103,7 @@ class ConvolutionModel(PreTrainedModel):  # type: ignore[misc,unused-ignore]
         self.layers = nn.ModuleList(
             ConvolutionLayer(config, index) for index in range(config.num_hidden_layers)
         )
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call,unused-ignore]
 
     def _init_weights(self, module: nn.Module) -> None:
         """PyTorch's own for linear layers and norms; normal ones for word vectors, 0 for padding."""
@@ -119,7 +118,7 @@ class ConvolutionModel(PreTrainedModel):  # type: ignore[misc,unused-ignore]
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Other word vectors, such as those of a smaller vocabulary."""
-        self.word_embeddings = value
+        self.word_embeddings = cast("nn.Embedding", value)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> BaseModelOutput:
         """States of each token of `input_ids` `(batch, tokens)`; where the mask is 0 they mean nothing."""

@@ -189,7 +189,8 @@ def _word_vectors(encoder: PreTrainedModel) -> nn.Embedding:
     if not isinstance(table, LowRankEmbedding):
         return cast("nn.Embedding", table)
     rows = table.second(table.first.weight).detach()
-    return nn.Embedding.from_pretrained(rows, padding_idx=table.first.padding_idx)
+    embedding: nn.Embedding = nn.Embedding.from_pretrained(rows, padding_idx=table.first.padding_idx)
+    return embedding
 
 
 def narrow_config(
