@@ -8,7 +8,7 @@ classifier (Kim 2014); several with growing dilation read as far as a sentence a
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,18 +93,17 @@ class ConvolutionModel(PreTrainedModel):  # type: ignore[misc,unused-ignore]
     config_class = ConvolutionConfig
     base_model_prefix = "convolution"
     main_input_name = "input_ids"
-    _no_split_modules: ClassVar[list[str]] = ["ConvolutionLayer"]
 
     def __init__(self, config: ConvolutionConfig) -> None:
         super().__init__(config)
-        self.word_embeddings = nn.Embedding(
+        self.word_embeddings: nn.Module = nn.Embedding(
             config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id
         )
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.layers = nn.ModuleList(
             ConvolutionLayer(config, index) for index in range(config.num_hidden_layers)
         )
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call,unused-ignore]
 
     def _init_weights(self, module: nn.Module) -> None:
         """PyTorch's own for linear layers and norms; normal ones for word vectors, 0 for padding."""
