@@ -8,7 +8,7 @@ classifier (Kim 2014); several with growing dilation read as far as a sentence a
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,7 @@ class ConvolutionModel(PreTrainedModel):  # type: ignore[misc,unused-ignore]
 
     def __init__(self, config: ConvolutionConfig) -> None:
         super().__init__(config)
-        self.word_embeddings = nn.Embedding(
+        self.word_embeddings: nn.Module = nn.Embedding(
             config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id
         )
         self.dropout = nn.Dropout(config.hidden_dropout_prob)

@@ -175,7 +175,7 @@ def convolution_student(
         torch.manual_seed(seed)
         encoder = ConvolutionModel(config)
         student = SymptomModel(encoder, teacher.symptoms, pooling)
-        table = encoder.word_embeddings
+        table = cast("nn.Embedding", encoder.word_embeddings)
         project_embeddings_({"words": table}, {"words": words}, None)
     with torch.no_grad():
         spread = table.weight.std()
@@ -189,8 +189,8 @@ def _word_vectors(encoder: PreTrainedModel) -> nn.Embedding:
     if not isinstance(table, LowRankEmbedding):
         return cast("nn.Embedding", table)
     rows = table.second(table.first.weight).detach()
-    embedding: nn.Embedding = nn.Embedding.from_pretrained(rows, padding_idx=table.first.padding_idx)
-    return embedding
+    whole: nn.Embedding = nn.Embedding.from_pretrained(rows, padding_idx=table.first.padding_idx)
+    return whole
 
 
 def narrow_config(
