@@ -52,6 +52,19 @@ def test_a_rate_that_holds_or_doubles_is_no_warning() -> None:
     )
 
 
+def test_a_year_of_a_few_later_copies_is_not_the_last_of_training() -> None:
+    of_note = np.repeat([2000, 2001, 2002, 2003], [500, 500, 20, 500])
+    rows = np.arange(1020), np.arange(1020, 1270), np.arange(1270, 1520)
+    targets = np.where(of_note == 2002, 0, np.tile([1, 0], 760))[:, None]
+    split = Split(*rows, SplitCounts(
+        train=1020, validation=250, test=250, rule="time", exact_duplicates=0, near_duplicates=0,
+        patients_on_both_sides=0, duplicates_on_both_sides=0,
+    ))  # fmt: skip
+    found = drift_of(of_note.tolist(), split, targets, ["fever"])
+    assert summary_of(found)[0][1]["last year of training"] == 0.5
+    assert drift_warnings(found) == []
+
+
 def test_a_symptom_that_no_test_note_has_is_said() -> None:
     (line,) = drift_warnings(drift({"flushing": years(0.12, 0.1, 0, 0), "fever": years(0.1, 0.1, 0.1, 0.1)}))
     assert line == "no test note has flushing (11.00% of training notes)"

@@ -133,7 +133,11 @@ def test_mentions_are_written_with_offsets_and_without_text(notes: Path, tmp_pat
 @pytest.mark.parametrize(
     ("task", "labels", "message"),
     [
-        ("topic", "gold", "task 'topic' has no labels from 'gold': use --labels lexicon or coded"),
+        (
+            "topic",
+            "gold",
+            "task 'topic' has no labels from 'gold': use --labels lexicon or coded or concepts",
+        ),
         (
             "present",
             "gold",

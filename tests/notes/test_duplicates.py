@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
+from sympress.notes import split
 from sympress.notes.split import connected_components, group_notes
 
 pytest.importorskip("rensa")
@@ -77,6 +78,20 @@ def test_many_copies_of_one_template_are_one_cluster() -> None:
     found = group_notes(frame(*texts))
     assert set(found.cluster.tolist()) == {0}
     assert (found.exact_duplicates, found.near_duplicates) == (0, 2999)
+
+
+def test_pairs_are_the_same_however_many_are_gathered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    signatures = generator.integers(3, size=(200, 128), dtype=np.uint32)  # many agree on a band of four
+    whole = split._candidates(signatures, 4)
+    bands = [signatures[:, start : start + 4] for start in range(0, 128, 4)]
+    monkeypatch.setattr(split, "_PENDING_PAIRS", 10)
+    few = split._candidates(signatures, 4)
+    assert [rows.tolist() for rows in few] == [rows.tolist() for rows in whole]
+    assert len(whole[0]) > 1000
+    assert all(
+        any((band[one] == band[other]).all() for band in bands) for one, other in zip(*whole, strict=True)
+    )
 
 
 def test_the_result_is_deterministic() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from sympress.cli.main import run
 from sympress.config import make_config
+from sympress.labels.lexicon import load_lexicon
+from sympress.models.rules import AssertedRule, RuleClassifier
 from sympress.progress import Reporter
 from sympress.studies import labelled
 from sympress.studies.data import StudyData, prepare
@@ -93,6 +95,16 @@ def test_the_topic_is_one_of_the_merged_symptoms(vaers: Path) -> None:
     data = study(vaers, task="topic", split="patient", top_k=3)
     assert data.labels.symptoms == ("fever", "injection-site-swelling", "rash")
     assert data.description.labelling["left out: Infection"] == 200
+
+
+def test_the_rules_answer_by_the_ids_of_symptoms() -> None:
+    symptoms, texts = ("joint-pain", "fever"), ["Arthralgia, no fever.", "Febrile."]
+    lexicon = load_lexicon("clinical")
+    looked_up = RuleClassifier.of("present", symptoms, lexicon).predict_proba(texts)
+    assert looked_up.tolist() == [[1, 1], [0, 1]]
+    asserted = AssertedRule.of(symptoms, lexicon)
+    assert asserted.named == (("joint-pain",), ("fever",))
+    assert asserted.predict_proba(texts).tolist() == [[1, 0], [0, 1]]
 
 
 def test_a_dry_run_says_left_out_notes_rates_and_warnings(

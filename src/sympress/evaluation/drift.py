@@ -14,6 +14,9 @@ from sympress.results import Drift, Period, SymptomRates
 MANIFOLD = 3.0
 #: Standard errors from which on a change is none of chance, also as one of a hundred symptoms.
 SURE = 4.0
+#: A year of training has at least this share of the notes of the fullest one: later copies of earlier notes,
+#: which train with them, make no year.
+WHOLE_YEAR = 0.1
 #: Symptoms that a warning names.
 _NAMED = 6
 
@@ -103,7 +106,9 @@ def _parts(drift: Drift) -> dict[str, list[int]]:
         side: [row for row, period in enumerate(drift.periods) if period.side == side]
         for side in ("train", "validation", "test")
     }
-    last = max(of_side["train"], key=lambda row: drift.periods[row].year, default=None)
+    most = max((drift.periods[row].notes for row in of_side["train"]), default=0)
+    whole = [row for row in of_side["train"] if drift.periods[row].notes >= WHOLE_YEAR * most]
+    last = max(whole, key=lambda row: drift.periods[row].year, default=None)
     return {
         _TRAINING: of_side["train"],
         _LAST: [] if last is None else [last],

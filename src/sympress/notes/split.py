@@ -35,6 +35,10 @@ _CHUNK_PAIRS = 200_000
 _MISSED = 1e-3
 #: Each note of a bucket is compared with its first note and with this many before it.
 _NEIGHBOURS = 8
+#: Odd numbers that hash a band of a signature.
+_MULTIPLIERS = np.uint64(1) | np.random.default_rng(_SEED).integers(2**64, size=16, dtype=np.uint64)
+#: Pairs that are gathered before repeated ones are removed.
+_PENDING_PAIRS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -159,20 +163,22 @@ def _candidates(
     signatures: NDArray[np.uint32], band_rows: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of notes that agree on a whole band, each once; large buckets are chained, not squared."""
-    notes, found = len(signatures), np.zeros(0, dtype=np.int64)
+    notes, found = len(signatures), [np.zeros(0, dtype=np.int64)]
     for start in range(0, _PERMUTATIONS, band_rows):
-        band = np.ascontiguousarray(signatures[:, start : start + band_rows])
-        keys = band.view([("", band.dtype)] * band_rows).ravel()
+        band = signatures[:, start : start + band_rows].astype(np.uint64)
+        keys = band @ _MULTIPLIERS[:band_rows]  # modulo 2^64; what collides is a pair that is then compared
         bucket = np.unique(keys, return_inverse=True)[1]
         order = np.argsort(bucket, kind="stable")
         ranked = bucket[order]
         leader = order[np.searchsorted(ranked, ranked)]
-        pairs = [_pair_codes(leader, order, notes)]
+        found.append(_pair_codes(leader, order, notes))
         for gap in range(1, _NEIGHBOURS + 1):
             same = ranked[gap:] == ranked[:-gap]
-            pairs.append(_pair_codes(order[:-gap][same], order[gap:][same], notes))
-        found = np.unique(np.concatenate([found, *pairs]))
-    return found // notes, found % notes
+            found.append(_pair_codes(order[:-gap][same], order[gap:][same], notes))
+        if sum(map(len, found[1:])) > max(len(found[0]), _PENDING_PAIRS):
+            found = [np.unique(np.concatenate(found))]
+    codes = np.unique(np.concatenate(found))
+    return codes // notes, codes % notes
 
 
 def _pair_codes(left: NDArray[np.int64], right: NDArray[np.int64], notes: int) -> NDArray[np.int64]:
