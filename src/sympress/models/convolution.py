@@ -118,7 +118,7 @@ class ConvolutionModel(PreTrainedModel):  # type: ignore[misc,unused-ignore]
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Other word vectors, such as those of a smaller vocabulary."""
-        self.word_embeddings = cast("nn.Embedding", value)
+        self.word_embeddings = value
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> BaseModelOutput:
         """States of each token of `input_ids` `(batch, tokens)`; where the mask is 0 they mean nothing."""
