@@ -135,7 +135,7 @@ def test_a_dry_run_says_left_out_notes_rates_and_warnings(
 
 
 def test_what_labels_rest_on_is_looked_up_in_notes_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = make_config({"protocol": "clinical", "synthetic_notes": 250, "top_k": 2}).resolved()
+    config = make_config({"protocol": "clinical", "synthetic_notes": 400, "top_k": 3}).resolved()
     whole = prepare(config, Reporter(quiet=True)).description.labelling
     monkeypatch.setattr(labelled, "LOOKED_UP", 60)
     drawn = prepare(config, Reporter(quiet=True)).description.labelling
