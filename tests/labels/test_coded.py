@@ -1,3 +1,6 @@
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,6 +14,7 @@ from sympress.labels.note_labels import (
     label_coded_topic,
     merge_codes,
 )
+from sympress.notes.read import read_notes
 
 CODES = [["B", "A"], ["A"], [], ["C", "C", "C"], ["B"], ["A", "C"], ["D"]]
 NOTES = pl.DataFrame(
@@ -178,3 +182,15 @@ def test_a_symptom_by_its_id_takes_the_forms_of_the_lexicon(lexicon: str) -> Non
     entry = coded_lexicon(["joint-pain"], load_lexicon(lexicon)).symptoms[0]
     assert entry.name == "joint-pain"
     assert "joint pain" in entry.forms
+
+
+def test_at_least_90_symptoms_have_200_reports_of_2000_to_2003(shared_data: Path) -> None:
+    counted: Counter[str] = Counter()
+    codes = named = 0
+    for year in range(2000, 2004):
+        notes, counts = merge_codes(read_notes(shared_data / "vaers" / f"{year}VAERSData.zip").frame)
+        counted.update(notes["codes"].explode().drop_nulls().to_list())
+        codes += counts["codes of the notes"]
+        named += counts["codes that name a symptom"]
+    assert sum(count >= 200 for count in counted.values()) >= 90
+    assert named >= 0.85 * codes

@@ -94,7 +94,7 @@ def describe(settings: StudyConfig) -> None:
     console = Console()
     for title, counts in (("read", description.reading), ("labelled", description.labelling)):
         for name, count in counts.items():
-            console.print(f"{title}: {name}: {count:,}", highlight=False, markup=False)
+            console.print(f"{title}: {name}: {count:,}", highlight=False, markup=False, soft_wrap=True)
     split = description.split
     console.print(
         f"split by {split.rule}: {split.train:,} training, {split.validation:,} validation, "
@@ -102,6 +102,7 @@ def describe(settings: StudyConfig) -> None:
         + (f"; {split.left_out:,} older training notes left out" if split.left_out else ""),
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )
     for symptom, rates in summary_of(description.drift) if description.drift is not None else []:
         told = ", ".join(f"{name} {rate:.2%}" for name, rate in rates.items())
