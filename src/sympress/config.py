@@ -164,6 +164,10 @@ class DataConfig(_Settings):
     split: Literal["random", "patient", "time"] | None = _setting(None, "random, patient or time.")
     validation_from: datetime | None = _setting(None, "First day of validation (YYYY-MM-DD).")
     test_from: datetime | None = _setting(None, "First day of the test set (YYYY-MM-DD).")
+    validation_notes: bool | None = _setting(
+        None,
+        "Keep validation notes; without them 90 % train and the test notes score every epoch, as published.",
+    )
     synthetic_notes: int = _setting(2000, "How many synthetic notes.", ge=50)
 
 
