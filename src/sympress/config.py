@@ -183,6 +183,10 @@ class DataConfig(_Settings):
     )
     validation_from: FirstDay | None = _setting(None, "First day (YYYY-MM-DD) or year of validation.")
     test_from: FirstDay | None = _setting(None, "First day (YYYY-MM-DD) or year of the test set.")
+    validation_notes: bool | None = _setting(
+        None,
+        "Keep validation notes; without them 90 % train and the test notes score every epoch, as published.",
+    )
     synthetic_notes: int = _setting(2000, "How many synthetic notes.", ge=50)
 
 

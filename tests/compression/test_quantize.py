@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections import Counter
@@ -16,17 +17,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sympress.compression.export import export_onnx, parity
+from sympress.compression.export import export_checked, export_onnx, parity
 from sympress.compression.quantize.aware import (
+    EagerLinear,
     FakeQuantLinear,
+    ObservedRounding,
     embedding_lookups,
     fake_quantize,
+    settle_eager_,
+    simulate_eager_,
     simulate_int8_,
     store_rounded_weights_,
 )
 from sympress.compression.quantize.kernels import linear_nodes, quantize_onnx, quantize_weights_only
 from sympress.errors import InputError
 from sympress.models.model import SymptomModel, build_model, load_model, save_model
+from sympress.models.rounding import with_rounding
 from sympress.runtime.session import open_session
 
 IDS = torch.tensor([[2, 7, 9, 11, 12, 30, 3], [2, 8, 3, 0, 0, 0, 0]])
@@ -276,3 +282,83 @@ def test_a_worst_case_sum_does_not_saturate_on_any_cpu(tmp_path: Path, reduce_ra
     quantize_onnx(tmp_path / "float.onnx", tmp_path / "int8.onnx", reduce_range=reduce_range)
     error = np.abs(run(tmp_path / "int8.onnx", values[:rows]) - exact[:rows])
     assert error.max() <= 64 * values.max() / 255 / 2 * 1.001  # half a step for each of the 64 inputs
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["linear", "norm", "embedding"])
+def test_a_layer_of_the_published_simulation_computes_as_pytorchs_eager_mode(kind: str):
+    from torch.ao.quantization import get_default_qat_qconfig, prepare_qat
+
+    torch.manual_seed(0)
+    plain = {"linear": nn.Linear(8, 5), "norm": nn.LayerNorm(8), "embedding": nn.Embedding(20, 8)}[kind]
+    theirs = nn.Sequential(copy.deepcopy(plain)).train()
+    theirs.qconfig = get_default_qat_qconfig("fbgemm")
+    prepare_qat(theirs, inplace=True)
+    ours = (
+        EagerLinear(plain, ObservedRounding())
+        if kind == "linear"
+        else with_rounding(plain, ObservedRounding())
+    )
+    for spread in (1.0, 3.0, 0.5):  # the range moves on from batch to batch
+        values = torch.randint(20, (4, 6)) if kind == "embedding" else spread * torch.randn(4, 6, 8)
+        found, wanted = ours(values), theirs(values)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+        torch.testing.assert_close(ours.rounding.scale, theirs[0].activation_post_process.scale[0])
+        found.square().sum().backward()
+        wanted.square().sum().backward()
+        torch.testing.assert_close(ours.weight.grad, theirs[0].weight.grad, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_published_simulation_rounds_what_pytorchs_eager_mode_rounds(make_encoder: Callable):
+    from torch.ao.quantization import get_default_qat_qconfig, prepare_qat
+
+    model = build_model(make_encoder("bert"), 3, "cls", seed=0)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    theirs = copy.deepcopy(model).train()
+    theirs.qconfig = get_default_qat_qconfig("fbgemm")
+    prepare_qat(theirs, inplace=True)
+    rounds = {
+        name.rpartition(".")[0]: module
+        for name, module in theirs.named_modules()
+        if name.endswith(".activation_post_process") and hasattr(module, "fake_quant_enabled")
+        and "weight_fake_quant" not in name
+    }  # fmt: skip
+    count = simulate_eager_(model)
+    model.train()
+    names = {name for name, module in model.named_modules() if hasattr(module, "rounding")}
+    assert names == set(rounds)
+    assert count == len(names)
+    tanh, ours = rounds["head.activation"], model.head.activation.rounding
+    assert (float(ours.scale), float(ours.zero)) == (float(tanh.scale[0]), float(tanh.zero_point[0]))
+    # A last bit decides a step here and there, and the steps after it.
+    step = float(model.head.output.rounding(model(IDS, MASK)).abs().max()) / 127
+    assert (model(IDS, MASK) - theirs(IDS, MASK)).abs().max() <= 16 * step
+
+
+def test_both_published_roundings_are_stored_and_deployed(make_encoder: Callable, tmp_path: Path):
+    model = build_model(make_encoder("bert"), 3, "cls", seed=0)
+    simulate_eager_(model)
+    model.train()
+    for _ in range(3):
+        model(IDS, MASK)
+    model.eval()
+    with torch.inference_mode():
+        simulated = model(IDS, MASK)
+        assert torch.equal(model(IDS, MASK), simulated)  # the ranges stay as training left them
+    settle_eager_(model)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(IDS, MASK), simulated)
+    step = model.head.output.rounding.scale
+    levels = simulated / step
+    torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)
+    weight = model.encoder.encoder.layer[0].intermediate.dense.weight.detach()
+    assert all(len(row.unique()) <= 255 for row in weight)
+    save_model(model, tmp_path)
+    again = load_model(tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(again(IDS, MASK), model(IDS, MASK))
+    notes = [IDS[0].numpy(), IDS[0, :4].numpy()]
+    assert export_checked(again, tmp_path / "model.onnx", notes) <= 8 * float(step)

@@ -346,7 +346,7 @@ def test_the_strategies_of_the_study_are_recipes_with_its_settings_written_out()
         "lowrank-published": "pretrained > lowrank(rank=8, method=svd, where=classifier) > "
         "fine-tune(rate=5e-05)",
         "pruning-published": "pretrained > mask(0.3) > fine-tune(rate=2e-05)",
-        "quantization-published": "pretrained > fine-tune(rate=2e-05, simulate=int8)",
+        "quantization-published": "pretrained > fine-tune(rate=2e-05, simulate=eager)",
     }
     tied = recipe_of("pruning", config, removes_heads=False)
     assert str(tied).startswith("prune(heads=1, ffn=0.5, score=taylor)")

@@ -18,6 +18,20 @@ def symptom(name):
 
 
 def test_the_files_hold_one_line_an_epoch_and_symptom(results, tmp_path):
+    # Of validation notes under a header of our own.
+    write_csvs(results, tmp_path)
+    assert (tmp_path / "metrics_baseline.csv").read_text() == (
+        "Epoch,Accuracy,Precision,Recall,F1,AUROC,Part\n"
+        "1,0.6,0.6,0.6,0.6,0.6,validation\n2,0.7,0.7,0.7,0.7,0.7,validation\n"
+    )
+    assert (tmp_path / "per_symptom_baseline.csv").read_text().splitlines()[:2] == [
+        "Epoch,Symptom,Precision,Recall,F1,AUROC,Part", "1,fever,0.9,0.8,0.6,,validation"
+    ]  # fmt: skip
+
+
+def test_test_notes_of_every_epoch_stand_under_the_authors_header(results, tmp_path):
+    data = results.data.model_copy(update={"validation": 0})
+    results = results.model_copy(update={"data": data})
     written = write_csvs(results, tmp_path)
     assert sorted(path.name for path in written) == ["metrics_baseline.csv", "per_symptom_baseline.csv"]
     assert (tmp_path / "metrics_baseline.csv").read_text() == (

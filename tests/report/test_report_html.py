@@ -7,7 +7,7 @@ import pytest
 
 from sympress.errors import InputError, MissingExtraError, SympressError
 from sympress.report.page import Example, render_page, render_report, write_report
-from sympress.report.paper import eleven_points, epochs_beside, published_beside
+from sympress.report.paper import epochs_beside, points_of, published_beside
 from sympress.report.sections import command_of, flatten, parts_of, table_of
 from sympress.report.sections import tests_of as paired_tests
 from sympress.results import (
@@ -130,9 +130,9 @@ def test_epochs_stand_beside_the_published_ones(results):
     assert lines[0]["ours"] == [("baseline", ["0.6000"] * 5)]
 
 
-def test_the_eleven_points_say_what_this_run_shows(results, make_run, make_strategy):
-    points = [shown for _, shown in eleven_points(results)]
-    assert len(points) == 11
+def test_the_points_say_what_this_run_shows(results, make_run, make_strategy):
+    points = [shown for _, shown in points_of(results)]
+    assert len(points) == 15
     assert points[0].startswith("The rule scores F1 1.000, the best trained model 0.930.")
     assert points[1] == "Not counted in this run."
     assert "of 1,234 test notes 13 have a note of the same patient and 3 a copy" in points[3]
@@ -146,13 +146,13 @@ def test_the_eleven_points_say_what_this_run_shows(results, make_run, make_strat
     }
     data = results.data.model_copy(update={"labelling": counted})
     rows = [make_strategy("baseline"), make_strategy("lowrank-published", parameters=20_000_165)]
-    points = [shown for _, shown in eleven_points(make_run(*rows, data=data))]
+    points = [shown for _, shown in points_of(make_run(*rows, data=data))]
     assert points[1].startswith("21 of 2,134 labels come from a negated mention, 5 from one of family")
     assert points[5].startswith(
         "The model with the factorized classifier has 165 more parameters than the baseline."
     )
     coded = results.data.model_copy(update={"labels": "coded: by people"})
-    points = [shown for _, shown in eleven_points(make_run(*rows, data=coded))]
+    points = [shown for _, shown in points_of(make_run(*rows, data=coded))]
     assert points[1] == "The labels of this run come from people, not from a rule."
     assert points[2] == f"{points[1]} Fingerprint of the data: abc123."
 

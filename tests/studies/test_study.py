@@ -176,10 +176,10 @@ def test_int8_runs_as_int8(finished: tuple[Path, Results]) -> None:
 def test_the_published_csvs_are_written(finished: tuple[Path, Results]) -> None:
     run, _ = finished
     lines = (run / "metrics_baseline.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "Epoch,Accuracy,Precision,Recall,F1,AUROC"
+    assert lines[0] == "Epoch,Accuracy,Precision,Recall,F1,AUROC,Part"
     assert len(lines) == 2
     symptoms = (run / "per_symptom_baseline.csv").read_text(encoding="utf-8").splitlines()
-    assert symptoms[0] == "Epoch,Symptom,Precision,Recall,F1,AUROC"
+    assert symptoms[0] == "Epoch,Symptom,Precision,Recall,F1,AUROC,Part"
     assert len(symptoms) == 6
 
 

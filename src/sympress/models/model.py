@@ -19,6 +19,7 @@ from transformers.activations import ACT2FN
 
 from sympress.errors import InputError
 from sympress.files import atomic_path
+from sympress.models.rounding import restore_rounding_
 
 # Heads that turn token states into one logit a symptom, or one a tag for each token.
 #
@@ -236,6 +237,7 @@ def load_model(folder: Path) -> SymptomModel:
         if name not in _NO_HEADS and f"{name.removesuffix('weight')}first.weight" not in state
     }
     fit_shapes_(model, renamed)
+    restore_rounding_(model, set(renamed))
     model.load_state_dict(renamed)
     return model.eval()
 

@@ -452,3 +452,19 @@ def groups_of(frame: pl.DataFrame, duplicates: Duplicates) -> Rows:
         np.concatenate([rows, rows]),
         np.concatenate([_patient_codes(frame), duplicates.cluster]),
     )
+
+
+def without_validation(split: Split, frame: pl.DataFrame, duplicates: Duplicates) -> Split:
+    """The split with its validation notes in training; the test notes stand where validation notes are read.
+
+    As the published study split: whatever is scored after an epoch is scored on the test notes, so nothing
+    may be chosen by it. `counts.validation` is 0.
+    """
+    train = np.sort(np.concatenate([split.train, split.validation]))
+    update = {
+        "train": len(train),
+        "validation": 0,
+        "patients_on_both_sides": _shared(_patient_codes(frame), split.test, train),
+        "duplicates_on_both_sides": _shared(duplicates.cluster, split.test, train),
+    }
+    return Split(train, split.test, split.test, split.counts.model_copy(update=update), split.moved)

@@ -30,6 +30,7 @@ from sympress.report.verdict import (
     latency_ms,
     places,
     printable,
+    scored_part,
     size_mb,
 )
 from sympress.results import Results
@@ -243,7 +244,7 @@ def _pareto(axis: Axes, found: Sequence[Place], styles: dict[str, Look], label: 
 
 
 def epochs_figure(results: Results) -> Figure | None:
-    """F1 on validation notes after each epoch, mean over seeds; None without epochs."""
+    """F1 on the notes that score an epoch, mean over seeds; None without epochs."""
     lines = [(group, points) for group in with_epochs(results) if (points := epoch_points(group))]
     if not lines:
         return None
@@ -256,7 +257,7 @@ def epochs_figure(results: Results) -> Figure | None:
             draw_line(axis, group.name, styles[group.name], *zip(*points, strict=True))
         axis.set_xticks(sorted({x for _, points in lines for x, _ in points}))
         axis.set_xlabel("epoch")
-        axis.set_ylabel(f"{headline_name(results)}, validation")
+        axis.set_ylabel(f"{headline_name(results)}, {scored_part(results)}")
         axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return figure
 

@@ -19,6 +19,7 @@ from sympress.report.verdict import (
     latency_ms,
     places,
     printable,
+    scored_part,
     size_mb,
 )
 from sympress.results import EpochQuality, Results
@@ -414,7 +415,7 @@ def pareto_drawings(runs: Sequence[tuple[str, Results]]) -> list[Drawing]:
 
 
 def epoch_drawings(results: Results, prefix: str) -> list[Drawing]:
-    """F1 on validation notes after each epoch, a line a strategy (mean over seeds); none without epochs."""
+    """F1 on the notes that score an epoch, a line a strategy (mean over seeds); none without epochs."""
     found = with_epochs(results)
     styles = looks(group.name for group in groups(results))
     lines = [
@@ -425,8 +426,9 @@ def epoch_drawings(results: Results, prefix: str) -> list[Drawing]:
     if not lines:
         return []
     f1 = headline_name(results)
-    title = f"{f1} on validation notes after each epoch"
-    return [draw_lines(f"{prefix}-epochs", title, lines, ("epoch", f"{f1}, validation"))]
+    part = scored_part(results)
+    title = f"{f1} on {part} notes after each epoch"
+    return [draw_lines(f"{prefix}-epochs", title, lines, ("epoch", f"{f1}, {part}"))]
 
 
 def with_epochs(results: Results) -> list[Group]:

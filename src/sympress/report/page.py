@@ -38,7 +38,7 @@ from sympress.report.interactive import (
     score_ends,
     with_epochs,
 )
-from sympress.report.paper import eleven_points, epochs_beside, published_beside
+from sympress.report.paper import epochs_beside, points_of, published_beside
 from sympress.report.sections import (
     CLAIM_HEADERS,
     SPAN_HEADERS,
@@ -65,6 +65,7 @@ from sympress.report.verdict import (
     headline_name,
     latency_ms,
     printable,
+    scored_part,
     size_mb,
     verdict,
 )
@@ -229,7 +230,8 @@ def _run(name: str, results: Results, prefix: str) -> dict[str, Any]:
         "blocks": [block_of(results, row) for group in found for row in group.seeds],
         "published": published_beside(results) if is_paper else [],
         "published_epochs": epochs_beside(results) if is_paper else [],
-        "points": eleven_points(results) if is_paper else [],
+        "points": points_of(results) if is_paper else [],
+        "part": scored_part(results),
         "facts": data_facts(results),
         "leaks": leak_sentence(results),
         "drift": drift_table(results),

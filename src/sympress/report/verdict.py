@@ -99,6 +99,11 @@ def headline_name(results: Results) -> str:
     return "micro F1" if has_micro else "macro F1"
 
 
+def scored_part(results: Results) -> str:
+    """Return `validation`, or `test` where no validation notes were kept: what scores every epoch."""
+    return "validation" if results.data.validation else "test"
+
+
 def headline_difference(comparison: Comparison) -> Estimate:
     """Return the difference that decides: of micro F1 where the task has one, else of macro F1."""
     return comparison.micro_f1_difference or comparison.f1_difference

@@ -41,6 +41,7 @@ from sympress.notes.split import (
     patient_keys,
     patient_numbers,
     split_notes,
+    without_validation,
 )
 from sympress.notes.synthesize.generator import synthesize
 from sympress.progress import Reporter
@@ -108,6 +109,7 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
             which reports it).
     """
     task = config.note_task
+    _check_without_validation(config)
     lexicon = load_lexicon(config.lexicon or "clinical")
     gold, notes = read_sources(config, lexicon, reporter)
     source = label_source(config, notes)
@@ -130,6 +132,10 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
         labels, split, weights = labelled.labels, labelled.split, labelled.weights
     _check_classes(labels, split)
     check_leaks(split, frame, duplicates, strict=config.protocol != "paper")
+    if config.validation_notes is False:
+        warnings.append(
+            "no validation notes, as published: the test notes score every epoch; nothing is chosen by them"
+        )
     if split.counts.patients_on_both_sides or split.counts.duplicates_on_both_sides:
         warnings.append(
             f"{split.counts.patients_on_both_sides} test notes have a note of the same patient, and "
@@ -288,11 +294,31 @@ def split_frame(config: StudyConfig, frame: pl.DataFrame, reporter: Reporter) ->
         train_from=config.train_from,
         seed=42 if config.split == "random" else 0,  # the published split has seed 42
     )
-    sizes = f"{len(split.train):,} training, {len(split.validation):,} validation, {len(split.test):,} test"
+    if config.validation_notes is False:
+        split = without_validation(split, frame, duplicates)
+    counts = split.counts
+    sizes = f"{counts.train:,} training, {counts.validation:,} validation, {counts.test:,} test"
     reporter.say(f"split by {split.counts.rule}: {sizes} notes")
     if config.train_from is not None:
         reporter.say(f"left out {split.counts.left_out:,} training notes before {config.train_from:%Y-%m-%d}")
     return split, duplicates
+
+
+def _check_without_validation(config: StudyConfig) -> None:
+    """Nothing may be chosen where the test notes are all that could choose.
+
+    Raises:
+        InputError: the study keeps no validation notes, and would choose by them.
+    """
+    if config.validation_notes is not False:
+        return
+    if config.protocol != "paper" or config.split != "random" or config.select != "last" or config.recipes:
+        raise InputError(
+            "--no-validation-notes repeats the published split: it goes with --protocol paper, a random "
+            "split, the last epoch and strategies by name; all else would choose by the test notes"
+        )
+    if config.note_task != "topic":
+        raise InputError("--no-validation-notes is for --task topic: present chooses thresholds")
 
 
 def _check_classes(labels: LabelSet, split: Split) -> None:
@@ -317,7 +343,7 @@ def describe_notes(
         fingerprint=notes.fingerprint,
         notes=notes.frame.height,
         train=len(split.train),
-        validation=len(split.validation),
+        validation=split.counts.validation,
         test=len(split.test),
         symptoms=symptoms,
         labels=labels,

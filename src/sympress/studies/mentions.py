@@ -83,6 +83,8 @@ def prepare_spans(config: StudyConfig, reporter: Reporter) -> SpanData:
         InputError: the notes or annotations cannot be read, or a side has no mention.
         LeakError: a patient or a copy is on both sides (except under the protocol `paper`).
     """
+    if config.validation_notes is False:
+        raise InputError("--no-validation-notes is for --task topic: a tagger is settled on validation notes")
     lexicon = load_lexicon(config.lexicon or "clinical")
     source = label_source(config, None)
     check_labelling("mentions", source)

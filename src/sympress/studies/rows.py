@@ -241,7 +241,8 @@ class NoteTask(StudyTask[StudyData]):
     def _fit_tfidf(self, learnt: tuple[list[str], NDArray[np.uint8]], seed: int) -> TfidfClassifier:
         data, rows = self.data, self.data.split.validation
         judged = [prepare_text(text, self.extractor) for text in data.texts_of(rows)]
-        validation = (judged, data.labels.targets[rows])
+        chosen_by = (judged, data.labels.targets[rows])
+        validation = None if self.config.validation_notes is False else chosen_by
         task, symptoms = self.config.note_task, data.labels.symptoms
         return fit_tfidf(*learnt, task, symptoms, seed=seed, validation=validation)
 

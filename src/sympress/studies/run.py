@@ -61,7 +61,7 @@ def run_study(
         for warning in warnings:
             reporter.say(f"note: {warning}")
         with run.held(config, {**task.data.inputs, "encoder": fingerprint_encoder(encoder)}):
-            recipes = _with_longer({name: task.recipe(name) for name in strategies[1:]} | recipes, task)
+            recipes = with_longer({name: task.recipe(name) for name in strategies[1:]} | recipes, task)
             if run.read_row(BASELINE, 0) is None:
                 pooling = "token" if config.task == "mentions" else config.pooling or "cls"
                 try_encoder(encoder, config.top_k, pooling)
@@ -83,7 +83,7 @@ def run_study(
     return results
 
 
-def _with_longer(recipes: dict[str, Recipe], task: StudyTask[Any]) -> dict[str, Recipe]:
+def with_longer(recipes: dict[str, Recipe], task: StudyTask[Any]) -> dict[str, Recipe]:
     """The recipes, and the baseline trained for as long as the longest of them, if that is longer.
 
     A row of it that was made beside shorter recipes is dropped.

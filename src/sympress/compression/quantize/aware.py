@@ -12,8 +12,9 @@ from torch.nn import functional
 from sympress.errors import InputError
 from sympress.models.families import family_of, layers_of
 from sympress.models.model import SymptomModel, replace_module_
+from sympress.models.rounding import OutputRounding, RoundedLinear, with_rounding
 
-# Quantization-aware training as published: fake-quantized weights and activations, never int8 at work.
+# Quantization-aware training of linear layers: fake-quantized weights and inputs, never int8 at work.
 
 
 def fake_quantize(values: Tensor, scale: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
@@ -82,7 +83,7 @@ def simulate_int8_(model: SymptomModel) -> int:
 
 
 def store_rounded_weights_(model: SymptomModel) -> None:
-    """Turn every `FakeQuantLinear` into a plain linear layer with its rounded weights, as published."""
+    """Turn every `FakeQuantLinear` into a plain linear layer with its rounded weights."""
     for name, module in list(model.named_modules()):
         if isinstance(module, FakeQuantLinear):
             plain = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None)
@@ -90,6 +91,100 @@ def store_rounded_weights_(model: SymptomModel) -> None:
             if module.bias is not None:
                 plain.bias.data = module.bias.data.clone()
             replace_module_(model, name, plain)
+
+
+# Quantization-aware training as the notebook of the published study does it: PyTorch's eager mode.
+
+
+class ObservedRounding(OutputRounding):
+    """Rounds to the range seen so far: a moving average of each batch's least and largest value.
+
+    `FusedMovingAvgObsFakeQuantize` of PyTorch's `fbgemm` configuration: 0..127, zero is in the range. In
+    evaluation the range stays; the notebook's moves on with the notes that are scored.
+    """
+
+    low: Tensor
+    high: Tensor
+    seen: Tensor
+
+    def __init__(self, momentum: float = 0.01) -> None:
+        super().__init__(levels=127)
+        self.momentum = momentum
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values of any shape; gradients pass straight through where nothing is clipped."""
+        values = values.float()  # mixed precision is too coarse to observe and round in
+        if self.training:
+            self._observe(values.detach())
+        zero = self.zero.to(torch.int32)
+        return torch.fake_quantize_per_tensor_affine(values, self.scale, zero, 0, int(self.levels))
+
+    @torch.no_grad()
+    def _observe(self, values: Tensor) -> None:
+        weight = torch.where(self.seen, self.momentum, 1.0)
+        self.low.lerp_(values.min(), weight)
+        self.high.lerp_(values.max(), weight)
+        self.seen.fill_(True)
+        low, high = self.low.clamp(max=0), self.high.clamp(min=0)
+        self.scale.copy_(((high - low) / self.levels).clamp(min=torch.finfo(torch.float32).eps))
+        self.zero.copy_((-torch.round(low / self.scale)).clamp(min=0).minimum(self.levels))
+
+
+class EagerLinear(RoundedLinear):
+    """A linear layer that computes with int8-rounded weights and rounds its output."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name that nn.Linear uses
+        """Map `(..., in)` to `(..., out)`."""
+        rounded: Tensor = self.rounding(functional.linear(input, self.rounded_weight(), self.bias))
+        return rounded
+
+    def rounded_weight(self) -> Tensor:
+        """The weight on its int8 grid, -128..127 with a scale a row: that of its values of this very step."""
+        low, high = self.weight.detach().amin(1), self.weight.detach().amax(1)
+        scale = torch.maximum(-low / 128, high / 127).clamp(min=torch.finfo(torch.float32).eps)
+        zeros = torch.zeros_like(scale, dtype=torch.int32)
+        return torch.fake_quantize_per_channel_affine(self.weight, scale, zeros, 0, -128, 127)
+
+
+def simulate_eager_(model: SymptomModel) -> int:
+    """Round outputs as the notebook's `prepare_qat` does, and weights of linear layers; how many modules.
+
+    The outputs of linear layers, layer norms and embeddings are rounded to their observed range, that of the
+    head's tanh to a fixed one (scale 1/128, 0..255). A head of label attention, which the notebook has not,
+    multiplies its weights itself and stays as it is.
+    """
+    left = {"head.query", "head.output"} if model.head.pooling == "label" else set()
+    kinds = (nn.Linear, nn.LayerNorm, nn.Embedding)
+    found = [one for one in model.named_modules() if isinstance(one[1], kinds) and one[0] not in left]
+    for name, module in found:
+        rounding = ObservedRounding()
+        linear = isinstance(module, nn.Linear)
+        new = EagerLinear(module, rounding) if linear else with_rounding(module, rounding)
+        replace_module_(model, name, new)
+    if model.head.dense is None or model.head.form.activation != "tanh":
+        return len(found)
+    fixed = OutputRounding(levels=255)
+    fixed.scale.fill_(1 / 128)
+    fixed.zero.fill_(128)
+    model.head.activation = with_rounding(model.head.activation, fixed)
+    return len(found) + 1
+
+
+def settle_eager_(model: SymptomModel) -> None:
+    """Store rounded weights, and the ranges of outputs as they are now: both roundings are deployed."""
+    for name, module in list(model.named_modules()):
+        rounding = getattr(module, "rounding", None)
+        if isinstance(module, EagerLinear):
+            with torch.no_grad():
+                module.weight.copy_(module.rounded_weight())
+        if isinstance(rounding, ObservedRounding):
+            final = OutputRounding()
+            final.scale.copy_(rounding.scale)
+            final.zero.copy_(rounding.zero)
+            replace_module_(model, name, with_rounding(module, final))
 
 
 # Embedding tables in 8 or 4 bits with a scale for every row: a rare word does not pay for a loud one.

@@ -343,7 +343,7 @@ STRATEGIES: dict[str, str] = {
     "lowrank-published": "pretrained > lowrank(rank={rank}, method=svd, where=classifier) > "
     "fine-tune(rate={faster})",
     "pruning-published": "pretrained > mask({masked_share}) > fine-tune(rate={slower})",
-    "quantization-published": "pretrained > fine-tune(rate={slower}, simulate=int8)",
+    "quantization-published": "pretrained > fine-tune(rate={slower}, simulate=eager)",
 }
 
 PUBLISHED = tuple(name for name in STRATEGIES if name.endswith("-published"))

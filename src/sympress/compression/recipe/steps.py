@@ -83,14 +83,16 @@ class FineTune(Step):
         epochs: passes over the notes; None for the run's own.
         rate: learning rate; None for the run's own.
         simulate: `int8` rounds weights and inputs of linear layers while it trains, and stores the rounded
-            weights as floats, as a published study had it; the file is no smaller.
+            weights as floats. `eager` rounds weights of linear layers and the outputs of linear layers, layer
+            norms and embeddings, and the file rounds both, as a published study had it. Either file is no
+            smaller.
     """
 
     first: ClassVar[str | None] = "epochs"
     step: Literal["fine-tune"] = "fine-tune"
     epochs: Count | None = None
     rate: Positive | None = None
-    simulate: Literal["no", "int8"] = "no"
+    simulate: Literal["no", "int8", "eager"] = "no"
 
     @property
     def trains(self) -> bool:
@@ -104,15 +106,24 @@ class FineTune(Step):
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """Train on the labels."""
-        from sympress.compression.quantize.aware import simulate_int8_, store_rounded_weights_
+        from sympress.compression.quantize.aware import (
+            settle_eager_,
+            simulate_eager_,
+            simulate_int8_,
+            store_rounded_weights_,
+        )
         from sympress.compression.recipe.engine import learn_from_labels, settings_for
 
         settings = settings_for(context, epochs=self.epochs, rate=self.rate)
-        count = simulate_int8_(state.model) if self.simulate == "int8" else 0
+        simulated = {"no": None, "int8": simulate_int8_, "eager": simulate_eager_}[self.simulate]
+        count = 0 if simulated is None else simulated(state.model)
         learn_from_labels(state, context, number, settings)
         said = f"{settings.epochs} epochs over {len(context.material.training):,} labelled notes"
         if not count:
             return said
+        if self.simulate == "eager":
+            settle_eager_(state.model)
+            return f"{said}; {count} modules round their outputs, and weights, in float: int8 never runs"
         store_rounded_weights_(state.model)
         return f"{said}; int8 is simulated in {count} linear layers and never runs as int8"
 
