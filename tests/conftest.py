@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -133,6 +134,13 @@ def tiny_encoder(family: str = "bert", seed: int = 0) -> torch.nn.Module:
     """A random encoder of `family`: 2 layers, 32 wide, 4 heads."""
     torch.manual_seed(seed)
     return AutoModel.from_config(FAMILIES[family]()).eval()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported_modules_are_no_garbage() -> None:
+    """Every training collects garbage: a second of reading what was imported, unless that is set aside."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

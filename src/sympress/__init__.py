@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from sympress.processes import silence
 
 if TYPE_CHECKING:
-    from sympress.api import compress, evaluate, load, train
+    from sympress.api import compress, evaluate, load, study, train
     from sympress.compression.recipe.language import Recipe
     from sympress.config import StudyConfig
     from sympress.errors import InputError, LeakError, MissingExtraError, SympressError
@@ -37,12 +37,11 @@ if TYPE_CHECKING:
     from sympress.runtime.extractor import Extractor
     from sympress.runtime.note_result import NoteResult, NoteResults
     from sympress.runtime.session import Runtime
-    from sympress.studies.run import run_study as study
 
 silence()
 logging.getLogger("sympress").addHandler(logging.NullHandler())
 
-#: Where each public name is, and what it is called there if not the same.
+#: Where each public name is.
 _HOMES = {
     "Extractor": "sympress.runtime.extractor",
     "InputError": "sympress.errors",
@@ -67,7 +66,7 @@ _HOMES = {
     "load_results": "sympress.results",
     "read_notes": "sympress.notes.read",
     "stream_notes": "sympress.notes.read",
-    "study": "sympress.studies.run:run_study",
+    "study": "sympress.api",
     "synthesize": "sympress.notes.synthesize",
     "train": "sympress.api",
 }
@@ -107,8 +106,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("importlib.metadata").version("sympress")
     if name not in _HOMES:
         raise AttributeError(f"module 'sympress' has no attribute {name!r}")
-    module, _, called = _HOMES[name].partition(":")
-    return getattr(importlib.import_module(module), called or name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

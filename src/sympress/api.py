@@ -1,4 +1,4 @@
-"""The functions of the package: load, train, compress, evaluate."""
+"""The functions of the package: load, train, compress, evaluate, study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from sympress.runtime.extractor import Extractor, OnError
 if TYPE_CHECKING:
     from sympress.compression.recipe.language import Recipe
     from sympress.compression.search.budget import Budget
+    from sympress.config import StudyConfig
     from sympress.evaluation.evaluate import Evaluation, Step
+    from sympress.results import Results
 
 _LOG = logging.getLogger("sympress")
 
@@ -270,6 +272,21 @@ def evaluate(
         step=step,
         say=say,
     )
+
+
+@names_arguments({})
+def study(
+    config: StudyConfig, output: str | Path, *, command: str | None = None, reporter: Reporter | None = None
+) -> Results:
+    """Run, or continue, the study `config` in the folder `output`: see `studies.run.run_study`.
+
+    Raises:
+        InputError: the notes, the encoder, the folder or a setting cannot be used.
+    """
+    require_training()
+    from sympress.studies.run import run_study
+
+    return run_study(config, output, command=command, reporter=reporter)
 
 
 def _check_source(source: Any, what: str) -> None:

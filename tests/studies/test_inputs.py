@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,15 +62,18 @@ class TrainedError(Exception):
     """Stands for hours of training."""
 
 
-@pytest.fixture(autouse=True)
-def begins(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def begins() -> Iterator[None]:
     """Whatever would train says so instead: a run that begins, or that goes on, ends there."""
 
     def trained(*_: object, **__: object) -> None:
         raise TrainedError
 
-    for name in TRAINERS:
-        monkeypatch.setattr(name, trained)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sympress.studies.run.try_encoder", lambda *_: None)
+        for name in TRAINERS:
+            patch.setattr(name, trained)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +89,23 @@ def rows() -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture
-def place(tmp_path: Path, rows: list[dict[str, Any]], encoder_folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def inputs(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], encoder_folder: Path
+) -> Path:
     """Everything that a study reads, as files."""
-    folder = tmp_path / "inputs"
+    folder = tmp_path_factory.mktemp("inputs") / "inputs"
     shutil.copytree(encoder_folder, folder / "encoder")
     write(folder, rows)
     (folder / "own.toml").write_text(OWN)
     (folder / "more.toml").write_text(MORE)
     return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, inputs: Path) -> Path:
+    """`inputs`, to be changed."""
+    return Path(shutil.copytree(inputs, tmp_path / "inputs"))
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> None:
@@ -160,6 +171,7 @@ def change_word_pieces(place: Path, _rows: object) -> None:
 
 
 Change = Callable[[Path, Any], None]
+Command = Callable[[Path, Path], None]
 CHANGES: list[tuple[Change, str]] = [
     (reverse, NOTES),
     (lose_one, NOTES),
@@ -173,27 +185,53 @@ CHANGES: list[tuple[Change, str]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, inputs: Path, begins: None) -> Callable[[Command], Path]:
+    """Runs that a command began, and went on with when it was given again."""
+    runs: dict[Command, Path] = {}
+
+    def run(command: Command) -> Path:
+        if command not in runs:
+            runs[command] = tmp_path_factory.mktemp(command.__name__) / "run"
+            for _ in range(2):  # the second call goes on
+                with pytest.raises(TrainedError):
+                    command(inputs, runs[command])
+        return runs[command]
+
+    return run
+
+
 @pytest.mark.parametrize(("change", "said"), CHANGES, ids=lambda one: getattr(one, "__name__", ""))
 def test_a_study_is_refused_when_an_input_changed(
-    place: Path, rows: list[dict[str, Any]], tmp_path: Path, change: Change, said: str
+    begun: Callable[[Command], Path], place: Path, rows: list[dict[str, Any]], change: Change, said: str
 ) -> None:
-    refuses(study, place, tmp_path / "run", lambda: change(place, rows), said)
+    refuses(study, begun, place, rows, change, said)
 
 
 @pytest.mark.parametrize("command", [mentions, tune])
 @pytest.mark.parametrize(("change", "said"), [CHANGES[0], CHANGES[5], CHANGES[7]])
 def test_so_are_the_other_commands_that_train(
-    place: Path, rows: list[dict[str, Any]], tmp_path: Path, command: Any, change: Change, said: str
+    begun: Callable[[Command], Path],
+    place: Path,
+    rows: list[dict[str, Any]],
+    command: Command,
+    change: Change,
+    said: str,
 ) -> None:
-    refuses(command, place, tmp_path / "run", lambda: change(place, rows), said)
+    refuses(command, begun, place, rows, change, said)
 
 
-def refuses(command: Any, place: Path, run: Path, change: Callable[[], None], said: str) -> None:
-    for _ in range(2):  # the second call goes on
-        with pytest.raises(TrainedError):
-            command(place, run)
+def refuses(
+    command: Command,
+    begun: Callable[[Command], Path],
+    place: Path,
+    rows: list[dict[str, Any]],
+    change: Change,
+    said: str,
+) -> None:
+    run = Path(shutil.copytree(begun(command), place.with_name("run")))
     before = (run / "study.json").read_bytes()
-    change()
+    change(place, rows)
     with pytest.raises(InputError) as refused:
         command(place, run)
     assert str(refused.value) == f"{run}: {said} since it was begun; undo that, or choose another -o"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -228,28 +229,26 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
 
 
 STRATEGIES = "baseline,distillation,pruning-masked"
+#: `python -m sympress`, computing as the fixture `in_32_bits` lets this process compute.
+IN_32_BITS = "import torch; torch.cpu.get_capabilities = dict; from sympress.cli.main import run; run()"
+
+
+def in_two_epochs(encoder: Path) -> StudyConfig:
+    return StudyConfig(
+        encoder=str(encoder),
+        strategies=tuple(STRATEGIES.split(",")),
+        **{**SMALL, "epochs": 2},  # type: ignore[arg-type]
+    )
 
 
 def command(encoder: Path, run: Path) -> list[str]:
-    flags = {
-        "--encoder": encoder,
-        "--strategies": STRATEGIES,
-        "--synthetic-notes": 600,
-        "--epochs": 2,
-        "--max-tokens": 48,
-        "--text-window": 200,
-        "--resamples": 50,
-        "--learning-rate": 1e-3,
-        "-o": run,
-    }
-    return [
-        sys.executable,
-        "-m",
-        "sympress",
-        "study",
-        *(str(part) for pair in flags.items() for part in pair),
-        "--no-baseline-longer",
-    ]
+    """`in_two_epochs` as a process of its own, which can be killed."""
+    config = in_two_epochs(encoder)
+    flags = {"--encoder": encoder, "--strategies": STRATEGIES, "-o": run}
+    named = {*SMALL, "epochs"} - {"baseline_longer"}
+    flags |= {f"--{name.replace('_', '-')}": getattr(config, name) for name in sorted(named)}
+    parts = [*(str(part) for pair in flags.items() for part in pair), "--no-baseline-longer"]
+    return [sys.executable, "-c", IN_32_BITS, "study", *parts]
 
 
 def without_timings(results: Path) -> dict[str, Any]:
@@ -276,14 +275,16 @@ def without_timings(results: Path) -> dict[str, Any]:
 
 
 def test_a_run_killed_in_its_third_strategy_ends_as_one_never_killed(
-    tmp_path: Path, encoder_folder: Path
+    tmp_path: Path,
+    encoder_folder: Path,
+    in_32_bits: None,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(encoder_folder, whole), check=True, env=environment, capture_output=True)
+    run_study(in_two_epochs(encoder_folder), whole)
     victim = subprocess.Popen(
         command(encoder_folder, killed),
-        env=environment,
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -296,9 +297,8 @@ def test_a_run_killed_in_its_third_strategy_ends_as_one_never_killed(
     victim.wait()
     assert not (killed / "results.json").exists()
     before = (killed / "rows" / "baseline-seed0.json").stat().st_mtime_ns
-    again = subprocess.run(
-        command(encoder_folder, killed), check=True, env=environment, capture_output=True, text=True
-    )
-    assert "baseline (seed 0): done before" in again.stderr
+    with caplog.at_level(logging.INFO, "sympress"):
+        run_study(in_two_epochs(encoder_folder), killed)
+    assert "baseline (seed 0): done before" in caplog.text
     assert (killed / "rows" / "baseline-seed0.json").stat().st_mtime_ns == before
     assert without_timings(killed / "results.json") == without_timings(whole / "results.json")

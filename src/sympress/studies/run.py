@@ -9,7 +9,7 @@ from typing import Any
 
 from sympress.compression.recipe.language import BASELINE, LONGER, Recipe, choose_strategies, train_longer
 from sympress.config import StudyConfig
-from sympress.errors import names_arguments, require_training
+from sympress.errors import require_training
 from sympress.files import full_disk_explained, write_json, write_text
 from sympress.models.encoder import load_encoder
 from sympress.progress import Reporter
@@ -28,7 +28,6 @@ from sympress.studies.tasks import study_of
 from sympress.training.fingerprints import fingerprint_encoder
 
 
-@names_arguments({})
 def run_study(
     config: StudyConfig, output: str | Path, *, command: str | None = None, reporter: Reporter | None = None
 ) -> Results:
