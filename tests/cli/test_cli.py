@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -146,9 +147,19 @@ def test_help_and_version_end_well(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_dry_run_says_the_counts_and_trains_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    run_folder = tmp_path / "run"
-    with pytest.raises(SystemExit) as done:
-        run(["study", "--synthetic-notes", "700", "--dry-run", "-o", str(run_folder)])
-    assert done.value.code in (0, None)
-    assert "split by random" in capsys.readouterr().out
+    run_folder, shares = tmp_path / "run", []
+    call = ["study", "--synthetic-notes", "700", "--dry-run", "-o", str(run_folder)]
+    for most in ("16", "256"):
+        with pytest.raises(SystemExit) as done:
+            run([*call, "--max-tokens", most])
+        assert done.value.code in (0, None)
+        said = capsys.readouterr().out
+        assert "split by random" in said
+        assert f"a model reads the first {most} and 1,000 characters of a note" in said
+        unread = re.search(r"unread: ([\d,]+) of ([\d,]+) word pieces \((.+)%\)", said)
+        assert unread is not None
+        some, all_of_them = (int(one.replace(",", "")) for one in unread.groups()[:2])
+        shares.append(float(unread.group(3)))
+        assert shares[-1] == pytest.approx(100 * some / all_of_them, abs=0.1)
+    assert 100 > shares[0] > 80 > shares[1] > 0
     assert not run_folder.exists()

@@ -82,7 +82,9 @@ def describe(settings: StudyConfig) -> None:
 
     settings = settings.resolved()
     with Reporter() as reporter:
-        description = study_of(settings.task).prepare(settings, reporter).description
+        study = study_of(settings.task)
+        data = study.prepare(settings, reporter)
+        description, unread = data.description, study.unread(settings, data)
     console = Console()
     for title, counts in (("read", description.reading), ("labelled", description.labelling)):
         for name, count in counts.items():
@@ -94,6 +96,8 @@ def describe(settings: StudyConfig) -> None:
         highlight=False,
         markup=False,
     )
+    if unread is not None:
+        console.print(f"unread: {unread}", highlight=False, markup=False, soft_wrap=True)
 
 
 def command_line() -> str:

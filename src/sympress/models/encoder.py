@@ -208,6 +208,17 @@ def load_encoder(name: str, *, case: Case = "auto") -> Encoder:
         return _load(name, name, case, local=False)
 
 
+def load_tokenizer(name: str, *, case: Case = "auto") -> PreTrainedTokenizerBase | None:
+    """The tokenizer of an encoder, without its weights; None where it is not here, or cannot be read."""
+    source = str(bundled_encoder_folder() if name == BUNDLED else Path(name).expanduser())
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    except Exception:  # it raises its own types, or bare Exception
+        return None
+    return _settle_case(tokenizer, source, case, local=True)[0]
+
+
 def _load(name: str, source: str, case: Case, *, local: bool) -> Encoder:
     try:
         with quiet_transformers():

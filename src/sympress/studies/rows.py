@@ -20,7 +20,7 @@ from sympress.config import StudyConfig
 from sympress.evaluation.quality import point_quality
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.task import task_of
-from sympress.models.encoder import Encoder
+from sympress.models.encoder import BUNDLED, Encoder, load_tokenizer
 from sympress.models.model import count_macs, load_model
 from sympress.models.rules import AssertedRule, RuleClassifier
 from sympress.models.tfidf import ReferenceModel, TfidfClassifier, fit_tfidf
@@ -47,6 +47,8 @@ from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import Scorer
 from sympress.training.fingerprints import fingerprint_texts
 
+#: Training notes in which a dry run counts word pieces.
+COUNTED_NOTES = 500
 #: The lexicon whose forms the row `rule-assertion` looks up.
 ASSERTED_LEXICON = "clinical"
 _RECIPES = {
@@ -88,6 +90,11 @@ class NoteTask(StudyTask[StudyData]):
         """Prepare the notes, and tokenize them as the artifacts will."""
         data = prepare(config, reporter)
         return make_bench(config, data, encoder, run, read_transfer_notes(config, data, reporter))
+
+    @staticmethod
+    def unread(config: StudyConfig, data: StudyData) -> str | None:
+        """Counted on some training notes, and only if the encoder's tokenizer is here."""
+        return _unread(config, data)
 
     @property
     def pad_id(self) -> int:
@@ -282,6 +289,36 @@ def material_of(data: StudyData, extractor: Extractor, transfer: Sequence[str]) 
         validation_targets=targets[split.validation],
         max_tokens=extractor.max_tokens,
         weights=data.training_weights,
+    )
+
+
+def _unread(config: StudyConfig, data: StudyData) -> str | None:
+    tokenizer = load_tokenizer(config.encoder or BUNDLED, case=config.case)
+    if tokenizer is None:
+        return None
+    most = min(config.max_tokens or 256, int(tokenizer.model_max_length))
+    rows = np.random.default_rng(0).permutation(data.split.train)[:COUNTED_NOTES]
+    whole = Extractor(
+        task=config.note_task,
+        symptoms=list(data.labels.symptoms),
+        max_tokens=most,
+        lower=bool(config.lower),
+        mask_placeholders=bool(config.mask_placeholders),
+        pad_id=0,
+    )
+    cut = whole.model_copy(update={"text_window": config.text_window or None})
+    given, read = (
+        encode_texts(tokenizer, [prepare_text(text, how) for text in data.texts_of(rows)], most)
+        for how in (whole, cut)
+    )
+    total = int(given.lengths.sum()) + given.unread
+    unread = total - int(read.lengths.sum())
+    if not unread:
+        return None
+    window = f" and {config.text_window:,} characters" if config.text_window else ""
+    return (
+        f"{unread:,} of {total:,} word pieces ({unread / total:.1%}) of {len(rows):,} training notes stay "
+        f"unread: a model reads the first {most:,}{window} of a note"
     )
 
 

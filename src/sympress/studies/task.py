@@ -141,6 +141,11 @@ class StudyTask(ABC, Generic[D]):
         """What all rows share, with the notes prepared; nothing is trained. Raises what `prepare` raises."""
         return cls(config, cls.prepare(config, reporter), encoder, run)
 
+    @staticmethod
+    def unread(_config: StudyConfig, _data: Any) -> str | None:
+        """How much of the notes no model of a study of `config` (resolved) will read; None if all is read."""
+        return None
+
     @classmethod
     def check_strategies(cls, names: Sequence[str]) -> None:
         """Refuse strategies that this task does not have.
