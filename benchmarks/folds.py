@@ -12,19 +12,22 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sympress.compression.recipe.language import Recipe
+from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.files import check_claim, read_object, write_json
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.models.encoder import Encoder
-from sympress.studies.tagger import TaggerSettings, predict_mentions, press_tagger, train_tagger
+from sympress.studies.judge import predict_mentions
+from sympress.studies.train import Labelled, Lesson, press_artifact, tagger_record, train_artifact
 from sympress.training.fingerprints import (
     fingerprint_annotated,
     fingerprint_encoder,
@@ -50,7 +53,8 @@ class Options:
     reports: Path | None
     silver: int
     silver_weight: float
-    tagger: TaggerSettings
+    config: StudyConfig
+    seed: int
     recipes: tuple[str, ...] = ()
     transfer: int = 0
 
@@ -123,18 +127,26 @@ def press_fold(
         return _claimed(done, claim, folder)
     target = folder / f"artifact-{name}"
     shutil.rmtree(target, ignore_errors=True)
-    artifact = press_tagger(
+    train, validation = ([documents[index] for index in part] for part in (fold.train, fold.validation))
+    artifact = press_artifact(
+        _lesson(options, train, validation),
         folder / "artifact",
         recipe,
-        [documents[index] for index in fold.train],
-        [documents[index] for index in fold.validation],
-        options.tagger,
         target,
-        lexicon=load_lexicon("clinical"),
         transfer=transfer,
         step=_stepped(f"fold {fold.number}, {name}"),
     )
     return _predict(artifact, fold, documents, stored, claim)
+
+
+def _lesson(
+    options: Options,
+    train: Sequence[AnnotatedNote],
+    validation: Sequence[AnnotatedNote],
+    weights: NDArray[np.float32] | None = None,
+) -> Lesson:
+    learnt, lexicon = Labelled(train, weights=weights), load_lexicon("clinical")
+    return Lesson(learnt, Labelled(validation), options.config, lexicon, seed=options.seed)
 
 
 def _transfer(options: Options) -> list[str]:
@@ -181,14 +193,10 @@ def _train(
     folder: Path,
 ) -> Path:
     """The artifact of a fold; with silver notes, a second one learns from what the first finds in them."""
-    settings = options.tagger
-    artifact = train_tagger(
-        train,
-        validation,
+    artifact = train_artifact(
+        _lesson(options, train, validation),
         encoder,
-        settings,
         folder / "artifact",
-        lexicon=load_lexicon("clinical"),
         progress=_said(f"fold {fold.number}"),
     )
     if not options.silver or options.reports is None:
@@ -201,14 +209,10 @@ def _train(
         )
     ]
     weights = np.array([1.0] * len(train) + [options.silver_weight] * len(silver), dtype=np.float32)
-    return train_tagger(
-        [*train, *silver],
-        validation,
+    return train_artifact(
+        _lesson(options, [*train, *silver], validation, weights),
         encoder,
-        settings,
         folder / "artifact-silver",
-        weights=weights,
-        lexicon=load_lexicon("clinical"),
         progress=_said(f"fold {fold.number}, with silver"),
     )
 
@@ -244,7 +248,7 @@ def _claim(
     """All that a fold's predictions depend on."""
     silver = read_reports(options.reports, options.silver) if options.silver and options.reports else []
     return {
-        "settings": {"silver_weight": options.silver_weight, **asdict(options.tagger)},
+        "settings": {"silver_weight": options.silver_weight, **tagger_record(options.config, options.seed)},
         "inputs": {
             "notes": fingerprint_annotated(documents),
             "lexicon": fingerprint_lexicon(load_lexicon("clinical")),

@@ -10,11 +10,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.folds import Fold, Found, Options, as_rows, make_folds, press_fold, run_fold
+from sympress.config import make_config
 from sympress.errors import InputError
 from sympress.evaluation.spans import compare_spans, score_spans
 from sympress.files import write_json
@@ -27,9 +28,18 @@ from sympress.models.encoder import load_encoder
 from sympress.notes.synthesize.generator import synthesize
 from sympress.provenance import environment
 from sympress.studies.press import named
-from sympress.studies.tagger import TaggerSettings
+from sympress.studies.train import tagger_record
 
 TAGGER, RULES = "tagger", "rules"
+_OF_TRAINING = (
+    "encoder",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "head_rate_ratio",
+    "max_tokens",
+    "others_weight",
+)
 
 
 def read_documents(folder: Path) -> tuple[list[AnnotatedNote], dict[str, int]]:
@@ -58,7 +68,7 @@ def run(options: Options, documents: Sequence[AnnotatedNote], counts: dict[str, 
         InputError: a recipe has a mistake, or the folder holds a run with other settings.
     """
     recipes = named(options.recipes)
-    folds = make_folds(len(documents), options.folds, options.tagger.seed)[: options.limit_folds]
+    folds = make_folds(len(documents), options.folds, options.seed)[: options.limit_folds]
     encoder = load_encoder(options.encoder)
     found: dict[str, Found] = {name: {} for name in (TAGGER, *recipes, RULES)}
     annotator = Annotator(load_lexicon("clinical"))
@@ -99,7 +109,7 @@ def _results(
         "task": "mentions",
         "folds": options.folds,
         "folds_run": len(folds),
-        "tagger": asdict(options.tagger),
+        "tagger": tagger_record(options.config, options.seed),
         "encoder": Path(options.encoder).name,
         "silver": {"reports": options.silver, "weight": options.silver_weight},
         "transfer": options.transfer,
@@ -174,7 +184,8 @@ def _headline(results: dict[str, Any]) -> str:
 
 def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
     shared = Path(os.environ.get("SYMPRESS_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    defaults = TaggerSettings()
+    tagger = {"task": "mentions", "protocol": "clinical"}
+    defaults = make_config({**tagger, "encoder": "bundled"}).resolved()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.maccrobat", description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--data", type=Path, default=shared / "maccrobat", help="brat folder")
@@ -186,7 +197,6 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     parser.add_argument("--head-rate-ratio", type=float, default=defaults.head_rate_ratio)
     parser.add_argument("--max-tokens", type=int, default=defaults.max_tokens)
-    parser.add_argument("--stride", type=int, help="three quarters of a window if not given")
     parser.add_argument("--others-weight", type=float, default=defaults.others_weight)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recipe", action="append", default=[], help="also press by it; repeatable")
@@ -196,9 +206,8 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
     parser.add_argument("--reports", type=Path, default=shared / "case_reports_unlabelled.jsonl.gz")
     parser.add_argument("--synthetic", type=int, default=0, help="synthetic notes instead of --data")
     given = parser.parse_args(arguments)
-    tagger = TaggerSettings(
-        **{name: getattr(given, name) for name in asdict(defaults) if hasattr(given, name)}
-    )
+    asked = {name: value for name, value in vars(given).items() if name in _OF_TRAINING}
+    config = make_config({**tagger, **asked}).resolved()
     options = Options(
         given.data,
         given.output,
@@ -208,7 +217,8 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
         given.reports,
         given.silver,
         given.silver_weight,
-        tagger,
+        config,
+        given.seed,
         tuple(given.recipe),
         given.transfer,
     )

@@ -40,7 +40,7 @@ from sympress.training.fingerprints import (
 
 TRAINERS = (
     "sympress.studies.rows.train_baseline",
-    "sympress.studies.mentions.train_tagger",
+    "sympress.studies.mentions.train_artifact",
     "sympress.pipeline.tune._share_baseline",
     "sympress.pipeline.tune.train_strategy",
 )

@@ -117,8 +117,8 @@ def test_the_same_call_again_trains_nothing(
     finished: tuple[Path, Results], encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, results = finished
-    monkeypatch.setattr("sympress.studies.mentions.train_tagger", None)
-    monkeypatch.setattr("sympress.studies.mentions.press_tagger", None)
+    monkeypatch.setattr("sympress.studies.mentions.train_artifact", None)
+    monkeypatch.setattr("sympress.studies.mentions.press_artifact", None)
     again = run_study(make_config({**SMALL, "encoder": str(encoder_folder)}), run)
     assert [found.quality for found in again.strategies] == [found.quality for found in results.strategies]
 

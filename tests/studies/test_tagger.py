@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,17 @@ from sympress.compression.recipe.engine import run_recipe
 from sympress.compression.recipe.language import parse_recipe
 from sympress.compression.recipe.material import Context, State, encode_notes, teacher_notes
 from sympress.compression.recipe.step import Exported
+from sympress.config import make_config
 from sympress.errors import InputError
 from sympress.evaluation.cost import time_in_turn
+from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, OtherSpan
 from sympress.models.encoder import Encoder
 from sympress.models.model import load_model
 from sympress.runtime.artifact import Extractor, read_extractor, write_checksums, write_extractor
-from sympress.studies.tagger import (
-    TaggerSettings,
-    predict_mentions,
-    press_tagger,
-    tagger_material,
-    train_tagger,
-)
+from sympress.studies.judge import predict_mentions
+from sympress.studies.press import train_settings
+from sympress.studies.train import Labelled, Lesson, make_material, press_artifact, train_artifact
 from sympress.training.data import NoteDataset, blank_targets
 from sympress.training.epochs import predict_logits
 from sympress.training.tagging import cut_windows, decode_windows, strict_f1
@@ -64,9 +62,13 @@ def annotated(count: int, seed: int) -> list[AnnotatedNote]:
 
 NOTES, VALIDATION, TEST = annotated(60, 1), annotated(12, 2), annotated(12, 3)
 GOLD = [note.mentions for note in TEST]
-SETTINGS = TaggerSettings(
-    epochs=4, batch_size=8, learning_rate=3e-3, head_rate_ratio=1.0, max_tokens=20, mask_placeholders=False
-)
+SETTINGS = {"task": "mentions", "protocol": "clinical", "encoder": "tiny", "epochs": 4, "batch_size": 8}
+SETTINGS |= {"learning_rate": 3e-3, "head_rate_ratio": 1.0, "max_tokens": 20, "mask_placeholders": False}
+
+
+def lesson(notes: Sequence[AnnotatedNote] = NOTES, **settings: Any) -> Lesson:
+    config = make_config({**SETTINGS, **settings}).resolved()
+    return Lesson(Labelled(notes), Labelled(VALIDATION), config, load_lexicon("paper"))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def encoder(make_encoder: Callable[..., Any], tokenizer: PreTrainedTokenizerFast
 
 @pytest.fixture(scope="module")
 def tagger(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_tagger(NOTES, VALIDATION, encoder, SETTINGS, tmp_path_factory.mktemp("tagger") / "artifact")
+    return train_artifact(lesson(), encoder, tmp_path_factory.mktemp("tagger") / "artifact")
 
 
 def found(artifact: Path) -> list[tuple[Mention, ...]]:
@@ -104,7 +106,7 @@ def test_what_else_is_marked_is_learnt_beside_and_not_deployed(
         )
         for note in NOTES
     ]
-    artifact = train_tagger(rich, VALIDATION, encoder, SETTINGS, tmp_path / "artifact")
+    artifact = train_artifact(lesson(rich), encoder, tmp_path / "artifact")
     assert strict_f1(GOLD, found(artifact)) > 0.95
     assert (artifact / "model.onnx").stat().st_size == (tagger / "model.onnx").stat().st_size
     weights = [(one / "model.onnx").read_bytes() for one in (artifact, tagger)]
@@ -114,7 +116,7 @@ def test_what_else_is_marked_is_learnt_beside_and_not_deployed(
         for one in (artifact, tagger)
     }
     assert len(fingerprints) == 2
-    alone = train_tagger(rich, VALIDATION, encoder, replace(SETTINGS, others_weight=0.0), tmp_path / "alone")
+    alone = train_artifact(lesson(rich, others_weight=0.0), encoder, tmp_path / "alone")
     assert (alone / "model.onnx").read_bytes() == weights[1]
 
 
@@ -132,7 +134,7 @@ def test_the_deployed_file_answers_as_the_trained_model(tagger: Path, encoder: E
     write_extractor(tagger, extractor)
     write_checksums(tagger)
     assert [[replace(one, score=0) for one in note] for note in ours] == [
-        [replace(one, score=0) for one in note] for note in theirs
+        [replace(one, score=0, symptom=None) for one in note] for note in theirs
     ]
 
 
@@ -156,8 +158,8 @@ STEPS = [
 
 
 def make_context(tagger: Path, folder: Path, **changes: Any) -> Context:
-    material = tagger_material(read_extractor(tagger), NOTES, VALIDATION, transfer=TRANSFER)
-    settings = replace(SETTINGS, epochs=1).training()
+    material = make_material(read_extractor(tagger), Labelled(NOTES), Labelled(VALIDATION), TRANSFER)
+    settings = replace(train_settings(lesson().config, 0), epochs=1)
     return Context(
         material=replace(material, **changes),
         settings=settings,
@@ -210,9 +212,7 @@ def test_a_recipe_presses_a_tagger_from_end_to_end(tagger: Path, tmp_path: Path)
     text = (
         "vocab(keep=42) > distill(layers=1, epochs=8) > prune(ffn=0.5) > distill(epochs=4) > quantize(int8)"
     )
-    pressed = press_tagger(
-        tagger, parse_recipe(text), NOTES, VALIDATION, SETTINGS, tmp_path / "pressed", transfer=TRANSFER
-    )
+    pressed = press_artifact(lesson(), tagger, parse_recipe(text), tmp_path / "pressed", transfer=TRANSFER)
     assert strict_f1(GOLD, found(pressed)) > 0.8
     assert (pressed / "model.onnx").stat().st_size < 0.5 * (tagger / "model.onnx").stat().st_size
     assert read_extractor(pressed).tags == read_extractor(tagger).tags
@@ -250,5 +250,5 @@ def test_notes_without_mentions_are_refused(
     encoder: Encoder, tmp_path: Path, notes: list[AnnotatedNote], message: str
 ):
     with pytest.raises(InputError) as caught:
-        train_tagger(notes, VALIDATION, encoder, SETTINGS, tmp_path / "artifact")
+        train_artifact(lesson(notes), encoder, tmp_path / "artifact")
     assert str(caught.value) == message

@@ -46,6 +46,19 @@ def test_no_notes_are_fine(tokenizer: PreTrainedTokenizerFast):
     assert EncodedNotes((), 0).lengths.shape == (0,)
 
 
+def test_notes_are_tokenized_in_parts_that_change_nothing(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+):
+    texts = ["fever", "fever and cough " * 3, "", "a b c d e f g h i j"] * 3
+    whole = encode_texts(tokenizer, texts, 7)
+    assert whole.truncated == 6
+    monkeypatch.setattr("sympress.training.data.NOTES_AT_ONCE", 5)
+    parts = encode_texts(tokenizer, texts, 7)
+    assert parts.truncated == whole.truncated
+    assert [ids.tolist() for ids in parts.ids] == [ids.tolist() for ids in whole.ids]
+    assert max(len(ids) for ids in parts.ids) == 7
+
+
 def test_a_batch_is_padded_to_its_longest_note():
     notes = EncodedNotes((np.array([2, 5, 3]), np.array([2, 3])), 0)
     dataset = NoteDataset(notes, np.array([[1, 0], [0, 1]], dtype=np.uint8))

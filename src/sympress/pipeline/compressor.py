@@ -38,18 +38,16 @@ from sympress.studies.judge import (
     PRESSED,
     Judged,
     OperatingPoint,
-    answerer,
     calibrates,
-    epoch_score,
     headline_f1,
     judge,
-    judge_spans,
+    judge_file,
     predict_yardstick,
+    scorer_of,
     time_against,
 )
 from sympress.studies.note_scores import NoteTestSet, Scored
 from sympress.studies.press import press, train_settings
-from sympress.studies.tagger import answer_note
 
 # Press one model by any recipe and measure what comes out, each once: a killed run finds what is done.
 
@@ -121,7 +119,7 @@ class Compressor:
             self.origin.extractor,
             work=steps,
             draft=made / "artifact",
-            score=self._score,
+            score=scorer_of(self.texts.material, self.origin.extractor.symptoms),
             trains=self.trains,
             teachers=self.teachers,
             kernel=self.kernel,
@@ -177,13 +175,6 @@ class Compressor:
             transfer=(),
         )
 
-    def _score(self, logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
-        material = self.texts.material
-        if task_of(material.task).finds_spans:
-            raise ValueError("a tagger is judged by its spans")
-        symptoms = self.origin.extractor.symptoms
-        return epoch_score(material.task, logits, material.validation_targets, symptoms)[0], {}
-
 
 def judge_teacher(
     origin: Origin, texts: Texts, yardsticks: Mapping[str, Yardstick], int8: Path
@@ -219,17 +210,10 @@ def judge_artifact(origin: Origin, texts: Texts, runtime: Runtime, teacher: Judg
         runtime: the file: the origin's own, its int8 form or a pressed one.
         teacher: the origin, judged; None for the origin itself.
     """
-    material, answer = texts.material, answerer(runtime)
-    if task_of(material.task).finds_spans:
-        gold = material.tagging.validation if material.tagging is not None else ()
-        answers = [(*answer_note(runtime, text), text) for text in texts.validation]
-        return judge_spans(answers, gold, origin.extractor.tags or ())
-    logits = np.concatenate([answer(text) for text in texts.validation])
-    return judge(
-        material.task,
-        task_of(material.task).probabilities(logits),
-        material.validation_targets,
-        origin.extractor.symptoms,
+    return judge_file(
+        runtime,
+        texts.validation,
+        texts.material,
         calibrate=calibrates(origin.config.protocol),
         teacher=None if teacher is None else teacher.probabilities,
         kept=None if texts.labelled else _kept(origin),

@@ -7,38 +7,28 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from sympress.config import StudyConfig, make_config
 from sympress.errors import InputError
 from sympress.evaluation.gold import Gold, GoldNote
 from sympress.files import alone, full_disk_explained, is_bare, write_text
-from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote
 from sympress.labels.task import task_of
-from sympress.models.encoder import Encoder, load_encoder
-from sympress.models.model import build_model
+from sympress.models.encoder import load_encoder
 from sympress.pipeline.given import two_sides
 from sympress.progress import Reporter
-from sympress.provenance import environment, public_settings
+from sympress.provenance import public_settings
 from sympress.report.card import trained_card
-from sympress.runtime.artifact import Extractor, write_checksums, write_provenance
-from sympress.runtime.session import Runtime, prepare_text
-from sympress.studies.judge import answerer, epoch_score, judge
-from sympress.studies.press import move_artifact, train_settings, try_encoder, write_model
-from sympress.studies.rows import note_extractor
-from sympress.studies.tagger import TaggerSettings, train_tagger
-from sympress.training.data import NoteDataset, encode_texts
-from sympress.training.epochs import EpochLog
+from sympress.runtime.artifact import Extractor, write_provenance
+from sympress.studies.press import move_artifact, try_encoder
+from sympress.studies.train import Labelled, Lesson, check_classes, train_artifact
 from sympress.training.fingerprints import fingerprint_annotated
-from sympress.training.losses import loss_of
-from sympress.training.train import train
 
 
 @dataclass(frozen=True)
@@ -81,9 +71,11 @@ def plan_fit(
     if learnt is None or judged is None:
         raise ValueError("there are notes")
     if task_of(config.task).finds_spans:
+        task = task_of(config.task)
         for side in (learnt, judged):
             if not any(note.mentions for note in side.notes):
                 raise InputError(f"{side.name}: no spans; give (start, end, name) a note, or another task")
+            check_classes(task.classes, map(_annotated, side.notes), side.name, f"the task {task.name}")
         return Fit(learnt, judged, (), config, seed)
     counts = Counter(name for note in learnt.notes for name in note.affirmed)
     names = tuple(symptoms) or tuple(sorted(counts, key=lambda name: (-counts[name], name)))
@@ -142,10 +134,14 @@ def fit(plan: Fit, output: Path, *, command: str | None = None, reporter: Report
         with alone(work, output):
             key = hashlib.sha256(f"{plan.fingerprint} {plan.symptoms} {plan.config!r} {plan.seed}".encode())
             draft = work / key.hexdigest()[:12] / "artifact"  # so that checkpoints are those of this plan
-            if task_of(plan.config.task).finds_spans:
-                record = _fit_tagger(plan, encoder, lexicon, draft, reporter)
-            else:
-                record = _fit_notes(plan, encoder, lexicon, draft, reporter)
+            learnt, judged = (_labelled(plan, side) for side in (plan.train, plan.validation))
+            train_artifact(
+                Lesson(learnt, judged, plan.config, lexicon, plan.symptoms, plan.seed),
+                encoder,
+                draft,
+                progress=lambda done, total: reporter.step("training", done, total),
+            )
+            record = _record(plan, json.loads((draft / "provenance.json").read_text(encoding="utf-8")))
             write_provenance(draft, record | {"given": True, "command": command})
             settings = Extractor.model_validate_json((draft / "extractor.json").read_text(encoding="utf-8"))
             write_text(draft / "README.md", trained_card(record, settings.task, settings.symptoms))
@@ -154,85 +150,24 @@ def fit(plan: Fit, output: Path, *, command: str | None = None, reporter: Report
     return output
 
 
-def _fit_tagger(
-    plan: Fit, encoder: Encoder, lexicon: Lexicon, folder: Path, reporter: Reporter
-) -> dict[str, Any]:
-    settings = TaggerSettings.of(plan.config, plan.seed)
-    train_tagger(
-        [_annotated(note) for note in plan.train.notes],
-        [_annotated(note) for note in plan.validation.notes],
-        encoder,
-        settings,
-        folder,
-        lexicon=lexicon,
-        progress=lambda done, total: reporter.step("training", done, total),
-    )
-    stored: dict[str, Any] = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    return stored | _record(plan, stored["validation_strict_f1"]) | {"tagger": asdict(settings)}
-
-
 def _annotated(note: GoldNote) -> AnnotatedNote:
     return AnnotatedNote(note.note_id, note.text, note.mentions)
 
 
-def _fit_notes(
-    plan: Fit, encoder: Encoder, lexicon: Lexicon, folder: Path, reporter: Reporter
-) -> dict[str, Any]:
-    """Fine-tune encoder and head on whole notes, and settle thresholds and calibration."""
-    config, task = plan.config, plan.config.note_task
-    extractor = note_extractor(config, encoder, plan.symptoms, lexicon)
-    learnt, judged = (_dataset(plan, side, encoder, extractor) for side in (plan.train, plan.validation))
-    targets = judged.targets.numpy().astype(np.uint8)
-
-    def score(logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
-        return epoch_score(task, logits, targets, plan.symptoms)[0], {}
-
-    model = build_model(encoder.model, len(plan.symptoms), config.pooling or "cls", plan.seed)
-    torch.manual_seed(plan.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    log = train(
-        model.to(device),
-        learnt,
-        judged,
-        train_settings(config, plan.seed),
-        folder.with_name("checkpoints"),
-        pad_id=extractor.pad_id,
-        objective=loss_of(task),
-        score=score,
-        progress=lambda done, total: reporter.step("training", done, total),
-    )
-    worst = write_model(model.cpu(), encoder.tokenizer, extractor, judged.notes.ids, folder)
-    write_checksums(folder)
-    texts = [note.text for note in plan.validation.notes]
-    answer = answerer(Runtime.load(folder))
-    probabilities = task_of(task).probabilities(np.concatenate([answer(text) for text in texts]))
-    found = judge(task, probabilities, targets, plan.symptoms)
-    found.write(folder)
-    return _record(plan, found.f1, log) | {"parity_max_difference": worst}
-
-
-def _dataset(plan: Fit, side: Gold, encoder: Encoder, extractor: Extractor) -> NoteDataset:
-    texts = [prepare_text(note.text, extractor) for note in side.notes]
+def _labelled(plan: Fit, side: Gold) -> Labelled:
     rows = [[name in note.affirmed for name in plan.symptoms] for note in side.notes]
-    encoded = encode_texts(encoder.tokenizer, texts, extractor.max_tokens)
-    return NoteDataset(encoded, np.array(rows, dtype=np.uint8))
+    return Labelled([_annotated(note) for note in side.notes], np.array(rows, dtype=np.uint8))
 
 
-def _record(plan: Fit, f1: float, log: EpochLog | None = None) -> dict[str, Any]:
-    made = {
-        "format": 1,
+def _record(plan: Fit, stored: dict[str, Any]) -> dict[str, Any]:
+    """What the provenance says: what training `stored` there, and of the notes that were given."""
+    return stored | {
         "strategy": "train",
-        "recipe": "fine-tune",
-        "seed": plan.seed,
         "config": public_settings(plan.config),
         "data_fingerprint": plan.fingerprint,
         "notes": {"train": len(plan.train.notes), "validation": len(plan.validation.notes)},
-        "validation_f1": f1,
-        "environment": environment(),
+        "validation_f1": stored.get("validation_f1", stored.get("validation_strict_f1")),
     }
-    if log is not None:
-        made |= {"epochs": log.epochs, "best_epoch": log.best_epoch, "train_seconds": log.seconds}
-    return made
 
 
 def settings_of(task: str, encoder: str, values: dict[str, Any]) -> StudyConfig:

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sympress.compression.recipe.material import Material
 from sympress.errors import InputError, nearest
 from sympress.evaluation.gold import Gold, GoldNote, Vocabulary
-from sympress.labels.mentions import AnnotatedNote, Mention
+from sympress.labels.mentions import AnnotatedNote
 from sympress.labels.task import task_of
 from sympress.notes.synthesize.generator import synthesize
 from sympress.pipeline.order import Given
 from sympress.pipeline.origin import Origin, Texts
-from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
-from sympress.runtime.session import Runtime, prepare_text
 from sympress.runtime.tokens import classes_of
-from sympress.studies.judge import Judged, answerer, judge, judge_spans
-from sympress.studies.tagger import answer_note, predict_mentions, tagger_material
+from sympress.studies.judge import predict_mentions
+from sympress.studies.train import Labelled, check_classes, make_material
 from sympress.training.fingerprints import fingerprint_annotated, fingerprint_texts
 
 #: Share of the patients, or notes, that are held out for validation where none are given.
@@ -62,14 +59,14 @@ def given_texts(origin: Origin, given: Given, seed: int) -> Texts:
     transfer = given.unlabelled if given.train is not None else ()
     source = "by people" if labelled else "by the model itself"
     return Texts(
-        _material(origin.extractor, train, validation, transfer),
-        [note.text for note in validation],
+        make_material(origin.extractor, train, validation, transfer),
+        validation.texts,
         name=given.train.name if given.train is not None else "notes" if not given.empty else "synthetic",
         labels=f"given: {source}",
-        fingerprint=_fingerprint([*train, *validation]),
+        fingerprint=_fingerprint(train, validation),
         inputs={
-            "notes": fingerprint_texts([note.text for note in (*train, *validation)]),
-            "labels": _fingerprint([*train, *validation]),
+            "notes": fingerprint_texts([*train.texts, *validation.texts]),
+            "labels": _fingerprint(train, validation),
         },
         labelled=people,
         synthetic=given.empty,
@@ -106,16 +103,6 @@ def two_sides(train: Gold | None, validation: Gold | None, seed: int) -> tuple[G
     return replace(train, notes=sides[0]), replace(train, notes=sides[1])
 
 
-@dataclass(frozen=True)
-class LabelledNote:
-    """A note with the targets `(K,)` that it has, or the mentions."""
-
-    note_id: str
-    text: str
-    targets: NDArray[np.uint8]
-    mentions: tuple[Mention, ...]
-
-
 class Labeller:
     """Labels as the model has them: of people by its names, of nobody by its answers."""
 
@@ -125,38 +112,30 @@ class Labeller:
         self.columns = {name: column for column, name in enumerate(self.settings.symptoms)}
         self.vocabulary = Vocabulary.of(self.extractor)
 
-    def __call__(self, gold: Gold | None, *, by_people: bool) -> list[LabelledNote]:
+    def __call__(self, gold: Gold | None, *, by_people: bool) -> Labelled:
         """The notes with what people said of them, or with what the model answers.
 
         Raises:
             InputError: a label is none of the model's.
         """
-        if gold is None:
-            return []
-        if task_of(self.settings.task).finds_spans:
-            return self._spans(gold, by_people=by_people)
-        of_note: Callable[[GoldNote], NDArray[np.uint8]] = self._targets if by_people else self._answered
-        return [LabelledNote(one.note_id, one.text, of_note(one), ()) for one in gold.notes]
-
-    def _spans(self, gold: Gold, *, by_people: bool) -> list[LabelledNote]:
-        nothing = np.zeros(0, dtype=np.uint8)
-        if not by_people:
-            found = predict_mentions(self.folder, [note.text for note in gold.notes])
-            return [
-                LabelledNote(note.note_id, note.text, nothing, mentions)
-                for note, mentions in zip(gold.notes, found, strict=True)
-            ]
-        if not any(note.mentions for note in gold.notes):
-            raise InputError(f"{gold.name}: no spans, which this model finds; give (start, end, name) a note")
-        known = classes_of(self.settings.tags or ())
-        for note in gold.notes:
-            for one in note.mentions:
-                if one.assertion not in known:
-                    raise InputError(
-                        f"{gold.name}: note {note.note_id!r} has a span that is {one.assertion}; the model "
-                        f"tells apart {', '.join(known)} alone"
-                    )
-        return [LabelledNote(note.note_id, note.text, nothing, note.mentions) for note in gold.notes]
+        found = () if gold is None else gold.notes
+        notes = [AnnotatedNote(one.note_id, one.text, one.mentions) for one in found]
+        if not task_of(self.settings.task).finds_spans:
+            of_note: Callable[[GoldNote], NDArray[np.uint8]] = self._targets if by_people else self._answered
+            rows = [of_note(one) for one in found]
+            targets = np.array(rows, dtype=np.uint8).reshape(len(notes), len(self.columns))
+            return Labelled([replace(note, mentions=()) for note in notes], targets)
+        targets = np.zeros((len(notes), 0), dtype=np.uint8)
+        if gold is not None and not by_people:
+            answers = predict_mentions(self.folder, [note.text for note in notes])
+            notes = [replace(note, mentions=own) for note, own in zip(notes, answers, strict=True)]
+        elif gold is not None:
+            if not any(note.mentions for note in notes):
+                raise InputError(
+                    f"{gold.name}: no spans, which this model finds; give (start, end, name) a note"
+                )
+            check_classes(classes_of(self.settings.tags or ()), notes, gold.name, "the model")
+        return Labelled(notes, targets)
 
     def _targets(self, note: GoldNote) -> NDArray[np.uint8]:
         targets = np.zeros(len(self.columns), dtype=np.uint8)
@@ -181,54 +160,9 @@ class Labeller:
         return np.array([beliefs[name].affirms for name in self.columns], dtype=np.uint8)
 
 
-def _material(
-    settings: Settings,
-    train: Sequence[LabelledNote],
-    validation: Sequence[LabelledNote],
-    transfer: Sequence[str],
-) -> Material:
-    if task_of(settings.task).finds_spans:
-        sides = [
-            [AnnotatedNote(note.note_id, note.text, note.mentions) for note in side]
-            for side in (train, validation)
-        ]
-        return tagger_material(settings, *sides, transfer=transfer)
-
-    def seen(notes: Sequence[LabelledNote]) -> list[str]:
-        return [prepare_text(note.text, settings) for note in notes]
-
-    def targets(notes: Sequence[LabelledNote]) -> NDArray[np.uint8]:
-        rows = [note.targets for note in notes]
-        return np.stack(rows) if rows else np.zeros((0, len(settings.symptoms)), dtype=np.uint8)
-
-    return Material(
-        task=settings.task,
-        training=seen(train),
-        targets=targets(train),
-        transfer=[prepare_text(text, settings) for text in transfer],
-        validation=seen(validation),
-        validation_targets=targets(validation),
-        max_tokens=settings.max_tokens,
-    )
-
-
-def judge_labelled(runtime: Runtime, notes: Sequence[LabelledNote]) -> Judged:
-    """What labelled notes settle of a deployed file, and its F1 there."""
-    settings = runtime.extractor
-    if task_of(settings.task).finds_spans:
-        answers = [(*answer_note(runtime, note.text), note.text) for note in notes]
-        return judge_spans(answers, [note.mentions for note in notes], settings.tags or ())
-    answer = answerer(runtime)
-    logits = np.concatenate([answer(note.text) for note in notes])
-    targets = np.stack([note.targets for note in notes])
-    return judge(settings.task, task_of(settings.task).probabilities(logits), targets, settings.symptoms)
-
-
-def _fingerprint(notes: Sequence[LabelledNote]) -> str:
-    digest = hashlib.sha256()
-    digest.update(
-        fingerprint_annotated([AnnotatedNote(one.note_id, one.text, one.mentions) for one in notes]).encode()
-    )
-    for one in notes:
-        digest.update(one.targets.tobytes())
+def _fingerprint(*sides: Labelled) -> str:
+    """SHA-256 of the notes of all sides, then of their targets."""
+    digest = hashlib.sha256(fingerprint_annotated([note for side in sides for note in side.notes]).encode())
+    for side in sides:
+        digest.update(side.targets.tobytes())
     return digest.hexdigest()

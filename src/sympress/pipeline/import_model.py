@@ -27,13 +27,19 @@ from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.huggingface import Checkpoint, Rows, adopt, load_checkpoint
 from sympress.models.model import save_model
-from sympress.pipeline.given import Labeller, judge_labelled
+from sympress.pipeline.given import Labeller
 from sympress.provenance import environment
 from sympress.report.card import imported_card
-from sympress.runtime.artifact import Extractor, write_checksums, write_extractor, write_provenance
+from sympress.runtime.artifact import (
+    Extractor,
+    read_extractor,
+    write_checksums,
+    write_extractor,
+    write_provenance,
+)
 from sympress.runtime.linker import with_lexicon, write_lexicon
-from sympress.runtime.session import Runtime
 from sympress.runtime.tokens import OUTSIDE, SpecialTokens, pieces_of, tags_of
+from sympress.studies.train import NONE, make_material, settle
 from sympress.training.tagging import default_stride
 
 # What the labels of a fine-tuned classifier mean: which symptom each names, which tags make a mention.
@@ -306,9 +312,9 @@ def import_model(
 def _settle(draft: Path, validation: Gold) -> str:
     """Choose on labelled notes what decides the answers of the artifact in `draft`; what to say of it."""
     write_checksums(draft)
-    runtime = Runtime.load(draft)
-    judged = judge_labelled(runtime, Labeller(draft)(validation, by_people=True))
-    judged.write(draft)
+    labelled = Labeller(draft)(validation, by_people=True)
+    material = make_material(read_extractor(draft), NONE, labelled)
+    judged = settle(draft, material, labelled.texts)
     return f"chosen on {len(validation.notes):,} notes that were given, validation F1 {judged.f1:.4f}"
 
 

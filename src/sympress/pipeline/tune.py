@@ -178,7 +178,7 @@ def _share_baseline(bench: NoteTask, seed: int, reporter: Reporter) -> None:
     if (final / "model.safetensors").is_file():
         return
     reporter.say("baseline: trained once, for all trials")
-    model, _ = train_baseline(bench, seed, reporter.step)
+    model = train_baseline(bench, seed, reporter.step).model
     draft = bench.run.work(BASELINE, seed) / "artifact"
     save_model(model.cpu(), draft)
     final.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sympress.compression.recipe.material import Material
+from sympress.errors import InputError
 from sympress.evaluation.cost import time_in_turn
 from sympress.evaluation.probabilities import choose_thresholds, fit_platt, fit_temperature
 from sympress.evaluation.quality import point_quality
@@ -24,10 +26,11 @@ from sympress.runtime.artifact import (
     write_checksums,
     write_extractor,
 )
+from sympress.runtime.extractor import Extractor
 from sympress.runtime.session import Runtime
-from sympress.runtime.tokens import Pieces, window_spans
+from sympress.runtime.tokens import Pieces, note_logits, window_spans
 from sympress.studies.costs import INT8, PYTORCH, ROUNDS, Yardstick, by_index, pick_timed
-from sympress.studies.tagger import answer_note
+from sympress.training.epochs import Scorer
 from sympress.training.tagging import choose_span_bias
 
 # What is settled on validation notes once a model is made: thresholds, and how its logits are calibrated.
@@ -312,6 +315,41 @@ def judge_spans(
     return Judged(OperatingPoint(None, None), f1, np.zeros((len(gold), 0)), span_bias=bias)
 
 
+def judge_file(
+    runtime: Runtime,
+    texts: Sequence[str],
+    material: Material,
+    *,
+    calibrate: bool = True,
+    teacher: NoteProbabilities | None = None,
+    kept: OperatingPoint | None = None,
+) -> Judged:
+    """What validation notes settle of a deployed file of any task, and its F1 there.
+
+    Args:
+        runtime: the file.
+        texts: of the validation notes.
+        material: their labels.
+        calibrate: as in `judge`, of whole notes; so are
+        teacher: and
+        kept: what there is of a teacher.
+    """
+    if material.tagging is not None:
+        answers = [(*answer_note(runtime, text), text) for text in texts]
+        return judge_spans(answers, material.tagging.validation, material.tagging.tags)
+    answer, task = answerer(runtime), material.task
+    probabilities = task_of(task).probabilities(np.concatenate([answer(text) for text in texts]))
+    return judge(
+        task,
+        probabilities,
+        material.validation_targets,
+        runtime.extractor.symptoms,
+        calibrate=calibrate,
+        teacher=teacher,
+        kept=kept,
+    )
+
+
 def headline_f1(
     task: str,
     probabilities: NoteProbabilities,
@@ -337,9 +375,40 @@ def epoch_score(
     return (quality.average_precision or quality.f1).value or 0.0, quality
 
 
+def scorer_of(material: Material, symptoms: Sequence[str]) -> Scorer:
+    """What chooses an epoch by validation logits of whole notes (`epoch_score`); spans have their own."""
+
+    def score(logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
+        return epoch_score(material.task, logits, material.validation_targets, symptoms)[0], {}
+
+    return score
+
+
 def epoch_score_name(task: str) -> str:
     """What `epoch_score` returns for `task`, in words."""
     return "average precision" if task_of(task).has_thresholds else "F1"
+
+
+def answer_note(runtime: Runtime, text: str) -> tuple[NDArray[np.float32], Pieces]:
+    """Logits `(pieces, tags)` of a whole note from the deployed file, and its pieces."""
+    pieces = runtime.pieces(text, offsets=True)
+    run = runtime.logits_of
+    return note_logits(pieces, runtime.specials, room=runtime.room, stride=runtime.stride, run=run), pieces
+
+
+def predict_mentions(artifact: Path, texts: Sequence[str], *, threads: int = 1) -> list[tuple[Mention, ...]]:
+    """The mentions of each text, by the deployed file; offsets count characters of `texts`.
+
+    Raises:
+        InputError: the artifact is damaged or of another task.
+    """
+    extractor = Extractor.load(artifact, threads=threads)
+    if not task_of(extractor.task).finds_spans:
+        raise InputError(f"{artifact}: its task is {extractor.task!r}, which finds no spans; give a tagger")
+    return [
+        tuple(Mention(one.start, one.end, one.symptom, one.assertion, one.score) for one in result.mentions)
+        for result in extractor(texts)
+    ]
 
 
 def answerer(runtime: Runtime) -> Callable[[str], NDArray[np.float32]]:

@@ -21,6 +21,7 @@ from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.labels.note_labels import check_labelling
+from sympress.labels.task import task_of
 from sympress.models.rules import AssertedRule
 from sympress.notes.schema import NoteSet
 from sympress.notes.split import Split, check_leaks, patient_numbers
@@ -31,8 +32,9 @@ from sympress.runtime.extractor import Extractor
 from sympress.studies.costs import Candidate
 from sympress.studies.data import describe_notes, label_source, read_sources, split_frame
 from sympress.studies.folder import mentions_as_json, mentions_of_json
-from sympress.studies.tagger import TaggerSettings, predict_mentions, press_tagger, train_tagger
+from sympress.studies.judge import predict_mentions
 from sympress.studies.task import Step, StoredRows, StudyTask, TestSet
+from sympress.studies.train import Labelled, Lesson, check_classes, press_artifact, train_artifact
 from sympress.training.fingerprints import data_inputs, fingerprint_annotated
 
 # The notes of a study of mentions: annotated by people, by rules or by construction, and split.
@@ -87,12 +89,14 @@ def prepare_spans(config: StudyConfig, reporter: Reporter) -> SpanData:
         raise InputError("--no-validation-notes is for --task topic: a tagger is settled on validation notes")
     lexicon = load_lexicon(config.lexicon or "clinical")
     source = label_source(config, None)
-    check_labelling("mentions", source)
+    check_labelling(config.task, source)
     if source == "gold" and config.gold is None:
         source, notes, annotated = "synthetic", *_synthetic(config, reporter)
     else:
         gold, notes = read_sources(config, lexicon, reporter)
         annotated = _annotated(source, notes, gold, lexicon, reporter)
+    task = task_of(config.task)
+    check_classes(task.classes, annotated, notes.name, f"the task {task.name}")
     ids = [note.note_id for note in annotated]
     frame = pl.DataFrame({"note_id": ids}).join(notes.frame, on="note_id", how="left", maintain_order="left")
     split, duplicates = split_frame(config, frame, reporter)
@@ -243,8 +247,8 @@ class MentionsTask(StudyTask[SpanData]):
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The rules."""
-        return (RULE,)
+        """The rules, where they say what the task asks."""
+        return (RULE,) if "silver" in task_of(self.config.task).sources else ()
 
     @property
     def timed_texts(self) -> list[str]:
@@ -255,18 +259,16 @@ class MentionsTask(StudyTask[SpanData]):
         """Mentions and patients of the test notes."""
         gold = {note.note_id: note.mentions for note in self.data.side(self.data.split.test)}
         symptoms = tuple(self.data.description.symptoms)
-        return SpanTestSet(tuple(gold), self.data.test_patients, symptoms, "mentions", gold)
+        return SpanTestSet(tuple(gold), self.data.test_patients, symptoms, self.config.task, gold)
 
     def train(self, seed: int, step: Step) -> None:
         """Train the tagger of `seed` and answer the test notes, unless it was done before."""
         if self.run.read_row(BASELINE, seed) is not None:
             return
-        artifact = train_tagger(
-            *self._learnt(),
+        artifact = train_artifact(
+            self._lesson(seed),
             self.encoder,
-            TaggerSettings.of(self.config, seed),
             self.run.artifact(BASELINE, seed),
-            lexicon=self.data.lexicon,
             progress=lambda done, total: step(BASELINE, done, total),
         )
         self._store(BASELINE, seed, artifact)
@@ -275,14 +277,11 @@ class MentionsTask(StudyTask[SpanData]):
         """Press the tagger of `seed` by `recipe` and answer the test notes, unless it was done before."""
         if self.run.has_row(name, seed, {"recipe": str(recipe)}):
             return
-        artifact = press_tagger(
+        artifact = press_artifact(
+            self._lesson(seed),
             self.run.artifact(BASELINE, seed),
             recipe,
-            *self._learnt(),
-            TaggerSettings.of(self.config, seed),
             self.run.artifact(name, seed),
-            lexicon=self.data.lexicon,
-            threads=self.config.threads,
             step=lambda what, done, total: step(f"{name}: {what}", done, total),
         )
         self._store(name, seed, artifact)
@@ -306,8 +305,10 @@ class MentionsTask(StudyTask[SpanData]):
             return Candidate(folder, row, rule.mentions, reference=rule, counted=False)
         return Candidate(folder, row, Extractor.load(folder, threads=self.config.threads).answer)
 
-    def _learnt(self) -> tuple[list[AnnotatedNote], list[AnnotatedNote]]:
-        return self.data.side(self.data.split.train), self.data.side(self.data.split.validation)
+    def _lesson(self, seed: int) -> Lesson:
+        sides = (self.data.split.train, self.data.split.validation)
+        learnt, judged = (Labelled(self.data.side(rows)) for rows in sides)
+        return Lesson(learnt, judged, self.config, self.data.lexicon, seed=seed)
 
     def _store(self, name: str, seed: int, artifact: Path) -> None:
         """Answer the test notes with the deployed file, and store answers and row."""

@@ -20,7 +20,7 @@ from sympress.models.encoder import BUNDLED, PAPER_ENCODER, Encoder, load_encode
 from sympress.notes.split import Split
 from sympress.progress import Reporter
 from sympress.runtime.session import prepare_text
-from sympress.studies.rows import note_extractor
+from sympress.studies.train import make_extractor
 from sympress.training.epochs import default_device, has_bf16, visible_gpus
 
 #: Notes of a side whose word pieces are counted; of more, so many are drawn.
@@ -142,7 +142,7 @@ def _encoder_here(config: StudyConfig) -> tuple[Encoder | None, str]:
 
 
 def _unread(config: StudyConfig, notes: Notes, encoder: Encoder, reporter: Reporter) -> list[Unread]:
-    extractor = note_extractor(config, encoder, notes.symptoms, notes.lexicon)
+    extractor = make_extractor(config, encoder, notes.lexicon, notes.symptoms)
     limit = min(extractor.max_tokens, config.max_tokens or extractor.max_tokens)
     found = []
     sides = (

@@ -18,11 +18,10 @@ from sympress.compression.recipe.language import BASELINE, LONGER, STRATEGIES, R
 from sympress.compression.recipe.material import Context, Material, draw_further
 from sympress.config import StudyConfig
 from sympress.evaluation.quality import point_quality
-from sympress.labels.lexicon import Lexicon, load_lexicon
-from sympress.labels.surface import codes_of
+from sympress.labels.lexicon import load_lexicon
 from sympress.labels.task import task_of
-from sympress.models.encoder import Encoder, token_limit
-from sympress.models.model import SymptomModel, build_model, count_macs, load_model
+from sympress.models.encoder import Encoder
+from sympress.models.model import count_macs, load_model
 from sympress.models.rules import AssertedRule, RuleClassifier
 from sympress.models.tfidf import ReferenceModel, TfidfClassifier, fit_tfidf
 from sympress.progress import Reporter
@@ -36,20 +35,18 @@ from sympress.studies.judge import (
     KEPT,
     OperatingPoint,
     calibrates,
-    choose_beside_teacher,
     choose_operating_point,
     epoch_score,
-    write_operating_point,
+    judge,
 )
 from sympress.studies.labelled import FurtherLabels, label_further
 from sympress.studies.note_scores import NoteTestSet
 from sympress.studies.press import move_artifact, named, press, train_settings, write_model
 from sympress.studies.task import Step, StudyTask
+from sympress.studies.train import Trained, fine_tune, make_extractor
 from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
-from sympress.training.epochs import EpochLog, Scorer
+from sympress.training.epochs import Scorer
 from sympress.training.fingerprints import fingerprint_texts
-from sympress.training.losses import loss_of
-from sympress.training.train import train
 
 #: The lexicon whose forms the row `rule-assertion` looks up.
 ASSERTED_LEXICON = "clinical"
@@ -160,18 +157,17 @@ class NoteTask(StudyTask[StudyData]):
         """Fine-tune the encoder, deploy and predict, unless the run folder has it already."""
         if self.run.read_row(BASELINE, seed) is not None:
             return
-        torch.manual_seed(seed)
-        model, log = train_baseline(self, seed, step)
+        trained = train_baseline(self, seed, step)
         draft = self.run.work(BASELINE, seed) / "artifact"
         row: dict[str, Any] = {
             "recipe": STRATEGIES[BASELINE],
-            "epochs": log.epochs,
-            "train_seconds": log.seconds,
+            "epochs": trained.log.epochs,
+            "train_seconds": trained.log.seconds,
             "remarks": [],
             "parity_max_difference": write_model(
-                model, self.encoder.tokenizer, self.extractor, self.validation.notes.ids, draft
+                trained.model, self.encoder.tokenizer, self.extractor, self.validation.notes.ids, draft
             ),
-            "macs_per_note": count_macs(model, self.macs_tokens),
+            "macs_per_note": count_macs(trained.model, self.macs_tokens),
         }
         _finish(self, BASELINE, seed, draft, row, kernel=None)
 
@@ -258,27 +254,11 @@ class NoteTask(StudyTask[StudyData]):
         return Candidate(folder, row, lambda text: runtime.predict([text]), in_batches(runtime))
 
 
-def note_extractor(
-    config: StudyConfig, encoder: Encoder, symptoms: Sequence[str], lexicon: Lexicon
-) -> Extractor:
-    """How a model of whole notes will read them; nothing is settled yet."""
-    return Extractor(
-        task=config.note_task,
-        symptoms=list(symptoms),
-        codes=codes_of(symptoms, lexicon),
-        max_tokens=token_limit(encoder, config.max_tokens or 256),
-        text_window=config.text_window or None,
-        lower=bool(config.lower),
-        mask_placeholders=bool(config.mask_placeholders),
-        pad_id=int(encoder.tokenizer.pad_token_id or 0),
-    )
-
-
 def make_bench(
     config: StudyConfig, data: StudyData, encoder: Encoder, run: RunFolder, transfer: Sequence[str] = ()
 ) -> NoteTask:
     """Tokenize the training and validation notes once, as the artifact will tokenize them."""
-    extractor = note_extractor(config, encoder, data.labels.symptoms, data.lexicon)
+    extractor = make_extractor(config, encoder, data.lexicon, data.labels.symptoms)
     texts = [prepare_text(text, extractor) for text in data.texts]
 
     def encode(rows: NDArray[np.int64]) -> EncodedNotes:
@@ -302,22 +282,18 @@ def make_bench(
 
 def train_baseline(
     bench: NoteTask, seed: int, step: Step, *, score: Scorer | None = None, name: str = BASELINE
-) -> tuple[SymptomModel, EpochLog]:
+) -> Trained:
     """Fine-tune the encoder in `bench.run.work(name, seed)`; `score` replaces `score_epoch`."""
-    config = bench.config
-    model = build_model(bench.encoder.model, len(bench.extractor.symptoms), config.pooling or "cls", seed)
-    log = train(
-        model,
-        bench.training,
-        bench.validation,
-        train_settings(config, seed),
+    return fine_tune(
+        bench.encoder,
+        len(bench.extractor.symptoms),
+        (bench.training, bench.validation),
         bench.run.work(name, seed) / "checkpoints",
-        pad_id=bench.pad_id,
-        objective=loss_of(config.note_task),
+        config=bench.config,
+        seed=seed,
         score=score or (lambda logits: score_epoch(bench, logits)),
         progress=lambda done, total: step(name, done, total),
     )
-    return model, log
 
 
 def train_strategy(
@@ -325,7 +301,7 @@ def train_strategy(
 ) -> list[dict[str, Any]]:
     """Train as the strategy does, in `bench.run.work(work, seed)`, and deploy nothing; the epochs."""
     if name == BASELINE:
-        return train_baseline(bench, seed, step, score=score, name=work)[1].epochs
+        return train_baseline(bench, seed, step, score=score, name=work).log.epochs
     folder = bench.run.artifact(BASELINE, seed)
     context = Context(
         material=material_of(bench.data, bench.extractor, bench.transfer),
@@ -375,17 +351,19 @@ def _finish(
     write_checksums(draft)
     predictions = _predict(bench, draft)
     targets = bench.validation.targets.numpy().astype(np.uint8)
-    calibrate = calibrates(bench.config.protocol)
-    task, answered = bench.config.note_task, predictions["validation"]
-    if name == BASELINE:
-        operating_point = choose_operating_point(task, answered, targets, calibrate=calibrate)
-    else:
-        teacher = bench.run.predictions(BASELINE, seed, "validation")
-        operating_point = choose_beside_teacher(task, answered, targets, teacher, calibrate=calibrate)
-    if operating_point.kept:
+    teacher = None if name == BASELINE else bench.run.predictions(BASELINE, seed, "validation")
+    judged = judge(
+        bench.config.note_task,
+        predictions["validation"],
+        targets,
+        bench.extractor.symptoms,
+        calibrate=calibrates(bench.config.protocol),
+        teacher=teacher,
+    )
+    if judged.operating_point.kept:
         row["remarks"] = [*row["remarks"], KEPT]
-    row |= operating_point.as_json()
-    write_operating_point(draft, operating_point)
+    row |= judged.operating_point.as_json()
+    judged.write(draft)
     made = provenance(bench.config, name, row["recipe"], seed, bench.data.description.fingerprint)
     if kernel is not None:
         made["kernel"], row["kernel"] = kernel, kernel["name"]

@@ -19,9 +19,18 @@ from sympress.training.losses import IGNORED
 # Notes as word-piece ids, batched with no more padding than the longest note of a batch needs.
 
 
+#: Notes that are tokenized at once: of each the tokenizer keeps some 150 bytes a piece until all are done.
+NOTES_AT_ONCE = 256
+
+
 @dataclass(frozen=True)
 class EncodedNotes:
-    """Word-piece ids a note, special tokens included; `truncated` notes were longer than the limit."""
+    """Word-piece ids a note, special tokens included.
+
+    Attributes:
+        ids: `(tokens,)` of each note.
+        truncated: how many notes were longer than the limit.
+    """
 
     ids: tuple[NDArray[np.int64], ...]
     truncated: int
@@ -34,20 +43,24 @@ class EncodedNotes:
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> EncodedNotes:
     """Tokenize `texts`, keeping at most `max_tokens` word pieces of each (special tokens included)."""
-    if not texts:
-        return EncodedNotes((), 0)
-    whole = tokenizer(list(texts), return_attention_mask=False, verbose=False)["input_ids"]
-    long = [row for row, note in enumerate(whole) if len(note) > max_tokens]
-    if long:
-        cut = tokenizer(
-            [texts[row] for row in long],
-            return_attention_mask=False,
-            truncation=True,
-            max_length=max_tokens,
-        )["input_ids"]
-        for row, note in zip(long, cut, strict=True):
-            whole[row] = note
-    return EncodedNotes(tuple(np.array(note, dtype=np.int64) for note in whole), len(long))
+    ids: list[NDArray[np.int64]] = []
+    truncated = 0
+    for start in range(0, len(texts), NOTES_AT_ONCE):
+        part = list(texts[start : start + NOTES_AT_ONCE])
+        whole = tokenizer(part, return_attention_mask=False, verbose=False)["input_ids"]
+        long = [row for row, note in enumerate(whole) if len(note) > max_tokens]
+        truncated += len(long)
+        if long:
+            cut = tokenizer(
+                [part[row] for row in long],
+                return_attention_mask=False,
+                truncation=True,
+                max_length=max_tokens,
+            )["input_ids"]
+            for row, note in zip(long, cut, strict=True):
+                whole[row] = note
+        ids += [np.array(note, dtype=np.int64) for note in whole]
+    return EncodedNotes(tuple(ids), truncated)
 
 
 class NoteDataset(Dataset[dict[str, Tensor]]):

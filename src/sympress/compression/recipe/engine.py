@@ -46,7 +46,7 @@ from sympress.training.train import BatchLoss, dropping, from_logits, train
 def learn_from_labels(state: State, context: Context, number: int, settings: TrainSettings) -> None:
     """Train on the labelled notes."""
     loss = from_logits(loss_of(context.material.task))
-    notes = training_notes(state, context.material)
+    notes = training_notes(state.tokenizer, state.reads(context.material))
     _learn(state, context, number, settings=settings, notes=notes, loss=loss)
 
 
@@ -89,7 +89,7 @@ def learn_with_masks(
     state: State, context: Context, number: int, *, share: float, settings: TrainSettings
 ) -> None:
     """Train on the labels while the weights that training moves towards zero are masked, more and more."""
-    notes = training_notes(state, context.material)
+    notes = training_notes(state.tokenizer, state.reads(context.material))
     steps = settings.epochs * math.ceil(len(notes) / settings.batch_size)
     masks = GradualMasks(state.model, share, steps, scores="movement")
     loss = from_logits(loss_of(context.material.task))
@@ -123,7 +123,7 @@ def _learn(
     device = default_device()
     if after_step is None and state.masked:
         after_step = keep_masked(state.model, zeros_of(state))
-    validation, score = validation_notes(state, context)
+    validation, score = validation_notes(state.tokenizer, state.reads(context.material), context.score)
     log = train(
         state.model.to(device),
         notes,

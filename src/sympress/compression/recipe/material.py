@@ -18,7 +18,7 @@ from sympress.compression.distill.step import Distill
 from sympress.compression.distill.teachers import Int8Teacher, Teacher, average_logits, teacher_logits
 from sympress.compression.recipe.steps import untrained_model
 from sympress.errors import InputError
-from sympress.labels.mentions import Mention
+from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.models.model import SymptomModel
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import Progress, Scorer, TrainSettings, default_device
@@ -28,6 +28,7 @@ from sympress.training.tagging import (
     cut_windows,
     default_stride,
     gather_logits,
+    kind_targets,
     span_scorer,
     spread_logits,
     window_targets,
@@ -197,9 +198,11 @@ class State:
         self.tokenizer = copy.deepcopy(self.tokenizer)  # the teacher's may be the same one
         self.tokenizer.model_max_length = max(tokens, int(self.tokenizer.model_max_length))
 
-    def encode(self, texts: Sequence[str], material: Material) -> EncodedNotes:
-        """Whole notes in the model's word pieces, cut off at its longest input."""
-        return encode_texts(self.tokenizer, texts, self.max_tokens or material.max_tokens)
+    def reads(self, material: Material) -> Material:
+        """`material`, whose whole notes are cut off at the model's own longest input."""
+        if self.max_tokens is None or material.tagging is not None:
+            return material
+        return replace(material, max_tokens=self.max_tokens)
 
     @property
     def pad_id(self) -> int:
@@ -223,25 +226,37 @@ def encode_notes(
     return windows_of(tokenizer, texts, material).notes
 
 
-def training_notes(state: State, material: Material) -> NoteDataset:
-    """The labelled notes in the word pieces of `state`."""
+def training_notes(
+    tokenizer: PreTrainedTokenizerBase,
+    material: Material,
+    others: tuple[Sequence[AnnotatedNote], Sequence[str]] = ((), ()),
+) -> NoteDataset:
+    """The labelled notes in word pieces of `tokenizer`.
+
+    Args:
+        tokenizer: of the model that learns.
+        material: the notes.
+        others: of spans, the same notes with what else was marked, and its kinds, which a second head learns.
+    """
     if material.tagging is None:
-        encoded = state.encode(material.training, material)
+        encoded = encode_texts(tokenizer, material.training, material.max_tokens)
         return NoteDataset(encoded, material.targets, weights=material.weights)
-    windows = windows_of(state.tokenizer, material.training, material)
+    windows = windows_of(tokenizer, material.training, material)
     targets = window_targets(windows, material.tagging.training, material.tagging.tags)
     weights = None if material.weights is None else material.weights[windows.owners]
-    return NoteDataset(windows.notes, targets, weights=weights)
+    further = kind_targets(windows, *others) if others[1] else None
+    return NoteDataset(windows.notes, targets, weights=weights, kinds=further)
 
 
-def validation_notes(state: State, context: Context) -> tuple[NoteDataset, Scorer]:
-    """The validation notes in the word pieces of `state`, and what judges their logits."""
-    material = context.material
+def validation_notes(
+    tokenizer: PreTrainedTokenizerBase, material: Material, score: Scorer
+) -> tuple[NoteDataset, Scorer]:
+    """The validation notes in word pieces of `tokenizer`, and what judges their logits: `score`, or spans."""
     if material.tagging is None:
-        encoded = state.encode(material.validation, material)
-        return NoteDataset(encoded, material.validation_targets), context.score
+        encoded = encode_texts(tokenizer, material.validation, material.max_tokens)
+        return NoteDataset(encoded, material.validation_targets), score
     tagging = material.tagging
-    windows = windows_of(state.tokenizer, material.validation, material)
+    windows = windows_of(tokenizer, material.validation, material)
     targets = window_targets(windows, tagging.validation, tagging.tags)
     return NoteDataset(windows.notes, targets), span_scorer(windows, tagging.validation, tagging.tags)
 
@@ -258,7 +273,7 @@ def calibration_batches(
         weights=None,
         answers=None,
     )
-    dataset = training_notes(state, first)
+    dataset = training_notes(state.tokenizer, state.reads(first))
     order = np.argsort(dataset.notes.lengths[:notes], kind="stable")
     collate = Collate(state.pad_id)
     return [
@@ -313,7 +328,7 @@ def draw_further(available: int, wanted: int) -> NDArray[np.int64]:
 def _taught_whole(state: State, context: Context, teachers: Sequence[FurtherTeacher]) -> NoteDataset:
     material, labelled = context.material, len(context.material.training)
     sides = (material.training, material.transfer)
-    parts = [state.encode(texts, material) for texts in sides]
+    parts = [encode_notes(state.tokenizer, texts, state.reads(material)) for texts in sides]
     stored = [None, None] if material.answers is None else np.split(material.answers, [labelled])
     answers = []
     for texts, own in zip(sides, stored, strict=True):
