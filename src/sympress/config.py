@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sympress.errors import InputError, nearest
 from sympress.files import refuse_pipe
-from sympress.labels.task import TaskName, task_of
+from sympress.labels.task import TASKS, TaskName, task_of
 
 Protocol = Literal["paper", "clinical"]
 
@@ -371,6 +371,7 @@ def make_config(values: dict[str, Any]) -> StudyConfig:
         first = error.errors()[0]
         name, given = str(first["loc"][0]), first["input"]
         flag, known = "--" + name.replace("_", "-"), _choices(StudyConfig.model_fields[name].annotation)
+        known = list(TASKS) if name == "task" else known
         if known:
             near = nearest(str(given), known)
             raise InputError(f"{flag} {given!r} is not one of {', '.join(known)}{near}") from error

@@ -337,6 +337,7 @@ def test_more_layers_in_float_than_there_are_is_one_line(exported: Path, tmp_pat
 # The row of a study
 
 SMALL: dict[str, Any] = {
+    "baseline_longer": False,
     "synthetic_notes": 300,
     "epochs": 1,
     "max_tokens": 48,
