@@ -126,7 +126,14 @@ def _shorten(argument: str) -> str:
 
 
 _FULL = {"synthetic_notes": 1600, "epochs": 2, "max_tokens": 96, "text_window": 300}
-_SMALLEST = {"synthetic_notes": 500, "epochs": 1, "max_tokens": 64, "text_window": 250, "resamples": 200}
+_SMALLEST = {
+    "synthetic_notes": 500,
+    "epochs": 1,
+    "max_tokens": 64,
+    "text_window": 250,
+    "resamples": 200,
+    "baseline_longer": False,
+}
 
 
 def demo(
