@@ -408,9 +408,11 @@ class _Structure(pickle.Pickler):
         self._source = model.encoder.name_or_path
 
     def persistent_id(self, value: object) -> object:
-        """What is written for a path, a configuration or a tensor; None for what is pickled as usual."""
+        """What is written for a path, set, configuration or tensor; None for what is pickled as usual."""
         if isinstance(value, str) and value == self._source:
             return "source"
+        if isinstance(value, set | frozenset) and all(isinstance(one, str) for one in value):
+            return "set", sorted(value)  # its own order depends on how it was filled
         if isinstance(value, PreTrainedConfig):
             settings = {name: one for name, one in value.to_dict().items() if name not in _NOT_STRUCTURE}
             return json.dumps(settings, sort_keys=True, default=repr)
