@@ -34,7 +34,7 @@ from sympress.studies.press import train_settings
 from sympress.studies.train import Labelled, Lesson, make_material, press_artifact, train_artifact
 from sympress.training.data import NoteDataset, blank_targets
 from sympress.training.epochs import predict_logits
-from sympress.training.tagging import cut_windows, decode_windows, strict_f1
+from sympress.training.tagging import MovingWindows, cut_windows, decode_windows, strict_f1
 
 SYMPTOMS = ("fever", "cough", "pain", "nausea", "chills", "rash")
 NEVER = ("nausea", "rash")
@@ -226,9 +226,10 @@ def test_a_student_is_taught_the_teachers_answers_about_whole_notes(
     taught = teacher_notes(
         State(whole, encoder.tokenizer, whole, (whole, encoder.tokenizer)), context, Distill()
     )
-    texts = [*(note.text for note in NOTES), *TRANSFER]
-    windows = cut_windows(encoder.tokenizer, texts, 20, 13)
+    assert isinstance(taught, MovingWindows)
     assert taught.labelled is not None
+    windows = taught.windows
+    assert windows.texts == (*(note.text for note in NOTES), *TRANSFER)
     assert taught.labelled.tolist() == (windows.owners < len(NOTES)).tolist()
     assert taught.teacher_logits is not None
     tags = read_extractor(tagger).tags or []

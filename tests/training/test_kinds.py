@@ -22,8 +22,9 @@ from sympress.training.tagging import (
     attach_kinds_,
     cut_windows,
     detach_kinds_,
-    kind_targets,
     kinds_of,
+    note_kinds,
+    spread_targets,
     window_targets,
 )
 from sympress.training.train import parameter_groups, train
@@ -45,7 +46,7 @@ def test_kinds_are_those_that_occur_often_enough():
 def test_targets_mark_each_kind_and_leave_special_tokens_out(tokenizer: PreTrainedTokenizerFast):
     windows = cut_windows(tokenizer, [TEXT], 24, 22)
     assert len(windows.notes.ids) == 1
-    targets = kind_targets(windows, [NOTE], ("symptom", "Drug"))
+    targets = spread_targets(windows, note_kinds(windows, [NOTE], ("symptom", "Drug")))
     assert targets[0] == targets[-1] == IGNORED
     starts, inner = windows.pieces[0].starts.tolist(), targets[1:-1].tolist()
     assert inner[starts.index(16)] == 1  # fever, a symptom
@@ -57,7 +58,7 @@ def test_targets_mark_each_kind_and_leave_special_tokens_out(tokenizer: PreTrain
 def test_a_note_that_nobody_marked_for_other_kinds_says_nothing_of_them(tokenizer: PreTrainedTokenizerFast):
     silver = AnnotatedNote("s", TEXT, NOTE.mentions)
     windows = cut_windows(tokenizer, [TEXT, TEXT], 24, 22)
-    first, second = np.split(kind_targets(windows, [silver, NOTE], ("symptom", "Drug")), 2)
+    first, second = note_kinds(windows, [silver, NOTE], ("symptom", "Drug"))
     assert (first == IGNORED).all()
     assert (second != IGNORED).sum() == len(windows.pieces[1].ids)
 
@@ -66,7 +67,7 @@ def _batch(tokenizer: PreTrainedTokenizerFast, **more: Any) -> tuple[NoteDataset
     windows = cut_windows(tokenizer, [TEXT, "fever"], 24, 22)
     notes = [NOTE, AnnotatedNote("m", "fever", (Mention(0, 5, "fever"),))]
     targets = window_targets(windows, [note.mentions for note in notes], TAGS)
-    kinds = kind_targets(windows, notes, ("symptom", "Anatomy", "Drug"))
+    kinds = spread_targets(windows, note_kinds(windows, notes, ("symptom", "Anatomy", "Drug")))
     held = NoteDataset(windows.notes, targets, kinds=kinds, **more)
     return held, Collate(0)([held[row] for row in range(len(held))])
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from sympress.errors import InputError
 from sympress.labels.mentions import Mention
 from sympress.labels.task import task_of
 from sympress.runtime.tokens import Pieces, tags_of
-from sympress.training.data import Collate, NoteDataset, blank_targets
+from sympress.training.data import Collate, LengthGroupedSampler, NoteDataset, blank_targets
 from sympress.training.losses import IGNORED, loss_of
 from sympress.training.tagging import (
+    MovingWindows,
     align_logits,
     choose_span_bias,
     classes_in,
     cut_windows,
     decode_windows,
     gather_logits,
+    moved_spans,
+    note_tags,
     piece_tags,
     spread_logits,
     strict_f1,
@@ -125,3 +130,45 @@ def test_blank_targets_have_the_shape_of_the_task(tokenizer: PreTrainedTokenizer
     notes = cut_windows(tokenizer, TEXTS, 8, 4).notes
     assert blank_targets(notes, outputs=3, per_token=False).shape == (len(notes.ids), 3)
     assert blank_targets(notes, outputs=3, per_token=True).shape == (int(notes.lengths.sum()),)
+
+
+@given(st.integers(0, 400), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_moved_windows_cover_a_note_side_by_side_and_are_as_many_wherever_they_fall(
+    pieces: int, room: int, seed: int
+):
+    for rng in (None, np.random.default_rng(seed)):
+        spans = moved_spans(pieces, room, rng)
+        assert [piece for start, end in spans for piece in range(start, end)] == list(range(pieces))
+        assert max(end - start for start, end in spans) <= room
+        assert len(spans) == (1 if pieces <= room else -(-pieces // room) + 1)
+
+
+def test_windows_of_spans_are_other_ones_at_every_epoch_with_their_own_targets(
+    tokenizer: PreTrainedTokenizerFast,
+):
+    windows = cut_windows(tokenizer, TEXTS, 8, 4)
+    tags = note_tags(windows, MENTIONS, TAGS)
+    logits = [np.eye(len(TAGS), dtype=np.float32)[own] for own in tags]
+    weights = np.arange(len(TEXTS), dtype=np.float32)
+    moving = MovingWindows(windows, tags, teacher_logits=logits, weights=weights)
+    sampler = LengthGroupedSampler(moving, 2, seed=3)
+    seen = set()
+    for epoch in range(6):
+        sampler.set_epoch(epoch)
+        assert sorted(sampler) == list(range(len(moving)))
+        items = [moving[row] for row in range(len(moving))]
+        inner = [item["labels"] != IGNORED for item in items]
+        told = np.concatenate([item["labels"][own].numpy() for item, own in zip(items, inner, strict=True)])
+        assert told.tolist() == np.concatenate(tags).tolist()  # each piece once, with its own tag
+        for item, own in zip(items, inner, strict=True):
+            assert (item["teacher_logits"][own].argmax(-1) == item["labels"][own]).all()
+        per_note = {float(item["weights"]): 0 for item in items}
+        for item, own in zip(items, inner, strict=True):
+            per_note[float(item["weights"])] += int(own.sum())
+        assert per_note == {float(row): len(own) for row, own in enumerate(tags) if len(own)} | {
+            float(row): 0 for row, own in enumerate(tags) if not len(own)
+        }
+        seen.add(tuple(len(item["labels"]) for item in items))
+        again = MovingWindows(windows, tags)
+        assert again.move(3, epoch).tolist() == [len(item["labels"]) for item in items]
+    assert len(seen) > 1

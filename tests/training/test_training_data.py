@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -59,6 +59,12 @@ def test_notes_are_tokenized_in_parts_that_change_nothing(
     assert max(len(ids) for ids in parts.ids) == 7
 
 
+def of_lengths(lengths: Sequence[int] | np.ndarray) -> NoteDataset:
+    """Notes of so many pieces."""
+    ids = tuple(np.ones(int(length), dtype=np.int64) for length in lengths)
+    return NoteDataset(EncodedNotes(ids, 0), np.zeros((len(ids), 1), dtype=np.uint8))
+
+
 def test_a_batch_is_padded_to_its_longest_note():
     notes = EncodedNotes((np.array([2, 5, 3]), np.array([2, 3])), 0)
     dataset = NoteDataset(notes, np.array([[1, 0], [0, 1]], dtype=np.uint8))
@@ -83,7 +89,7 @@ def test_the_order_is_a_permutation_and_a_function_of_seed_and_epoch(
     lengths: list[int], batch_size: int, seed: int, epoch: int
 ):
     def order(seed: int, epoch: int) -> list[int]:
-        sampler = LengthGroupedSampler(np.array(lengths, dtype=np.int64), batch_size, seed)
+        sampler = LengthGroupedSampler(of_lengths(lengths), batch_size, seed)
         sampler.set_epoch(epoch)
         assert len(sampler) == len(lengths)
         return list(sampler)
@@ -98,7 +104,7 @@ def test_the_order_is_a_permutation_and_a_function_of_seed_and_epoch(
 def test_each_seed_and_epoch_has_an_order_of_its_own():
     orders = set()
     for seed in range(3):
-        sampler = LengthGroupedSampler(np.arange(200), 8, seed)
+        sampler = LengthGroupedSampler(of_lengths(range(200)), 8, seed)
         for epoch in range(3):
             sampler.set_epoch(epoch)
             orders.add(tuple(sampler))
@@ -113,14 +119,14 @@ def test_notes_of_like_length_share_a_batch():
         """Mean over batches of the difference between the longest and the shortest note."""
         return float(np.mean([np.ptp(lengths[order[i : i + 16]]) for i in range(0, 2000, 16)]))
 
-    grouped = spread(np.array(list(LengthGroupedSampler(lengths, 16, seed=0))))
+    grouped = spread(np.array(list(LengthGroupedSampler(of_lengths(lengths), 16, seed=0))))
     assert grouped < 0.1 * spread(rng.permutation(2000))
 
 
 def test_only_the_last_batch_is_short():
     """A short batch in the middle would shift every batch after it across the groups."""
     lengths = np.arange(16 * 50 + 7)
-    order = np.array(list(LengthGroupedSampler(lengths, 16, seed=0)))
+    order = np.array(list(LengthGroupedSampler(of_lengths(lengths), 16, seed=0)))
     batches = [order[i : i + 16] for i in range(0, len(order), 16)]
     assert [len(batch) for batch in batches[:-1]] == [16] * 50
     assert max(np.ptp(lengths[batch]) for batch in batches[:-1]) < 40

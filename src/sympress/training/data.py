@@ -116,6 +116,11 @@ class NoteDataset(Dataset[dict[str, Tensor]]):
             item["kinds"] = self.kinds[own]
         return item
 
+    def move(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Read the notes as of `epoch`; returns the tokens of each item. Only windows of spans change."""
+        del seed, epoch
+        return self.notes.lengths
+
     def with_teacher(self, logits: NDArray[np.float32]) -> NoteDataset:
         """The same notes, with teacher logits to imitate."""
         weights = None if self.weights is None else self.weights.numpy()
@@ -168,24 +173,25 @@ class LengthGroupedSampler(Sampler[int]):
     and resumed would see other batches than one that was not.
     """
 
-    def __init__(self, lengths: NDArray[np.int64], batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+    def __init__(self, notes: NoteDataset, batch_size: int, seed: int) -> None:
+        self.notes, self.batch_size, self.seed, self.epoch = notes, batch_size, seed, 0
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.notes)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of epoch `epoch` (accelerate calls this)."""
+        """Choose order and windows of epoch `epoch` (accelerate calls this)."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
+        lengths = self.notes.move(self.seed, self.epoch)
         generator = np.random.default_rng((self.seed, self.epoch))
-        order = generator.permutation(len(self.lengths))
+        order = generator.permutation(len(lengths))
         pool = self.batch_size * 50
         batches: list[NDArray[np.int64]] = []
         for start in range(0, len(order), pool):
             part = order[start : start + pool]
-            part = part[np.argsort(-self.lengths[part], kind="stable")]
+            part = part[np.argsort(-lengths[part], kind="stable")]
             batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
         full = [batch for batch in batches if len(batch) == self.batch_size]
         ragged = [batch for batch in batches if len(batch) != self.batch_size]  # only the last one

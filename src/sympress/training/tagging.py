@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -28,7 +29,7 @@ from sympress.runtime.tokens import (
     window_spans,
     word_starts,
 )
-from sympress.training.data import EncodedNotes
+from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import Scorer
 from sympress.training.losses import IGNORED, loss_of
 
@@ -50,19 +51,46 @@ class Windows:
         pieces: word pieces of each note, without special tokens.
         notes: the windows as word-piece ids, special tokens included; those of a note stand together.
         spans: for each note the first and past-last piece of each of its windows.
-        before: special tokens in front of each window.
+        specials: tokens around each window.
+        room: the most word pieces of a window, special tokens aside.
     """
 
     texts: tuple[str, ...]
     pieces: tuple[Pieces, ...]
     notes: EncodedNotes
     spans: tuple[tuple[tuple[int, int], ...], ...]
-    before: int
+    specials: SpecialTokens
+    room: int
+
+    @property
+    def before(self) -> int:
+        """Special tokens in front of each window."""
+        return len(self.specials.before)
 
     @property
     def owners(self) -> NDArray[np.int64]:
         """The place of each window's note among the notes, `(windows,)`."""
         return np.repeat(np.arange(len(self.texts)), [len(spans) for spans in self.spans])
+
+    def cut_at(self, spans: Sequence[Sequence[tuple[int, int]]]) -> Windows:
+        """The same notes in other windows, those of each note given by first and past-last piece."""
+        ids = tuple(
+            self.specials.surround(own.ids[start:end])
+            for own, cuts in zip(self.pieces, spans, strict=True)
+            for start, end in cuts
+        )
+        return replace(self, notes=EncodedNotes(ids, 0), spans=tuple(map(tuple, spans)))
+
+    def __add__(self, others: Windows) -> Windows:
+        """These notes, then the others', which the same tokenizer cut."""
+        ids = (*self.notes.ids, *others.notes.ids)
+        return replace(
+            self,
+            texts=self.texts + others.texts,
+            pieces=self.pieces + others.pieces,
+            notes=EncodedNotes(ids, 0),
+            spans=self.spans + others.spans,
+        )
 
 
 def cut_windows(
@@ -92,13 +120,8 @@ def cut_windows(
             f"stride {stride} of windows of {max_tokens} tokens: give 1 to {room}, or more tokens"
         )
     pieces = tuple(pieces_of(fresh, text, offsets=True) for text in texts)
-    spans = tuple(tuple(window_spans(len(own.ids), room, stride)) for own in pieces)
-    ids = tuple(
-        specials.surround(own.ids[start:end])
-        for own, cuts in zip(pieces, spans, strict=True)
-        for start, end in cuts
-    )
-    return Windows(tuple(texts), pieces, EncodedNotes(ids, 0), spans, len(specials.before))
+    uncut = Windows(tuple(texts), pieces, EncodedNotes((), 0), (), specials, room)
+    return uncut.cut_at([window_spans(len(own.ids), room, stride) for own in pieces])
 
 
 def default_stride(max_tokens: int) -> int:
@@ -152,15 +175,17 @@ def mark_pieces(text: str, pieces: Pieces, spans: Sequence[tuple[int, int, int]]
     return found
 
 
+def note_tags(windows: Windows, mentions: Gold, tags: Sequence[str]) -> list[NDArray[np.int64]]:
+    """The index of a tag for each piece of each whole note, `(pieces,)` each."""
+    return [
+        piece_tags(text, pieces, own, tags)
+        for text, pieces, own in zip(windows.texts, windows.pieces, mentions, strict=True)
+    ]
+
+
 def window_targets(windows: Windows, mentions: Gold, tags: Sequence[str]) -> NDArray[np.int64]:
     """Targets `(tokens of all windows,)`: the index of a tag, or `IGNORED` for special tokens."""
-    return spread_targets(
-        windows,
-        [
-            piece_tags(text, pieces, own, tags)
-            for text, pieces, own in zip(windows.texts, windows.pieces, mentions, strict=True)
-        ],
-    )
+    return spread_targets(windows, note_tags(windows, mentions, tags))
 
 
 def spread_targets(windows: Windows, notes: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -191,6 +216,76 @@ def _surrounded(windows: Windows, parts: Sequence[NDArray[Any]], filling: Any) -
         flat[at + windows.before : at + windows.before + len(part)] = part
         at += length
     return flat
+
+
+class MovingWindows(NoteDataset):
+    """Notes that are read in other windows at every epoch, so that no span is cut each time.
+
+    Windows lie side by side. Where a note that needs several is cut is drawn anew by `move`, a function of
+    seed and epoch alone; it has as many windows at every epoch, one more than it needs.
+
+    Attributes:
+        windows: the notes as they are cut now.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        tags: Sequence[NDArray[np.int64]],
+        *,
+        kinds: Sequence[NDArray[np.int64]] | None = None,
+        teacher_logits: Sequence[NDArray[np.float32]] | None = None,
+        labelled: NDArray[np.bool_] | None = None,
+        weights: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Hold whole notes; of each what belongs to its pieces, or to all of it.
+
+        Args:
+            windows: the notes, cut in any way.
+            tags: `(pieces,)` of each note, as of `note_tags`.
+            kinds: `(pieces,)` of each note, further targets.
+            teacher_logits: `(pieces, tags)` of each note.
+            labelled: `(notes,)`, False where tags mean nothing.
+            weights: `(notes,)`, what each note's label loss is multiplied by.
+        """
+        self.windows, self._tags, self._kinds = windows, tags, kinds
+        self._logits, self._labelled, self._weights = teacher_logits, labelled, weights
+        self._cut(None)
+
+    def move(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Cut all notes anew; returns the tokens of each window."""
+        self._cut(np.random.default_rng((seed, epoch)))
+        return self.notes.lengths
+
+    def _cut(self, rng: np.random.Generator | None) -> None:
+        room, notes = self.windows.room, self.windows.pieces
+        self.windows = cut = self.windows.cut_at([moved_spans(len(own.ids), room, rng) for own in notes])
+        owners = cut.owners
+        super().__init__(
+            cut.notes,
+            spread_targets(cut, self._tags),
+            None if self._logits is None else spread_logits(cut, self._logits),
+            None if self._labelled is None else self._labelled[owners],
+            weights=None if self._weights is None else self._weights[owners],
+            kinds=None if self._kinds is None else spread_targets(cut, self._kinds),
+        )
+
+
+def moved_spans(pieces: int, room: int, rng: np.random.Generator | None) -> list[tuple[int, int]]:
+    """Cut `pieces` word pieces into windows side by side, the first of them of any length up to `room`.
+
+    Returns:
+        One window where all fit into it, else one more than are needed.
+    """
+    if pieces <= room:
+        return [(0, pieces)]
+    first = room if rng is None else int(rng.integers(1, room + 1))
+    edges = [0, *range(first, pieces, room), pieces]
+    if len(edges) <= -(-pieces // room) + 1:  # the first cut fell so that none was left over
+        widths = np.diff(edges)
+        longest = int(widths.argmax())
+        edges.insert(longest + 1, edges[longest] + int(widths[longest]) // 2)
+    return list(itertools.pairwise(edges))
 
 
 def gather_logits(windows: Windows, flat: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -297,8 +392,10 @@ def kinds_of(notes: Sequence[AnnotatedNote]) -> tuple[str, ...]:
     return (SYMPTOM, *often) if often else ()
 
 
-def kind_targets(windows: Windows, notes: Sequence[AnnotatedNote], kinds: Sequence[str]) -> NDArray[np.int64]:
-    """Targets `(tokens of all windows,)` as of `mark_pieces`, or `IGNORED` for special tokens.
+def note_kinds(
+    windows: Windows, notes: Sequence[AnnotatedNote], kinds: Sequence[str]
+) -> list[NDArray[np.int64]]:
+    """Targets of each whole note as of `mark_pieces`, `(pieces,)` each.
 
     A note without other spans was not marked for them (silver labels, another corpus): all of it is ignored.
     """
@@ -311,7 +408,7 @@ def kind_targets(windows: Windows, notes: Sequence[AnnotatedNote], kinds: Sequen
         spans = [(one.start, one.end, place[SYMPTOM]) for one in note.mentions]
         spans += [(one.start, one.end, place[one.kind]) for one in note.others if one.kind in place]
         wholes.append(mark_pieces(text, pieces, spans))
-    return spread_targets(windows, wholes)
+    return wholes
 
 
 def attach_kinds_(model: SymptomModel, kinds: Sequence[str], seed: int) -> None:

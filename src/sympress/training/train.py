@@ -125,7 +125,7 @@ def train(
         data_collator=Collate(pad_id),
         callbacks=[watcher],
         batch_loss=batch_loss or from_logits(objective),
-        sampler=LengthGroupedSampler(training.notes.lengths, settings.batch_size, settings.seed),
+        sampler=LengthGroupedSampler(training, settings.batch_size, settings.seed),
         settings=settings,
     )
     for callback in [c for c in trainer.callback_handler.callbacks if c is not watcher]:

@@ -23,14 +23,15 @@ from sympress.models.model import SymptomModel
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import Progress, Scorer, TrainSettings, default_device
 from sympress.training.tagging import (
+    MovingWindows,
     Windows,
     align_logits,
     cut_windows,
     default_stride,
     gather_logits,
-    kind_targets,
+    note_kinds,
+    note_tags,
     span_scorer,
-    spread_logits,
     window_targets,
 )
 
@@ -242,10 +243,9 @@ def training_notes(
         encoded = encode_texts(tokenizer, material.training, material.max_tokens)
         return NoteDataset(encoded, material.targets, weights=material.weights)
     windows = windows_of(tokenizer, material.training, material)
-    targets = window_targets(windows, material.tagging.training, material.tagging.tags)
-    weights = None if material.weights is None else material.weights[windows.owners]
-    further = kind_targets(windows, *others) if others[1] else None
-    return NoteDataset(windows.notes, targets, weights=weights, kinds=further)
+    tags = note_tags(windows, material.tagging.training, material.tagging.tags)
+    further = note_kinds(windows, *others) if others[1] else None
+    return MovingWindows(windows, tags, weights=material.weights, kinds=further)
 
 
 def validation_notes(
@@ -352,21 +352,17 @@ def _taught_windows(state: State, context: Context, teachers: Sequence[FurtherTe
     if tagging is None:
         raise ValueError("only the task 'mentions' is taught by windows")
     parts = [windows_of(state.tokenizer, texts, material) for texts in (material.training, material.transfer)]
-    mentions = [tagging.training, [()] * len(material.transfer)]
-    targets = [window_targets(part, own, tagging.tags) for part, own in zip(parts, mentions, strict=True)]
+    mentions = [*tagging.training, *[()] * len(material.transfer)]
     answers = [
-        average_logits([_window_logits(one, part, tagging, context) for one in teachers])
-        for part in parts
-        if part.texts
+        average for part in parts if part.texts for average in _note_logits(part, teachers, tagging, context)
     ]
-    counts = [len(part.notes.ids) for part in parts]
-    weights = None if material.weights is None else material.weights[parts[0].owners]
-    return NoteDataset(
-        _joined([part.notes for part in parts]),
-        np.concatenate(targets).astype(np.int64),
-        np.concatenate(answers),
-        np.arange(sum(counts)) < counts[0],
-        weights=_padded(weights, counts),
+    counts, windows = [len(part.texts) for part in parts], parts[0] + parts[1]
+    return MovingWindows(
+        windows,
+        note_tags(windows, mentions, tagging.tags),
+        teacher_logits=answers,
+        labelled=np.arange(sum(counts)) < counts[0],
+        weights=_padded(material.weights, counts),
     )
 
 
@@ -402,16 +398,22 @@ def _logits(one: FurtherTeacher, texts: Sequence[str], context: Context) -> Logi
     return _answers(one, encode_texts(one.tokenizer, texts, one.max_tokens), context)
 
 
-def _window_logits(one: FurtherTeacher, windows: Windows, tagging: Tagging, context: Context) -> Logits:
-    """Logits `(tokens of all windows, tags)` of one teacher, which reads its own windows and word pieces."""
-    stride = min(tagging.stride, default_stride(one.max_tokens))
-    theirs = cut_windows(one.tokenizer, windows.texts, one.max_tokens, stride)
-    whole = gather_logits(theirs, _answers(one, theirs.notes, context))
-    aligned = [
-        align_logits(logits, its_pieces, pieces)
-        for logits, its_pieces, pieces in zip(whole, theirs.pieces, windows.pieces, strict=True)
-    ]
-    return spread_logits(windows, aligned)
+def _note_logits(
+    windows: Windows, teachers: Sequence[FurtherTeacher], tagging: Tagging, context: Context
+) -> list[Logits]:
+    """Logits `(pieces, tags)` of each whole note, all teachers averaged; each reads its own windows."""
+    every = []
+    for one in teachers:
+        stride = min(tagging.stride, default_stride(one.max_tokens))
+        theirs = cut_windows(one.tokenizer, windows.texts, one.max_tokens, stride)
+        whole = gather_logits(theirs, _answers(one, theirs.notes, context))
+        every.append(
+            [
+                align_logits(logits, its_pieces, pieces)
+                for logits, its_pieces, pieces in zip(whole, theirs.pieces, windows.pieces, strict=True)
+            ]
+        )
+    return [average_logits(list(own)) for own in zip(*every, strict=True)]
 
 
 def _answers(one: FurtherTeacher, encoded: EncodedNotes, context: Context) -> Logits:
