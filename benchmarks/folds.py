@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from sympress.compression.recipe.language import Recipe
 from sympress.config import StudyConfig
 from sympress.errors import InputError
+from sympress.extract.sources import ItemCounts, find_notes, stream_items
 from sympress.files import check_claim, read_object, write_json
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.models.encoder import Encoder
+from sympress.notes.intake import Note
 from sympress.studies.judge import predict_mentions
 from sympress.studies.train import Labelled, Lesson, press_artifact, tagger_record, train_artifact
 from sympress.training.fingerprints import (
@@ -56,7 +58,7 @@ class Options:
     config: StudyConfig
     seed: int
     recipes: tuple[str, ...] = ()
-    transfer: int = 0
+    transfer: tuple[tuple[Path, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def press_fold(
     """The same by the fold's tagger, pressed by `recipe`."""
     folder = options.output / f"fold-{fold.number}"
     stored = folder / f"predictions-{name}.json"
-    transfer = _transfer(options)
+    transfer = draw_transfer(options.transfer)
     claim = _claim(options, fold, documents, encoder)
     claim["settings"] |= {"recipe": str(recipe)}
     claim["inputs"] |= {"transfer": fingerprint_texts(transfer)}
@@ -134,6 +136,7 @@ def press_fold(
         recipe,
         target,
         transfer=transfer,
+        logits=options.output / "logits",
         step=_stepped(f"fold {fold.number}, {name}"),
     )
     return _predict(artifact, fold, documents, stored, claim)
@@ -149,11 +152,19 @@ def _lesson(
     return Lesson(learnt, Labelled(validation), options.config, lexicon, seed=options.seed)
 
 
-def _transfer(options: Options) -> list[str]:
-    """Unlabelled case reports, which only the tagger judges."""
-    if not options.transfer or options.reports is None:
-        return []
-    return [text for _, text in read_reports(options.reports, options.transfer)]
+def draw_transfer(sources: Sequence[tuple[Path, int]]) -> list[str]:
+    """Unlabelled notes, which only taggers judge: of each source so many, each text once, drawn by seed 0.
+
+    Raises:
+        InputError: a source cannot be read.
+    """
+    drawn: list[str] = []
+    for path, count in sources:
+        items = stream_items(find_notes([str(path)]), ItemCounts())
+        texts = list(dict.fromkeys(item.text for item in items if isinstance(item, Note)))
+        order = np.random.default_rng(0).permutation(len(texts))[:count]
+        drawn += [texts[row] for row in order]
+    return list(dict.fromkeys(drawn))
 
 
 def _claimed(done: dict[str, Any], claim: dict[str, Any], folder: Path) -> Found:

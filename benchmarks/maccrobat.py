@@ -1,7 +1,8 @@
 """Spans of MACCROBAT, folds by document: `python -m benchmarks.maccrobat -o runs/maccrobat`.
 
 Every document is predicted once, by the deployed file of a tagger that never saw it, by that tagger pressed
-by each recipe, and by the rules. Each fold is stored as it finishes, so that a killed run goes on.
+by each recipe, by each of these with the rules beside it, as `sympress pack --tagger` does, and by the rules.
+Each fold is stored as it finishes, so that a killed run goes on.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from sympress.labels.gold.standoff import read_brat
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.models.encoder import load_encoder
+from sympress.notes.markup.view import read_view
 from sympress.notes.synthesize.generator import synthesize
 from sympress.provenance import environment
 from sympress.studies.press import named
 from sympress.studies.train import tagger_record
 
-TAGGER, RULES = "tagger", "rules"
+TAGGER, RULES, WITH_RULES = "tagger", "rules", " with rules"
 _OF_TRAINING = (
     "encoder",
     "epochs",
@@ -70,20 +72,31 @@ def run(options: Options, documents: Sequence[AnnotatedNote], counts: dict[str, 
     recipes = named(options.recipes)
     folds = make_folds(len(documents), options.folds, options.seed)[: options.limit_folds]
     encoder = load_encoder(options.encoder)
-    found: dict[str, Found] = {name: {} for name in (TAGGER, *recipes, RULES)}
-    annotator = Annotator(load_lexicon("clinical"))
+    found: dict[str, Found] = {name: {} for name in (TAGGER, *recipes)}
     for fold in folds:
         found[TAGGER] |= run_fold(options, fold, documents, encoder)
         for name, recipe in recipes.items():
             found[name] |= press_fold(options, fold, documents, encoder, name=name, recipe=recipe)
-        for index in fold.test:
-            spans: dict[tuple[int, int], Mention] = {}  # one a span: people marked `n/v` once
-            for one in annotator.mentions(documents[index].text):
-                spans.setdefault((one.start, one.end), one)
-            found[RULES][documents[index].note_id] = as_rows(tuple(spans.values()))
+    annotator = Annotator(load_lexicon("clinical"))
+    tested = [documents[index] for fold in folds for index in fold.test]
+    beside = {f"{name}{WITH_RULES}": _with_rules(annotator, tested, each) for name, each in found.items()}
+    found |= beside | {RULES: _with_rules(annotator, tested, {})}
     results = _results(options, folds, documents, counts, found)
     write_json(options.output / "maccrobat.json", results)
     return results
+
+
+def _with_rules(annotator: Annotator, documents: Sequence[AnnotatedNote], tagged: Found) -> Found:
+    """What rules find with a tagger's spans beside them, one mention a span: people marked `n/v` once."""
+    found: Found = {}
+    for note in documents:
+        given = [Mention(start, end, None, *told) for start, end, *told in tagged.get(note.note_id, ())]
+        given.sort(key=lambda one: one.start)
+        spans: dict[tuple[int, int], Mention] = {}
+        for one in annotator.mentions_of(read_view(note.text), spans=given):
+            spans.setdefault((one.start, one.end), one)
+        found[note.note_id] = as_rows(tuple(spans.values()))
+    return found
 
 
 def _results(
@@ -112,7 +125,7 @@ def _results(
         "tagger": tagger_record(options.config, options.seed),
         "encoder": Path(options.encoder).name,
         "silver": {"reports": options.silver, "weight": options.silver_weight},
-        "transfer": options.transfer,
+        "transfer": {path.name: count for path, count in options.transfer},
         "counts": counts,
         "rows": {
             name: {
@@ -152,12 +165,17 @@ def _by_fold(
 def _recipe_of(options: Options, name: str) -> str:
     if name == TAGGER:
         return "fine-tune"
-    return "lexicon with sections and assertion" if name == RULES else str(named(options.recipes)[name])
+    if name == RULES:
+        return "lexicon with sections and assertion"
+    own = name.removesuffix(WITH_RULES)
+    recipe = "fine-tune" if own == TAGGER else str(named(options.recipes)[own])
+    return recipe if own == name else f"{recipe}; then with the rules"
 
 
 def _size(options: Options, fold: Fold, name: str) -> int | None:
     """Bytes of the deployed file of the first fold; the others differ by nothing, or by their vocabulary."""
-    suffix = "" if name == TAGGER else f"-{name}"
+    own = name.removesuffix(WITH_RULES)
+    suffix = "" if own == TAGGER else f"-{own}"
     path = options.output / f"fold-{fold.number}" / f"artifact{suffix}" / "model.onnx"
     return path.stat().st_size if path.is_file() else None
 
@@ -182,6 +200,14 @@ def _headline(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def counted(given: str) -> tuple[Path, int]:
+    """`NOTES=COUNT` as path and number."""
+    path, _, count = given.rpartition("=")
+    if not path or not count.isdigit():
+        raise argparse.ArgumentTypeError(f"{given!r} is not NOTES=COUNT")
+    return Path(path), int(count)
+
+
 def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
     shared = Path(os.environ.get("SYMPRESS_DATA", Path(__file__).parents[2] / "shared" / "data"))
     tagger = {"task": "mentions", "protocol": "clinical"}
@@ -200,7 +226,14 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
     parser.add_argument("--others-weight", type=float, default=defaults.others_weight)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recipe", action="append", default=[], help="also press by it; repeatable")
-    parser.add_argument("--transfer", type=int, default=0, help="unlabelled case reports for the recipes")
+    parser.add_argument(
+        "--transfer",
+        type=counted,
+        action="append",
+        default=[],
+        metavar="NOTES=COUNT",
+        help="unlabelled notes for the recipes, and how many of them; repeatable",
+    )
     parser.add_argument("--silver", type=int, default=0, help="unlabelled case reports for self-training")
     parser.add_argument("--silver-weight", type=float, default=0.5)
     parser.add_argument("--reports", type=Path, default=shared / "case_reports_unlabelled.jsonl.gz")
@@ -220,7 +253,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
         config,
         given.seed,
         tuple(given.recipe),
-        given.transfer,
+        tuple(given.transfer),
     )
     return options, given.synthetic
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.folds import make_folds
-from benchmarks.maccrobat import main
+from benchmarks.folds import draw_transfer, make_folds
+from benchmarks.maccrobat import counted, main
 from sympress.errors import InputError
 
 WORDS = ("fever", "cough", "pain", "rash", "chills", "nausea", "a", "b", "c", "d")
@@ -55,8 +56,16 @@ def test_every_document_is_answered_once_and_a_second_call_goes_on(
     call += ["--epochs", "1", "--max-tokens", "24", "--recipe", "small = quantize(int8)"]
     assert main(call) == 0
     results = json.loads((run / "maccrobat.json").read_text(encoding="utf-8"))
-    assert list(results["rows"]) == ["tagger", "small", "rules"]
+    assert list(results["rows"]) == [
+        "tagger",
+        "small",
+        "tagger with rules",
+        "small with rules",
+        "rules",
+    ]
     assert results["rows"]["small"]["recipe"] == "quantize(int8)"
+    assert results["rows"]["small with rules"]["recipe"] == "quantize(int8); then with the rules"
+    assert results["rows"]["small with rules"]["size_bytes"] == results["rows"]["small"]["size_bytes"]
     assert all(row["spans"]["notes"] == 10 for row in results["rows"].values())
     assert results["rows"]["tagger"]["minus_tagger"] is None
     by_fold = results["rows"]["rules"]["by_fold"]
@@ -76,3 +85,16 @@ def test_every_document_is_answered_once_and_a_second_call_goes_on(
     assert "tagger: documents 10, gold spans 20" in capsys.readouterr().out
     assert main([*call, "--seed", "1"]) == 2
     assert "its seed is 0, not 1; choose another -o" in capsys.readouterr().err
+
+
+def test_unlabelled_notes_are_drawn_from_each_source_and_no_text_twice(tmp_path: Path):
+    for name, notes in (("a", ["x", "y", "y", "z"]), ("b", ["z", "w"])):
+        rows = [json.dumps({"id": f"{name}{at}", "text": text}) for at, text in enumerate(notes)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    sources = [counted(f"{tmp_path}/a.jsonl=9"), counted(f"{tmp_path}/b.jsonl=2")]
+    assert sorted(draw_transfer(sources)) == ["w", "x", "y", "z"]
+    few = [(path, 1) for path, _ in sources]
+    assert draw_transfer(few) == list(dict.fromkeys(draw_transfer(few[:1]) + draw_transfer(few[1:])))
+    assert len(draw_transfer(few[:1])) == 1
+    with pytest.raises(argparse.ArgumentTypeError, match="is not NOTES=COUNT"):
+        counted("a.jsonl=many")

@@ -66,6 +66,35 @@ def test_forms_that_say_more_than_a_span_stay_as_they_are(annotator: Annotator, 
     assert found(annotator, text, span) == found(annotator, text)
 
 
+def test_a_span_within_one_form_gives_the_mention_its_bounds_and_not_its_name(annotator: Annotator) -> None:
+    assert found(annotator, "No chest pain today", "pain") == [("pain", "chest-pain", "absent", 0.9)]
+
+
+@pytest.mark.parametrize("spans", [("chest", "pain"), ("with chest",), ("pain or fever",)])
+def test_spans_that_cut_a_form_leave_it_whole(annotator: Annotator, spans: tuple[str, ...]) -> None:
+    text = "seen with chest pain or fever"
+
+    assert found(annotator, text, *spans) == found(annotator, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "assertion", "kind"),
+    [
+        ("A boggy prostate was felt.", "absent", "model"),
+        ("Possible boggy prostate.", "possible", "cue"),
+        ("He had a boggy prostate last year.", "historical", "cue"),
+    ],
+)
+def test_a_tagger_says_that_a_span_is_absent_only_where_no_words_say_what_it_is(
+    annotator: Annotator, text: str, assertion: str, kind: str
+) -> None:
+    start = text.index("boggy prostate")
+    span = Mention(start, start + len("boggy prostate"), None, "absent", 0.9)
+
+    (one,) = [one for one in annotator.mentions_of(read_view(text), None, [span]) if one.start == span.start]
+    assert (one.assertion, one.reason and one.reason.kind) == (assertion, kind)
+
+
 @pytest.mark.parametrize("span", ["no boggy prostate", "denies boggy prostate"])
 def test_cues_that_a_tagger_took_into_a_span_are_no_part_of_it(annotator: Annotator, span: str) -> None:
     assert found(annotator, f"On examination {span}.", span) == [("boggy prostate", None, "absent", 0.9)]

@@ -161,9 +161,9 @@ class Annotator:
             view: the note.
             most: mentions that it may have.
             spans: what a tagger found, by start and disjoint. One that touches no form is a mention of the
-                symptom that it names, if any, and one that holds a single form gives that mention its
-                bounds; both have its score, and all others None. What any of them asserts is read in the
-                note, as for the forms.
+                symptom that it names, if any, and one that holds a single form, or stands in it, gives that
+                mention its bounds; both have its score, and all others None. What any of them asserts is
+                read in the note, as for the forms; where no words there tell, the tagger may say absent.
 
         Raises:
             InputError: there are more than `most`; no memory is taken for more.
@@ -211,6 +211,8 @@ class Annotator:
             if named:
                 assertion, reason = decide(note.context(start, end))
                 assertion, reason = self._by_word(assertion, reason, number, reduced, (start, end))
+                if span is not None and assertion == "present" and reason is None:
+                    assertion, reason = _by_tagger(span)
                 if assertion != "present" or named != (None,) or number == _GIVEN:
                     first, last, score = (span.start, span.end, span.score) if span else (start, end, None)
                     found += [Mention(first, last, one, assertion, score, reason) for one in named]
@@ -221,12 +223,12 @@ class Annotator:
     ) -> tuple[list[Found], dict[int, Mention]]:
         """Return forms and spans of a tagger by start, and by start of either the span that bounds it.
 
-        A span is left out where forms say more exactly what stands there: several of them, or one that goes
-        on beyond it.
+        A span that meets one form alone bounds it, unless it cuts through it. Of several forms in one span,
+        or several spans in one form, the forms stay.
         """
         added: list[Found] = []
         bounds: dict[int, Mention] = {}
-        place = 0
+        place, shared = 0, -1
         for span in given:
             while place < len(kept) and kept[place][1] <= span.start:
                 place += 1
@@ -239,9 +241,15 @@ class Annotator:
                 if start < span.end:
                     added.append((start, span.end, _GIVEN))
                     bounds[start] = replace(span, start=start)
-            elif len(over) == 1 and span.start <= over[0][0] and over[0][1] <= span.end:
-                start = self._behind_cues(reduced, span.start, over[0][0])
-                bounds[over[0][0]] = replace(span, start=start)
+                continue
+            first, end, _ = over[0]
+            if first == shared:  # an earlier span stands in it too
+                bounds.pop(first, None)
+            elif len(over) == 1 and span.start <= first and end <= span.end:
+                bounds[first] = replace(span, start=self._behind_cues(reduced, span.start, first))
+            elif len(over) == 1 and first <= span.start and span.end <= end and _whole(reduced.folded, span):
+                bounds[first] = span
+            shared = over[-1][0]
         return sorted([*kept, *added]) if added else kept, bounds
 
     def _behind_cues(self, reduced: Reduced, start: int, end: int) -> int:
@@ -339,6 +347,16 @@ _NEGATED = Reason("mark", "negationInd")
 
 def _denied(mention: Mention) -> Mention:
     return replace(mention, assertion="absent", reason=_NEGATED)
+
+
+def _whole(text: str, span: Mention) -> bool:
+    """Whether a span begins and ends with a word."""
+    return not (text[span.start - 1 : span.start].isalnum() or text[span.end : span.end + 1].isalnum())
+
+
+def _by_tagger(span: Mention) -> tuple[Assertion, Reason | None]:
+    """What a span is where no words of the note say anything else than present."""
+    return ("absent", Reason("model")) if span.assertion == "absent" else ("present", None)
 
 
 def _moved(mention: Mention, span: Callable[[int, int], tuple[int, int]]) -> Mention:

@@ -165,6 +165,7 @@ def press(
     kernel: str | None = None,
     threads: int = 1,
     pretrained: PreTrainedModel | None = None,
+    logits: Path | None = None,
     step: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
 ) -> Compressed:
     """Run `recipe` on the model in `teacher_folder` and write what is deployed to `draft`.
@@ -175,7 +176,7 @@ def press(
         material: notes, none of them a test note.
         settings: of every training that a step does not set itself.
         extractor: the teacher's; the pressed one has a padding id of its own, and nothing settled yet.
-        work: for finished steps; `work.parent / "logits"` holds the teacher's answers, for all recipes.
+        work: for finished steps.
         draft: folder to fill.
         score: judges validation logits after an epoch.
         trains: False forbids steps that train.
@@ -183,6 +184,7 @@ def press(
         kernel: of the int8 file where the recipe makes one, whatever kind it says.
         threads: cores of the runtime that is timed where the kernel is chosen by the clock.
         pretrained: the encoder before fine-tuning, for steps that begin with it.
+        logits: folder of the teachers' answers, which recipes share; `work.parent / "logits"` if None.
         step: told of progress.
     """
     context = Context(
@@ -190,7 +192,7 @@ def press(
         settings=settings,
         score=score,
         folder=work,
-        logits_folder=work.parent / "logits",
+        logits_folder=logits or work.parent / "logits",
         progress=lambda done, total: step("training", done, total),
         answering=lambda done, total: step("the teacher's answers", done, total),
         trains=trains,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sympress.compression.recipe.language import BASELINE, STRATEGIES, Recipe
 from sympress.compression.recipe.material import (
+    FurtherTeacher,
     Material,
     Tagging,
     encode_notes,
@@ -317,6 +318,8 @@ def press_artifact(
     folder: Path,
     *,
     transfer: Sequence[str] = (),
+    teachers: Sequence[FurtherTeacher] = (),
+    logits: Path | None = None,
     step: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
 ) -> Path:
     """Press what `train_artifact` made by `recipe` and write the smaller artifact to `folder`; returns it.
@@ -328,7 +331,9 @@ def press_artifact(
         artifact: of the model.
         recipe: what to do.
         folder: of the smaller artifact.
-        transfer: further notes, which only the model judges.
+        transfer: further notes, which only the teachers judge.
+        teachers: beside the model; a student imitates the average of all.
+        logits: folder of the teachers' answers, which calls share; one of its own, then removed, if None.
         step: told of progress.
 
     Raises:
@@ -350,6 +355,8 @@ def press_artifact(
         draft=work / "artifact",
         score=scorer_of(material, extractor.symptoms),
         threads=lesson.config.threads,
+        teachers=teachers,
+        logits=logits,
         step=step,
     )
     state = pressed.state
