@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import AutoTokenizer
 
 from sympress.compression.recipe.language import Recipe
+from sympress.compression.recipe.material import FurtherTeacher
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.extract.sources import ItemCounts, find_notes, stream_items
@@ -27,7 +29,9 @@ from sympress.files import check_claim, read_object, write_json
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.models.encoder import Encoder
+from sympress.models.model import load_model
 from sympress.notes.intake import Note
+from sympress.runtime.artifact import read_extractor, write_checksums, write_extractor
 from sympress.studies.judge import predict_mentions
 from sympress.studies.train import Labelled, Lesson, press_artifact, tagger_record, train_artifact
 from sympress.training.fingerprints import (
@@ -140,6 +144,47 @@ def press_fold(
         step=_stepped(f"fold {fold.number}, {name}"),
     )
     return _predict(artifact, fold, documents, stored, claim)
+
+
+def press_all(
+    options: Options,
+    folds: Sequence[Fold],
+    documents: Sequence[AnnotatedNote],
+    *,
+    name: str,
+    recipe: Recipe,
+    target: Path,
+) -> None:
+    """What ships: a student of all documents, taught by the taggers of all folds, whose logits are averaged.
+
+    Its bias towards spans is the median of those that the folds chose for `name`, each on documents that
+    neither its tagger nor its student had seen. No document is left to judge this one: the folds' figures are
+    of students of one tagger and fewer documents.
+    """
+    folders = [options.output / f"fold-{fold.number}" for fold in folds]
+    taggers = [folder / "artifact" for folder in folders]
+    shutil.rmtree(target, ignore_errors=True)
+    seen = [documents[index] for index in folds[0].validation]
+    press_artifact(
+        _lesson(options, documents, seen),
+        taggers[0],
+        recipe,
+        target,
+        transfer=draw_transfer(options.transfer),
+        teachers=[_further(tagger) for tagger in taggers[1:]],
+        logits=options.output / "logits",
+        step=_stepped(f"all, {name}"),
+    )
+    biases = [read_extractor(folder / f"artifact-{name}").span_bias for folder in folders]
+    shipped = read_extractor(target).model_copy(update={"span_bias": float(np.median(biases))})
+    write_extractor(target, shipped)
+    write_checksums(target)
+
+
+def _further(artifact: Path) -> FurtherTeacher:
+    """A tagger as a teacher beside another one of the same tags."""
+    model, tokenizer = load_model(artifact), AutoTokenizer.from_pretrained(artifact, local_files_only=True)
+    return FurtherTeacher(model, tokenizer, tuple(range(model.symptoms)), read_extractor(artifact).max_tokens)
 
 
 def _lesson(

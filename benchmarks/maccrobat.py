@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.folds import Fold, Found, Options, as_rows, make_folds, press_fold, run_fold
+from benchmarks.folds import Fold, Found, Options, as_rows, make_folds, press_all, press_fold, run_fold
 from sympress.config import make_config
 from sympress.errors import InputError
 from sympress.evaluation.spans import compare_spans, score_spans
@@ -63,8 +63,15 @@ def synthetic_documents(count: int, seed: int = 0) -> list[AnnotatedNote]:
     ]
 
 
-def run(options: Options, documents: Sequence[AnnotatedNote], counts: dict[str, int]) -> dict[str, Any]:
+def run(
+    options: Options,
+    documents: Sequence[AnnotatedNote],
+    counts: dict[str, int],
+    ship: Path | None = None,
+) -> dict[str, Any]:
     """Train, press, predict and score every fold; returns, and writes, the results.
+
+    With `ship`, a folder, each recipe also presses there what ships: a student of all documents.
 
     Raises:
         InputError: a recipe has a mistake, or the folder holds a run with other settings.
@@ -81,6 +88,9 @@ def run(options: Options, documents: Sequence[AnnotatedNote], counts: dict[str, 
     tested = [documents[index] for fold in folds for index in fold.test]
     beside = {f"{name}{WITH_RULES}": _with_rules(annotator, tested, each) for name, each in found.items()}
     found |= beside | {RULES: _with_rules(annotator, tested, {})}
+    if ship is not None:
+        for name, recipe in recipes.items():
+            press_all(options, folds, documents, name=name, recipe=recipe, target=ship / name)
     results = _results(options, folds, documents, counts, found)
     write_json(options.output / "maccrobat.json", results)
     return results
@@ -208,7 +218,7 @@ def counted(given: str) -> tuple[Path, int]:
     return Path(path), int(count)
 
 
-def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
+def _parse(arguments: Sequence[str] | None) -> tuple[Options, int, Path | None]:
     shared = Path(os.environ.get("SYMPRESS_DATA", Path(__file__).parents[2] / "shared" / "data"))
     tagger = {"task": "mentions", "protocol": "clinical"}
     defaults = make_config({**tagger, "encoder": "bundled"}).resolved()
@@ -237,6 +247,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
     parser.add_argument("--silver", type=int, default=0, help="unlabelled case reports for self-training")
     parser.add_argument("--silver-weight", type=float, default=0.5)
     parser.add_argument("--reports", type=Path, default=shared / "case_reports_unlabelled.jsonl.gz")
+    parser.add_argument("--ship", type=Path, help="folder for what each recipe makes of all documents")
     parser.add_argument("--synthetic", type=int, default=0, help="synthetic notes instead of --data")
     given = parser.parse_args(arguments)
     asked = {name: value for name, value in vars(given).items() if name in _OF_TRAINING}
@@ -255,18 +266,18 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Options, int]:
         tuple(given.recipe),
         tuple(given.transfer),
     )
-    return options, given.synthetic
+    return options, given.synthetic, given.ship
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; 2 for a mistake in the call or the data, which is said in one line."""
-    options, synthetic = _parse(arguments)
+    options, synthetic, ship = _parse(arguments)
     try:
         if synthetic:
             documents, counts = synthetic_documents(synthetic), {"notes": synthetic}
         else:
             documents, counts = read_documents(options.data)
-        results = run(options, documents, counts)
+        results = run(options, documents, counts, ship)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -6,11 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.folds import draw_transfer, make_folds
 from benchmarks.maccrobat import counted, main
 from sympress.errors import InputError
+from sympress.runtime.artifact import read_extractor
+from sympress.runtime.extractor import Extractor
 
 WORDS = ("fever", "cough", "pain", "rash", "chills", "nausea", "a", "b", "c", "d")
 
@@ -54,7 +57,11 @@ def test_every_document_is_answered_once_and_a_second_call_goes_on(
     run = tmp_path / "run"
     call = ["--data", str(documents), "-o", str(run), "--encoder", str(encoder_folder), "--folds", "2"]
     call += ["--epochs", "1", "--max-tokens", "24", "--recipe", "small = quantize(int8)"]
-    assert main(call) == 0
+    assert main([*call, "--ship", str(tmp_path / "ship")]) == 0
+    shipped = read_extractor(tmp_path / "ship" / "small")
+    chosen = [read_extractor(run / f"fold-{fold}" / "artifact-small").span_bias for fold in (0, 1)]
+    assert shipped.span_bias == np.median(chosen)
+    assert Extractor.load(tmp_path / "ship" / "small")("patient reports fever").failure is None
     results = json.loads((run / "maccrobat.json").read_text(encoding="utf-8"))
     assert list(results["rows"]) == [
         "tagger",
