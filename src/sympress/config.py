@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "lower": True,
         "balance": True,
         "max_tokens": 256,
+        "windows": "first",
         "schedule": "cosine",
         "warmup_share": 0.0,
         "select": "last",
@@ -44,6 +46,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "lower": False,
         "balance": False,
         "max_tokens": 128,
+        "windows": "all",
         "schedule": "linear",
         "warmup_share": 0.06,
         "select": "best",
@@ -65,6 +68,7 @@ SPANS: dict[str, Any] = {
     "epochs": 15,
     "batch_size": 8,
     "max_tokens": 256,
+    "windows": "all",
     "text_window": 0,
     "schedule": "linear",
     "warmup_share": 0.1,
@@ -225,7 +229,11 @@ class TrainingConfig(_Settings):
         "the average of the second half.",
         marks=_NO_FLAG,
     )
-    max_tokens: int | None = _setting(None, "Longest input in word pieces.", ge=8)
+    max_tokens: int | None = _setting(None, "Longest input in word pieces: a window.", ge=8)
+    windows: Literal["first", "all"] | None = _setting(
+        None, "What of a note is read: its first window, or all; a symptom's logit is then its largest."
+    )
+    max_windows: int = _setting(16, "Windows of a note that training reads; answers come from all.", ge=1)
     pooling: Literal["cls", "mean", "maximum", "label"] | None = _setting(
         None, "cls, mean, maximum or label."
     )
@@ -349,6 +357,15 @@ class StudyConfig(MeasurementConfig, CompressionConfig, TrainingConfig, DataConf
         given = {name: dumped[name] for name in self.model_fields_set if dumped[name] is not None}
         values = dumped | defaults | given | {"encoder": encoder}
         return StudyConfig.model_validate(values)
+
+
+def as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration; one from before notes were read by windows read the first of each.
+
+    Spans were always read by windows.
+    """
+    before = "all" if task_of(str(values.get("task", "topic"))).finds_spans else "first"
+    return {"windows": before, "max_windows": StudyConfig.model_fields["max_windows"].default, **values}
 
 
 def marks_of(setting: str) -> Marks:

@@ -381,8 +381,9 @@ def spans() -> Material:
     found = [[Mention(16, text.index(" and"), None, "present")] for text in texts]
     tags = tags_of(("present",))
     blank = np.zeros((4, len(tags)), dtype=np.uint8)
-    tagging = Tagging(tags, 6, found, found)
-    return Material("mentions", texts, blank, ["no chills"], texts, blank, max_tokens=12, tagging=tagging)
+    tagging = Tagging(tags, found, found)
+    sides = (texts, blank, ["no chills"], texts, blank)
+    return Material("mentions", *sides, max_tokens=12, stride=6, tagging=tagging)
 
 
 def test_a_tagger_learns_spans_with_convolutions_and_is_exported(

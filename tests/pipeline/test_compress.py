@@ -444,7 +444,8 @@ def test_a_student_without_attention_is_deployed_and_can_be_pressed_again(
     settings = read_extractor(order.output)
     assert (settings.max_tokens, settings.stride) == (48, None)
     long = "a b " * 50
-    assert len(Runtime.load(order.output).encode([long])[0]) == 48 > read_extractor(teacher).max_tokens
+    (read,) = Runtime.load(order.output).windows_of(long).windows
+    assert len(read) == 48 > read_extractor(teacher).max_tokens
 
     again = replace(order, model=order.output, output=tmp_path / "again")
     with pytest.raises(InputError, match=r"step 1 \(prune\): this model has no attention"):

@@ -147,7 +147,7 @@ def test_tags_of_units_lasts_and_other_entities_keep_their_probability(save: Sav
     runtime = Runtime.load(tmp_path / "artifact")
     assert runtime.extractor.tags == ["O", "B-present", "I-present", "B-absent", "I-absent"]
     Extractor.load(tmp_path / "artifact")(NOTES)
-    (note,) = runtime.encode(NOTES[:1])
+    (note,) = runtime.windows_of(NOTES[0]).windows
     (wanted,) = theirs(folder, [note], tags=True)
     wanted = np.exp(wanted) / np.exp(wanted).sum(axis=-1, keepdims=True)
     found = np.exp(runtime.logits_of(note))

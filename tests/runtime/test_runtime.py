@@ -66,7 +66,8 @@ def copy_of(artifact: Path, target: Path) -> Path:
 
 
 def test_word_pieces_are_those_of_training(artifact: Path, tokenizer: PreTrainedTokenizerFast):
-    found = Runtime.load(artifact).encode(TEXTS)
+    runtime = Runtime.load(artifact)
+    found = [window for text in TEXTS for window in runtime.windows_of(text).windows]
     expected = encode_texts(tokenizer, TEXTS, 16).ids
     assert [ids.tolist() for ids in found] == [ids.tolist() for ids in expected]
     assert len(found[3]) == 16
@@ -100,7 +101,7 @@ def test_an_answer_does_not_depend_on_the_other_notes(artifact: Path):
 
 def test_padding_in_a_batch_changes_nothing_that_matters(artifact: Path):
     runtime = Runtime.load(artifact)
-    batch = runtime.batch_logits(runtime.encode(TEXTS))
+    batch = runtime.batch_logits([runtime.windows_of(text).windows[0] for text in TEXTS])
     np.testing.assert_allclose(batch, runtime.predict_logits(TEXTS), atol=1e-5)
 
 

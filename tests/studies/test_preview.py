@@ -15,7 +15,8 @@ from sympress.notes.split import Split
 from sympress.progress import Reporter
 from sympress.results import SplitCounts
 from sympress.studies import preview as module
-from sympress.studies.preview import Notes, count_unread, preview
+from sympress.studies.preview import Most, Notes, count_unread, preview
+from sympress.training.data import encode_texts, encode_windows
 
 
 def notes(lengths: list[int]) -> Notes:
@@ -38,21 +39,42 @@ def config(encoder: object, **settings: object) -> StudyConfig:
 def test_notes_that_are_cut_and_pieces_behind_the_limit_are_counted(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    found = count_unread(tokenizer, ["fever " * 10, "fever " * 30], 12, side="test", notes=2)
+    found = count_unread(tokenizer, ["fever " * 10, "fever " * 30], Most(12), side="test", notes=2)
     assert (found.cut, found.unseen, found.pieces) == (0.5, 20 / 40, 12)
-    nothing = count_unread(tokenizer, ["fever"], 12, side="test", notes=1)
+    nothing = count_unread(tokenizer, ["fever"], Most(12), side="test", notes=1)
     assert (nothing.cut, nothing.unseen, nothing.pieces) == (0, 0, 3)
 
 
 def test_each_side_says_what_is_not_read_and_a_sample_is_said(
     encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = preview(config(encoder_folder), notes([10, 30]), Reporter(quiet=True))
+    first = config(encoder_folder, windows="first")
+    lines = preview(first, notes([10, 30]), Reporter(quiet=True))
     cut = "50.0% of the notes are longer than 12 word pieces and 50.0% of all word pieces are never seen"
     assert lines[:3] == [f"{side}: {cut}" for side in ("training", "validation", "test")]
     monkeypatch.setattr(module, "SAMPLE", 3)
     lines = preview(config(encoder_folder), notes([30] * 5), Reporter(quiet=True))
     assert lines[0].endswith("are never seen (3 of 5 notes drawn)")
+
+
+def test_by_windows_only_training_leaves_something_unread(
+    encoder_folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    lines = preview(config(encoder_folder, max_windows=2), notes([10, 30]), Reporter(quiet=True))
+    by = "50.0% of the notes are longer than 12 word pieces, read by windows, and"
+    shares = ("32.5%", "0.0%", "0.0%")  # two windows of 10 pieces, 7 apart, hold 17 of 30
+    assert lines[:3] == [
+        f"{side}: {by} {share} of all word pieces are never seen"
+        for side, share in zip(("training", "validation", "test"), shares, strict=True)
+    ]
+    texts = ["fever " * 10, "fever " * 30]
+    for most in (Most(12, 7), Most(12, 7, 2), Most(12), Most(12, 10)):
+        found = count_unread(tokenizer, texts, most, side="test", notes=2)
+        if most.stride is None:
+            read = encode_texts(tokenizer, texts, 12)
+        else:
+            read = encode_windows(tokenizer, texts, 12, most.stride, most=most.windows)
+        assert found.pieces == read.tokens.mean()
 
 
 def test_disk_grows_with_seeds_and_both_are_called_estimates(encoder_folder: Path) -> None:

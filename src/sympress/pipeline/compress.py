@@ -50,6 +50,8 @@ from sympress.runtime.artifact import (
 )
 from sympress.runtime.linker import carried_words, write_words
 from sympress.studies.costs import teacher_yardsticks
+from sympress.studies.train import stride_of
+from sympress.training.data import default_stride
 from sympress.training.fingerprints import fingerprint_texts, fingerprint_tokenizer
 
 # What would be done, checked against the model before any note is read.
@@ -137,12 +139,15 @@ def load_teacher(name: str, extractor: Extractor) -> FurtherTeacher:
             raise InputError(f"{name}: a teacher of the task {theirs.task}, not {extractor.task}")
         order = label_order(name, theirs.symptoms, extractor.symptoms)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return FurtherTeacher(load_model(folder), tokenizer, tuple(order), theirs.max_tokens)
+        return FurtherTeacher(
+            load_model(folder), tokenizer, tuple(order), theirs.max_tokens, stride_of(theirs)
+        )
     teacher = load_classifier_teacher(
         name, extractor.symptoms, several=task_of(extractor.task).has_thresholds
     )
     limit = min(int(teacher.tokenizer.model_max_length), extractor.max_tokens)
-    return FurtherTeacher(teacher, teacher.tokenizer, tuple(range(len(extractor.symptoms))), limit)
+    stride = None if stride_of(extractor) is None else default_stride(limit)
+    return FurtherTeacher(teacher, teacher.tokenizer, tuple(range(len(extractor.symptoms))), limit, stride)
 
 
 def describe(plan: Plan) -> list[str]:

@@ -59,7 +59,7 @@ def given_texts(origin: Origin, given: Given, seed: int) -> Texts:
     transfer = given.unlabelled if given.train is not None else ()
     source = "by people" if labelled else "by the model itself"
     return Texts(
-        make_material(origin.extractor, train, validation, transfer),
+        make_material(origin.extractor, train, validation, transfer, max_windows=origin.config.max_windows),
         validation.texts,
         name=given.train.name if given.train is not None else "notes" if not given.empty else "synthetic",
         labels=f"given: {source}",

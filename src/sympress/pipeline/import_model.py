@@ -40,7 +40,7 @@ from sympress.runtime.artifact import (
 from sympress.runtime.linker import with_lexicon, write_lexicon
 from sympress.runtime.tokens import OUTSIDE, SpecialTokens, pieces_of, tags_of
 from sympress.studies.train import NONE, make_material, settle
-from sympress.training.tagging import default_stride
+from sympress.training.data import default_stride
 
 # What the labels of a fine-tuned classifier mean: which symptom each names, which tags make a mention.
 

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sympress.compression.recipe.material import Material
-from sympress.config import StudyConfig, make_config
+from sympress.config import StudyConfig, as_stored, make_config
 from sympress.errors import InputError
 from sympress.labels.lexicon import BUILT_IN
 from sympress.labels.task import task_of
@@ -146,7 +146,7 @@ def _of_study(
 ) -> StudyConfig:
     if notes is None and stored.get("notes") is not None:
         raise InputError(f"{folder}: its study read {stored['notes']}; give those notes with --notes")
-    config = make_config({**stored, **changed, "notes": notes, "recipes": (), "strategies": ()})
+    config = make_config({**as_stored(stored), **changed, "notes": notes, "recipes": (), "strategies": ()})
     if config.lexicon and config.lexicon not in BUILT_IN and not Path(config.lexicon).is_file():
         raise InputError(
             f"{folder}: its study used the lexicon {config.lexicon}, which is not here; run in its folder"
@@ -213,7 +213,7 @@ def read_texts(origin: Origin, reporter: Reporter) -> Texts:
     texts, split = data.texts, data.split
     validation = [texts[row] for row in split.validation]
     return Texts(
-        material_of(data, origin.extractor, seen),
+        material_of(data, origin.extractor, seen, origin.config.max_windows),
         validation,
         name=data.description.name,
         labels=data.description.labels,

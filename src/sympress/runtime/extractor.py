@@ -50,7 +50,7 @@ from sympress.runtime.note_result import (
     failed,
     in_original,
 )
-from sympress.runtime.session import Runtime, open_tagger
+from sympress.runtime.session import Runtime, open_tagger, pooled_logits
 from sympress.runtime.tokens import Link, decode_mentions, note_logits, window_spans
 
 #: Most mentions of a note that is answered, unless a job says otherwise. No clinical note has as many; one
@@ -372,15 +372,10 @@ class Extractor:
         )
 
     def note_logits(self, text: str) -> tuple[NDArray[np.float32], int, bool]:
-        """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread.
-
-        A symptom's logit is its largest over the windows: a note affirms what one of its parts affirms.
-        """
-        runtime = self.model
-        pieces = runtime.pieces(text, offsets=False, limit=None if runtime.reads_all else runtime.room)
-        spans = window_spans(len(pieces.ids), runtime.room, runtime.stride)
-        rows = [runtime.logits_of(runtime.specials.surround(pieces.ids[start:end])) for start, end in spans]
-        return np.max(np.stack(rows), axis=0), len(rows), runtime.cuts(text) or not pieces.complete
+        """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread."""
+        read = self.model.windows_of(text)
+        logits = pooled_logits(read.windows, self.model.logits_of)
+        return logits, len(read.windows), not read.complete
 
     def beliefs(self, logits: NDArray[np.float32]) -> dict[str, Belief]:
         """What the model says of each symptom of a note with these logits `(K,)`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from sympress.runtime.artifact import (
     read_extractor,
     read_provenance,
 )
-from sympress.runtime.tokens import Pieces, SpecialTokens, load_tokenizer, pieces_of
+from sympress.runtime.tokens import Pieces, Run, SpecialTokens, load_tokenizer, pieces_of, window_spans
 
 # Int8 files on every CPU: which kernel is made for which, and sessions that multiply right on all.
 
@@ -139,6 +140,19 @@ def multiplies_integers(file: Path) -> bool:
 # Run an artifact on notes with ONNX Runtime and the tokenizers library; no torch, no transformers.
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a model of whole notes reads of one.
+
+    Attributes:
+        windows: word-piece ids `(tokens,)` of each, special tokens included, `max_tokens` at most.
+        complete: False if the note goes on behind them.
+    """
+
+    windows: list[NDArray[np.int64]]
+    complete: bool
+
+
 class Runtime:
     """An artifact in memory. One note at a time needs no padding, so its answer never depends on others."""
 
@@ -198,10 +212,12 @@ class Runtime:
         """The text as the model was trained to see it."""
         return prepare_text(text, self.extractor)
 
-    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Word-piece ids of each note's first window, special tokens included, `max_tokens` at most."""
-        first = (self.pieces(text, offsets=False, limit=self.room) for text in texts)
-        return [self.specials.surround(pieces.ids) for pieces in first]
+    def windows_of(self, text: str) -> Reading:
+        """What of `text` is read: all windows, or the first, as `extractor.json` says."""
+        pieces = self.pieces(text, offsets=False, limit=None if self.reads_all else self.room)
+        spans = window_spans(len(pieces.ids), self.room, self.stride)
+        windows = [self.specials.surround(pieces.ids[start:end]) for start, end in spans]
+        return Reading(windows, pieces.complete and not self.cuts(text))
 
     def pieces(self, text: str, *, offsets: bool, limit: int | None = None) -> Pieces:
         """Word pieces of `text` as the model sees it; offsets count characters of `text` itself."""
@@ -232,11 +248,10 @@ class Runtime:
         return checked_logits(result)
 
     def predict_logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Logits `(notes, K)`."""
-        notes = self.encode(texts)
-        if not notes:
+        """Logits `(notes, K)`, the largest of each symptom over the windows of the note."""
+        if not len(texts):
             return np.zeros((0, len(self.extractor.symptoms)), dtype=np.float32)
-        return np.stack([self.logits_of(note) for note in notes])
+        return np.stack([pooled_logits(self.windows_of(text).windows, self.logits_of) for text in texts])
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities `(notes, K)`."""
@@ -248,6 +263,16 @@ class Runtime:
         if calibration is None:
             return task_of(task).probabilities(logits)
         return calibration.apply(logits, task=task)
+
+
+def pooled_logits(windows: Sequence[NDArray[np.int64]], run: Run) -> NDArray[np.float32]:
+    """Logits `(K,)` of a note from its windows, which `run` answers one at a time.
+
+    A symptom's logit is its largest over the windows: a note affirms what one of its parts affirms. Training
+    pools in the same way (`training.data.pool_windows`).
+    """
+    pooled: NDArray[np.float32] = np.max(np.stack([run(window) for window in windows]), axis=0)
+    return pooled
 
 
 def open_tagger(folder: Path) -> Runtime:

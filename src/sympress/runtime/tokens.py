@@ -159,7 +159,7 @@ def window_spans(pieces: int, room: int, stride: int) -> list[tuple[int, int]]:
 
 OUTSIDE = "O"
 Floats = NDArray[np.float64]
-#: Logits `(tokens, tags)` of one window of word-piece ids `(tokens,)`, special tokens included.
+#: Logits `(tokens, tags)`, or `(K,)`, of one window of word-piece ids `(tokens,)`, special tokens included.
 Run = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 #: Id of the symptom that a surface form names, or None.
 Link = Callable[[str], str | None]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from sympress.config import StudyConfig
+from sympress.config import StudyConfig, as_stored
 from sympress.errors import InputError, LeakError
 from sympress.evaluation.quality import f1_of
 from sympress.evaluation.significance import mcnemar, paired_difference
@@ -296,7 +296,7 @@ def _provenance(path: Path) -> dict[str, Any]:
 
 def _config(path: Path, stored: dict[str, Any]) -> StudyConfig:
     try:
-        return StudyConfig.model_validate(stored["config"])
+        return StudyConfig.model_validate(as_stored(stored["config"]))
     except (KeyError, ValidationError) as error:
         raise InputError(f"{path}: its provenance keeps no configuration that this sympress reads") from error
 

@@ -19,8 +19,7 @@ from sympress.labels.task import task_of
 from sympress.models.model import load_model
 from sympress.models.tfidf import ReferenceModel
 from sympress.results import Cost, YardstickCost
-from sympress.runtime.session import SLOWER_FUSED, Runtime, open_session
-from sympress.runtime.tokens import window_spans
+from sympress.runtime.session import SLOWER_FUSED, Runtime, open_session, pooled_logits
 
 # The two yardsticks of every ratio: the teacher in PyTorch, and the best one gets without sympress.
 
@@ -73,19 +72,14 @@ def _pytorch(teacher: Path, threads: int) -> Yardstick:
 def _over_windows(
     runtime: Runtime, run: Callable[[NDArray[np.int64]], NDArray[np.float32]]
 ) -> Callable[[str], object]:
-    """Text of a note -> probabilities `(1, K)`, its largest logits over the windows; logits of `mentions`.
-
-    Reads as many windows as the artifact does.
-    """
+    """Text of a note -> probabilities `(1, K)`, from what the artifact reads of it; logits of `mentions`."""
     task = task_of(runtime.extractor.task)
 
     def answer(text: str) -> object:
-        if not runtime.reads_all:
-            return task.probabilities(run(runtime.encode([text])[0]))
-        pieces = runtime.pieces(text, offsets=False)
-        spans = window_spans(len(pieces.ids), runtime.room, runtime.stride)
-        rows = [run(runtime.specials.surround(pieces.ids[start:end])) for start, end in spans]
-        return rows if task.finds_spans else task.probabilities(np.max(np.stack(rows), axis=0))
+        windows = runtime.windows_of(text).windows
+        if task.finds_spans:
+            return [run(window) for window in windows]
+        return task.probabilities(pooled_logits(windows, run))
 
     return answer
 
@@ -249,10 +243,10 @@ def measure_costs(
 
 
 def in_batches(runtime: Runtime) -> Callable[[Sequence[str]], object]:
-    """Texts -> nothing, by an artifact of whole notes: sorted by length, padded within batches of 16."""
+    """Texts -> nothing, by an artifact of whole notes: windows by length, padded within batches of 16."""
 
     def run(texts: Sequence[str]) -> None:
-        ids: list[NDArray[np.int64]] = sorted(runtime.encode(texts), key=len)
+        ids = sorted((window for text in texts for window in runtime.windows_of(text).windows), key=len)
         for start in range(0, len(ids), BATCH):
             runtime.batch_logits(ids[start : start + BATCH])
 

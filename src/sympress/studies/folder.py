@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sympress.config import StudyConfig
+from sympress.config import StudyConfig, as_stored
 from sympress.errors import InputError
 from sympress.files import (
     alone,
@@ -57,7 +57,7 @@ class RunFolder:
                 raise InputError(f"{self.path}: not empty and not a sympress run; choose another -o")
             return
         found = self._claimed()
-        stored = {"settings": found["config"], "inputs": found.get("inputs")}
+        stored = {"settings": as_stored(found["config"]), "inputs": found.get("inputs")}
         check_claim(self.path, stored, config.fixed(), {})
 
     @contextmanager

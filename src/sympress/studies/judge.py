@@ -28,7 +28,7 @@ from sympress.runtime.artifact import (
 )
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.session import Runtime
-from sympress.runtime.tokens import Pieces, note_logits, window_spans
+from sympress.runtime.tokens import Pieces, note_logits
 from sympress.studies.costs import INT8, PYTORCH, ROUNDS, Yardstick, by_index, pick_timed
 from sympress.training.epochs import Scorer
 from sympress.training.tagging import choose_span_bias
@@ -412,19 +412,10 @@ def predict_mentions(artifact: Path, texts: Sequence[str], *, threads: int = 1) 
 
 
 def answerer(runtime: Runtime) -> Callable[[str], NDArray[np.float32]]:
-    """Text of a note -> logits `(1, K)`, the largest over its windows; `(pieces, tags)` of a tagger."""
+    """Text of a note -> logits `(1, K)`; `(pieces, tags)` of a tagger."""
     if task_of(runtime.extractor.task).finds_spans:
         return lambda text: answer_note(runtime, text)[0]
-    if not runtime.reads_all:
-        return lambda text: runtime.predict_logits([text])
-
-    def over_windows(text: str) -> NDArray[np.float32]:
-        pieces = runtime.pieces(text, offsets=False)
-        spans = window_spans(len(pieces.ids), runtime.room, runtime.stride)
-        rows = [runtime.logits_of(runtime.specials.surround(pieces.ids[start:end])) for start, end in spans]
-        return np.asarray(np.max(np.stack(rows), axis=0, keepdims=True), dtype=np.float32)
-
-    return over_windows
+    return lambda text: runtime.predict_logits([text])
 
 
 def predict_yardstick(yardstick: Yardstick, texts: Sequence[str]) -> NoteProbabilities:

@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -206,9 +206,9 @@ def press(
 
     state = run_recipe(recipe, load_model(teacher_folder), tokenizer, context, announce=announce)
     unsettled = {"pad_id": state.pad_id, "thresholds": None, "calibration": None}  # the teacher's do not fit
+    material = state.reads(material)
     if state.max_tokens is not None:
-        unsettled |= {"max_tokens": state.max_tokens, "stride": None}
-        material = replace(material, max_tokens=state.max_tokens)
+        unsettled |= {"max_tokens": material.max_tokens, "stride": material.stride}
     notes = list(encode_notes(state.tokenizer, material.validation[:JUDGED_NOTES], material).ids)
     worst = write_model(state.model, state.tokenizer, extractor.model_copy(update=unsettled), notes, draft)
     exported = Exported(

@@ -20,12 +20,12 @@ from sympress.models.encoder import BUNDLED, PAPER_ENCODER, Encoder, load_encode
 from sympress.notes.split import Split
 from sympress.progress import Reporter
 from sympress.runtime.session import prepare_text
-from sympress.studies.train import make_extractor
+from sympress.studies.train import make_extractor, stride_of
+from sympress.training.data import NOTES_AT_ONCE
 from sympress.training.epochs import default_device, has_bf16, visible_gpus
 
 #: Notes of a side whose word pieces are counted; of more, so many are drawn.
 SAMPLE = 2_000
-_CHUNK = 256
 #: Bytes a parameter. While a row is trained: two checkpoints of weights and both moments of AdamW (a new one
 #: is written before the old is removed), and the kept epoch. Of a row: `model.safetensors` and `model.onnx`.
 _TRAINING_BYTES, _ROW_BYTES = 2 * 12 + 4, 2 * 4
@@ -41,9 +41,9 @@ class Unread(NamedTuple):
         side: of the split.
         notes: of the side.
         drawn: notes whose word pieces were counted.
-        cut: share of them that are longer than the limit.
-        unseen: share of their word pieces behind it.
-        pieces: word pieces a note that are read, special ones included.
+        cut: share of them that are longer than a window.
+        unseen: share of their word pieces behind all that is read.
+        pieces: word pieces a note that are read, special ones and overlaps included.
     """
 
     side: str
@@ -52,6 +52,20 @@ class Unread(NamedTuple):
     cut: float
     unseen: float
     pieces: float
+
+
+class Most(NamedTuple):
+    """What a model reads of a note at most.
+
+    Attributes:
+        tokens: word pieces a window, special ones included.
+        stride: from a window to the next; None where only the first is read.
+        windows: how many are read; None for all.
+    """
+
+    tokens: int
+    stride: int | None = None
+    windows: int | None = None
 
 
 class Size(NamedTuple):
@@ -93,8 +107,9 @@ def preview(config: StudyConfig, notes: Notes, reporter: Reporter) -> list[str]:
         return [remark]
     unread = [] if config.task == "mentions" else _unread(config, notes, encoder, reporter)
     lines = [remark] if remark else []
+    by = ", read by windows," if config.windows == "all" else ""
     lines += [
-        f"{one.side}: {one.cut:.1%} of the notes are longer than {config.max_tokens} word pieces and "
+        f"{one.side}: {one.cut:.1%} of the notes are longer than {config.max_tokens} word pieces{by} and "
         f"{one.unseen:.1%} of all word pieces are never seen"
         + (f" ({one.drawn:,} of {one.notes:,} notes drawn)" if one.drawn < one.notes else "")
         for one in unread
@@ -107,24 +122,30 @@ def preview(config: StudyConfig, notes: Notes, reporter: Reporter) -> list[str]:
 
 
 def count_unread(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int, *, side: str, notes: int
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], most: Most, *, side: str, notes: int
 ) -> Unread:
-    """Count the word pieces of `texts`, drawn of so many `notes` of a `side`, beyond `max_tokens`."""
+    """Count the word pieces of `texts`, drawn of so many `notes` of a `side`, and those that are not read."""
     special = tokenizer.num_special_tokens_to_add()
     lengths = []
-    for start in range(0, len(texts), _CHUNK):
-        part = list(texts[start : start + _CHUNK])
+    for start in range(0, len(texts), NOTES_AT_ONCE):
+        part = list(texts[start : start + NOTES_AT_ONCE])
         ids = tokenizer(part, return_attention_mask=False, verbose=False)["input_ids"]
-        lengths += [len(one) for one in ids]
-    pieces = np.array(lengths, dtype=np.int64)
-    beyond = np.maximum(pieces - max_tokens, 0)
+        lengths += [len(one) - special for one in ids]
+    pieces, room = np.array(lengths, dtype=np.int64), most.tokens - special
+    windows = np.ones_like(pieces)
+    if most.stride is not None:
+        windows += np.maximum(0, -(-(pieces - room) // most.stride))
+    if most.windows is not None:
+        windows = np.minimum(windows, most.windows)
+    overlap = (windows - 1) * (room - (most.stride or room))
+    seen = np.minimum(pieces, windows * room - overlap)
     return Unread(
         side,
         notes,
         len(texts),
-        float((beyond > 0).mean()) if len(texts) else 0.0,
-        float(beyond.sum() / max((pieces - special).sum(), 1)),
-        float((pieces - beyond).mean()) if len(texts) else 0.0,
+        float((pieces > room).mean()) if len(texts) else 0.0,
+        float((pieces - seen).sum() / max(pieces.sum(), 1)),
+        float((seen + overlap + windows * special).mean()) if len(texts) else 0.0,
     )
 
 
@@ -143,19 +164,19 @@ def _encoder_here(config: StudyConfig) -> tuple[Encoder | None, str]:
 
 def _unread(config: StudyConfig, notes: Notes, encoder: Encoder, reporter: Reporter) -> list[Unread]:
     extractor = make_extractor(config, encoder, notes.lexicon, notes.symptoms)
-    limit = min(extractor.max_tokens, config.max_tokens or extractor.max_tokens)
+    every = Most(extractor.max_tokens, stride_of(extractor))
     found = []
     sides = (
-        ("training", notes.split.train),
-        ("validation", notes.split.validation),
-        ("test", notes.split.test),
+        ("training", notes.split.train, every._replace(windows=config.max_windows)),
+        ("validation", notes.split.validation, every),
+        ("test", notes.split.test, every),
     )
-    for done, (side, rows) in enumerate(sides, start=1):
+    for done, (side, rows, most) in enumerate(sides, start=1):
         drawn = rows
         if len(rows) > SAMPLE:
             drawn = np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
         texts = [prepare_text(notes.texts[int(row)], extractor) for row in drawn]
-        found.append(count_unread(encoder.tokenizer, texts, limit, side=side, notes=len(rows)))
+        found.append(count_unread(encoder.tokenizer, texts, most, side=side, notes=len(rows)))
         reporter.step("counting word pieces", done, len(sides))
     return found
 

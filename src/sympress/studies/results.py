@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from sympress.config import StudyConfig, make_config
+from sympress.config import StudyConfig, as_stored, make_config
 from sympress.errors import InputError
 from sympress.files import atomic_path, check_inputs
 from sympress.labels.task import task_of
@@ -71,7 +71,7 @@ def reread(folder: Path, *, notes: Path | None = None) -> Reread:
     marker = folder / "study.json"
     try:
         stored = json.loads(marker.read_text(encoding="utf-8"))
-        config = StudyConfig.model_validate(stored["config"])
+        config = StudyConfig.model_validate(as_stored(stored["config"]))
     except FileNotFoundError:
         raise InputError(f"{folder}: no study.json; give the folder that `sympress study -o` wrote") from None
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:

@@ -15,13 +15,19 @@ from numpy.typing import NDArray
 
 from sympress.compression.recipe.engine import run_recipe
 from sympress.compression.recipe.language import BASELINE, LONGER, STRATEGIES, Recipe
-from sympress.compression.recipe.material import Context, Material, draw_further
+from sympress.compression.recipe.material import (
+    Context,
+    Material,
+    draw_further,
+    encode_notes,
+    training_notes,
+)
 from sympress.config import StudyConfig
 from sympress.evaluation.quality import point_quality
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder
-from sympress.models.model import count_macs, load_model
+from sympress.models.model import load_model
 from sympress.models.rules import AssertedRule, RuleClassifier
 from sympress.models.tfidf import ReferenceModel, TfidfClassifier, fit_tfidf
 from sympress.progress import Reporter
@@ -43,8 +49,8 @@ from sympress.studies.labelled import FurtherLabels, label_further
 from sympress.studies.note_scores import NoteTestSet
 from sympress.studies.press import move_artifact, named, press, train_settings, write_model
 from sympress.studies.task import Step, StudyTask
-from sympress.studies.train import Trained, fine_tune, make_extractor
-from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
+from sympress.studies.train import Trained, fine_tune, macs_per_note, make_extractor, stride_of
+from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import Scorer
 from sympress.training.fingerprints import fingerprint_texts
 
@@ -68,20 +74,19 @@ class NoteTask(StudyTask[StudyData]):
 
     Attributes:
         extractor: of the baselines, before anything is settled.
+        material: what recipes learn from, as the models see it.
         training: the training notes in the encoder's word pieces.
         validation: the validation notes.
-        macs_tokens: word pieces of the median test note.
-        truncated: notes that are longer than the model reads.
-        transfer: further notes, as the model sees them, which only teachers judge.
-        transfer_labels: what people coded of them: of no use to a student, but TF-IDF reads them.
+        judged: the test notes in the encoder's word pieces.
+        transfer_labels: what people coded of the transfer notes: of no use to a student, but TF-IDF reads
+            them.
     """
 
     extractor: Extractor
+    material: Material
     training: NoteDataset
     validation: NoteDataset
-    macs_tokens: int
-    truncated: int
-    transfer: tuple[str, ...] = ()
+    judged: EncodedNotes
     transfer_labels: FurtherLabels | None = None
     prepare = staticmethod(prepare)
     tests = NoteTestSet
@@ -95,6 +100,11 @@ class NoteTask(StudyTask[StudyData]):
         return replace(made, transfer_labels=label_further(data.labels, further))
 
     @property
+    def transfer(self) -> Sequence[str]:
+        """Further notes, as the model sees them, which only teachers judge."""
+        return self.material.transfer
+
+    @property
     def pad_id(self) -> int:
         """The tokenizer's padding id."""
         return self.extractor.pad_id
@@ -102,14 +112,16 @@ class NoteTask(StudyTask[StudyData]):
     @property
     def warnings(self) -> list[str]:
         """Of the data, and of notes that are cut off."""
-        if not self.truncated:
+        parts = [self.training.notes, self.validation.notes, self.judged]
+        truncated, most = sum(part.truncated for part in parts), self.extractor.max_tokens
+        if not truncated:
             return list(self.data.warnings)
-        notes, most = self.data.frame.height, self.extractor.max_tokens
-        return [
-            *self.data.warnings,
-            f"{self.truncated:,} of {notes:,} notes are longer than {most} word pieces; "
-            "what comes after is not seen",
-        ]
+        if self.extractor.windows == "all":
+            notes, windows = len(self.training), self.config.max_windows
+            cut = f"{truncated:,} of {notes:,} training notes are longer than {windows} windows of {most}"
+        else:
+            cut = f"{truncated:,} of {self.data.frame.height:,} notes are longer than {most}"
+        return [*self.data.warnings, f"{cut} word pieces; what comes after is not seen"]
 
     @property
     def learnt_from(self) -> tuple[int, int]:
@@ -167,7 +179,7 @@ class NoteTask(StudyTask[StudyData]):
             "parity_max_difference": write_model(
                 trained.model, self.encoder.tokenizer, self.extractor, self.validation.notes.ids, draft
             ),
-            "macs_per_note": count_macs(trained.model, self.macs_tokens),
+            "macs_per_note": macs_per_note(trained.model, self.judged, len(self.judged)),
         }
         _finish(self, BASELINE, seed, draft, row, kernel=None)
 
@@ -183,7 +195,7 @@ class NoteTask(StudyTask[StudyData]):
         pressed = press(
             self.run.artifact(BASELINE, seed),
             recipe,
-            material_of(self.data, self.extractor, self.transfer),
+            self.material,
             train_settings(self.config, seed),
             self.extractor,
             work=self.run.work(name, seed),
@@ -193,7 +205,11 @@ class NoteTask(StudyTask[StudyData]):
             pretrained=self.encoder.model,
             step=lambda what, done, total: step(f"{name}: {what}", done, total),
         )
-        row = made | pressed.as_json(count_macs(pressed.state.model, self.macs_tokens))
+        state = pressed.state
+        judged = self.judged
+        if state.max_tokens is not None:
+            judged = encode_notes(state.tokenizer, self.timed_texts, state.reads(self.material))
+        row = made | pressed.as_json(macs_per_note(state.model, judged, len(judged)))
         _finish(self, name, seed, draft, row, kernel=row.pop("kernel"))
 
     def refer(self, name: str, seed: int) -> None:
@@ -259,24 +275,20 @@ def make_bench(
 ) -> NoteTask:
     """Tokenize the training and validation notes once, as the artifact will tokenize them."""
     extractor = make_extractor(config, encoder, data.lexicon, data.labels.symptoms)
-    texts = [prepare_text(text, extractor) for text in data.texts]
-
-    def encode(rows: NDArray[np.int64]) -> EncodedNotes:
-        return encode_texts(encoder.tokenizer, [texts[row] for row in rows], extractor.max_tokens)
-
-    parts = {part: encode(getattr(data.split, part)) for part in ("train", "validation", "test")}
-    targets = data.labels.targets
+    seen = tuple(prepare_text(text, extractor) for text in transfer)
+    material = material_of(data, extractor, seen, config.max_windows)
+    tested = [prepare_text(text, extractor) for text in data.texts_of(data.split.test)]
+    judged = encode_notes(encoder.tokenizer, material.validation, material)
     return NoteTask(
         config,
         data,
         encoder,
         run,
         extractor,
-        NoteDataset(parts["train"], targets[data.split.train], weights=data.training_weights),
-        NoteDataset(parts["validation"], targets[data.split.validation]),
-        macs_tokens=int(np.median(parts["test"].lengths)),
-        truncated=sum(part.truncated for part in parts.values()),
-        transfer=tuple(prepare_text(text, extractor) for text in transfer),
+        material,
+        training_notes(encoder.tokenizer, material),
+        NoteDataset(judged, material.validation_targets),
+        encode_notes(encoder.tokenizer, tested, material),
     )
 
 
@@ -304,7 +316,7 @@ def train_strategy(
         return train_baseline(bench, seed, step, score=score, name=work).log.epochs
     folder = bench.run.artifact(BASELINE, seed)
     context = Context(
-        material=material_of(bench.data, bench.extractor, bench.transfer),
+        material=bench.material,
         settings=train_settings(bench.config, seed),
         score=score,
         folder=bench.run.work(work, seed),
@@ -316,8 +328,15 @@ def train_strategy(
     return run_recipe(bench.recipe(name), load_model(folder), bench.encoder.tokenizer, context).epochs
 
 
-def material_of(data: StudyData, extractor: Extractor, transfer: Sequence[str]) -> Material:
-    """What recipes learn from, as the model sees it; `transfer` are further notes, prepared already."""
+def material_of(data: StudyData, extractor: Extractor, transfer: Sequence[str], max_windows: int) -> Material:
+    """What recipes learn from, as the model sees it.
+
+    Args:
+        data: of the study.
+        extractor: how the model reads notes.
+        transfer: further notes, prepared already.
+        max_windows: of a note that training reads.
+    """
     texts = [prepare_text(text, extractor) for text in data.texts]
     targets, split = data.labels.targets, data.split
     return Material(
@@ -328,6 +347,8 @@ def material_of(data: StudyData, extractor: Extractor, transfer: Sequence[str]) 
         validation=[texts[row] for row in split.validation],
         validation_targets=targets[split.validation],
         max_tokens=extractor.max_tokens,
+        stride=stride_of(extractor),
+        max_windows=max_windows,
         weights=data.training_weights,
     )
 

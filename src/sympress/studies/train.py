@@ -36,7 +36,7 @@ from sympress.runtime.session import Runtime, prepare_text
 from sympress.runtime.tokens import tags_of
 from sympress.studies.judge import Judged, judge_file, scorer_of
 from sympress.studies.press import move_artifact, press, train_settings, write_model
-from sympress.training.data import NoteDataset
+from sympress.training.data import EncodedNotes, NoteDataset, default_stride
 from sympress.training.epochs import EpochLog, Progress, Scorer, default_device
 from sympress.training.fingerprints import fingerprint_annotated
 from sympress.training.losses import loss_of
@@ -44,7 +44,6 @@ from sympress.training.tagging import (
     KindsLoss,
     attach_kinds_,
     classes_in,
-    default_stride,
     detach_kinds_,
     kinds_of,
 )
@@ -164,8 +163,11 @@ def make_extractor(
     }
     if not task.finds_spans:
         window = config.text_window or None
-        codes = codes_of(symptoms, lexicon)
-        return Extractor(symptoms=list(symptoms), codes=codes, text_window=window, **shared)
+        codes, windows = codes_of(symptoms, lexicon), config.windows or "first"
+        stride = default_stride(max_tokens) if windows == "all" else None
+        return Extractor(
+            symptoms=list(symptoms), codes=codes, text_window=window, windows=windows, stride=stride, **shared
+        )
     named = {mention.symptom for own in mentions for mention in own if mention.symptom}
     tagger = Extractor(
         symptoms=sorted(named | set(forms_by_symptom(lexicon))),
@@ -177,17 +179,38 @@ def make_extractor(
     return with_lexicon(tagger, lexicon)
 
 
+def stride_of(extractor: Extractor) -> int | None:
+    """Pieces from a window to the next, as the runtime has them; None where the first is all that is read."""
+    if extractor.windows == "first" and extractor.tags is None:
+        return None
+    if extractor.tags is not None:
+        return extractor.stride or default_stride(extractor.max_tokens)
+    return extractor.stride or max(1, (extractor.max_tokens - 2) // 2)
+
+
 def make_material(
-    extractor: Extractor, training: Labelled, validation: Labelled, transfer: Sequence[str] = ()
+    extractor: Extractor,
+    training: Labelled,
+    validation: Labelled,
+    transfer: Sequence[str] = (),
+    *,
+    max_windows: int | None = None,
 ) -> Material:
-    """What a model learns from, as `extractor` reads it; `transfer` are notes that only teachers judge."""
+    """What a model learns from, as `extractor` reads it.
+
+    Args:
+        extractor: of the model.
+        training: notes to learn from.
+        validation: notes to choose by.
+        transfer: notes that only teachers judge.
+        max_windows: of a note that training reads; None for all.
+    """
     tagging, sides = None, (training, validation)
     targets = [side.targets for side in sides]
     if extractor.tags is not None:
         targets = [np.zeros((len(side.notes), 0), dtype=np.uint8) for side in sides]
         tagging = Tagging(
             tags=tuple(extractor.tags),
-            stride=extractor.stride or default_stride(extractor.max_tokens),
             training=training.mentions,
             validation=validation.mentions,
         )
@@ -203,6 +226,8 @@ def make_material(
         validation=seen(validation.texts),
         validation_targets=targets[1],
         max_tokens=extractor.max_tokens,
+        stride=stride_of(extractor),
+        max_windows=max_windows,
         tagging=tagging,
         weights=training.weights,
     )
@@ -283,7 +308,7 @@ def train_artifact(
     lesson.check()
     config, training, tokenizer = lesson.config, lesson.training, encoder.tokenizer
     extractor = make_extractor(config, encoder, lesson.lexicon, lesson.symptoms, training.mentions)
-    material = make_material(extractor, training, lesson.validation)
+    material = make_material(extractor, training, lesson.validation, max_windows=config.max_windows)
     kinds = kinds_of(training.notes) if extractor.tags and config.others_weight else ()
     judged, score = validation_notes(tokenizer, material, scorer_of(material, extractor.symptoms))
     work = folder.with_name(folder.name + ".work")
@@ -306,7 +331,7 @@ def train_artifact(
         "best_epoch": trained.log.best_epoch,
         "train_seconds": trained.log.seconds,
         "parity_max_difference": worst,
-        "macs_per_note": macs_per_note(trained.model, tokenizer, material),
+        "macs_per_note": macs_per_note(trained.model, judged.notes, len(material.validation)),
     }
     return _finish(lesson, folder, material, made)
 
@@ -342,7 +367,8 @@ def press_artifact(
     if (folder / "extractor.json").is_file():
         return folder
     extractor = read_extractor(artifact)
-    material = make_material(extractor, lesson.training, lesson.validation, transfer)
+    sides = (lesson.training, lesson.validation, transfer)
+    material = make_material(extractor, *sides, max_windows=lesson.config.max_windows)
     work = folder.with_name(folder.name + ".work")
     torch.manual_seed(lesson.seed)
     pressed = press(
@@ -360,20 +386,19 @@ def press_artifact(
         step=step,
     )
     state = pressed.state
+    judged = encode_notes(state.tokenizer, material.validation, state.reads(material))
     made = {
         "strategy": "recipe",
         "recipe": str(recipe),
         "transfer_notes": len(transfer),
-        **pressed.as_json(macs_per_note(state.model, state.tokenizer, material)),
+        **pressed.as_json(macs_per_note(state.model, judged, len(material.validation))),
     }
     return _finish(lesson, folder, material, made)
 
 
-def macs_per_note(model: SymptomModel, tokenizer: Any, material: Material) -> int:
-    """Multiply-accumulates of a validation note, of all that the model reads of it."""
-    judged = encode_notes(tokenizer, material.validation, material)
-    tokens = int(np.median(judged.lengths))
-    return count_macs(model, tokens) * len(judged.ids) // len(material.validation)
+def macs_per_note(model: SymptomModel, read: EncodedNotes, notes: int) -> int:
+    """Multiply-accumulates a note of `notes`: those of the median window, times the windows of a note."""
+    return count_macs(model, int(np.median(read.lengths))) * len(read.ids) // notes
 
 
 def settle(folder: Path, material: Material, texts: Sequence[str], **how: Any) -> Judged:

@@ -87,7 +87,8 @@ def predict_logits(
 ) -> NDArray[np.float32]:
     """Logits `(notes, K)` in the order of `notes`, on the device the model is on, without dropout.
 
-    Of a model that answers for each token: `(tokens, tags)`, of all notes one behind the other.
+    Windows run `batch_size` at a time, whatever notes they belong to. Of a model that answers for each token:
+    `(tokens, tags)`, of all notes one behind the other.
 
     `mixed` precision is several times faster where the device has it, and accurate to three digits.
     """
@@ -96,14 +97,14 @@ def predict_logits(
     device = next(model.parameters()).device
     lengths = notes.notes.lengths
     per_token = notes.per_token
-    rows_in_all = int(lengths.sum()) if per_token else len(notes)
+    rows_in_all = int(lengths.sum()) if per_token else len(lengths)
     result = np.zeros((rows_in_all, model.symptoms), dtype=np.float32)
     ends = np.cumsum(lengths)
     order = np.argsort(lengths, kind="stable")
     collate = Collate(pad_id)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        batch = collate([notes[int(row)] for row in rows])
+        batch = collate.pad([torch.from_numpy(notes.notes.ids[row]) for row in rows])
         with mixed_precision(device) if mixed else nullcontext():
             logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
         answers = logits.float().cpu().numpy()
@@ -113,7 +114,7 @@ def predict_logits(
         for row, answer in zip(rows, answers, strict=True):
             result[ends[row] - lengths[row] : ends[row]] = answer[: lengths[row]]
     model.train(was_training)
-    return result
+    return result if per_token else notes.notes.pool(result)
 
 
 # Between the steps of a training: epochs are scored, kept and logged, and read again after a kill.

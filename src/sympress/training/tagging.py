@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -29,7 +28,7 @@ from sympress.runtime.tokens import (
     window_spans,
     word_starts,
 )
-from sympress.training.data import EncodedNotes, NoteDataset
+from sympress.training.data import EncodedNotes, NoteDataset, window_tokenizer
 from sympress.training.epochs import Scorer
 from sympress.training.losses import IGNORED, loss_of
 
@@ -105,28 +104,12 @@ def cut_windows(
         stride: pieces from the start of a window to that of the next.
 
     Raises:
-        InputError: the tokenizer has no tokenizer.json, or a window has no room.
+        InputError: as `window_tokenizer`.
     """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise InputError(f"{type(tokenizer).__name__} tells no offsets; mentions need a fast tokenizer")
-    fresh = Tokenizer.from_str(backend.to_str())  # transformers leaves truncation and padding set
-    fresh.no_truncation()
-    fresh.no_padding()
-    specials = SpecialTokens.of(fresh)
-    room = max_tokens - specials.count
-    if not 1 <= stride <= room:
-        raise InputError(
-            f"stride {stride} of windows of {max_tokens} tokens: give 1 to {room}, or more tokens"
-        )
+    fresh, specials, room = window_tokenizer(tokenizer, max_tokens, stride)
     pieces = tuple(pieces_of(fresh, text, offsets=True) for text in texts)
     uncut = Windows(tuple(texts), pieces, EncodedNotes((), 0), (), specials, room)
     return uncut.cut_at([window_spans(len(own.ids), room, stride) for own in pieces])
-
-
-def default_stride(max_tokens: int) -> int:
-    """Three quarters of a window, special tokens aside: each piece sees an eighth of one on both sides."""
-    return max(1, (max_tokens - 2) * 3 // 4)
 
 
 def classes_in(notes: Gold, task: Task) -> tuple[str, ...]:

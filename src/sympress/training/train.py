@@ -17,7 +17,15 @@ from transformers import Trainer, TrainingArguments
 
 from sympress.errors import SympressError
 from sympress.models.model import SymptomModel
-from sympress.training.data import Collate, LengthGroupedSampler, NoteDataset
+from sympress.training.data import (
+    WINDOWS_AT_ONCE,
+    Collate,
+    LengthGroupedSampler,
+    NoteDataset,
+    note_logits,
+    notes_in,
+    split_batch,
+)
 from sympress.training.epochs import (
     EpochLog,
     Progress,
@@ -193,9 +201,28 @@ class _NoteTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         super().__init__(**arguments)
         self._trained: nn.Module = arguments["model"]
         self._batch_loss, self._sampler, self._settings = batch_loss, sampler, settings
+        self._share = 1.0  # of the batch, in the part of it that is run
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
         return self._sampler
+
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Gradients of one batch, in parts where its notes have more windows than are run at once.
+
+        A part counts as the share of the notes it holds: the sum is the gradient of the mean over the batch.
+        """
+        most = max(WINDOWS_AT_ONCE, self._settings.batch_size)
+        parts, notes = split_batch(inputs, most), notes_in(inputs)
+        losses = []
+        for part in parts:
+            self._share = notes_in(part) / notes
+            losses.append(super().training_step(model, part, num_items_in_batch))
+        return torch.stack(losses).sum()
 
     def compute_loss(
         self,
@@ -207,6 +234,7 @@ class _NoteTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         loss = self._batch_loss(cast("SymptomModel", model), inputs)
         if not torch.isfinite(loss):
             raise SympressError("the training loss is no longer finite; lower --learning-rate")
+        loss = loss * self._share
         return (loss, {}) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -223,7 +251,7 @@ def from_logits(objective: Objective | None) -> BatchLoss:
         raise ValueError("an objective is needed")
 
     def loss(model: SymptomModel, batch: dict[str, Tensor]) -> Tensor:
-        logits = model(batch["input_ids"], batch["attention_mask"]).float()
+        logits = note_logits(model, batch).float()
         teacher = batch.get("teacher_logits")
         if "weights" in batch:
             return objective(logits, batch["labels"], teacher, batch["weights"])

@@ -17,6 +17,7 @@ from sympress.compression.distill.teachers import Teacher
 from sympress.errors import InputError
 from sympress.models.families import family_of, layers_of
 from sympress.models.model import SymptomModel
+from sympress.training.data import note_logits, pool_windows
 from sympress.training.epochs import mixed_precision
 from sympress.training.losses import loss_of
 
@@ -325,9 +326,10 @@ class Distillation:
     def __call__(self, student: SymptomModel, batch: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the losses of `batch`, a scalar.
 
-        `batch` holds `input_ids` and `attention_mask` `(batch, tokens)`, `labels` `(batch, K)` and, where
-        there are some, `teacher_logits` `(batch, K)`, `labelled` `(batch,)` of 0 and 1 and `weights`
-        `(batch,)` of the label loss. Where the task finds spans, labels and logits are those of each token.
+        `batch` holds `input_ids` and `attention_mask` `(windows, tokens)`, `labels` `(notes, K)` and, where
+        there are some, `owners` `(windows,)`, `teacher_logits` `(notes, K)`, `labelled` `(notes,)` of 0 and 1
+        and `weights` `(notes,)` of the label loss. States and relations are those of windows. Where the task
+        finds spans, labels and logits are those of each token.
 
         Raises:
             InputError: soft targets are wanted, the batch brings no logits and there is no teacher.
@@ -340,7 +342,7 @@ class Distillation:
             states=settings.hidden > 0,
             relations_layer=-1 if settings.relations > 0 else None,
         )
-        logits = logits.float()
+        logits = pool_windows(logits.float(), batch)
         wanted, shown = self._teach(batch)
         loss = settings.labels * self._label_loss(logits, batch)
         if wanted is not None:
@@ -389,11 +391,11 @@ class Distillation:
                     states=settings.hidden > 0,
                     relations_layer=settings.relation_layer if settings.relations > 0 else None,
                 )
-                answers.append(logits)
+                answers.append(pool_windows(logits, batch))
             if settings.soft > 0 and stored is None:
                 for teacher in self.teachers[len(answers) :]:
                     _move_(teacher, ids.device)
-                    answers.append(teacher(ids, mask))
+                    answers.append(note_logits(teacher, batch))
         if settings.soft == 0:
             return None, shown
         if stored is not None:

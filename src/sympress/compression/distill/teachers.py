@@ -198,7 +198,8 @@ class Int8Teacher:
             answers.append(answer[0] if self.per_token else answer)
         if not answers:
             return np.zeros((0, self.symptoms), dtype=np.float32)
-        return np.concatenate(answers)
+        flat = np.concatenate(answers)
+        return flat if self.per_token else notes.pool(flat)
 
 
 # Teachers' logits: averaged over several teachers, and stored so that each teacher runs once.
@@ -257,17 +258,17 @@ def teacher_logits(
     Raises:
         InputError: as `average_logits`, or the folder cannot be written.
     """
-    starts = range(0, max(1, len(notes.ids)), PART_NOTES)
-    parts = [EncodedNotes(notes.ids[start : start + PART_NOTES], 0) for start in starts]
+    starts = range(0, max(1, len(notes)), PART_NOTES)
+    parts = [notes.part(start, start + PART_NOTES) for start in starts]
     read = [fingerprint_notes(part) for part in parts]
     every, done = [], 0
     for teacher in teachers:
         answers, mark = [], fingerprint_teacher(teacher)
         for part, its in zip(parts, read, strict=True):
             answers.append(_stored_logits(teacher, part, {"teacher": mark, "notes": its}, pad_id, folder))
-            done += len(part.ids)
+            done += len(part)
             if progress is not None:
-                progress(done, len(teachers) * len(notes.ids))
+                progress(done, len(teachers) * len(notes))
         every.append(np.concatenate(answers))
     return average_logits(every)
 
@@ -305,8 +306,8 @@ def read_logits(path: Path, marks: dict[str, str]) -> NDArray[np.float32] | None
 
 
 def fingerprint_notes(notes: EncodedNotes) -> str:
-    """SHA-256 of every note's word pieces, in order."""
-    digest = hashlib.sha256()
+    """SHA-256 of every note's word pieces, in order, and of how they are cut into windows."""
+    digest = hashlib.sha256(b"" if notes.counts is None else str(notes.counts).encode())
     for ids in notes.ids:
         digest.update(len(ids).to_bytes(8, "little"))
         digest.update(np.ascontiguousarray(ids, dtype="<i8").tobytes())

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sympress.errors import InputError
 from sympress.models.families import layer_linears
 from sympress.models.model import SymptomModel
+from sympress.training.data import note_logits, notes_in, take_notes
 from sympress.training.losses import Objective
 
 
@@ -54,7 +55,7 @@ def activation_statistics(model: SymptomModel, batches: Iterable[dict[str, Tenso
             mask = batch["attention_mask"].bool()
             with _watching_inputs(model, partial(_add_moment_, moments, mask)):
                 model(batch["input_ids"], batch["attention_mask"])
-            notes += len(mask)
+            notes += notes_in(batch)
     return Statistics("activation", moments, _some(notes))
 
 
@@ -89,7 +90,7 @@ def fisher_statistics(
     notes = 0
     with _evaluating(model):
         for note in _one_by_one(_on_device(model, batches)):
-            loss = objective(model(note["input_ids"], note["attention_mask"]), note["labels"], None)
+            loss = objective(note_logits(model, note), note["labels"], None)
             gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
             for total, gradient in zip(totals, gradients, strict=True):
                 total.add_(gradient.double().square().sum(0))
@@ -111,8 +112,8 @@ def _on_device(model: SymptomModel, batches: Iterable[dict[str, Tensor]]) -> Ite
 
 def _one_by_one(batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
     for batch in batches:
-        for row in range(len(batch["input_ids"])):
-            yield {key: value[row : row + 1] for key, value in batch.items()}
+        for row in range(notes_in(batch)):
+            yield take_notes(batch, row, row + 1)
 
 
 @contextmanager

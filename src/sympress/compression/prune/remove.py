@@ -48,6 +48,7 @@ from sympress.models.families import (
     tell_hidden_size_,
 )
 from sympress.models.model import LowRankLinear, SymptomHead, SymptomModel
+from sympress.training.data import notes_in
 from sympress.training.losses import Objective
 
 # Hidden dimensions: the width of the states that run through the whole encoder.
@@ -237,7 +238,7 @@ def _mean_loss(model: SymptomModel, batches: Sequence[dict[str, Tensor]], object
     for batch in batches:
         moved = {name: value.to(device) for name, value in batch.items()}
         total += float(notes_loss(model, moved, objective))
-        notes += len(batch["input_ids"])
+        notes += notes_in(batch)
     return total / notes
 
 
@@ -368,11 +369,11 @@ def _sizes(model: SymptomModel) -> tuple[int, int]:
 
 
 def _costs(model: SymptomModel, batches: Sequence[dict[str, Tensor]], hidden: int) -> Costs:
-    """Multiply-accumulates on a note of the mean length of `batches`."""
+    """Multiply-accumulates on a window of the mean length of `batches`."""
     tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
-    notes = sum(len(batch["attention_mask"]) for batch in batches)
+    windows = sum(len(batch["attention_mask"]) for batch in batches)
     gated = family_of(model.encoder).gated
-    return mac_costs(hidden, head_width(model.encoder), round(tokens / notes), gated=gated)
+    return mac_costs(hidden, head_width(model.encoder), round(tokens / windows), gated=gated)
 
 
 def _by_fisher(

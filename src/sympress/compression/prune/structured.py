@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sympress.errors import InputError
 from sympress.models.families import Family, family_of, head_width, layers_of, removes_heads
 from sympress.models.model import SymptomModel
+from sympress.training.data import note_logits, notes_in
 from sympress.training.losses import Objective
 
 # How much each attention head, feed-forward neuron and hidden dimension matters to the loss.
@@ -83,7 +84,7 @@ def note_gradients(
 ) -> Iterator[list[Tensor]]:
     """For each batch and module, sum over tokens of activation x gradient of each note's loss.
 
-    The activations are the modules' inputs, or their outputs. Yields tensors `(batch, channels)`; padding
+    The activations are the modules' inputs, or their outputs. Yields tensors `(notes, channels)`; padding
     adds nothing, since no loss depends on it. Leaves no hooks and no gradients behind.
     """
     model.eval()
@@ -101,7 +102,7 @@ def note_gradients(
             moved = {name: value.to(device) for name, value in batch.items()}
             with torch.enable_grad():  # a caller may have switched gradients off
                 notes_loss(model, moved, objective).backward()
-            yield [_activation_times_gradient(seen[index]) for index in range(len(modules))]
+            yield [_activation_times_gradient(seen[index], moved) for index in range(len(modules))]
     finally:
         for hook in hooks:
             hook.remove()
@@ -110,14 +111,17 @@ def note_gradients(
 
 def notes_loss(model: SymptomModel, batch: dict[str, Tensor], objective: Objective) -> Tensor:
     """The losses of a batch's notes added up; `objective` gives their mean."""
-    logits = model(batch["input_ids"], batch["attention_mask"])
+    logits = note_logits(model, batch)
     return objective(logits, batch["labels"], batch.get("teacher_logits")) * len(logits)
 
 
-def _activation_times_gradient(activation: Tensor) -> Tensor:
-    if activation.grad is None:  # the loss does not depend on it
-        return torch.zeros_like(activation[:, 0]).detach()
-    return (activation * activation.grad).sum(1).detach()  # (batch, channels)
+def _activation_times_gradient(activation: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """Summed over the tokens of each note, of `activation` `(windows, tokens, channels)`."""
+    gradient = torch.zeros_like(activation) if activation.grad is None else activation.grad
+    windows = (activation * gradient).sum(1).detach()  # (windows, channels)
+    if "owners" not in batch:
+        return windows
+    return windows.new_zeros(notes_in(batch), windows.shape[-1]).index_add_(0, batch["owners"], windows)
 
 
 def _input_keeper(seen: dict[int, Tensor], key: int) -> Callable[..., None]:

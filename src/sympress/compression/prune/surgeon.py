@@ -12,6 +12,7 @@ from sympress.compression.prune.structured import Costs, Kept, whole_linear
 from sympress.errors import InputError
 from sympress.models.families import family_of, head_width, layers_of
 from sympress.models.model import SymptomModel
+from sympress.training.data import note_logits
 from sympress.training.losses import Objective
 
 # How the loss grows when the linear layer behind heads or neurons is changed: a Fisher matrix a layer.
@@ -98,7 +99,7 @@ def _keeper(seen: dict[int, tuple[Tensor, Tensor]], place: int) -> Callable[...,
 def _backward(model: SymptomModel, batch: dict[str, Tensor], objective: Objective, sample: Sampler) -> None:
     model.zero_grad(set_to_none=True)
     with torch.enable_grad():  # a caller may have switched gradients off
-        logits = model(batch["input_ids"], batch["attention_mask"])
+        logits = note_logits(model, batch)
         drawn = sample(logits.detach(), batch["labels"])
         (objective(logits, drawn) * len(logits)).backward()
 

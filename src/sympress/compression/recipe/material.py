@@ -20,14 +20,23 @@ from sympress.compression.recipe.steps import untrained_model
 from sympress.errors import InputError
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.models.model import SymptomModel
-from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
+from sympress.training.data import (
+    WINDOWS_AT_ONCE,
+    Collate,
+    EncodedNotes,
+    NoteDataset,
+    default_stride,
+    encode_texts,
+    encode_windows,
+    joined_notes,
+    split_batch,
+)
 from sympress.training.epochs import Progress, Scorer, TrainSettings, default_device
 from sympress.training.tagging import (
     MovingWindows,
     Windows,
     align_logits,
     cut_windows,
-    default_stride,
     gather_logits,
     note_kinds,
     note_tags,
@@ -48,13 +57,11 @@ class Tagging:
 
     Attributes:
         tags: what each logit of a token stands for, see `runtime.tokens.tags_of`.
-        stride: pieces from the start of a window to that of the next.
         training: the mentions of each training note.
         validation: the mentions of each validation note.
     """
 
     tags: tuple[str, ...]
-    stride: int
     training: Sequence[Sequence[Mention]]
     validation: Sequence[Sequence[Mention]]
 
@@ -70,7 +77,11 @@ class Material:
         transfer: further notes, which only the teacher judges.
         validation: notes that choose an epoch.
         validation_targets: `(validation, K)`.
-        max_tokens: the longest input in word pieces; of `mentions` a window of a note.
+        max_tokens: the longest input in word pieces: a window of a note.
+        stride: pieces from the start of a window to that of the next; None where the first window is all that
+            is read. Spans need one.
+        max_windows: windows of a note that training reads, the first ones; None for all. Teachers, and what
+            is chosen on validation notes, read all.
         tagging: spans; of the task `mentions` alone.
         weights: `(training,)`, what each note's label loss is multiplied by.
         answers: `(training + transfer, K)` logits of a teacher that is no network, or not at hand: students
@@ -85,6 +96,8 @@ class Material:
     validation: Sequence[str]
     validation_targets: NDArray[np.uint8]
     max_tokens: int
+    stride: int | None = None
+    max_windows: int | None = None
     tagging: Tagging | None = None
     weights: NDArray[np.float32] | None = None
     answers: NDArray[np.float32] | None = None
@@ -101,6 +114,8 @@ class Material:
 def fingerprint_material(material: Material) -> str:
     """SHA-256 of every note and target, in order; nothing can be read from it."""
     digest = hashlib.sha256(f"{material.task} {material.max_tokens}".encode())
+    if material.stride is not None:
+        digest.update(f" windows {material.stride} {material.max_windows}".encode())
     for texts in (material.training, material.transfer, material.validation):
         digest.update(f" {len(texts)} notes".encode())
         for text in texts:
@@ -129,12 +144,14 @@ class FurtherTeacher:
         tokenizer: its own.
         order: `(K,)`, the place of each symptom among its labels.
         max_tokens: its longest input in word pieces.
+        stride: as of `Material`: whether, and how, it reads whole notes by windows.
     """
 
     model: Teacher | Int8Teacher
     tokenizer: PreTrainedTokenizerBase
     order: tuple[int, ...]
     max_tokens: int
+    stride: int | None = None
 
 
 @dataclass(frozen=True)
@@ -200,10 +217,11 @@ class State:
         self.tokenizer.model_max_length = max(tokens, int(self.tokenizer.model_max_length))
 
     def reads(self, material: Material) -> Material:
-        """`material`, whose whole notes are cut off at the model's own longest input."""
+        """`material`, whose whole notes are read in windows of the model's own size, or cut off there."""
         if self.max_tokens is None or material.tagging is not None:
             return material
-        return replace(material, max_tokens=self.max_tokens)
+        stride = None if material.stride is None else default_stride(self.max_tokens)
+        return replace(material, max_tokens=self.max_tokens, stride=stride)
 
     @property
     def pad_id(self) -> int:
@@ -214,17 +232,40 @@ class State:
 def windows_of(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], material: Material) -> Windows:
     """`texts` cut into windows, as the task `mentions` reads them."""
     if material.tagging is None:
-        raise ValueError(f"the task {material.task!r} reads no windows")
-    return cut_windows(tokenizer, texts, material.max_tokens, material.tagging.stride)
+        raise ValueError(f"the task {material.task!r} finds no spans")
+    return cut_windows(tokenizer, texts, material.max_tokens, _stride_of(material))
+
+
+def _stride_of(material: Material) -> int:
+    return material.stride or default_stride(material.max_tokens)
 
 
 def encode_notes(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], material: Material
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], material: Material, *, most: int | None = None
 ) -> EncodedNotes:
-    """`texts` in word pieces as the model reads them: cut off at the limit, or as windows of `mentions`."""
-    if material.tagging is None:
-        return encode_texts(tokenizer, texts, material.max_tokens)
-    return windows_of(tokenizer, texts, material).notes
+    """`texts` in word pieces as the model reads them: by windows, or cut off at the limit.
+
+    Args:
+        tokenizer: of the model.
+        texts: as the model sees them.
+        material: says how it reads.
+        most: windows of a note of a task of whole notes; None for all. Each window of `mentions` is a note.
+    """
+    if material.tagging is not None:
+        return windows_of(tokenizer, texts, material).notes
+    return _encode(tokenizer, texts, material.max_tokens, material.stride, most)
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    max_tokens: int,
+    stride: int | None,
+    most: int | None = None,
+) -> EncodedNotes:
+    if stride is None:
+        return encode_texts(tokenizer, texts, max_tokens)
+    return encode_windows(tokenizer, texts, max_tokens, stride, most=most)
 
 
 def training_notes(
@@ -240,7 +281,7 @@ def training_notes(
         others: of spans, the same notes with what else was marked, and its kinds, which a second head learns.
     """
     if material.tagging is None:
-        encoded = encode_texts(tokenizer, material.training, material.max_tokens)
+        encoded = encode_notes(tokenizer, material.training, material, most=material.max_windows)
         return NoteDataset(encoded, material.targets, weights=material.weights)
     windows = windows_of(tokenizer, material.training, material)
     tags = note_tags(windows, material.tagging.training, material.tagging.tags)
@@ -253,7 +294,7 @@ def validation_notes(
 ) -> tuple[NoteDataset, Scorer]:
     """The validation notes in word pieces of `tokenizer`, and what judges their logits: `score`, or spans."""
     if material.tagging is None:
-        encoded = encode_texts(tokenizer, material.validation, material.max_tokens)
+        encoded = encode_notes(tokenizer, material.validation, material)
         return NoteDataset(encoded, material.validation_targets), score
     tagging = material.tagging
     windows = windows_of(tokenizer, material.validation, material)
@@ -274,12 +315,13 @@ def calibration_batches(
         answers=None,
     )
     dataset = training_notes(state.tokenizer, state.reads(first))
-    order = np.argsort(dataset.notes.lengths[:notes], kind="stable")
+    order = np.argsort(dataset.notes.tokens[:notes], kind="stable")
     collate = Collate(state.pad_id)
-    return [
+    batches = (
         collate([dataset[int(row)] for row in order[start : start + 16]])
         for start in range(0, len(order), 16)
-    ]
+    )
+    return [part for batch in batches for part in split_batch(batch, WINDOWS_AT_ONCE)]
 
 
 # Labelled and unlabelled notes with what the teachers answer, in the student's word pieces.
@@ -328,17 +370,18 @@ def draw_further(available: int, wanted: int) -> NDArray[np.int64]:
 def _taught_whole(state: State, context: Context, teachers: Sequence[FurtherTeacher]) -> NoteDataset:
     material, labelled = context.material, len(context.material.training)
     sides = (material.training, material.transfer)
-    parts = [encode_notes(state.tokenizer, texts, state.reads(material)) for texts in sides]
+    read = state.reads(material)
+    parts = [encode_notes(state.tokenizer, texts, read, most=read.max_windows) for texts in sides]
     stored = [None, None] if material.answers is None else np.split(material.answers, [labelled])
     answers = []
     for texts, own in zip(sides, stored, strict=True):
         if texts:
             every = [_logits(one, texts, context) for one in teachers]
             answers.append(average_logits(every if own is None else [*every, own]))
-    counts = [len(part.ids) for part in parts]
+    counts = [len(part) for part in parts]
     blank = np.zeros((counts[1], material.targets.shape[1]), dtype=np.uint8)
     return NoteDataset(
-        _joined(parts),
+        joined_notes(parts),
         np.concatenate([material.targets, blank]),
         np.concatenate(answers),
         np.arange(sum(counts)) < counts[0],
@@ -354,7 +397,10 @@ def _taught_windows(state: State, context: Context, teachers: Sequence[FurtherTe
     parts = [windows_of(state.tokenizer, texts, material) for texts in (material.training, material.transfer)]
     mentions = [*tagging.training, *[()] * len(material.transfer)]
     answers = [
-        average for part in parts if part.texts for average in _note_logits(part, teachers, tagging, context)
+        average
+        for part in parts
+        if part.texts
+        for average in _note_logits(part, teachers, _stride_of(material), context)
     ]
     counts, windows = [len(part.texts) for part in parts], parts[0] + parts[1]
     return MovingWindows(
@@ -364,11 +410,6 @@ def _taught_windows(state: State, context: Context, teachers: Sequence[FurtherTe
         labelled=np.arange(sum(counts)) < counts[0],
         weights=_padded(material.weights, counts),
     )
-
-
-def _joined(parts: Sequence[EncodedNotes]) -> EncodedNotes:
-    ids = tuple(note for part in parts for note in part.ids)
-    return EncodedNotes(ids, sum(part.truncated for part in parts))
 
 
 def _padded(weights: NDArray[np.float32] | None, counts: Sequence[int]) -> NDArray[np.float32] | None:
@@ -383,8 +424,9 @@ def _teachers(state: State, context: Context, step: Distill) -> list[FurtherTeac
     teacher, tokenizer = state.untouched
     if step.teacher == "pretrained":
         teacher = untrained_model(state, context, context.settings.seed + _OTHER_HEAD)
-    own = [FurtherTeacher(teacher, tokenizer, tuple(range(teacher.symptoms)), context.material.max_tokens)]
-    if context.material.answers is not None:
+    material, order = context.material, tuple(range(teacher.symptoms))
+    own = [FurtherTeacher(teacher, tokenizer, order, material.max_tokens, material.stride)]
+    if material.answers is not None:
         own = []  # they are the teacher's
     rounded = step.answers == "int8" and default_device().type == "cpu"
     return [
@@ -394,18 +436,18 @@ def _teachers(state: State, context: Context, step: Distill) -> list[FurtherTeac
 
 
 def _logits(one: FurtherTeacher, texts: Sequence[str], context: Context) -> Logits:
-    """Logits `(texts, K)` of one teacher through its own word pieces."""
-    return _answers(one, encode_texts(one.tokenizer, texts, one.max_tokens), context)
+    """Logits `(texts, K)` of one teacher, which reads notes through its own word pieces and windows."""
+    return _answers(one, _encode(one.tokenizer, texts, one.max_tokens, one.stride), context)
 
 
 def _note_logits(
-    windows: Windows, teachers: Sequence[FurtherTeacher], tagging: Tagging, context: Context
+    windows: Windows, teachers: Sequence[FurtherTeacher], stride: int, context: Context
 ) -> list[Logits]:
     """Logits `(pieces, tags)` of each whole note, all teachers averaged; each reads its own windows."""
     every = []
     for one in teachers:
-        stride = min(tagging.stride, default_stride(one.max_tokens))
-        theirs = cut_windows(one.tokenizer, windows.texts, one.max_tokens, stride)
+        its_stride = min(stride, default_stride(one.max_tokens))
+        theirs = cut_windows(one.tokenizer, windows.texts, one.max_tokens, its_stride)
         whole = gather_logits(theirs, _answers(one, theirs.notes, context))
         every.append(
             [
