@@ -32,7 +32,8 @@ from sympress.models.encoder import Encoder
 from sympress.models.model import load_model
 from sympress.notes.intake import Note
 from sympress.runtime.artifact import read_extractor, write_checksums, write_extractor
-from sympress.studies.judge import predict_mentions
+from sympress.runtime.session import Runtime, prepare_text
+from sympress.studies.judge import answer_note, predict_mentions
 from sympress.studies.train import Labelled, Lesson, press_artifact, tagger_record, train_artifact
 from sympress.training.fingerprints import (
     fingerprint_annotated,
@@ -40,6 +41,7 @@ from sympress.training.fingerprints import (
     fingerprint_lexicon,
     fingerprint_texts,
 )
+from sympress.training.tagging import choose_span_bias
 
 #: Share of a fold's training documents that only choose the epoch and the bias.
 VALIDATION_SHARE = 0.125
@@ -157,9 +159,9 @@ def press_all(
 ) -> None:
     """What ships: a student of all documents, taught by the taggers of all folds, whose logits are averaged.
 
-    Its bias towards spans is the median of those that the folds chose for `name`, each on documents that
-    neither its tagger nor its student had seen. No document is left to judge this one: the folds' figures are
-    of students of one tagger and fewer documents.
+    Its bias towards spans is the best for the folds' students together, each on documents that neither it nor
+    its tagger had seen. No document is left to judge this one: the folds' figures are of students of one
+    tagger and fewer documents.
     """
     folders = [options.output / f"fold-{fold.number}" for fold in folds]
     taggers = [folder / "artifact" for folder in folders]
@@ -175,10 +177,26 @@ def press_all(
         logits=options.output / "logits",
         step=_stepped(f"all, {name}"),
     )
-    biases = [read_extractor(folder / f"artifact-{name}").span_bias for folder in folders]
-    shipped = read_extractor(target).model_copy(update={"span_bias": float(np.median(biases))})
-    write_extractor(target, shipped)
+    bias, _ = choose_bias([folder / f"artifact-{name}" for folder in folders], folds, documents)
+    write_extractor(target, read_extractor(target).model_copy(update={"span_bias": bias}))
     write_checksums(target)
+
+
+def choose_bias(
+    artifacts: Sequence[Path], folds: Sequence[Fold], documents: Sequence[AnnotatedNote]
+) -> tuple[float, float]:
+    """The bias towards spans that is best for the taggers of all folds together, and its strict F1.
+
+    Each answers the validation documents of its own fold.
+    """
+    answers, gold = [], []
+    for artifact, fold in zip(artifacts, folds, strict=True):
+        runtime = Runtime.load(artifact)
+        for index in fold.validation:
+            text = prepare_text(documents[index].text, runtime.extractor)
+            answers.append((*answer_note(runtime, text), text))
+            gold.append(documents[index].mentions)
+    return choose_span_bias(answers, gold, read_extractor(artifacts[0]).tags or [])
 
 
 def _further(artifact: Path) -> FurtherTeacher:

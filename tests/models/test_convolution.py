@@ -18,6 +18,7 @@ from sympress.models.convolution import ConvolutionConfig, ConvolutionModel
 from sympress.models.encoder import Encoder, check_config, token_limit
 from sympress.models.families import FAMILIES, keep_layers_, layer_linears, layers_of, position_rows
 from sympress.models.model import Pooling, SymptomModel, build_model, count_macs, load_model, save_model
+from sympress.runtime.tokens import Pieces, SpecialTokens, note_logits
 
 NOTE = torch.tensor([[2, 7, 9, 11, 30, 8, 3]])
 POOLINGS: tuple[Pooling, ...] = ("mean", "maximum", "label", "token")
@@ -120,3 +121,25 @@ def test_it_is_a_family_without_attention_positions_or_limit():
     assert token_limit(Encoder("conv", encoder, Unlimited()), 4096) == 4096  # type: ignore[arg-type]
     keep_layers_(encoder, [0])
     assert encoder.config.num_hidden_layers == len(encoder.layers) == 1
+
+
+def test_windows_that_share_twice_the_reach_answer_as_the_whole_note_does():
+    config = ConvolutionConfig(
+        vocab_size=50, embedding_size=8, hidden_size=12, num_hidden_layers=3, dilation=2, kernel_size=3
+    )
+    assert config.reach == 7
+    model = build_model(ConvolutionModel(config), 3, "token", seed=0).eval()
+    rng = np.random.default_rng(0)
+    ids = rng.integers(4, 50, 200)
+    pieces = Pieces(ids, np.arange(200), np.arange(200) + 1, True)
+
+    def run(window: np.ndarray) -> np.ndarray:
+        given = torch.from_numpy(window)[None]
+        return model(given, torch.ones_like(given))[0].detach().numpy()
+
+    def logits(room: int, stride: int) -> np.ndarray:
+        return note_logits(pieces, SpecialTokens((2,), (3,)), room=room, stride=stride, run=run)
+
+    whole = logits(200, 200)
+    assert np.abs(logits(40, 40 - 2 * config.reach) - whole).max() < 1e-5
+    assert np.abs(logits(40, 40) - whole).max() > 1e-3

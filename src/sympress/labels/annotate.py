@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -163,7 +164,7 @@ class Annotator:
             spans: what a tagger found, by start and disjoint. One that touches no form is a mention of the
                 symptom that it names, if any, and one that holds a single form, or stands in it, gives that
                 mention its bounds; both have its score, and all others None. What any of them asserts is
-                read in the note, as for the forms; where no words there tell, the tagger may say absent.
+                read in the note, as for the forms, whatever the tagger says.
 
         Raises:
             InputError: there are more than `most`; no memory is taken for more.
@@ -194,6 +195,7 @@ class Annotator:
             return ()
         conditions = self._forms.conditions
         counted = [match for match in forms if match[2] not in conditions or self._counts(match, reduced)]
+        given = _without(given, {match[:2] for match in forms} - {match[:2] for match in counted})
         if "(" in text:
             counted = self._without_defined(counted, text)
         kept = self._with_temperatures(keep_longest(_on_one_line(counted, text)), temperatures)
@@ -203,16 +205,20 @@ class Annotator:
             raise InputError(too_many_mentions(most))
         spans = [(start, end) for start, end, number in kept if number == _GIVEN or self._told[number]]
         joined = {at for start, end in spans if (at := text.find("\n", start, end)) >= 0}
-        note = NoteContext(reduced, headings, self._finder, self._sections, spans=spans, joined=joined)
+
+        def read(spans: Sequence[tuple[int, int]]) -> NoteContext:
+            return NoteContext(reduced, headings, self._finder, self._sections, spans=spans, joined=joined)
+
+        with_given = read(spans)
+        own = [(start, end) for start, end, number in kept if number != _GIVEN and self._told[number]]
+        note = with_given if len(own) == len(spans) else read(own)  # a tagger changes nothing of a form
         found: list[Mention] = []
         for start, end, number in kept:
             span = tagged.get(start)
             named = (span.symptom if span else None,) if number == _GIVEN else self._told[number]
             if named:
-                assertion, reason = decide(note.context(start, end))
+                assertion, reason = decide((with_given if number == _GIVEN else note).context(start, end))
                 assertion, reason = self._by_word(assertion, reason, number, reduced, (start, end))
-                if span is not None and assertion == "present" and reason is None:
-                    assertion, reason = _by_tagger(span)
                 if assertion != "present" or named != (None,) or number == _GIVEN:
                     first, last, score = (span.start, span.end, span.score) if span else (start, end, None)
                     found += [Mention(first, last, one, assertion, score, reason) for one in named]
@@ -349,14 +355,23 @@ def _denied(mention: Mention) -> Mention:
     return replace(mention, assertion="absent", reason=_NEGATED)
 
 
+def _without(given: Sequence[Mention], refused: set[tuple[int, int]]) -> Sequence[Mention]:
+    """The spans that touch no form of `refused`, which means something else here: `ST elevation`."""
+    if not given or not refused:
+        return given
+    starts, ends = zip(*sorted(refused), strict=True)
+    reached = list(itertools.accumulate(ends, max))
+    kept = []
+    for span in given:
+        last = bisect_left(starts, span.end)  # those before begin before the span ends
+        if not last or reached[last - 1] <= span.start:
+            kept.append(span)
+    return kept
+
+
 def _whole(text: str, span: Mention) -> bool:
     """Whether a span begins and ends with a word."""
     return not (text[span.start - 1 : span.start].isalnum() or text[span.end : span.end + 1].isalnum())
-
-
-def _by_tagger(span: Mention) -> tuple[Assertion, Reason | None]:
-    """What a span is where no words of the note say anything else than present."""
-    return ("absent", Reason("model")) if span.assertion == "absent" else ("present", None)
 
 
 def _moved(mention: Mention, span: Callable[[int, int], tuple[int, int]]) -> Mention:

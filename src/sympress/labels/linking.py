@@ -219,8 +219,10 @@ class SpanLinker:
         found = index.joined.get(words.replace(" ", "")) or self._owners.get(mended)
         if found is not None:
             return found
-        span = _read(mended)
-        if span.head is None or not _WELL.isdisjoint(mended.split(" ")):
+        span, parts = _read(mended), mended.split(" ")
+        if span.head is None or not _WELL.isdisjoint(parts):
+            return None
+        if all(word in _LIGHT or word in _BESIDE for word in parts):  # `feels`, `the worst episode`
             return None
         found = index.inflected.get(_inflected(mended)) or index.keys.get(span.key) or index.widest(span)
         return found or self._about(span, mended)

@@ -49,6 +49,12 @@ class ConvolutionConfig(PreTrainedConfig):  # type: ignore[misc,unused-ignore]
     layer_norm_eps: float = 1e-12
     pad_token_id: int | None = 0
 
+    @property
+    def reach(self) -> int:
+        """Word pieces to one side that a token's state depends on, at the most."""
+        sides = [self.dilation**index * (self.kernel_size - 1) for index in range(self.num_hidden_layers)]
+        return sum(side - side // 2 for side in sides)
+
 
 class ConvolutionLayer(nn.Module):
     """`(batch, tokens, in)` -> `(batch, tokens, channels)`: each token from itself and its neighbours.

@@ -150,6 +150,18 @@ def move_artifact(draft: Path, final: Path) -> None:
     draft.replace(final)
 
 
+def deployed_stride(state: State, max_tokens: int, stride: int) -> int:
+    """Pieces from one window to the next: as far apart as changes nothing, or `stride` of other models.
+
+    A convolution sees few pieces to each side. Where windows share twice as many, each piece stands in one as
+    in the whole note (`runtime.tokens.merge_windows`).
+    """
+    reach = getattr(state.model.encoder.config, "reach", None)
+    if reach is None:
+        return stride
+    return max(1, max_tokens - state.tokenizer.num_special_tokens_to_add() - 2 * int(reach))
+
+
 def press(
     teacher_folder: Path,
     recipe: Recipe,
@@ -209,6 +221,8 @@ def press(
     material = state.reads(material)
     if state.max_tokens is not None:
         unsettled |= {"max_tokens": material.max_tokens, "stride": material.stride}
+    if material.stride is not None:
+        unsettled |= {"stride": deployed_stride(state, material.max_tokens, material.stride)}
     notes = list(encode_notes(state.tokenizer, material.validation[:JUDGED_NOTES], material).ids)
     worst = write_model(state.model, state.tokenizer, extractor.model_copy(update=unsettled), notes, draft)
     exported = Exported(
