@@ -25,7 +25,7 @@ from sympress.labels.gold.standoff import read_brat
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.models.encoder import load_encoder
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.provenance import environment
 from sympress.studies.press import named
 from sympress.studies.train import tagger_record

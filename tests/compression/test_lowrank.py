@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from sympress.compression.lowrank import LowRank
 from sympress.compression.lowrank.factorize import (
     break_even_rank,
     factorize_classifier_,
@@ -19,7 +20,6 @@ from sympress.compression.lowrank.factorize import (
     factorize_linear,
     truncated_svd,
 )
-from sympress.compression.lowrank.step import LowRank
 from sympress.compression.recipe.material import State
 from sympress.errors import InputError
 from sympress.models.families import layer_linears

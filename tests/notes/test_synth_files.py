@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from sympress.cli.notes import synth
 from sympress.errors import InputError
+from sympress.labels.gold import read_gold
 from sympress.labels.gold.mentions import UNSAID, symptom_labels, to_annotated
-from sympress.labels.gold.read import read_gold
 from sympress.labels.lexicon import load_lexicon
 from sympress.notes.schema import NOTE_SCHEMA
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.notes.synthesize.writer import write_noteevents, write_notes
 
 COLUMNS = [

@@ -16,7 +16,7 @@ import pytest
 from sympress.errors import InputError
 from sympress.notes.schema import NOTE_SCHEMA
 from sympress.notes.split import group_notes, reserved_part, split_notes
-from sympress.notes.synthesize.generator import MENTION_SCHEMA, SyntheticNotes, synthesize, synthesize_batches
+from sympress.notes.synthesize import MENTION_SCHEMA, SyntheticNotes, synthesize, synthesize_batches
 from sympress.notes.synthesize.vocabulary import ASSERTIONS, load_vocabulary
 
 PAPER = [

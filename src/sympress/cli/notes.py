@@ -52,7 +52,7 @@ from sympress.labels.silver import (
     write_mentions,
 )
 from sympress.labels.task import task_of
-from sympress.notes.counts import ReadingCounts
+from sympress.notes.intake import ReadingCounts
 from sympress.notes.layout import TableOptions
 from sympress.notes.read import read_notes, recognise
 from sympress.notes.synthesize.writer import NoteFormat, gold_path_of, write_notes

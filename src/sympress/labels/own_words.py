@@ -12,9 +12,8 @@ from sympress.errors import InputError
 from sympress.labels.annotate import Annotator
 from sympress.labels.assertion.cue_files import lay_cues
 from sympress.labels.assertion.cues import CUE_TABLES, CueBook
-from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.lexicon import Lexicon, forms_by_symptom, load_lexicon
 from sympress.labels.sections import SectionBook, lay_sections
-from sympress.labels.surface import forms_by_symptom
 from sympress.labels.user_files import Mistakes, parse_table, read_text
 
 

@@ -25,7 +25,7 @@ from sympress.labels.mentions import LabelSet, Mention, Provenance
 from sympress.labels.note_labels import Rule, check_top_k, describe_rule, labels_of_found, rule_symptom
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.task import affirms
-from sympress.notes.counts import ReadingCounts
+from sympress.notes.intake import ReadingCounts
 from sympress.notes.layout import TableOptions
 from sympress.notes.read import no_note_left, stream_notes
 from sympress.progress import Reporter

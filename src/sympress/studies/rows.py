@@ -40,9 +40,9 @@ from sympress.studies.judge import (
     judge,
 )
 from sympress.studies.labelled import FurtherLabels, label_further
-from sympress.studies.note_scores import NoteTestSet
+from sympress.studies.mentions import MentionsTask
 from sympress.studies.press import move_artifact, named, press, train_settings, write_model
-from sympress.studies.task import Step, StudyTask
+from sympress.studies.task import NoteTestSet, Step, StudyTask
 from sympress.studies.train import Trained, fine_tune, make_extractor
 from sympress.training.data import EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import Scorer
@@ -412,3 +412,12 @@ def _settle(
     return OperatingPoint(
         np.full(targets.shape[1], 0.5) if task_of(config.note_task).has_thresholds else None, None
     )
+
+
+def study_of(task: str) -> type[StudyTask[Any]]:
+    """What studies the task called `task`.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    return MentionsTask if task_of(task).finds_spans else NoteTask

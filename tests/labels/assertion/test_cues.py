@@ -8,8 +8,8 @@ from marked import LINES, parse_example
 
 from sympress.errors import InputError
 from sympress.labels.annotate import Annotator
+from sympress.labels.assertion import CueFinder, context_of
 from sympress.labels.assertion.cues import Cue, load_cues, parse_cues
-from sympress.labels.assertion.decide import CueFinder, context_of
 from sympress.labels.lexicon import Lexicon, Symptom
 from sympress.labels.lexicon_file import expand_all
 from sympress.labels.matching import fold, reduce_text
@@ -64,7 +64,7 @@ def test_own_cues_take_the_place_of_ours() -> None:
 
 
 def test_the_first_searches_read_few_templates_and_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sympress.labels.assertion.decide.FIRST_SEARCHES", 10_000)
+    monkeypatch.setattr("sympress.labels.assertion.FIRST_SEARCHES", 10_000)
     whole, first = CueFinder(load_cues()), CueFinder(load_cues(), at_once=False)
     counted = 0
     for line in SENTENCES.splitlines():
@@ -80,7 +80,7 @@ def test_the_first_searches_read_few_templates_and_find_the_same(monkeypatch: py
 
 
 def test_after_the_first_searches_all_cues_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sympress.labels.assertion.decide.FIRST_SEARCHES", 2)
+    monkeypatch.setattr("sympress.labels.assertion.FIRST_SEARCHES", 2)
     book = parse_cues(
         '[[cue]]\nassertion = "absent"\nphrases = ["kein{,e}", "nie {x} da"]\n[words]\nx = ["y", "z"]\n', ""
     )

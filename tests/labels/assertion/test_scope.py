@@ -3,8 +3,8 @@
 import pytest
 
 from sympress.labels.annotate import Annotator
+from sympress.labels.assertion import assert_mention
 from sympress.labels.assertion.cues import parse_cues
-from sympress.labels.assertion.decide import assert_mention
 from sympress.labels.lexicon import Lexicon, Symptom
 
 P, A, Q, Y, H, F = "present", "absent", "possible", "hypothetical", "historical", "family"

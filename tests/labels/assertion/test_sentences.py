@@ -1,7 +1,7 @@
 import pytest
 from marked import LINES, parse_example
 
-from sympress.labels.assertion.decide import assert_mention, context_of
+from sympress.labels.assertion import assert_mention, context_of
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -18,7 +18,7 @@ import polars as pl
 
 from sympress.errors import InputError
 from sympress.files import atomic_path
-from sympress.notes.synthesize.generator import NoteRecord, iterate_notes, synthesize_batches
+from sympress.notes.synthesize import NoteRecord, iterate_notes, synthesize_batches
 
 NoteFormat = Literal["noteevents", "jsonl", "parquet"]
 
