@@ -11,7 +11,7 @@ from sympress.compression.recipe import Count, Share, Step
 from sympress.errors import InputError
 
 if TYPE_CHECKING:
-    from sympress.compression.lowrank.statistics import Statistics
+    from sympress.compression.lowrank.factorize import Statistics
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
     from sympress.models.families import Family
@@ -115,7 +115,7 @@ class LowRank(Step):
         )
 
     def _statistics(self, state: State, context: Context) -> Statistics | None:
-        from sympress.compression.lowrank.statistics import activation_statistics, fisher_statistics
+        from sympress.compression.lowrank.factorize import activation_statistics, fisher_statistics
         from sympress.compression.recipe.material import calibration_batches
         from sympress.training.losses import loss_of
 

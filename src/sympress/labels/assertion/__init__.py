@@ -39,17 +39,6 @@ PRECEDENCE: tuple[Assertion, ...] = ("family", "hypothetical", "absent", "histor
 Context = Mapping[str, Reason]
 
 
-def assert_mention(text: str, start: int, end: int) -> Assertion:
-    """Return what `text` asserts of the span `start` to `end`, by the cues that come with sympress.
-
-    The span may name anything: it need not be in a lexicon.
-
-    Raises:
-        ValueError: the span is empty or not within the text.
-    """
-    return decide(context_of(text, start, end))[0]
-
-
 def context_of(text: str, start: int, end: int) -> Context:
     """Return everything that holds of a span, not only what takes precedence, each with its reason.
 

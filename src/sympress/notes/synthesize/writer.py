@@ -61,11 +61,6 @@ def gold_path_of(path: Path) -> Path:
     raise InputError(f"{path}: unknown ending; name the file with one of {known}")
 
 
-def write_noteevents(path: Path, n: int, seed: int = 0) -> WrittenNotes:
-    """Write `n` synthetic notes in the exact form of NOTEEVENTS.csv, and the annotated notes beside them."""
-    return write_notes(path, n, seed=seed, note_format="noteevents")
-
-
 def write_notes(
     path: Path,
     n: int,
