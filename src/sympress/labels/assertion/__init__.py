@@ -86,7 +86,7 @@ class CueFinder:
         """Take the cues of `book`; `at_once` is that of `PhraseIndex`."""
         self._book = book
         self._searches = 0
-        self._index = self._build() if at_once else None
+        self._index = book.index if at_once else None
 
     def find(self, reduced: Reduced, first: int, last: int) -> CuesFound:
         """Return the cues between two places of a text, also overlapping ones."""
@@ -95,7 +95,7 @@ class CueFinder:
             if self._searches <= FIRST_SEARCHES:
                 few = self._book.within(frozenset(words_of(reduced.masked[first:last])))
                 return PhraseIndex({"cue": few.phrases}).find(reduced, first, last)[0], few.cues
-            self._index = self._build()
+            self._index = self._book.index
         return self._index.find(reduced, first, last)[0], self._book.every.cues
 
     def opens_at(self, reduced: Reduced, place: int) -> bool:
@@ -109,9 +109,6 @@ class CueFinder:
             and any(one.role == "cue" and one.forward and not one.within_item for one in what[k].cues)
             for _, end, k in found
         )
-
-    def _build(self) -> PhraseIndex:
-        return PhraseIndex({"cue": self._book.every.phrases})
 
 
 class NoteContext:
