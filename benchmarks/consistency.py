@@ -19,8 +19,8 @@ from pathlib import Path
 
 from sympress.errors import InputError
 from sympress.files import write_json
+from sympress.labels.gold import read_gold
 from sympress.labels.gold.mentions import to_annotated
-from sympress.labels.gold.read import read_gold
 from sympress.labels.mentions import AnnotatedNote
 
 

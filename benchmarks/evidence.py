@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 
 from sympress.evaluation.significance import estimate, micro_f1, outcome_counts, resample_weights
 from sympress.files import atomic_path, write_json
-from sympress.labels.lexicon import load_lexicon
+from sympress.labels.lexicon import load_lexicon, vaers_to_clinical
+from sympress.labels.linking import SpanLinker
 from sympress.labels.mentions import Mention
-from sympress.labels.surface import symptom_of_forms, vaers_to_clinical
 from sympress.notes.read import read_notes
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.provenance import environment
 from sympress.runtime.affirm import Belief, EvidenceReader, affirm, sourced, weigh
 from sympress.runtime.artifact import artifact_folder, read_provenance
@@ -220,7 +220,7 @@ def measure(data: Path, model: Path, year: int, cache: Path) -> dict[str, Any]:
     own = [{symptom_of[code] for code in each if code in symptom_of} for each in codes]
     mapped = [each | {name for code in each if (name := vaers_to_clinical(code))} for each in codes]
     made = synthesize(SYNTHETIC_NOTES, seed=0).frame
-    id_of = symptom_of_forms(load_lexicon("clinical"))
+    id_of = SpanLinker.of(load_lexicon("clinical"))
     synthetic = made["text"].to_list()
     known = [{id_of(name) or name for name in each} for each in made["codes"].to_list()]
     synthetic_reads = read_all(extractor, synthetic, cache)

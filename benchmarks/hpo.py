@@ -1,8 +1,8 @@
 """The names of the Human Phenotype Ontology that ship: `python -m benchmarks.hpo hp.obo.gz -o TERMS.tsv`.
 
 Reads a release of the ontology, leaves out what is no sign or symptom that a note would report (`hpo.toml`
-has the rules), and writes the terms that `sympress.labels.hpo` lays over the clinical lexicon. Names and
-synonyms are written as the ontology has them; the same release and rules give the same bytes.
+has the rules), and writes the terms that `sympress.labels.lexicon_layers` lays over the clinical lexicon.
+Names and synonyms are written as the ontology has them; the same release and rules give the same bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from sympress.errors import InputError
 from sympress.files import write_text
-from sympress.labels.hpo import COLUMNS, JOINT
+from sympress.labels.lexicon_layers import COLUMNS, JOINT
 from sympress.labels.matching import fold, words_of
 
 RULES = Path(__file__).with_suffix(".toml")
@@ -206,7 +206,7 @@ def kept_terms(
 
 
 def as_tsv(release: str, terms: Sequence[tuple[Term, list[str]]]) -> str:
-    """The file that ships; see `sympress.labels.hpo`."""
+    """The file that ships; see `sympress.labels.lexicon_layers`."""
     return _HEAD.format(release=release) + "".join(_lines(terms))
 
 

@@ -26,8 +26,8 @@ from sympress.labels.gold.standoff import read_brat
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.models.encoder import load_encoder
-from sympress.notes.markup.view import read_view
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.markup import read_view
+from sympress.notes.synthesize import synthesize
 from sympress.provenance import environment
 from sympress.studies.press import named
 from sympress.studies.train import tagger_record

@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.peer_medspacy import SPANS_SCRIPT, ask_peer
 from sympress.errors import InputError
 from sympress.files import write_json
-from sympress.labels.assertion.decide import context_of
+from sympress.labels.assertion import context_of
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from benchmarks.serve_clients import Outcomes, Target, client, load, read_answer
 from sympress.errors import SympressError
 from sympress.extract.workers import usable_cores
 from sympress.files import write_json
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.provenance import environment
 
 CLIENTS = 64

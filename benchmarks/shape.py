@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from sympress.compression.distill.step import Distill
+from sympress.compression.distill import Distill
 from sympress.compression.distill.student import narrow_student, student_of
 from sympress.compression.export import export_onnx
 from sympress.compression.quantize.kernels import quantize_onnx
 from sympress.compression.recipe.language import Recipe, read_recipe
-from sympress.compression.vocab.step import Vocab
+from sympress.compression.vocab import Vocab
 from sympress.compression.vocab.trim import cut_positions_
 from sympress.errors import InputError
 from sympress.evaluation.cost import time_in_turn

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sympress.model import Model
     from sympress.notes.read import read_notes, stream_notes
     from sympress.notes.schema import NOTE_SCHEMA, NoteSet
-    from sympress.notes.synthesize.generator import synthesize
+    from sympress.notes.synthesize import synthesize
     from sympress.results import Results, load_results
     from sympress.runtime.extractor import Extractor
     from sympress.runtime.note_result import NoteResult, NoteResults

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sympress.cli.main import run
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 
 HEADER = "ROW_ID,SUBJECT_ID,HADM_ID,CHARTDATE,CHARTTIME,STORETIME,CATEGORY,DESCRIPTION,CGID,ISERROR,TEXT\n"
 

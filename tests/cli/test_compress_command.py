@@ -16,7 +16,7 @@ from sympress.compression.recipe.language import UNTRAINED, parse_recipe, read_r
 from sympress.config import StudyConfig
 from sympress.models.families import FAMILIES
 from sympress.models.model import SymptomModel, build_model, load_model, save_model
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.runtime.artifact import write_checksums
 from sympress.studies.run import run_study
 

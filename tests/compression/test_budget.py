@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sympress
-from sympress.compression.distill.step import COPIED, NARROW, Distill
-from sympress.compression.prune.step import Prune
-from sympress.compression.quantize.step import Quantize
+from sympress.compression.distill import COPIED, NARROW, Distill
+from sympress.compression.prune import Prune
+from sympress.compression.quantize import Quantize
 from sympress.compression.recipe.language import Recipe, named_recipes, parse_recipe
 from sympress.compression.search.budget import BUDGET_KEYS, Budget, parse_budget
 from sympress.compression.search.estimate import (
@@ -27,7 +27,7 @@ from sympress.compression.search.estimate import (
     pressed_shape,
 )
 from sympress.compression.search.search import pareto_front, suggest
-from sympress.compression.vocab.step import Vocab
+from sympress.compression.vocab import Vocab
 from sympress.errors import InputError, SympressError
 from sympress.models.model import build_model, count_macs
 

@@ -16,7 +16,7 @@ from test_engine import MATERIAL, SETTINGS, logits_of, make_context
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from sympress.compression.distill.step import FRESH_RATE
+from sympress.compression.distill import FRESH_RATE
 from sympress.compression.distill.student import convolution_student, principal_directions
 from sympress.compression.export import export_checked
 from sympress.compression.quantize.kernels import quantize_onnx

@@ -14,8 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from sympress.compression.distill import teachers
-from sympress.compression.distill.step import Distill
+from sympress.compression.distill import Distill, teachers
 from sympress.compression.recipe import engine as learn
 from sympress.compression.recipe.engine import run_recipe
 from sympress.compression.recipe.language import parse_recipe

@@ -17,7 +17,7 @@ from transformers import AutoModel, ModernBertConfig
 from sympress.compression import export
 from sympress.compression.distill.student import student_of
 from sympress.compression.export import PARITY_TOLERANCE, clean_graph_, export_checked, parity, structure_of
-from sympress.compression.lowrank.factorize import factorize_encoder_
+from sympress.compression.lowrank.factorize import lowrank_
 from sympress.compression.prune.structured import Kept, remove_
 from sympress.compression.quantize.choose import logits_of
 from sympress.errors import SympressError
@@ -94,7 +94,7 @@ def test_models_share_a_structure_where_they_differ_in_weights_alone(make_encode
     assert structure_of(load_model(tmp_path)) == own
     others = [built(), built(), built(), built(), built(pooling="cls"), built(pooling="maximum")]
     remove_(others[0], Kept(((0, 3), (0, 1)), (tuple(range(30)), tuple(range(30)))))
-    factorize_encoder_(others[1], 4)
+    lowrank_(others[1], method="svd", rank=4)
     others[2].encoder.encoder.layer[0].output.LayerNorm.eps = 1e-3
     others[3].encoder.encoder.layer[1].scale = torch.ones(1)  # no weight: it would be written as a constant
     assert len({own, *map(structure_of, others)}) == 7
@@ -119,7 +119,7 @@ def test_a_model_pressed_in_three_ways_is_reproduced(
 ):
     model = student_of(sharp(build_model(make_encoder("bert"), 3, "mean", seed=0)), 1)
     remove_(model, Kept(((0, 3),), (tuple(range(30)),)))
-    factorize_encoder_(model, 4)
+    lowrank_(model, method="svd", rank=4)
     assert export_checked(model, tmp_path / "model.onnx", token_ids) < PARITY_TOLERANCE
 
 

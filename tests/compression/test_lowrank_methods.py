@@ -15,15 +15,15 @@ from torch.nn import functional
 
 import sympress
 from sympress.compression.lowrank.factorize import (
-    factorize_encoder_,
-    factorize_linear,
+    Statistics,
+    activation_statistics,
+    fisher_statistics,
     lowrank_,
     truncated_svd,
 )
-from sympress.compression.lowrank.statistics import Statistics, activation_statistics, fisher_statistics
 from sympress.compression.prune.structured import Kept, remove_
 from sympress.errors import InputError
-from sympress.models.families import layer_linears, layers_of
+from sympress.models.families import layer_linears
 from sympress.models.model import LowRankLinear, SymptomModel, build_model, load_model, save_model
 from sympress.training.losses import loss_of
 
@@ -110,9 +110,9 @@ def test_full_rank_reproduces_the_layer_even_from_too_few_tokens(inputs: int, ou
     torch.manual_seed(0)
     layer, states = nn.Linear(inputs, out), torch.randn(tokens, inputs, dtype=torch.float64)
     for moment in (states.T @ states, states.square().sum(0)):
-        factors = factorize_linear(layer, min(inputs, out), moment)
+        first, second = truncated_svd(layer.weight.data, min(inputs, out), moment)
         fresh = torch.randn(20, inputs)
-        torch.testing.assert_close(factors(fresh), layer(fresh), atol=1e-4, rtol=0)
+        torch.testing.assert_close(fresh @ first.T @ second.T + layer.bias, layer(fresh), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 6)])
@@ -331,13 +331,6 @@ def test_statistics_that_do_not_fit_are_refused(make_encoder: Callable):
         "collect them from the model as it is now"
     )
     assert not any(isinstance(module, LowRankLinear) for module in model.modules())
-
-
-def test_factorize_encoder_is_plain_svd(make_encoder: Callable):
-    ours, theirs = build(make_encoder), build(make_encoder)
-    assert lowrank_(ours, rank=5) == factorize_encoder_(theirs, 5)
-    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
-    assert len(layers_of(ours.encoder)) == 2
 
 
 def test_the_example_of_the_card_runs(make_encoder: Callable):

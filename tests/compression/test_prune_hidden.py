@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModel, ElectraConfig
 
-from sympress.compression.lowrank.factorize import factorize_embedding, factorize_encoder_
+from sympress.compression.lowrank.factorize import factorize_embeddings_, lowrank_
 from sympress.compression.prune.remove import choose_hidden, hidden_importance, remove_hidden_
 from sympress.compression.prune.structured import Kept, remove_
 from sympress.errors import InputError
@@ -134,9 +134,8 @@ def test_heads_and_neurons_can_go_before_or_after(make_encoder: Callable):
 
 def test_factorized_layers_are_narrowed_too(make_encoder: Callable, tmp_path: Path):
     model = build(make_encoder, "bert")
-    factorize_encoder_(model, 4)
-    words = model.encoder.embeddings.word_embeddings
-    model.encoder.embeddings.word_embeddings = factorize_embedding(words, 8)
+    lowrank_(model, method="svd", rank=4)
+    factorize_embeddings_(model, rank=8)
     expected = masked(model, DIMS)
     remove_hidden_(model, DIMS)
     assert isinstance(layers_of(model.encoder)[0].attention.output.dense, LowRankLinear)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sympress.compression.lowrank.factorize import factorize_encoder_
+from sympress.compression.lowrank.factorize import lowrank_
 from sympress.compression.prune.masks import GradualMasks, apply_masks_, cubic_share, magnitude_masks
 from sympress.errors import InputError
 from sympress.models.families import layer_linears
@@ -174,7 +174,7 @@ def test_an_earlier_epochs_weights_are_masked_to_the_share_too(scores: str, mode
 
 
 def test_factorized_layers_are_masked_in_their_factors(model: SymptomModel):
-    factorize_encoder_(model, 4)
+    lowrank_(model, method="svd", rank=4)
     masks = GradualMasks(model, 0.5, 4, every=1)
     for _ in range(4):
         masks()

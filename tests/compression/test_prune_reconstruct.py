@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModel, DebertaV2Config
 
-from sympress.compression.lowrank.factorize import factorize_encoder_
+from sympress.compression.lowrank.factorize import lowrank_
 from sympress.compression.prune import reconstruct
 from sympress.compression.prune.reconstruct import reconstruct_
 from sympress.compression.prune.remove import remove_hidden_
@@ -174,7 +174,7 @@ def test_removed_hidden_dimensions_are_made_up_for_too(make_encoder: Callable):
 def test_what_cannot_be_reconstructed_is_refused(make_encoder: Callable):
     original = build(make_encoder, "bert")
     factorized = copy.deepcopy(original)
-    factorize_encoder_(factorized, 4)
+    lowrank_(factorized, method="svd", rank=4)
     with pytest.raises(InputError, match=r"^attention.output.dense is already factorized"):
         reconstruct_(factorized, original, batches())
     config = DebertaV2Config(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from sympress.compression.lowrank.factorize import factorize_encoder_
+from sympress.compression.lowrank.factorize import lowrank_
 from sympress.compression.prune.remove import choose_layers, layer_importance, prune_, skipping
 from sympress.errors import InputError
 from sympress.models.families import family_of, keep_layers_, layers_of
@@ -166,7 +166,7 @@ def test_what_the_model_does_not_allow_is_refused(make_encoder: Callable):
     with pytest.raises(InputError, match=r"^the calibration set has no notes"):
         prune_(build(make_encoder), [], loss_of("topic"), ffn=0.5)
     factorized = build(make_encoder)
-    factorize_encoder_(factorized, 4)
+    lowrank_(factorized, method="svd", rank=4)
     with pytest.raises(InputError, match=r"remove heads and neurons before low rank$"):
         prune_(factorized, [BATCH], loss_of("topic"), ffn=0.5)
     assert prune_(factorized, [BATCH], loss_of("topic"), hidden=0.75) == "24 of 32 hidden dimensions stay"

@@ -31,8 +31,7 @@ from sympress.compression.quantize.aware import (
 )
 from sympress.compression.quantize.kernels import linear_nodes, quantize_onnx, quantize_weights_only
 from sympress.errors import InputError
-from sympress.models.model import SymptomModel, build_model, load_model, save_model
-from sympress.models.rounding import with_rounding
+from sympress.models.model import SymptomModel, build_model, load_model, save_model, with_rounding
 from sympress.runtime.session import open_session
 
 IDS = torch.tensor([[2, 7, 9, 11, 12, 30, 3], [2, 8, 3, 0, 0, 0, 0]])

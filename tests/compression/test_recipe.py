@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from pydantic_core import PydanticUndefined
 
 import sympress
-from sympress.compression.distill.step import Distill
-from sympress.compression.lowrank.step import LowRank
-from sympress.compression.prune.step import Mask, Prune
-from sympress.compression.quantize.step import Quantize
+from sympress.compression.distill import Distill
+from sympress.compression.lowrank import LowRank
+from sympress.compression.prune import Mask, Prune
+from sympress.compression.quantize import Quantize
+from sympress.compression.recipe import Step, range_of, write_value
 from sympress.compression.recipe.language import (
     STRATEGIES,
     Recipe,
@@ -27,9 +28,8 @@ from sympress.compression.recipe.language import (
     recipe_of,
     settings_of,
 )
-from sympress.compression.recipe.step import Step, range_of, write_value
 from sympress.compression.recipe.steps import STEPS, Adapt, FineTune
-from sympress.compression.vocab.step import Vocab
+from sympress.compression.vocab import Vocab
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from sympress.compression.recipe import Positive, Step, Trial
 from sympress.compression.recipe.engine import run_recipe
 from sympress.compression.recipe.language import Recipe, parse_recipe, read_recipe
 from sympress.compression.recipe.material import Context, Material, State
-from sympress.compression.recipe.step import Positive, Step, Trial
 from sympress.compression.recipe.steps import STEPS
 from sympress.compression.search.estimate import ModelShape, check_recipe, estimate_size_bytes
 from sympress.compression.search.search import suggest

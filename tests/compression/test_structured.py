@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sympress.compression.lowrank.factorize import factorize_encoder_
+from sympress.compression.lowrank.factorize import lowrank_
 from sympress.compression.prune.remove import prune_
 from sympress.compression.prune.structured import Importance, Kept, choose_kept, mask_gradients, remove_
 from sympress.errors import InputError
@@ -123,7 +123,7 @@ def test_removing_heads_twice_keeps_their_width(make_encoder: Callable):
 
 def test_a_factorized_layer_is_refused(make_encoder: Callable):
     model = build(make_encoder, "bert")
-    factorize_encoder_(model, 4)
+    lowrank_(model, method="svd", rank=4)
     with pytest.raises(InputError) as caught:
         remove_(model, KEPT)
     assert str(caught.value) == (

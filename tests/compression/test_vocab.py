@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 import sympress.compression.vocab
-from sympress.compression.lowrank.factorize import factorize_encoder_
+from sympress.compression.lowrank.factorize import lowrank_
 from sympress.compression.vocab.trim import (
     always_kept,
     choose_pieces,
@@ -455,7 +455,7 @@ def test_an_id_of_the_config_that_is_dropped_becomes_the_tokenizers(make_encoder
 def test_it_composes_with_factors_and_a_frozen_embedding(make_encoder, tmp_path: Path):
     model, tokenizer = model_for(make_encoder, "bert", "WordPiece"), KINDS["WordPiece"]
     model.encoder.get_input_embeddings().weight.requires_grad_(False)
-    factorize_encoder_(model, 4)
+    lowrank_(model, method="svd", rank=4)
     expected = logits_of(model, tokenizer, NOTES)
     trimmed = trim_vocabulary_(model, tokenizer, kept_by(tokenizer))
     assert not model.encoder.get_input_embeddings().weight.requires_grad

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from sympress.compression.distill.student import student_of
-from sympress.compression.lowrank.factorize import factorize_encoder_
+from sympress.compression.lowrank.factorize import lowrank_
 from sympress.compression.prune.masks import apply_masks_, magnitude_masks
 from sympress.compression.prune.structured import Kept, remove_
 from sympress.models.model import build_model, count_macs
@@ -42,7 +42,7 @@ def test_removed_heads_and_neurons_cost_nothing(make_encoder: Callable):
 
 def test_factors_cost_their_rank(make_encoder: Callable):
     model = build_model(make_encoder("bert"), SYMPTOMS, "cls", seed=0)
-    factorize_encoder_(model, 4)
+    lowrank_(model, method="svd", rank=4)
     one = 10 * 4 * (4 * (32 + 32) + 2 * (32 + 48)) + 2 * 10 * 10 * 32
     assert count_macs(model, 10) == 2 * one + HEAD
 

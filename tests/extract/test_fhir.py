@@ -12,11 +12,10 @@ from fhir.resources.R4B.bundle import Bundle
 from test_extract import run
 
 from sympress.extract.concepts import Coding, ConceptMap, Vocabulary
-from sympress.extract.fhir import fhir_bundles
+from sympress.extract.shapes import fhir_bundles
 from sympress.extract.workers import json_lines
-from sympress.labels.lexicon import load_lexicon
+from sympress.labels.lexicon import codes_by_symptom, load_lexicon
 from sympress.labels.mentions import ASSERTIONS, Assertion, Reason
-from sympress.labels.surface import codes_by_symptom
 from sympress.notes.intake import Note
 from sympress.runtime.note_result import FoundMention, FoundSymptom, NoteResult
 

@@ -6,7 +6,7 @@ from sympress.errors import InputError
 from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import Mention
-from sympress.notes.markup.view import read_view
+from sympress.notes.markup import read_view
 
 
 @pytest.fixture(scope="module")

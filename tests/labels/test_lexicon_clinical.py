@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from sympress.labels import lexicon as module
-from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
-from sympress.labels.surface import term_key, vaers_to_clinical
+from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon, term_key, vaers_to_clinical
 from sympress.runtime.artifact import BOX_FOLDER, read_extractor
 
 LEXICON = load_lexicon("clinical")

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sympress.labels.lexicon import load_lexicon
+from sympress.labels.lexicon import forms_by_symptom, load_lexicon
 from sympress.labels.linking import SpanLinker
-from sympress.labels.surface import forms_by_symptom
 
 FORMS = {
     "fever": ("fever", "febrile", "pyrexia"),

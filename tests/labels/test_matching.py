@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sympress.labels.lexicon import Lexicon, Symptom, load_lexicon
 from sympress.labels.matching import FormMatch, FormMatcher, fold
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 
 PAPER = load_lexicon("paper")
 FEVER = Lexicon("fever", (Symptom("fever", ("fever",)),))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sympress.labels.lexicon import load_lexicon
-from sympress.labels.surface import codes_by_symptom
+from sympress.labels.lexicon import codes_by_symptom, load_lexicon
 
 
 def test_codes_are_those_of_the_lexicon() -> None:

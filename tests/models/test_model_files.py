@@ -20,7 +20,7 @@ from transformers import (
     pipeline,
 )
 
-from sympress.compression.lowrank.factorize import factorize_encoder_
+from sympress.compression.lowrank.factorize import lowrank_
 from sympress.errors import InputError
 from sympress.models.model import POOLINGS, build_model, load_model, save_model
 
@@ -133,7 +133,7 @@ def test_transformers_refuses_factorized_layers_rather_than_fill_them_at_random(
     make_encoder: Callable, tmp_path: Path
 ):
     model = build_model(make_encoder("bert"), 3, "mean", seed=0).eval()
-    assert factorize_encoder_(model, 4).factorized
+    assert lowrank_(model, method="svd", rank=4).factorized
     save_model(model, tmp_path)
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
         AutoModel.from_pretrained(tmp_path)

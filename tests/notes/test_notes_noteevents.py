@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
-from sympress.notes.counts import ReadingCounts, keep_patient
+from sympress.notes.intake import ReadingCounts, keep_patient
 from sympress.notes.read import read_notes, stream_notes
 from sympress.notes.schema import NOTE_SCHEMA
 

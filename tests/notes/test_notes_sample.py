@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sympress.errors import InputError
-from sympress.notes.counts import check_fraction, keep_patient
-from sympress.notes.intake import MAX_INSIDE, mask_placeholders
+from sympress.notes.intake import MAX_INSIDE, check_fraction, keep_patient, mask_placeholders
 
 
 def test_the_sample_is_the_same_on_every_machine() -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
-from sympress.notes.counts import ReadingCounts, keep_patient
+from sympress.notes.intake import ReadingCounts, keep_patient
 from sympress.notes.read import read_notes
 
 DATA_HEADER = "VAERS_ID,RECVDATE,STATE,AGE_YRS,CAGE_YR,CAGE_MO,SEX,RPT_DATE,SYMPTOM_TEXT,DIED\r\n"

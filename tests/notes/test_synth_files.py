@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from sympress.cli.notes import synth
 from sympress.errors import InputError
+from sympress.labels.gold import read_gold
 from sympress.labels.gold.mentions import UNSAID, symptom_labels, to_annotated
-from sympress.labels.gold.read import read_gold
 from sympress.labels.lexicon import load_lexicon
 from sympress.notes.schema import NOTE_SCHEMA
-from sympress.notes.synthesize.generator import synthesize
-from sympress.notes.synthesize.writer import write_noteevents, write_notes
+from sympress.notes.synthesize import synthesize
+from sympress.notes.synthesize.writer import write_notes
 
 COLUMNS = [
     "ROW_ID", "SUBJECT_ID", "HADM_ID", "CHARTDATE", "CHARTTIME", "STORETIME",
@@ -38,7 +38,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("name", ["NOTEEVENTS.csv", "NOTEEVENTS.csv.gz"])
 def test_noteevents_reads_back_as_the_same_notes(tmp_path: Path, name: str) -> None:
-    written = write_noteevents(tmp_path / name, 700, seed=3)
+    written = write_notes(tmp_path / name, 700, seed=3)
     rows = rows_of(tmp_path / name)
     kept = [row for row in rows if row["ISERROR"] != "1"]
     notes = synthesize(700, seed=3)
@@ -55,7 +55,7 @@ def test_noteevents_reads_back_as_the_same_notes(tmp_path: Path, name: str) -> N
 
 
 def test_noteevents_text_needs_its_quoting(tmp_path: Path) -> None:
-    write_noteevents(tmp_path / "notes.csv", 400)
+    write_notes(tmp_path / "notes.csv", 400)
     raw = (tmp_path / "notes.csv").read_text(encoding="utf-8")
     assert raw.startswith('"ROW_ID","SUBJECT_ID","HADM_ID","CHARTDATE",')
     assert raw.count("\n") > 1500
@@ -109,15 +109,15 @@ def test_frames_read_back_equal(tmp_path: Path, name: str) -> None:
 
 def test_the_same_call_writes_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.csv.gz", "b.csv.gz"):
-        write_noteevents(tmp_path / name, 50)
+        write_notes(tmp_path / name, 50)
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
 
 
 def test_an_ending_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"format noteevents is written to a file that ends in \.csv or"):
-        write_noteevents(tmp_path / "notes.parquet", 5)
+        write_notes(tmp_path / "notes.parquet", 5)
     with pytest.raises(InputError, match="at least 1 synthetic note"):
-        write_noteevents(tmp_path / "notes.csv", 0)
+        write_notes(tmp_path / "notes.csv", 0)
     assert not list(tmp_path.iterdir())
 
 

@@ -16,7 +16,7 @@ import pytest
 from sympress.errors import InputError
 from sympress.notes.schema import NOTE_SCHEMA
 from sympress.notes.split import group_notes, reserved_part, split_notes
-from sympress.notes.synthesize.generator import MENTION_SCHEMA, SyntheticNotes, synthesize, synthesize_batches
+from sympress.notes.synthesize import MENTION_SCHEMA, SyntheticNotes, synthesize, synthesize_batches
 from sympress.notes.synthesize.vocabulary import ASSERTIONS, load_vocabulary
 
 PAPER = [
@@ -55,9 +55,15 @@ def test_frames_have_their_schemas(notes: SyntheticNotes) -> None:
     assert 0 < notes.frame["encounter_id"].null_count() < 600
 
 
+def surface_forms() -> dict[str, tuple[str, ...]]:
+    """Every surface form, reserved ones too, with the symptoms that it names."""
+    units = load_vocabulary().units
+    return {form: unit.symptoms for unit in units for form in (*unit.forms, *unit.reserved)}
+
+
 def test_offsets_are_exact_and_name_the_symptom(notes: SyntheticNotes) -> None:
     text = dict(notes.frame.select("note_id", "text").iter_rows())
-    forms = {form.lower(): symptoms for form, symptoms in load_vocabulary().surface_forms().items()}
+    forms = {form.lower(): symptoms for form, symptoms in surface_forms().items()}
     for note_id, start, end, surface, symptom, assertion, _ in notes.mentions.iter_rows():
         assert text[note_id][start:end] == surface
         assert symptom in forms[surface.replace("\n", " ").lower()]
@@ -65,7 +71,7 @@ def test_offsets_are_exact_and_name_the_symptom(notes: SyntheticNotes) -> None:
 
 
 def test_no_surface_form_stands_outside_a_mention(notes: SyntheticNotes) -> None:
-    pattern, gold = any_of(list(load_vocabulary().surface_forms())), spans(notes)
+    pattern, gold = any_of(list(surface_forms())), spans(notes)
     for note_id, text in notes.frame.select("note_id", "text").iter_rows():
         for match in pattern.finditer(text):
             assert any(a <= match.start() and match.end() <= b for a, b in gold.get(note_id, [])), match
@@ -73,7 +79,7 @@ def test_no_surface_form_stands_outside_a_mention(notes: SyntheticNotes) -> None
 
 def test_no_sentence_or_word_holds_a_surface_form() -> None:
     # The notes above meet only some of the sentences; here is each of them, with its slots emptied.
-    pattern = any_of(list(load_vocabulary().surface_forms()))
+    pattern = any_of(list(surface_forms()))
     for name in ("filler", "templates", "words"):
         lists = tomllib.loads(
             (files("sympress.notes.synthesize") / "data" / f"{name}.toml").read_text("utf-8")

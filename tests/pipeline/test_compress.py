@@ -14,13 +14,13 @@ import torch
 from sklearn.metrics import f1_score
 from transformers import BertConfig, BertForSequenceClassification
 
-from sympress.compression.distill.step import Distill
+from sympress.compression.distill import Distill
 from sympress.compression.distill.teachers import fingerprint_teacher
-from sympress.compression.quantize.step import Quantize
+from sympress.compression.quantize import Quantize
+from sympress.compression.recipe import Exported
 from sympress.compression.recipe import material as taught
 from sympress.compression.recipe.language import parse_recipe
 from sympress.compression.recipe.material import Context, Material, State
-from sympress.compression.recipe.step import Exported
 from sympress.compression.search.budget import parse_budget
 from sympress.config import StudyConfig
 from sympress.errors import InputError
@@ -28,7 +28,7 @@ from sympress.evaluation.cost import time_in_turn
 from sympress.files import alone, read_object, write_json
 from sympress.labels.task import task_of
 from sympress.models.model import SymptomModel, load_model
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.pipeline import compressor as presser_module
 from sympress.pipeline.compress import compress, describe, load_teacher, make_plan
 from sympress.pipeline.order import Order

@@ -45,7 +45,7 @@ def test_a_folder_without_results_is_a_mistake_of_the_call(tmp_path, app):
 def test_results_are_tracked_only_when_asked(run, app, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "sympress.studies.track.track_results", lambda _, folder, uri: asked.append((folder, uri)) or ["id"]
+        "sympress.studies.run.track_results", lambda _, folder, uri: asked.append((folder, uri)) or ["id"]
     )
     assert CliRunner().invoke(app, [str(run)]).exit_code == 0
     assert asked == []

@@ -12,8 +12,7 @@ import pytest
 import sympress
 from sympress import Extractor, InputError, NoteResult, NoteResults
 from sympress.labels.mentions import ASSERTIONS, Reason
-from sympress.runtime.note_result import FoundMention, FoundSymptom, failed
-from sympress.runtime.views import CHARACTERS_SHOWN, NOTES_SHOWN
+from sympress.runtime.note_result import CHARACTERS_SHOWN, NOTES_SHOWN, FoundMention, FoundSymptom, failed
 
 NOTE = "c/o fever and chills, denies cough"
 COLUMNS = [

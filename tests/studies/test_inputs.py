@@ -23,7 +23,7 @@ from sympress.labels.lexicon import load_lexicon
 from sympress.models.encoder import load_encoder
 from sympress.notes.schema import NOTE_SCHEMA
 from sympress.notes.split import Split
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.pipeline.tune import Search, run_tuning
 from sympress.progress import Reporter
 from sympress.studies.data import prepare

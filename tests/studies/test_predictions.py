@@ -17,9 +17,8 @@ from sympress.progress import Reporter
 from sympress.results import Cost, Results, load_results
 from sympress.studies.data import StudyData, prepare
 from sympress.studies.folder import RunFolder
-from sympress.studies.note_scores import NoteTestSet
 from sympress.studies.results import check_results, keep_predictions, read_predictions
-from sympress.studies.task import assemble_row, judge_together
+from sympress.studies.task import NoteTestSet, assemble_row, judge_together
 
 COST = Cost(
     size_bytes=1,

@@ -16,14 +16,14 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from sympress.compression.distill.step import Distill
+from sympress.compression.distill import Distill
 from sympress.compression.export import export_onnx
+from sympress.compression.quantize import Quantize
 from sympress.compression.quantize.choose import available_kernels, logits_of
-from sympress.compression.quantize.step import Quantize
+from sympress.compression.recipe import Exported
 from sympress.compression.recipe.language import Recipe, named_recipes, parse_recipe, read_recipe
 from sympress.compression.recipe.material import Material
-from sympress.compression.recipe.step import Exported
-from sympress.compression.vocab.step import Vocab
+from sympress.compression.vocab import Vocab
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.evaluation.cost import time_in_turn

@@ -23,7 +23,7 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.files import alone
 from sympress.models.model import load_model
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.results import Results, StrategyResult, load_results
 from sympress.runtime.session import Runtime
 from sympress.studies.results import check_results, read_predictions

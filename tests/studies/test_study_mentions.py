@@ -11,7 +11,7 @@ import pytest
 
 from sympress.config import StudyConfig, make_config
 from sympress.errors import InputError
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.report.verdict import console_table, verdict
 from sympress.results import Results, StrategyResult, load_results
 from sympress.runtime.extractor import Extractor

@@ -15,12 +15,12 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from sympress.compression.distill.step import Distill
-from sympress.compression.quantize.step import Quantize
+from sympress.compression.distill import Distill
+from sympress.compression.quantize import Quantize
+from sympress.compression.recipe import Exported
 from sympress.compression.recipe.engine import run_recipe
 from sympress.compression.recipe.language import parse_recipe
 from sympress.compression.recipe.material import Context, State, encode_notes, teacher_notes
-from sympress.compression.recipe.step import Exported
 from sympress.config import make_config
 from sympress.errors import InputError
 from sympress.evaluation.cost import time_in_turn

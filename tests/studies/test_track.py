@@ -17,7 +17,7 @@ from sympress.results import (
     SplitCounts,
     StrategyResult,
 )
-from sympress.studies.track import track_results
+from sympress.studies.run import track_results
 
 METRICS = ("accuracy", "precision", "recall", "f1", "auroc")
 
@@ -84,6 +84,6 @@ def test_a_missing_mlflow_names_the_install_command(results, tmp_path, monkeypat
 
 def test_nothing_is_imported_when_it_is_not_asked_for():
     code = (
-        "import sys, sympress.studies.track; sys.exit(any(name.startswith('mlflow') for name in sys.modules))"
+        "import sys, sympress.studies.run; sys.exit(any(name.startswith('mlflow') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, env=dict(os.environ)).returncode == 0

@@ -16,7 +16,7 @@ from sympress.labels.lexicon import load_lexicon
 from sympress.labels.task import task_of
 from sympress.models.encoder import load_encoder
 from sympress.models.model import count_macs, load_model
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.pipeline.compress import compress, make_plan
 from sympress.pipeline.order import Order
 from sympress.progress import Reporter

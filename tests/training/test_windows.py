@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sympress.compression.distill.objective import Distillation, DistillSettings
 from sympress.compression.distill.teachers import Int8Teacher, fingerprint_notes, teacher_logits
-from sympress.compression.lowrank.statistics import fisher_statistics
+from sympress.compression.lowrank.factorize import fisher_statistics
 from sympress.compression.prune.structured import mask_gradients
 from sympress.compression.prune.surgeon import curvatures
 from sympress.compression.recipe.engine import run_recipe

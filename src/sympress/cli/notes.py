@@ -28,7 +28,6 @@ from sympress.cli.options import (
 )
 from sympress.errors import InputError, nearest
 from sympress.files import atomic_path, refuse_to_overwrite
-from sympress.labels.assertion.cue_files import lay_cues
 from sympress.labels.lexicon import Lexicon, extended_by, load_lexicon
 from sympress.labels.lexicon_file import AmbiguousForm
 from sympress.labels.mentions import LabelSet
@@ -40,7 +39,7 @@ from sympress.labels.note_labels import (
     label_coded_topic,
     merge_codes,
 )
-from sympress.labels.own_words import OwnWords, compare_lexicons, kind_of, read_own_words
+from sympress.labels.own_words import OwnWords, compare_lexicons, kind_of, lay_cues, read_own_words
 from sympress.labels.sections import lay_sections
 from sympress.labels.silver import (
     MentionFinder,
@@ -52,7 +51,7 @@ from sympress.labels.silver import (
     write_mentions,
 )
 from sympress.labels.task import task_of
-from sympress.notes.counts import ReadingCounts
+from sympress.notes.intake import ReadingCounts
 from sympress.notes.layout import TableOptions
 from sympress.notes.read import read_notes, recognise
 from sympress.notes.synthesize.writer import NoteFormat, gold_path_of, write_notes

@@ -124,7 +124,7 @@ def _report_one(run: Path, results: Results, console: Console, *, show_examples:
 
 
 def _track(results: Results, run: Path, uri: str) -> list[str]:
-    from sympress.studies.track import track_results
+    from sympress.studies.run import track_results
 
     return track_results(results, _folder(run), uri)
 

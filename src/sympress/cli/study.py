@@ -1,9 +1,10 @@
-"""`sympress study`, `sympress demo`, `sympress tune`: protocols, strategies and seeds."""
+"""`sympress study`, `demo`, `tune`, `train`, `adapt`: commands that train."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +12,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sympress.cli.options import settings_options, study_config
+from sympress.cli.options import (
+    GoldLabels,
+    TextColumn,
+    ValidationOption,
+    read_labelled,
+    settings_options,
+    study_config,
+)
 from sympress.config import MeasurementConfig, StudyConfig, make_config
+from sympress.notes.read import read_notes
 from sympress.progress import Reporter
 
 if TYPE_CHECKING:
     from sympress.pipeline.tune import Tuned
-
+    from sympress.training.adapt import AdaptLog
 
 # `sympress study`: a protocol, the strategies and seeds, one results file and one report.
 
@@ -61,8 +70,7 @@ def start(settings: StudyConfig, output: Path, track: str | None = None) -> None
 
     require_training()
     from sympress.report.verdict import console_table, verdict
-    from sympress.studies.run import run_study
-    from sympress.studies.track import require_mlflow, track_results
+    from sympress.studies.run import require_mlflow, run_study, track_results
 
     if track is not None:
         require_mlflow()  # before anything is trained
@@ -83,7 +91,7 @@ def describe(settings: StudyConfig) -> None:
     """Print the counts of reading, labelling and splitting, and what a run would not read, take and store."""
     from sympress.evaluation.drift import summary_of
     from sympress.studies.preview import Notes, preview
-    from sympress.studies.tasks import study_of
+    from sympress.studies.rows import study_of
 
     settings = settings.resolved()
     with Reporter() as reporter:
@@ -195,10 +203,10 @@ def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
 
     wanted = tuple(name.strip().replace("-", "_") for name in (search or "").split(",") if name.strip())
     tuned = run_tuning(chosen, Search(strategy, trials, wanted, seed), output, reporter=Reporter())
-    _say(tuned)
+    _say_tuned(tuned)
 
 
-def _say(tuned: Tuned) -> None:
+def _say_tuned(tuned: Tuned) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     names = list(tuned.trials[tuned.best]["settings"])
     finished = [trial for trial in tuned.trials if trial["value"] is not None]
@@ -215,3 +223,136 @@ def _say(tuned: Tuned) -> None:
         console.print(f"{name} explains {share:.0%} of the differences")
     console.print(f"wrote {tuned.folder / 'tune.json'} and {tuned.folder / 'best.toml'}")
     console.print(f"next: sympress study --config {tuned.folder / 'best.toml'} -o RUN")
+
+
+# `sympress train`: fine-tune an encoder on labelled notes, without a study.
+
+
+def train(
+    *,
+    gold: Annotated[
+        Path,
+        typer.Option(
+            help="Labelled notes: brat or i2b2 folder, JSONL, doccano, Label Studio, CoNLL, PubTator, NegEx, "
+            "VAERS; or rows with note_id, text and symptoms, what `sympress label` writes too.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    notes: Annotated[Path | None, typer.Option(help="The notes, where the gold has no text.")] = None,
+    validation: ValidationOption = None,
+    encoder: Annotated[str, typer.Option(help="bundled, a folder, or a Hugging Face id.")] = "bundled",
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="topic (one symptom a note), present (any number) or mentions (spans); without, mentions "
+            "where spans are marked, else present.",
+            show_default=False,
+        ),
+    ] = None,
+    gold_labels: GoldLabels = None,
+    text_column: TextColumn = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the notes.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Notes, or windows, a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the encoder.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=8, help="Longest input in word pieces.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the head and the order.")] = 0,
+) -> None:
+    """Fine-tune an encoder on labelled notes.
+
+    Kill it at any time; the same command goes on where it stopped.
+    """
+    from sympress.errors import require_training
+
+    require_training()
+    from sympress.pipeline.fit import fit, plan_fit, settings_of
+    from sympress.progress import Reporter
+
+    labelled = read_labelled(gold, notes, labels=gold_labels, text_column=text_column)
+    judged = None
+    if validation is not None:
+        judged = read_labelled(validation, notes, labels=gold_labels, text_column=text_column)
+    task = task or ("mentions" if labelled.spans else "present")
+    given = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "max_tokens": max_tokens,
+    }
+    plan = plan_fit(labelled, judged, settings_of(task, encoder, given), seed=seed)
+    fit(plan, output, command=command_line(), reporter=Reporter())
+    typer.echo(f"wrote {output}")
+    typer.echo(f"next: sympress compress {output} --recipe pocket --gold {gold} -o {output}-pocket")
+
+
+# `sympress adapt`: train an encoder on one's own notes before it learns the task.
+
+
+def adapt(
+    notes: Annotated[Path, typer.Option(help="Notes: a file, an archive or a folder.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Encoder folder to write.")],
+    encoder: Annotated[str, typer.Option(help="bundled, a folder, or a Hugging Face id.")] = "bundled",
+    split: Annotated[
+        str, typer.Option(help="Leave out what a study split so would judge: patient, time, or none.")
+    ] = "patient",
+    validation_from: Annotated[
+        datetime | None, typer.Option(help="First day that is left out (split time).")
+    ] = None,
+    fraction: Annotated[float, typer.Option(help="Share of patients to read.")] = 1.0,
+    text_column: Annotated[str | None, typer.Option(help="Name of the text column.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the notes.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Notes a step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="The largest one.")] = 5e-5,
+    max_tokens: Annotated[int, typer.Option(min=8, help="Longest input in word pieces.")] = 256,
+    seed: Annotated[int, typer.Option(help="Of masks, order and held-out notes.")] = 0,
+) -> None:
+    """Adapt an encoder to your notes, without labels, and say whether that helped.
+
+    Kill it at any time; the same command goes on where it stopped.
+    """
+    from sympress.errors import require_training
+
+    require_training()
+    from sympress.training.adapt import AdaptSettings, check_choices
+    from sympress.training.adapt import adapt as adapt_to
+
+    settings = AdaptSettings(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_tokens=max_tokens
+    )
+    check_choices(settings, split, validation_from)
+    with Reporter() as reporter:
+        read = read_notes(notes, text_column=text_column, fraction=fraction)
+        for line in read.counts.remarks:
+            reporter.say(line)
+        log = adapt_to(
+            read.frame,
+            output,
+            encoder=encoder,
+            split=split,
+            validation_from=validation_from,
+            settings=settings,
+            reporter=reporter,
+        )
+    _say_adapted(log, notes, encoder, output)
+
+
+def _say_adapted(log: AdaptLog, notes: Path, encoder: str, output: Path) -> None:
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(f"learnt from {log.notes:,} notes, {log.held_out:,} held out", end="")
+    console.print(f"; {log.truncated:,} cut at the limit, {log.empty:,} without words left out")
+    if log.fresh_head:
+        console.print("the checkpoint has no masked-language head: a fresh one was trained first")
+    console.print(f"held-out loss before: {log.before:.4f}")
+    for number, epoch in enumerate(log.epochs, 1):
+        console.print(f"held-out loss after epoch {number}: {epoch['loss']:.4f}")
+    console.print(log.verdict())
+    console.print(f"wrote {output}")
+    better = str(output) if log.helped else encoder
+    console.print(
+        f"next: sympress study --notes {shlex.quote(str(notes))} --encoder {shlex.quote(better)} -o RUN"
+    )
+    if log.helped:
+        console.print(
+            f"whether that finds more symptoms, a study with --encoder {shlex.quote(encoder)} tells"
+        )

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from sympress.errors import InputError, nearest
 from sympress.labels.gold.mentions import form_key, ids_by_form
-from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.lexicon import Lexicon, load_lexicon, vaers_to_clinical
+from sympress.labels.linking import SpanLinker
 from sympress.labels.matching import fold
 from sympress.labels.mentions import AnnotatedNote, Assertion, Mention
 from sympress.labels.silver import affirmed_symptoms
-from sympress.labels.surface import symptom_of_forms, vaers_to_clinical
 from sympress.labels.task import span_classes
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.linker import load_names
@@ -197,12 +197,12 @@ class Vocabulary:
         for form, symptom in ids_by_form(lexicon).items():
             if (one := found.get(fold(symptom))) is not None:
                 found.setdefault(fold(form), one)
-        return cls(frozenset(names), lexicon, found, symptom_of_forms(lexicon))
+        return cls(frozenset(names), lexicon, found, SpanLinker.of(lexicon))
 
     @classmethod
     def of_lexicon(cls, lexicon: Lexicon) -> Vocabulary:
         """Return what names symptoms before there is an artifact: the lexicon those of marked words."""
-        return cls(frozenset(), lexicon, {}, symptom_of_forms(lexicon))
+        return cls(frozenset(), lexicon, {}, SpanLinker.of(lexicon))
 
     def symptom(self, name: str) -> str | None:
         """The artifact's symptom that people call `name`; None for one that it doesn't know."""

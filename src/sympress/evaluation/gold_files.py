@@ -15,10 +15,10 @@ import polars as pl
 from sympress.errors import InputError, nearest
 from sympress.evaluation.gold import Gold, GoldNote, Vocabulary, checked, checked_class
 from sympress.evaluation.quality import age_band
+from sympress.labels.gold import read_gold, recognise_gold
 from sympress.labels.gold.attributes import load_attributes
 from sympress.labels.gold.documents import GoldDocument, GoldSet, read_lines
 from sympress.labels.gold.mentions import UNSAID, symptom_labels, to_annotated
-from sympress.labels.gold.read import read_gold, recognise_gold
 from sympress.labels.mentions import Assertion, Mention
 from sympress.labels.silver import affirmed_symptoms
 from sympress.notes.layout import RECOGNISED, TableOptions

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from sympress.errors import InputError, nearest
 from sympress.files import refuse_pipe
-from sympress.labels.surface import forms_by_symptom
+from sympress.labels.lexicon import forms_by_symptom
 from sympress.runtime.extractor import Extractor
 
 

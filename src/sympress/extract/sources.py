@@ -13,10 +13,19 @@ from pathlib import Path
 from typing import IO, Literal
 
 from sympress.errors import InputError
-from sympress.notes.counts import ReadingCounts
 from sympress.notes.formats import Source
 from sympress.notes.formats.jsonl import BOM, byte_lines, object_notes
-from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, RETRACTED, TOO_LONG, Intake, Meter, Note, Progress
+from sympress.notes.intake import (
+    NOT_UTF8,
+    NOTE_LIMIT,
+    RETRACTED,
+    TOO_LONG,
+    Intake,
+    Meter,
+    Note,
+    Progress,
+    ReadingCounts,
+)
 from sympress.notes.layout import RECOGNISED, TableOptions, row_name
 from sympress.notes.read import recognise
 from sympress.notes.streams import Utf8Stream, is_cp1252, some_not_utf8

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from sympress.errors import InputError
+from sympress.labels.assertion import CueFinder, NoteContext, decide
 from sympress.labels.assertion.cues import CueBook, load_cues
-from sympress.labels.assertion.decide import CueFinder, NoteContext, decide
 from sympress.labels.lexicon import Lexicon, holds, is_undone, read_forms
 from sympress.labels.matching import Found, PhraseIndex, Reduced, fold, keep_longest, reduce_text
 from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, Reason
 from sympress.labels.sections import SectionBook, load_sections
 from sympress.labels.temperature import Temperature, find_temperatures
-from sympress.notes.markup.view import View, read_view
+from sympress.notes.markup import View, read_view
 
 # Abbreviations that a note defines: `cerebral palsy (CP)`, `CP (cerebral palsy)`.
 #

@@ -11,10 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sympress.errors import InputError, nearest
-from sympress.labels.lexicon import Lexicon, Symptom, load_forms, load_lexicon
+from sympress.labels.lexicon import Lexicon, Symptom, load_forms, load_lexicon, term_key, vaers_to_clinical
 from sympress.labels.matching import FormMatcher, fold
 from sympress.labels.mentions import LabelSet, Provenance
-from sympress.labels.surface import term_key, vaers_to_clinical
 from sympress.labels.task import task_of
 
 # Task `topic`: one symptom a note, by a rule over a lexicon (the paper's label).

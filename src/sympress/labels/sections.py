@@ -14,7 +14,7 @@ from sympress.errors import InputError, nearest
 from sympress.labels.lexicon_file import expand_all
 from sympress.labels.matching import Found, fold, words_of
 from sympress.labels.mentions import ASSERTIONS
-from sympress.labels.user_files import Mistakes, extends_ours, located, parse_table, texts_of
+from sympress.labels.user_files import Mistakes, check_keys, extends_ours, located, parse_table, texts_of
 
 # Sections of a note: which headings stand where, and what a section says of its mentions.
 
@@ -226,11 +226,7 @@ def lay_sections(text: str, source: str) -> SectionLayer:
     """
     parsed = parse_table(text, source)
     mistakes = Mistakes()
-    for key in parsed:
-        if key not in _FILE_KEYS:
-            mistakes.add(
-                f"{source}: unknown key {key!r}{nearest(key, _FILE_KEYS)}; use {', '.join(_FILE_KEYS)}"
-            )
+    check_keys(parsed, _FILE_KEYS, source, mistakes)
     base = load_sections()
     with mistakes.noted():
         if not extends_ours(parsed, source):
@@ -281,9 +277,7 @@ def _add(
     if not isinstance(table, dict):
         raise InputError(f"{where}: not a table; write [[section]] and its keys below it")
     mistakes = Mistakes()
-    for key in table:
-        if key not in _KEYS:
-            mistakes.add(f"{where}: unknown key {key!r}{nearest(key, _KEYS)}; use {', '.join(_KEYS)}")
+    check_keys(table, _KEYS, where, mistakes)
     kind = _kind_of(table, where, kinds, mistakes)
     said = table.get("assertion")
     if said is not None and said not in ASSERTIONS:

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from sympress.cluster import Load, open_cluster, open_here
 from sympress.errors import InputError
 from sympress.files import atomic_path
-from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import Lexicon
 from sympress.labels.matching import FormMatcher
 from sympress.labels.mentions import LabelSet, Mention, Provenance
 from sympress.labels.note_labels import Rule, check_top_k, describe_rule, labels_of_found, rule_symptom
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.task import affirms
-from sympress.notes.counts import ReadingCounts
+from sympress.notes.intake import ReadingCounts
 from sympress.notes.layout import TableOptions
 from sympress.notes.read import no_note_left, stream_notes
 from sympress.progress import Reporter
@@ -165,28 +164,6 @@ def write_mentions(notes: Iterable[tuple[str, Sequence[Mention]]], path: Path) -
     return counts
 
 
-def label_present_silver(
-    frame: pl.DataFrame,
-    annotator: Annotator,
-    symptoms: Sequence[str] | None = None,
-    *,
-    top_k: int = 20,
-) -> LabelSet:
-    """Return silver labels of task `present`: the symptoms that each note affirms at least once.
-
-    Args:
-        frame: notes with columns `note_id` and `text`.
-        annotator: the rules.
-        symptoms: ids of the symptoms to label; None takes the `top_k` that most notes affirm.
-        top_k: how many symptoms, where none are given.
-
-    Raises:
-        InputError: fewer symptoms are affirmed than asked for.
-    """
-    affirmed = [affirmed_symptoms(annotator.mentions(text or "")) for text in frame["text"]]
-    return present_labels(tuple(frame["note_id"]), affirmed, symptoms, top_k=top_k)
-
-
 def affirmed_symptoms(mentions: Iterable[Mention]) -> frozenset[str]:
     """Return the symptoms that `mentions` affirm."""
     return frozenset(m.symptom for m in mentions if affirms(m.assertion) and m.symptom)
@@ -199,9 +176,13 @@ def present_labels(
     *,
     top_k: int = 20,
 ) -> LabelSet:
-    """Return the label set of notes that affirm the symptoms `affirmed`, a set a note.
+    """Return the label set of task `present`, of notes that affirm the symptoms `affirmed`, a set a note.
 
-    The other arguments are those of `label_present_silver`.
+    Args:
+        note_ids: of the notes.
+        affirmed: the symptoms that each of them affirms at least once.
+        symptoms: ids of the symptoms to label; None takes the `top_k` that most notes affirm.
+        top_k: how many symptoms, where none are given.
 
     Raises:
         InputError: fewer symptoms are affirmed than asked for.
@@ -317,10 +298,10 @@ def find_topics(
 def find_present(
     source: Source, lexicon: Lexicon, top_k: int, own: OwnWords = OURS
 ) -> tuple[LabelSet, ReadingCounts]:
-    """Return what `label_present_silver` makes of the notes of `source`, and the counts of its rows.
+    """Return the silver labels of task `present` of the notes of `source`, and the counts of its rows.
 
     Raises:
-        InputError: as `label_present_silver`, and if no note is left or the cluster does not answer.
+        InputError: as `present_labels`, and if no note is left or the cluster does not answer.
     """
     ids: list[str] = []
     affirmed: list[frozenset[str]] = []

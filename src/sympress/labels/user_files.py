@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sympress.errors import InputError, MistakesError
+from sympress.errors import InputError, MistakesError, nearest
 from sympress.files import refuse_pipe
 
 # All the mistakes of a file in one message: a reader notes each and goes on.
@@ -110,6 +110,13 @@ def parse_table(text: str, source: str) -> dict[str, Any]:
         raise InputError(f"{source}: not valid TOML: {error}; correct that line") from error
     except RecursionError as error:
         raise InputError(f"{source}: nested too deeply; lists here hold texts, not lists") from error
+
+
+def check_keys(keys: Iterable[str], known: Sequence[str], where: str, mistakes: Mistakes) -> None:
+    """Note each of `keys` that is none of `known`, the keys of a file or of one of its tables."""
+    for key in keys:
+        if key not in known:
+            mistakes.add(f"{where}: unknown key {key!r}{nearest(key, known)}; use {', '.join(known)}")
 
 
 #: What `extends` says of a file of cues or sections.

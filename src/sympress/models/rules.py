@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sympress.labels.annotate import Annotator
-from sympress.labels.lexicon import Lexicon, Symptom
+from sympress.labels.lexicon import Lexicon, Symptom, vaers_to_clinical
 from sympress.labels.lexicon_file import AmbiguousForm
 from sympress.labels.matching import FormMatcher, fold
 from sympress.labels.mentions import Mention
 from sympress.labels.note_labels import Rule, coded_lexicon, rule_symptom
-from sympress.labels.surface import vaers_to_clinical
 from sympress.labels.task import task_of
 from sympress.models.tfidf import DAMAGE, damaged, to_json, write_files
 

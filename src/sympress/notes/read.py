@@ -10,9 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from sympress.errors import InputError
-from sympress.notes.counts import ReadingCounts, check_fraction
 from sympress.notes.formats import READABLE, Found, Source, delimited, jsonl, parquet, text_files, vaers
-from sympress.notes.intake import MALFORMED, Intake, Meter, Progress, frames
+from sympress.notes.intake import MALFORMED, Intake, Meter, Progress, ReadingCounts, check_fraction, frames
 from sympress.notes.layout import RECOGNISED, TableOptions
 from sympress.notes.schema import NoteSet
 from sympress.notes.streams import file_errors, head_of
@@ -108,7 +107,7 @@ def read_notes(
         path: file or folder.
         text_column: the column with the text, where no single column has a well-known name.
         table: what else cannot be told by itself: other columns, the form of dates, the encoding.
-        fraction: share of the patients to keep, in (0, 1], see `sympress.notes.counts`.
+        fraction: share of the patients to keep, in (0, 1], see `sympress.notes.intake`.
         progress: called now and then with the stored bytes read and their total.
 
     Raises:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from sympress.notes.counts import ReadingCounts
-
-__all__ = ["NOTE_SCHEMA", "NoteSet", "ReadingCounts"]
+if TYPE_CHECKING:
+    from sympress.notes.intake import ReadingCounts
 
 #: One row a note. `text` is the original text: offsets anywhere in sympress count its characters.
 #: `time` is in UTC where the source gives a zone, else as written.

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from sympress.errors import InputError
-from sympress.notes.counts import ReadingCounts
-from sympress.notes.intake import NO_FILE, NOTE_LIMIT, TOO_LONG, Meter
+from sympress.notes.intake import NO_FILE, NOTE_LIMIT, TOO_LONG, Meter, ReadingCounts
 
 # Bytes of any encoding as UTF-8, so that everything after reads one encoding only.
 

@@ -34,9 +34,8 @@ from sympress.labels.task import task_of
 from sympress.models.families import NO_ATTENTION
 from sympress.models.model import load_model
 from sympress.pipeline.compressor import Compressor, describe_artifact, judge_teacher
-from sympress.pipeline.given import given_texts
 from sympress.pipeline.order import Given, Order, check_order, read_made_before
-from sympress.pipeline.origin import Origin, Texts, read_origin, read_texts
+from sympress.pipeline.origin import Origin, Texts, given_texts, read_origin, read_texts
 from sympress.progress import Reporter
 from sympress.report.card import artifact_card
 from sympress.report.page import write_front

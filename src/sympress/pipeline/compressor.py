@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sympress.compression.distill.step import Distill
+from sympress.compression.distill import Distill
 from sympress.compression.recipe.language import Recipe
 from sympress.compression.recipe.material import FurtherTeacher, Material
 from sympress.compression.search.search import SearchResult
@@ -46,8 +46,8 @@ from sympress.studies.judge import (
     scorer_of,
     time_against,
 )
-from sympress.studies.note_scores import NoteTestSet, Scored
 from sympress.studies.press import press, train_settings
+from sympress.studies.task import NoteTestSet, Scored
 
 # Press one model by any recipe and measure what comes out, each once: a killed run finds what is done.
 

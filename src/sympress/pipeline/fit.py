@@ -21,7 +21,7 @@ from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote
 from sympress.labels.task import task_of
 from sympress.models.encoder import load_encoder
-from sympress.pipeline.given import two_sides
+from sympress.pipeline.origin import two_sides
 from sympress.progress import Reporter
 from sympress.provenance import public_settings
 from sympress.report.card import trained_card

@@ -20,14 +20,13 @@ from sympress.evaluation.gold import Gold
 from sympress.files import alone, full_disk_explained, is_bare, write_text
 from sympress.labels.gold.attributes import load_attributes
 from sympress.labels.gold.mentions import PRECEDENCE, form_key, ids_by_form, symptoms_named
-from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.lexicon import Lexicon, codes_by_symptom, forms_by_symptom, load_lexicon
 from sympress.labels.mentions import ASSERTIONS, Assertion
-from sympress.labels.surface import codes_by_symptom, forms_by_symptom
 from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.huggingface import Checkpoint, Rows, adopt, load_checkpoint
 from sympress.models.model import save_model
-from sympress.pipeline.given import Labeller
+from sympress.pipeline.origin import Labeller
 from sympress.provenance import environment
 from sympress.report.card import imported_card
 from sympress.runtime.artifact import (

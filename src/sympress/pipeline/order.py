@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sympress.compression.quantize.step import KERNEL_NAMES, Quantize
+from sympress.compression.quantize import KERNEL_NAMES, Quantize
 from sympress.compression.recipe.language import Recipe
 from sympress.compression.search.budget import Budget
 from sympress.errors import InputError, nearest

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from sympress.errors import InputError, SympressError, is_panic
 from sympress.labels.annotate import too_many_mentions
+from sympress.labels.lexicon import forms_by_symptom
 from sympress.labels.mentions import Mention, Source
 from sympress.labels.own_words import OURS, OwnWords
-from sympress.labels.surface import forms_by_symptom
 from sympress.labels.task import task_of
 from sympress.notes.intake import NOTE_LIMIT, TOO_LONG
-from sympress.notes.markup.view import View, read_view
+from sympress.notes.markup import View, read_view
 from sympress.runtime.affirm import Belief, EvidenceReader, Sourced, affirm, by_tagger, sourced, weigh
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.artifact import (

@@ -11,13 +11,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_text
-from sympress.labels.lexicon import BUILT_IN, Lexicon, Symptom, load_lexicon
+from sympress.labels.lexicon import (
+    BUILT_IN,
+    Lexicon,
+    Symptom,
+    codes_by_symptom,
+    forms_by_symptom,
+    load_lexicon,
+)
+from sympress.labels.linking import SpanLinker
 from sympress.labels.mentions import Mention
 from sympress.labels.own_words import OwnWords, words_of_text
-from sympress.labels.surface import codes_by_symptom, forms_by_symptom, symptom_of_forms
 from sympress.labels.task import task_of
 from sympress.labels.user_files import read_text
-from sympress.notes.markup.view import View
+from sympress.notes.markup import View
 from sympress.runtime.artifact import Extractor
 from sympress.runtime.tokens import Link
 
@@ -182,4 +189,4 @@ def load_rules(extractor: Extractor, words: OwnWords) -> Rules | None:
 
 def load_link(words: OwnWords) -> Link | None:
     """What names spans by the lexicon of `words`; None where there is none."""
-    return None if words.lexicon is None else symptom_of_forms(words.lexicon)
+    return None if words.lexicon is None else SpanLinker.of(words.lexicon)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from sympress.errors import InputError
 from sympress.files import full_disk_explained, read_object, write_text
-from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.lexicon import Lexicon, load_lexicon, vaers_to_clinical
+from sympress.labels.linking import SpanLinker
 from sympress.labels.own_words import OURS, OwnWords
-from sympress.labels.surface import symptom_of_forms, vaers_to_clinical
 from sympress.labels.task import task_of
 from sympress.provenance import processor_name
 from sympress.runtime.affirm import EvidenceReader
@@ -358,14 +358,14 @@ def _fill(made: Path, source: Path, settings: Settings, words: OwnWords, validat
 def _choose(made: Path, settings: Settings, validation: Path) -> Settings:
     """Choose who decides on the coded notes of `validation`; write it to the artifact and its provenance."""
     from sympress.notes.read import read_notes
-    from sympress.notes.synthesize.generator import synthesize
+    from sympress.notes.synthesize import synthesize
     from sympress.runtime.extractor import Extractor as Loaded
 
     notes = read_notes(validation)
     if notes.frame["codes"].null_count():
         raise InputError(f"{validation}: notes without symptoms that people coded; give coded notes")
     general = synthesize(GENERAL_NOTES, seed=GENERAL_SEED).frame
-    id_of = symptom_of_forms(load_lexicon("clinical"))  # synthetic notes know their symptoms by name
+    id_of = SpanLinker.of(load_lexicon("clinical"))  # synthetic notes know their symptoms by name
     known_ids = [[id_of(name) or name for name in names] for names in general["codes"].to_list()]
     told = coded_notes(notes.frame["text"].to_list(), notes.frame["codes"].to_list(), settings.symptoms)
     known = coded_notes(general["text"].to_list(), known_ids, settings.symptoms)

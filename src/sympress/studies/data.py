@@ -15,9 +15,10 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.evaluation.drift import drift_of, drift_warnings
 from sympress.labels.annotate import Annotator
+from sympress.labels.gold import read_gold
 from sympress.labels.gold.mentions import UNSAID, symptom_labels, to_annotated
-from sympress.labels.gold.read import read_gold
 from sympress.labels.lexicon import Lexicon, load_lexicon
+from sympress.labels.linking import SpanLinker
 from sympress.labels.mentions import AnnotatedNote, LabelSet
 from sympress.labels.note_labels import (
     MERGED,
@@ -26,10 +27,8 @@ from sympress.labels.note_labels import (
     label_topic,
     merge_codes,
 )
-from sympress.labels.surface import symptom_of_forms
 from sympress.labels.task import task_of
-from sympress.notes.counts import ReadingCounts
-from sympress.notes.intake import mask_placeholders
+from sympress.notes.intake import ReadingCounts, mask_placeholders
 from sympress.notes.read import read_notes
 from sympress.notes.schema import NOTE_SCHEMA, NoteSet
 from sympress.notes.split import (
@@ -43,7 +42,7 @@ from sympress.notes.split import (
     split_notes,
     without_validation,
 )
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
 from sympress.results import DataDescription
 from sympress.studies.labelled import Sources, label_present, negated_label_share
@@ -182,7 +181,7 @@ def read_sources(
     if config.gold is None:
         return None, _notes(config, reporter)
     read = read_gold(config.gold)
-    symptom_of = symptom_of_forms(lexicon)
+    symptom_of = SpanLinker.of(lexicon)
     labels = dict.fromkeys(config.gold_labels) or symptom_labels(
         read.documents, lexicon, source=str(config.gold)
     )

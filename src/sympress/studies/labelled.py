@@ -14,11 +14,10 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError, nearest
 from sympress.labels.annotate import Annotator
 from sympress.labels.gold.mentions import gold_labels
-from sympress.labels.lexicon import Lexicon
+from sympress.labels.lexicon import Lexicon, vaers_to_clinical
 from sympress.labels.mentions import AnnotatedNote, LabelSet, Mention, Provenance
 from sympress.labels.note_labels import MERGED, label_coded_present, merge_codes
 from sympress.labels.silver import TRUST, affirmed_symptoms, mix_labels, present_labels
-from sympress.labels.surface import vaers_to_clinical
 from sympress.models.rules import AssertedRule
 from sympress.notes.split import Split
 from sympress.report.paper import DRAWN, NEGATED, NOT_CURRENT, NOT_FOUND

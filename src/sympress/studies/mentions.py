@@ -25,7 +25,7 @@ from sympress.labels.task import task_of
 from sympress.models.rules import AssertedRule
 from sympress.notes.schema import NoteSet
 from sympress.notes.split import Split, check_leaks, patient_numbers
-from sympress.notes.synthesize.generator import synthesize
+from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
 from sympress.results import Changes, DataDescription, EpochQuality, Estimate, Quality
 from sympress.runtime.extractor import Extractor

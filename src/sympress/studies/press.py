@@ -16,10 +16,10 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sympress.compression.export import export_checked, parity
 from sympress.compression.quantize.choose import Choice
+from sympress.compression.recipe import Exported, Step
 from sympress.compression.recipe.engine import run_recipe
 from sympress.compression.recipe.language import LONGER, STRATEGIES, Recipe, read_recipe
 from sympress.compression.recipe.material import Context, FurtherTeacher, Material, State, encode_notes
-from sympress.compression.recipe.step import Exported, Step
 from sympress.config import StudyConfig
 from sympress.errors import InputError, SympressError
 from sympress.evaluation.cost import time_in_turn

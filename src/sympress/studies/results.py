@@ -23,9 +23,8 @@ from sympress.report.page import Example
 from sympress.results import Results, StrategyResult, load_results
 from sympress.studies.data import StudyData, prepare
 from sympress.studies.folder import RunFolder
-from sympress.studies.note_scores import NoteTestSet
-from sympress.studies.task import TestSet, assemble_row, judge_together
-from sympress.studies.tasks import study_of
+from sympress.studies.rows import study_of
+from sympress.studies.task import NoteTestSet, TestSet, assemble_row, judge_together
 
 # A finished run read again: its configuration, its notes in the order of the split, its predictions.
 

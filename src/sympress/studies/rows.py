@@ -46,9 +46,9 @@ from sympress.studies.judge import (
     judge,
 )
 from sympress.studies.labelled import FurtherLabels, label_further
-from sympress.studies.note_scores import NoteTestSet
+from sympress.studies.mentions import MentionsTask
 from sympress.studies.press import move_artifact, named, press, train_settings, write_model
-from sympress.studies.task import Step, StudyTask
+from sympress.studies.task import NoteTestSet, Step, StudyTask
 from sympress.studies.train import Trained, fine_tune, macs_per_note, make_extractor, stride_of
 from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import Scorer
@@ -433,3 +433,12 @@ def _settle(
     return OperatingPoint(
         np.full(targets.shape[1], 0.5) if task_of(config.note_task).has_thresholds else None, None
     )
+
+
+def study_of(task: str) -> type[StudyTask[Any]]:
+    """What studies the task called `task`.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    return MentionsTask if task_of(task).finds_spans else NoteTask

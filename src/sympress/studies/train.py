@@ -23,9 +23,8 @@ from sympress.compression.recipe.material import (
 )
 from sympress.config import StudyConfig
 from sympress.errors import InputError
-from sympress.labels.lexicon import Lexicon
+from sympress.labels.lexicon import Lexicon, codes_of, forms_by_symptom
 from sympress.labels.mentions import AnnotatedNote, Mention
-from sympress.labels.surface import codes_of, forms_by_symptom
 from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.model import SymptomModel, build_model, count_macs

@@ -4,9 +4,9 @@ import pytest
 
 from sympress.errors import InputError, MistakesError
 from sympress.labels.annotate import Annotator
-from sympress.labels.assertion.cue_files import lay_cues
 from sympress.labels.assertion.cues import Cue, load_cues
 from sympress.labels.lexicon import Lexicon, Symptom
+from sympress.labels.own_words import lay_cues
 
 FEVER = Lexicon("own", (Symptom("fever", ("fever",)), Symptom("cough", ("cough",))))
 

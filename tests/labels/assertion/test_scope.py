@@ -3,8 +3,8 @@
 import pytest
 
 from sympress.labels.annotate import Annotator
+from sympress.labels.assertion import context_of, decide
 from sympress.labels.assertion.cues import parse_cues
-from sympress.labels.assertion.decide import assert_mention
 from sympress.labels.lexicon import Lexicon, Symptom
 
 P, A, Q, Y, H, F = "present", "absent", "possible", "hypothetical", "historical", "family"
@@ -198,4 +198,4 @@ def test_what_is_asked_first_does_not_matter(few_symptoms: Annotator) -> None:
 
 @pytest.mark.parametrize("text", ["(+)! no fever", "(+)? no fever"])
 def test_a_mark_before_its_statement_leaves_the_statement_whole(text: str) -> None:
-    assert assert_mention(text, text.index("fever"), len(text)) == "absent"
+    assert decide(context_of(text, text.index("fever"), len(text)))[0] == "absent"

@@ -1,13 +1,13 @@
 import pytest
 from marked import LINES, parse_example
 
-from sympress.labels.assertion.decide import assert_mention, context_of
+from sympress.labels.assertion import context_of, decide
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_marked_sentence(line: str) -> None:
     text, start, end, assertion = parse_example(line)
-    assert assert_mention(text, start, end) == assertion
+    assert decide(context_of(text, start, end))[0] == assertion
 
 
 def test_there_are_enough_examples_each_once() -> None:
@@ -37,4 +37,4 @@ def test_everything_that_holds_is_told_not_only_what_takes_precedence() -> None:
 @pytest.mark.parametrize(("start", "end"), [(3, 3), (-1, 2), (0, 99)])
 def test_a_span_outside_the_text_is_refused(start: int, end: int) -> None:
     with pytest.raises(ValueError, match=r"not within a text of 5 characters$"):
-        assert_mention("fever", start, end)
+        context_of("fever", start, end)

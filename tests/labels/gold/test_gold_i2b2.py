@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sympress.errors import InputError
+from sympress.labels.gold import read_gold
 from sympress.labels.gold.documents import GoldSpan
 from sympress.labels.gold.mentions import symptom_labels, to_annotated
-from sympress.labels.gold.read import read_gold
 from sympress.labels.gold.standoff import read_i2b2
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import OtherSpan

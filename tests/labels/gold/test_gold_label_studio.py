@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from sympress.errors import InputError
+from sympress.labels.gold import read_gold
 from sympress.labels.gold.documents import GoldSpan
 from sympress.labels.gold.exports import read_label_studio
 from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
 from sympress.labels.gold.mentions import to_annotated
-from sympress.labels.gold.read import read_gold
 
 TEXT = "No fever. Has cough."
 

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
+from sympress.labels.gold import read_gold
 from sympress.labels.gold.documents import GoldDocument, GoldSpan
 from sympress.labels.gold.jsonl import write_jsonl
 from sympress.labels.gold.mentions import gold_labels, to_annotated
-from sympress.labels.gold.read import read_gold
 from sympress.labels.mentions import AnnotatedNote, Mention, OtherSpan
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sympress.labels.gold import read_gold
 from sympress.labels.gold.documents import Extra, GoldDocument, GoldSpan
 from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
-from sympress.labels.gold.read import read_gold
 
 QUICK = settings(max_examples=40, deadline=None)
 #: Letters, clinical punctuation, every kind of white space, a combining and an astral character.

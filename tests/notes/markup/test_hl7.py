@@ -2,7 +2,7 @@
 
 import pytest
 
-from sympress.notes.markup.view import read_view
+from sympress.notes.markup import read_view
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sympress.notes.markup.view import View, read_view
+from sympress.notes.markup import View, read_view
 
 _FRAGMENTS = [
     *("<", ">", "&", ";", "/", "=", '"', "'", "{", "}", "\\", "|", "~", "^", "\n", "\r", "\t", " ", "]]>"),

@@ -3,17 +3,144 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from sympress.compression.lowrank.statistics import Statistics
 from sympress.errors import InputError, nearest
 from sympress.models.families import layer_linears
 from sympress.models.model import LowRankEmbedding, LowRankLinear, SymptomModel, replace_module_
+from sympress.training.data import note_logits, notes_in, take_notes
+from sympress.training.losses import Objective
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How much the inputs of each linear layer count.
+
+    Attributes:
+        method: the way of factorizing they are made for.
+        moments: by name from the encoder, float64: `(in, in)` for `activation`, `(in,)` for `fisher`.
+        notes: calibration notes seen.
+    """
+
+    method: Literal["activation", "fisher"]
+    moments: Mapping[str, Tensor]
+    notes: int
+
+
+@torch.no_grad()
+def activation_statistics(model: SymptomModel, batches: Iterable[dict[str, Tensor]]) -> Statistics:
+    """Second moments XᵀX `(in, in)` of the inputs of every linear layer, in one pass (Wang et al. 2024).
+
+    Only real tokens count. Inputs that are not a batch of notes (DeBERTa's table of relative positions) are
+    scaled to count as much as the tokens of the batch, so that the result does not depend on how notes are
+    batched.
+
+    Args:
+        model: not changed; neither are its gradients.
+        batches: of `input_ids` and `attention_mask` `(batch, tokens)`.
+
+    Raises:
+        InputError: there is no calibration note.
+    """
+    moments: dict[str, Tensor] = {}
+    notes = 0
+    with _evaluating(model):
+        for batch in _on_device(model, batches):
+            mask = batch["attention_mask"].bool()
+            with _watching_inputs(model, partial(_add_moment_, moments, mask)):
+                model(batch["input_ids"], batch["attention_mask"])
+            notes += notes_in(batch)
+    return Statistics("activation", moments, _some(notes))
+
+
+def _add_moment_(moments: dict[str, Tensor], mask: Tensor, name: str, states: Tensor) -> None:
+    of_notes = states.shape[:-1] == mask.shape
+    rows = (states[mask] if of_notes else states.flatten(0, -2)).double()  # (rows, in)
+    weight = 1.0 if of_notes else float(mask.sum()) / len(rows)
+    moment = weight * (rows.T @ rows)
+    moments[name] = moments[name] + moment if name in moments else moment
+
+
+def fisher_statistics(
+    model: SymptomModel, batches: Iterable[dict[str, Tensor]], objective: Objective
+) -> Statistics:
+    """Squared gradients of the loss, summed over notes and over the outputs of each input, `(in,)`.
+
+    The importance of an input is the summed diagonal Fisher information of all weights it is multiplied with
+    (Hsu et al. 2022: they write y = x W, where an input is a row of W; in PyTorch's weights it is a column).
+    The gradient is squared note by note, not batch by batch.
+
+    Args:
+        model: not changed; neither are its gradients.
+        batches: of `input_ids` and `attention_mask` `(batch, tokens)`, and `labels` `(batch, ...)`.
+        objective: the loss.
+
+    Raises:
+        InputError: there is no calibration note.
+    """
+    names, linears = zip(*layer_linears(model.encoder), strict=True)
+    weights = [linear.weight for linear in linears]
+    totals = [torch.zeros(weight.shape[1], dtype=torch.float64, device=weight.device) for weight in weights]
+    notes = 0
+    with _evaluating(model):
+        for note in _one_by_one(_on_device(model, batches)):
+            loss = objective(note_logits(model, note), note["labels"], None)
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+            for total, gradient in zip(totals, gradients, strict=True):
+                total.add_(gradient.double().square().sum(0))
+            notes += 1
+    return Statistics("fisher", dict(zip(names, totals, strict=True)), _some(notes))
+
+
+def _some(notes: int) -> int:
+    if notes == 0:
+        raise InputError("the calibration set has no notes; give at least one")
+    return notes
+
+
+def _on_device(model: SymptomModel, batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    device = next(model.parameters()).device
+    for batch in batches:
+        yield {key: value.to(device) for key, value in batch.items()}
+
+
+def _one_by_one(batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    for batch in batches:
+        for row in range(notes_in(batch)):
+            yield take_notes(batch, row, row + 1)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout; afterwards as before."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+@contextmanager
+def _watching_inputs(model: SymptomModel, see: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Call `see` with the name and the input `(..., in)` of each linear layer, whenever one computes."""
+    hooks = [
+        linear.register_forward_pre_hook(lambda _module, arguments, name=name: see(name, arguments[0]))
+        for name, linear in layer_linears(model.encoder)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
 
 # The best rank-r approximation of a matrix, W ~ second @ first, in a chosen norm.
 #
@@ -265,16 +392,6 @@ def factorize_embeddings_(
     return used
 
 
-def factorize_embedding(embedding: nn.Embedding, rank: int, counts: Tensor | None = None) -> LowRankEmbedding:
-    """Two factors in place of `embedding`; exact when `rank` is full. `counts` as above.
-
-    Raises:
-        InputError: `rank` is below 1 or above the full rank, or `counts` do not fit.
-    """
-    check_rank(rank, min(embedding.weight.shape), "the word embeddings")
-    return _low_rank(embedding, _decompose(embedding, counts), rank)
-
-
 def _decompose(embedding: nn.Embedding, counts: Tensor | None) -> Decomposition:
     """As a linear layer that takes pieces as one-hot rows X: XᵀX is diagonal and holds the counts."""
     moment = None if counts is None else _fitted(counts, len(embedding.weight))
@@ -386,25 +503,6 @@ def _moments(
                 "collect them from the model as it is now"
             )
     return statistics.moments
-
-
-def factorize_encoder_(model: SymptomModel, rank: int) -> Factorization:
-    """Factorize every linear layer of the transformer layers in which `rank` saves weights, by plain SVD."""
-    return lowrank_(model, method="svd", rank=rank)
-
-
-def factorize_linear(linear: nn.Linear, rank: int, moment: Tensor | None = None) -> LowRankLinear:
-    """Two factors in place of `linear`; exact when `rank` is full. For `moment` see `decompose`.
-
-    Raises:
-        InputError: `rank` is below 1 or above the full rank.
-    """
-    full = min(linear.in_features, linear.out_features)
-    if not 1 <= rank <= full:
-        raise InputError(
-            f"rank {rank} is outside 1..{full} of a {linear.out_features}x{linear.in_features} layer"
-        )
-    return _low_rank_layer(linear, *truncated_svd(linear.weight.data, rank, moment))
 
 
 def _low_rank_layer(linear: nn.Linear, first: Tensor, second: Tensor) -> LowRankLinear:

@@ -1,1 +1,156 @@
-"""Quantization."""
+"""The step `quantize`: fewer bits in the deployed file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from sympress.compression.recipe import Count, Exported, Positive, Step, Trial
+from sympress.errors import InputError
+from sympress.runtime.session import INT8_KERNEL
+
+if TYPE_CHECKING:
+    from sympress.compression.quantize.choose import Choice
+    from sympress.compression.recipe.material import Context, State
+    from sympress.compression.search.estimate import ModelShape
+    from sympress.training.epochs import TrainSettings
+
+
+#: The kernel of each kind, whatever machine makes the file; see `runtime.session`.
+KERNEL_OF = {
+    "int8": INT8_KERNEL,
+    "static": "static-7bit",
+    "weights8": "weights-8bit",
+    "weights4": "weights-4bit",
+    "int4": "weights-4bit",
+}
+#: What a kernel is chosen from by the clock, of a kind that has several.
+CHOICE_OF = {
+    "int8": ("dynamic-7bit", "dynamic-8bit", "dynamic-unsigned"),
+    "static": ("static-7bit", "static-8bit"),
+}
+#: Every kernel there is.
+KERNEL_NAMES = tuple(
+    dict.fromkeys([name for names in CHOICE_OF.values() for name in names] + [*KERNEL_OF.values()])
+)
+_WEIGHT_BITS = {"int8": 8, "static": 8, "auto": 8, "weights8": 8, "weights4": 4, "int4": 4}
+
+
+class Quantize(Step):
+    """Fewer bits in the deployed file; the last step.
+
+    Attributes:
+        kind: `int8` rounds activations as they come, `static` by a calibration set; `int4`, `weights4`
+            and `weights8` store weights in fewer bits; `auto` times the candidates on this machine.
+        embeddings: bits of the word embeddings.
+        float_layers: how many layers, the most sensitive ones, stay in float.
+        aware: train with simulated int8 first.
+        epochs: passes of that training; None for the run's own.
+        rate: learning rate of that training; None for the run's own.
+    """
+
+    first: ClassVar[str | None] = "kind"
+    bare: ClassVar[bool] = True
+    step: Literal["quantize"] = "quantize"
+    kind: Literal["int8", "static", "int4", "weights8", "weights4", "auto"] = "int8"
+    embeddings: Literal[8, 4] = 8
+    float_layers: int = Field(0, ge=0)
+    aware: bool = False
+    epochs: Count | None = None
+    rate: Positive | None = None
+
+    @model_validator(mode="after")
+    def _training_is_of_int8(self) -> Self:
+        if self.aware and self.kind not in ("int8", "static"):
+            raise ValueError(f"aware=true trains for int8 or static, not for {self.kind}")
+        if not self.aware and (self.epochs is not None or self.rate is not None):
+            raise ValueError("epochs and rate are those of training with simulated int8: add aware=true")
+        return self
+
+    @property
+    def trains(self) -> bool:
+        """With simulated int8, where asked."""
+        return self.aware
+
+    @property
+    def needs_notes(self) -> bool:
+        """Where it trains, or ranges of activations are measured."""
+        return self.aware or self.kind == "static"
+
+    def further_notes(self, available: int) -> int:
+        """All of them, where it trains."""
+        return available if self.aware else 0
+
+    def updates_on(self, labelled: int, further: int, settings: TrainSettings) -> int:
+        """Those of training with simulated int8."""
+        if not self.aware:
+            return 0
+        return (self.epochs or settings.epochs) * math.ceil((labelled + further) / settings.batch_size)
+
+    def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
+        """It acts on the file, which is made at the end."""
+        del before
+        if after:
+            raise InputError("quantize must be the last step: nothing can be trained or removed after it")
+
+    def apply(self, state: State, context: Context, number: int) -> str:
+        """Train with int8 simulated, where asked; the file is quantized once it is exported."""
+        from sympress.compression.distill import Distill
+        from sympress.compression.quantize.aware import make_aware_, settle_aware_
+        from sympress.compression.recipe.engine import learn_from_teacher, settings_for
+
+        if not self.aware:
+            return f"the file is quantized ({self.kind}, embeddings {self.embeddings} bits)"
+        make_aware_(state.model, reduce_range=True, embedding_bits=self.embeddings)
+        settings = settings_for(context, epochs=self.epochs, rate=self.rate)
+        learn_from_teacher(state, context, number, Distill(), settings)
+        settle_aware_(state.model)
+        return f"{settings.epochs} epochs with int8 simulated; the file is quantized ({self.kind})"
+
+    def apply_to_file(self, exported: Exported) -> Choice:
+        """Replace the fp32 file by the quantized one."""
+        from sympress.compression.quantize.choose import quantize_file
+
+        return quantize_file(
+            exported,
+            kernels=self.kernels(exported.kernel),
+            embedding_bits=self.embeddings,
+            float_layers=self.float_layers,
+        )
+
+    def kernels(self, wanted: str | None) -> tuple[str, ...]:
+        """The kernels to choose from; one where nothing is to be chosen.
+
+        Args:
+            wanted: one of `KERNELS`, instead of what `kind` stands for; or `auto`: of the kernels of that
+                kind, the one that the clock prefers among those about as accurate as the best.
+        """
+        from sympress.compression.quantize.choose import available_kernels
+
+        if wanted not in (None, "auto"):
+            return (str(wanted),)
+        if self.kind == "auto":
+            return available_kernels()
+        if wanted == "auto" and self.kind in CHOICE_OF and not self.aware:  # aware: trained for one kernel
+            return CHOICE_OF[self.kind]
+        return (KERNEL_OF[self.kind],)
+
+    def reshape(self, shape: ModelShape) -> ModelShape:
+        """Fewer bits."""
+        return replace(
+            shape,
+            bits=_WEIGHT_BITS[self.kind],
+            embedding_bits=self.embeddings,
+            float_layers=self.float_layers,
+        )
+
+    @classmethod
+    def suggest(cls, trial: Trial, teacher: ModelShape, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """Int8, with embeddings of 8 or of 4 bits."""
+        del teacher
+        bits = trial.suggest_categorical("embedding_bits", (8, 4))
+        return (*steps, cls(embeddings=4 if bits == 4 else 8))

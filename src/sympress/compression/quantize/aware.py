@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from sympress.errors import InputError
 from sympress.models.families import family_of, layers_of
-from sympress.models.model import SymptomModel, replace_module_
-from sympress.models.rounding import OutputRounding, RoundedLinear, with_rounding
+from sympress.models.model import OutputRounding, RoundedLinear, SymptomModel, replace_module_, with_rounding
 
 # Quantization-aware training of linear layers: fake-quantized weights and inputs, never int8 at work.
 

@@ -20,7 +20,7 @@ from sympress.compression.quantize.kernels import (
     quantize_weights_only,
     weight_only_bits,
 )
-from sympress.compression.recipe.step import Exported
+from sympress.compression.recipe import Exported
 from sympress.errors import InputError, nearest
 from sympress.runtime.session import open_session
 

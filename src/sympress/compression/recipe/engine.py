@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from sympress.compression.distill import Distill
 from sympress.compression.distill.objective import Distillation, DistillSettings
-from sympress.compression.distill.step import Distill
 from sympress.compression.distill.teachers import fingerprint_teacher
 from sympress.compression.prune.masks import GradualMasks, keep_masked
+from sympress.compression.recipe import Step
 from sympress.compression.recipe.language import Recipe
 from sympress.compression.recipe.material import (
     Context,
@@ -28,7 +29,6 @@ from sympress.compression.recipe.material import (
     training_notes,
     validation_notes,
 )
-from sympress.compression.recipe.step import Step
 from sympress.compression.search.estimate import shape_of
 from sympress.errors import InputError
 from sympress.files import read_object, write_json

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from sympress.compression.recipe.step import Step, range_of, write_value
+from sympress.compression.recipe import Step, range_of, write_value
 from sympress.compression.recipe.steps import STEPS
 from sympress.config import StudyConfig, read_config_file
 from sympress.errors import InputError, nearest

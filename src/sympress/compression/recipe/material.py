@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sympress.compression.distill.step import Distill
+from sympress.compression.distill import Distill
 from sympress.compression.distill.teachers import Int8Teacher, Teacher, average_logits, teacher_logits
 from sympress.compression.recipe.steps import untrained_model
 from sympress.errors import InputError

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from sympress.compression.distill.step import Distill
-from sympress.compression.lowrank.step import LowRank
-from sympress.compression.prune.step import Mask, Prune
-from sympress.compression.quantize.step import Quantize
-from sympress.compression.recipe.step import Count, Positive, Step
-from sympress.compression.vocab.step import Vocab
+from sympress.compression.distill import Distill
+from sympress.compression.lowrank import LowRank
+from sympress.compression.prune import Mask, Prune
+from sympress.compression.quantize import Quantize
+from sympress.compression.recipe import Count, Positive, Step
+from sympress.compression.vocab import Vocab
 from sympress.errors import InputError
 
 if TYPE_CHECKING:

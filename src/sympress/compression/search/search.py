@@ -15,9 +15,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from sympress.compression.quantize.step import Quantize
+from sympress.compression.quantize import Quantize
+from sympress.compression.recipe import Step, Trial
 from sympress.compression.recipe.language import Recipe
-from sympress.compression.recipe.step import Step, Trial
 from sympress.compression.recipe.steps import STEPS
 from sympress.compression.search.budget import BUDGET_KEYS, Budget
 from sympress.compression.search.estimate import ModelShape, estimate_macs, estimate_size_bytes

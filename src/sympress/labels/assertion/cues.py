@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from sympress.labels.lexicon_file import (
     fixed_text,
     split_template,
 )
-from sympress.labels.matching import fold, words_of
+from sympress.labels.matching import PhraseIndex, fold, words_of
 from sympress.labels.mentions import ASSERTIONS
 
 Role = Literal["cue", "pseudo", "stop", "statement"]
@@ -144,6 +144,15 @@ class CueBook:
             (cue, self._kept(place, expand_forms(template, self.words, where, most=None)))
             for place, (template, cue, where) in enumerate(self.rules)
         )
+
+    @cached_property
+    def index(self) -> PhraseIndex:
+        """The index of all phrases, one for all who read by these cues; half a second."""
+        return PhraseIndex({"cue": self.every.phrases})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is written goes to another process; what was built of it stays."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def within(self, words: frozenset[str]) -> CuePhrases:
         """Those that can stand in a text of these words, and a few more; some milliseconds."""

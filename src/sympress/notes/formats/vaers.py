@@ -18,10 +18,9 @@ from itertools import groupby
 from pathlib import Path
 
 from sympress.errors import InputError, nearest
-from sympress.notes.counts import keep_patient
 from sympress.notes.formats import Found, Source
 from sympress.notes.formats.delimited import header_of, records
-from sympress.notes.intake import MALFORMED, Intake, Meter, Note
+from sympress.notes.intake import MALFORMED, Intake, Meter, Note, keep_patient
 from sympress.notes.layout import COLUMN_OPTIONS, TableOptions, age_of, sex_of
 from sympress.notes.streams import file_errors, open_member, open_text, stream_errors
 

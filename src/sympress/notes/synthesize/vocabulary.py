@@ -95,10 +95,6 @@ class Vocabulary:
     words: dict[str, dict[str, tuple[Template, ...]]]
     category_draws: tuple[Category, ...]
 
-    def surface_forms(self) -> dict[str, tuple[str, ...]]:
-        """Every surface form, reserved ones too, with the symptoms that it names."""
-        return {form: unit.symptoms for unit in self.units for form in (*unit.forms, *unit.reserved)}
-
 
 def compile_template(text: str) -> Template:
     """Split `text` at its `{slots}`; a slot named after an assertion, or its plural, holds mentions."""

@@ -18,7 +18,7 @@ import polars as pl
 
 from sympress.errors import InputError
 from sympress.files import atomic_path
-from sympress.notes.synthesize.generator import NoteRecord, iterate_notes, synthesize_batches
+from sympress.notes.synthesize import NoteRecord, iterate_notes, synthesize_batches
 
 NoteFormat = Literal["noteevents", "jsonl", "parquet"]
 
@@ -59,11 +59,6 @@ def gold_path_of(path: Path) -> Path:
                 return path.with_name(path.name.removesuffix(suffix) + ".gold.jsonl")
     known = ", ".join(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
     raise InputError(f"{path}: unknown ending; name the file with one of {known}")
-
-
-def write_noteevents(path: Path, n: int, seed: int = 0) -> WrittenNotes:
-    """Write `n` synthetic notes in the exact form of NOTEEVENTS.csv, and the annotated notes beside them."""
-    return write_notes(path, n, seed=seed, note_format="noteevents")
 
 
 def write_notes(
