@@ -46,9 +46,9 @@ from sympress.runtime.artifact import BOX_FOLDER, read_extractor, write_checksum
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.linker import with_words, write_words
-from sympress.serve.app import ManyNotes, parse_request
-from sympress.serve.config import Refusal
-from sympress.serve.models import render
+from sympress.serve.forms import ManyNotes, parse_request
+from sympress.serve.refusal import Refusal
+from sympress.serve.render import render
 
 #: Limits of a worker, and of one input.
 MEMORY_BYTES = 10**9

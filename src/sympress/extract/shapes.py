@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sympress.errors import InputError, nearest
 from sympress.extract.concepts import Vocabulary
 from sympress.extract.fhir import fhir_bundles
-from sympress.extract.sources import Item
 from sympress.labels.task import affirms
 from sympress.notes.intake import Note
 from sympress.runtime.note_result import Finding, NoteResult, findings_of, reason_in_words, rounded
+
+if TYPE_CHECKING:
+    from sympress.extract.sources import Item  # which needs polars, and the service does not
 
 # Rows in the shape of the table NOTE_NLP of the OMOP Common Data Model 5.4.
 #
