@@ -18,7 +18,6 @@ import io
 import json
 import multiprocessing
 import random
-import resource
 import shutil
 import signal
 import sys
@@ -449,6 +448,8 @@ def chance_of(seed: int, kind: str, number: int) -> random.Random:
 
 def work(connection: Connection, seed: int) -> None:
     """Make and read the inputs that are asked for, until None is."""
+    import resource  # not on Windows
+
     resource.setrlimit(resource.RLIMIT_AS, (SPACE_BYTES, SPACE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)

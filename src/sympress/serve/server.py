@@ -189,8 +189,10 @@ class GracefulServer(uvicorn.Server):
         await super().startup([])  # uvicorn itself accepts nothing
         loop = asyncio.get_running_loop()
         self._reloading: set[asyncio.Task[None]] = set()
-        with contextlib.suppress(NotImplementedError, RuntimeError):  # not on Windows, not in a thread
-            loop.add_signal_handler(signal.SIGHUP, self._reload)
+        hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+        if hangup is not None:
+            with contextlib.suppress(NotImplementedError, RuntimeError):  # in a thread
+                loop.add_signal_handler(hangup, self._reload)
         service = self._service
         self._door = Door(
             self._listener, service.config, service.metrics, service.log, self._make_protocol, self.config.ssl
@@ -333,7 +335,9 @@ def serve(
         service_log.info("listening", url=url, models=shelf.names(), key_required=bool(keys))
         if sys.stderr.isatty():
             sys.stderr.write(_greeting(url, key=bool(keys)) + "\n")
-        asyncio.run(server.serve(sockets=[listener]))
+        # Windows' own loop cannot watch the listener; elsewhere this is the loop that there is
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(server.serve(sockets=[listener]))
 
 
 def _greeting(url: str, *, key: bool) -> str:
