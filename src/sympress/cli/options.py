@@ -176,6 +176,16 @@ def read_words(lexicon: str | None, cues: Path | None, sections: Path | None) ->
     return words
 
 
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Where to train: auto (CUDA where there is one, else the CPU), cpu, cuda, or mps.",
+        metavar="auto|cpu|cuda|mps",
+    ),
+]
+
+
 # The options with which a command reads labelled notes, and how it reads them, before any model.
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sympress.cli.options import settings_options, study_config
+from sympress.cli.options import DeviceOption, settings_options, study_config
 from sympress.config import MeasurementConfig, StudyConfig, make_config
 from sympress.progress import Reporter
 
@@ -36,6 +36,7 @@ def study(
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with the same keys; flags win.")] = None,
+    device: DeviceOption = "auto",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -50,12 +51,12 @@ def study(
     """
     chosen = study_config(settings, config)
     if dry_run:
-        describe(chosen)
+        describe(chosen, device)
         return
-    start(chosen, output, track)
+    start(chosen, output, track, device=device)
 
 
-def start(settings: StudyConfig, output: Path, track: str | None = None) -> None:
+def start(settings: StudyConfig, output: Path, track: str | None = None, *, device: str = "auto") -> None:
     """Run the study with progress, then print its table, where it lies and what to do next."""
     from sympress.errors import require_training
 
@@ -63,10 +64,12 @@ def start(settings: StudyConfig, output: Path, track: str | None = None) -> None
     from sympress.report.verdict import console_table, verdict
     from sympress.studies.run import run_study
     from sympress.studies.track import require_mlflow, track_results
+    from sympress.training.epochs import on_device
 
     if track is not None:
         require_mlflow()  # before anything is trained
-    results = run_study(settings, output, command=command_line(), reporter=Reporter())
+    with on_device(device):
+        results = run_study(settings, output, command=command_line(), reporter=Reporter())
     if track is not None:
         track_results(results, output, track)
     console = Console()
@@ -79,14 +82,15 @@ def start(settings: StudyConfig, output: Path, track: str | None = None) -> None
     console.print(f"next: open {output / 'report.html'}", highlight=False, markup=False)
 
 
-def describe(settings: StudyConfig) -> None:
+def describe(settings: StudyConfig, device: str = "auto") -> None:
     """Print the counts of reading, labelling and splitting, and what a run would not read, take and store."""
     from sympress.evaluation.drift import summary_of
     from sympress.studies.preview import Notes, preview
     from sympress.studies.tasks import study_of
+    from sympress.training.epochs import on_device
 
     settings = settings.resolved()
-    with Reporter() as reporter:
+    with on_device(device), Reporter() as reporter:
         data = study_of(settings.task).prepare(settings, reporter)
         description = data.description
         notes = Notes(data.frame["text"], data.split, description.symptoms, data.lexicon)
@@ -143,6 +147,7 @@ def demo(
     smallest: Annotated[
         bool, typer.Option("--smallest", help="Fewer notes and one epoch: shows that it runs.")
     ] = False,
+    device: DeviceOption = "auto",
 ) -> None:
     """Run the five strategies and the two reference rows on synthetic notes with the packaged MiniLM.
 
@@ -152,7 +157,7 @@ def demo(
     if smallest and output == Path("runs/demo"):
         output = Path("runs/demo-smallest")
     config = make_config(sizes | {"protocol": "paper", "encoder": "bundled", "published_variants": False})
-    start(config, output)
+    start(config, output, device=device)
 
 
 # `sympress tune`: search the settings of a strategy on validation notes.
@@ -180,6 +185,7 @@ def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the proposals and of each training.")] = 0,
+    device: DeviceOption = "auto",
     config: Annotated[Path | None, typer.Option(help="TOML of a study; flags win.")] = None,
     **settings: Any,
 ) -> None:
@@ -192,9 +198,11 @@ def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
 
     require_training()
     from sympress.pipeline.tune import Search, run_tuning
+    from sympress.training.epochs import on_device
 
     wanted = tuple(name.strip().replace("-", "_") for name in (search or "").split(",") if name.strip())
-    tuned = run_tuning(chosen, Search(strategy, trials, wanted, seed), output, reporter=Reporter())
+    with on_device(device):
+        tuned = run_tuning(chosen, Search(strategy, trials, wanted, seed), output, reporter=Reporter())
     _say(tuned)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sympress.cli.options import GoldLabels, TextColumn, ValidationOption, read_labelled
+from sympress.cli.options import DeviceOption, GoldLabels, TextColumn, ValidationOption, read_labelled
 from sympress.cli.study import command_line
 from sympress.notes.read import read_notes
 from sympress.progress import Reporter
@@ -51,6 +51,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Of the encoder.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=8, help="Longest input in word pieces.")] = None,
     seed: Annotated[int, typer.Option(help="Of the head and the order.")] = 0,
+    device: DeviceOption = "auto",
 ) -> None:
     """Fine-tune an encoder on labelled notes.
 
@@ -61,7 +62,9 @@ def train(
     require_training()
     from sympress.pipeline.fit import fit, plan_fit, settings_of
     from sympress.progress import Reporter
+    from sympress.training.epochs import check_device, on_device
 
+    check_device(device)
     labelled = read_labelled(gold, notes, labels=gold_labels, text_column=text_column)
     judged = None
     if validation is not None:
@@ -74,7 +77,8 @@ def train(
         "max_tokens": max_tokens,
     }
     plan = plan_fit(labelled, judged, settings_of(task, encoder, given), seed=seed)
-    fit(plan, output, command=command_line(), reporter=Reporter())
+    with on_device(device):
+        fit(plan, output, command=command_line(), reporter=Reporter())
     typer.echo(f"wrote {output}")
     typer.echo(f"next: sympress compress {output} --recipe pocket --gold {gold} -o {output}-pocket")
 
@@ -100,6 +104,7 @@ def adapt(
     learning_rate: Annotated[float, typer.Option(help="The largest one.")] = 5e-5,
     max_tokens: Annotated[int, typer.Option(min=8, help="Longest input in word pieces.")] = 256,
     seed: Annotated[int, typer.Option(help="Of masks, order and held-out notes.")] = 0,
+    device: DeviceOption = "auto",
 ) -> None:
     """Adapt an encoder to your notes, without labels, and say whether that helped.
 
@@ -110,12 +115,13 @@ def adapt(
     require_training()
     from sympress.training.adapt import AdaptSettings, check_choices
     from sympress.training.adapt import adapt as adapt_to
+    from sympress.training.epochs import on_device
 
     settings = AdaptSettings(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_tokens=max_tokens
     )
     check_choices(settings, split, validation_from)
-    with Reporter() as reporter:
+    with on_device(device), Reporter() as reporter:
         read = read_notes(notes, text_column=text_column, fraction=fraction)
         for line in read.counts.remarks:
             reporter.say(line)
