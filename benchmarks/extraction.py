@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import random
-import signal
 import statistics
 import subprocess
 import sys
@@ -115,7 +114,7 @@ def killed_job(work: Path, model: Path, notes: int, *, kills: int, workers: int,
         asked = _asked(source, model, output, workers)
         process = subprocess.Popen([*_COMMAND, *asked], stdin=subprocess.DEVNULL)  # noqa: S603  our own command
         time.sleep(chance.uniform(0.2, 1.0) * max(1.0, seconds / kills))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         if output.exists():  # it was faster, be it by the last moment of its life: once more from the start
             discard(output)

@@ -18,7 +18,6 @@ import io
 import json
 import multiprocessing
 import random
-import resource
 import shutil
 import signal
 import sys
@@ -46,9 +45,9 @@ from sympress.runtime.artifact import BOX_FOLDER, read_extractor, write_checksum
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.linker import with_words, write_words
-from sympress.serve.app import ManyNotes, parse_request
-from sympress.serve.config import Refusal
-from sympress.serve.models import render
+from sympress.serve.forms import ManyNotes, parse_request
+from sympress.serve.refusal import Refusal
+from sympress.serve.render import render
 
 #: Limits of a worker, and of one input.
 MEMORY_BYTES = 10**9
@@ -449,6 +448,8 @@ def chance_of(seed: int, kind: str, number: int) -> random.Random:
 
 def work(connection: Connection, seed: int) -> None:
     """Make and read the inputs that are asked for, until None is."""
+    import resource  # not on Windows
+
     resource.setrlimit(resource.RLIMIT_AS, (SPACE_BYTES, SPACE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)

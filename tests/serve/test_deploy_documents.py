@@ -79,7 +79,7 @@ def test_the_limits_that_the_page_on_serving_states_are_the_defaults():
     assert f"an answer of more than {limits.answer_bytes >> 20} MiB" in TEXTS["serve"]
     assert f"reads nothing of its answer for {limits.unread_seconds:g} s" in TEXTS["serve"]
     assert f"does not answer within {limits.load_seconds:g} s" in TEXTS["serve"]
-    assert f"more than {limits.note_mentions:,} mentions" in TEXTS["serve"]
+    assert f"more than {limits.most_mentions:,} mentions" in TEXTS["serve"]
     assert limits.note_seconds == pytest.approx(0.3 * limits.request_seconds)
     assert "one note at most 160 MB more (`--note-mb`)" in TEXTS["serve"]
     assert limits.note_bytes == 160_000_000

@@ -138,7 +138,7 @@ def test_an_example_can_be_tried_with_one_button(page: Any):
 
 def test_the_card_and_the_api_are_linked(page: Any, service: Running):
     read(page, NOTE)
-    assert page.get_by_role("link", name="API").get_attribute("href") == "/openapi.json"
+    assert page.get_by_role("link", name="API").get_attribute("href") == "/docs"
     page.get_by_role("link", name="Card of the model").press("Enter")
     sync_api.expect(page.locator("#card-text")).to_have_text("# Words <b>\n\nFinds three words.")
     page.get_by_role("button", name="Close").click()
@@ -147,6 +147,38 @@ def test_the_card_and_the_api_are_linked(page: Any, service: Running):
         assert client.get("/v1/models/words/card").text.startswith("# Words <b>")
         assert client.get("/v1/models/words/card").headers["content-type"].startswith("text/plain")
         assert client.get("/v1/models/none/card").status_code == 404
+
+
+def test_the_api_is_described_on_a_page_of_its_own(page: Any, service: Running):
+    page.goto(f"{service.url}/docs")
+    page.wait_for_selector("#operations section")
+    assert page.locator("#operations h2").all_inner_texts() == [
+        "GET /healthz",
+        "GET /readyz",
+        "GET /metrics",
+        "POST /v1/extract",
+        "GET /v1/models",
+        "GET /v1/models/{name}/card",
+        "POST /v1/models/{name}/reload",
+    ]
+    bodies = page.locator("#operations table", has_text="Content-Type").locator("tr", has_text="OneNote")
+    assert "OneNote or ManyNotes" in bodies.first.inner_text()
+    fields = page.locator("#MentionAnswer tbody td:first-child").all_inner_texts()
+    assert fields[:3] == ["start", "end", "symptom"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs axe-core-python")
+    assert [one["id"] for one in axe.Axe().run(page)["violations"]] == []
+
+
+def test_the_description_of_a_service_with_a_key_asks_for_it(browser: Any):
+    with running(key=KEY) as service:
+        page = browser.new_page()
+        page.goto(f"{service.url}/docs")
+        page.get_by_label("API key").fill(KEY)
+        page.get_by_role("button", name="Show").click()
+        page.wait_for_selector("#operations section")
+        assert page.locator("#form").is_hidden()
+        page.close()
 
 
 def test_a_hostile_note_stays_text(page: Any):

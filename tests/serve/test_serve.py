@@ -31,7 +31,7 @@ CANARY = "Zyxwv-Canary-90210"
 
 @pytest.fixture(scope="module")
 def service() -> Any:
-    with running({"words": WordModel(), "other": WordModel(version=7)}, body_bytes=100_000) as service:
+    with running({"words": WordModel(), "other": WordModel(version=7)}, body_mb=0.1) as service:
         yield service
 
 
@@ -306,7 +306,7 @@ def test_nothing_is_opened_to_others_without_a_key(tmp_path: Path):
     )
     check_exposure(ServeConfig(host="0.0.0.0"), ApiKeys([KEY]))
     with pytest.raises(InputError, match="TLS needs both"):
-        check_exposure(ServeConfig(certificate=tmp_path), ApiKeys([]))
+        check_exposure(ServeConfig(tls_certificate=tmp_path), ApiKeys([]))
     assert [is_loopback(host) for host in ("localhost", "127.3.2.1", "::1", "0.0.0.0", "::", "a.b")] == [
         True,
         True,
@@ -323,14 +323,14 @@ def test_tls_by_flags(tmp_path: Path):
     name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-keyout", str(key)]
     subprocess.run([openssl, *made, "-out", str(certificate), *name], check=True, capture_output=True)
-    with running(certificate=certificate, private_key=key) as service:
+    with running(tls_certificate=certificate, tls_key=key) as service:
         trusted = ssl.create_default_context(cafile=str(certificate))
         url = service.url.replace("http:", "https:")
         assert httpx.get(f"{url}/healthz", verify=trusted, trust_env=False).status_code == 200
     key.write_text("nonsense", encoding="utf-8")
     with (
         pytest.raises(InputError, match="TLS cannot be set up"),
-        running(certificate=certificate, private_key=key),
+        running(tls_certificate=certificate, tls_key=key),
     ):
         pass
 
@@ -375,7 +375,7 @@ def test_a_stop_answers_what_an_idle_connection_asks_a_second_later():
 
 def test_no_log_metric_or_error_shows_what_a_note_says(capfd: pytest.CaptureFixture[str]):
     model = WordModel()
-    limits = {"body_bytes": 2_000, "request_notes": 2, "body_seconds": 0.3}
+    limits = {"body_mb": 0.002, "request_notes": 2, "body_seconds": 0.3}
     with running({"words": model}, **limits) as service, service.client() as client:
         seen = [client.get("/" + CANARY), client.get("/v1/models?" + CANARY)]
         bodies: list[Any] = [

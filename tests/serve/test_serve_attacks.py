@@ -26,7 +26,7 @@ from sympress.errors import InputError
 from sympress.serve.auth import read_keys
 from sympress.serve.config import ServeConfig
 from sympress.serve.metrics import Metrics, SparingLog, open_log
-from sympress.serve.models import Rendered
+from sympress.serve.render import Rendered
 from sympress.serve.server import Door, client_of, listen
 
 ASK = b"POST /v1/extract HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -118,7 +118,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_handshakes_that_never_end_are_cut_without_a_word(certificate: tuple[Path, Path], sent: bytes):
     limits = {"header_seconds": 0.5, "client_connections": 100}
     with (
-        running(certificate=certificate[0], private_key=certificate[1], **limits) as service,
+        running(tls_certificate=certificate[0], tls_key=certificate[1], **limits) as service,
         ExitStack() as stack,
     ):
         many = [stack.enter_context(connected(service, f"127.0.0.{2 + at // 40}")) for at in range(120)]
@@ -207,9 +207,9 @@ def unreading(service: Running, count: int) -> Iterator[list[socket.socket]]:
 def large_answers(monkeypatch: pytest.MonkeyPatch) -> WordModel:
     model = WordModel()
     real = "serving.render"
-    from sympress.serve.models import render
+    from sympress.serve.render import render
 
-    monkeypatch.setattr(real, lambda result: render(result) if result.symptoms else LARGE)
+    monkeypatch.setattr(real, lambda result, asked: render(result) if result.symptoms else LARGE)
     return model
 
 

@@ -15,6 +15,7 @@ from sympress.errors import InputError, MissingExtraError, require_serving
 from sympress.runtime.artifact import RULES_FOLDER
 from sympress.serve.config import ServeConfig
 from sympress.serve.models import Shelf
+from sympress.serve.render import Question
 
 
 def test_a_real_artifact_is_served_and_reloaded_atomically(tiny_artifact: Path, tmp_path: Path):
@@ -23,7 +24,7 @@ def test_a_real_artifact_is_served_and_reloaded_atomically(tiny_artifact: Path, 
     shelf = Shelf({"tiny": folder})
     first = shelf.pick(None)
     assert (first.task, first.symptoms) == ("present", ("fever", "cough", "pain"))
-    [answer] = first.extract(["fever and cough"])
+    [answer] = first.extract([Question("fever and cough")])
     assert json.loads(answer.body)["failure"] is None
     again = shelf.reload("tiny")
     assert (again.fingerprint, again is not first) == (first.fingerprint, True)
@@ -56,7 +57,7 @@ def test_the_limit_of_mentions_is_a_flag(monkeypatch: pytest.MonkeyPatch):
         with pytest.raises(SystemExit) as done:
             run(["serve", *given])
         assert done.value.code == 0
-    assert [config.note_mentions for config in seen] == [10_000, 7]
+    assert [config.most_mentions for config in seen] == [10_000, 7]
     with pytest.raises(SystemExit) as done:
         run(["serve", "--most-mentions", "0"])
     assert done.value.code == 2

@@ -27,6 +27,7 @@ from sympress.labels.own_words import OURS
 from sympress.runtime.artifact import RULES_FOLDER, Extractor, write_checksums, write_extractor
 from sympress.serve.config import ServeConfig
 from sympress.serve.models import Shelf, load_model
+from sympress.serve.render import Question
 
 
 def looping_model(path: Path, logits: float = 0.0, slow: int = 12) -> None:
@@ -95,7 +96,13 @@ def test_a_note_that_never_ends_costs_its_process_and_those_behind_it_are_answer
     model = load_model("looping", looping, OURS, config)
     began = time.monotonic()
     late = "no answer within 0.6 s; send it in parts"
-    assert failures(model.extract([SHORT, LONG, SHORT, LONG, SHORT])) == [None, late, None, late, None]
+    assert failures(model.extract([Question(text) for text in [SHORT, LONG, SHORT, LONG, SHORT]])) == [
+        None,
+        late,
+        None,
+        late,
+        None,
+    ]
     assert time.monotonic() - began < 40
     model.close()
 
@@ -105,13 +112,13 @@ def test_a_process_that_is_killed_is_replaced_unless_the_artifact_has_changed(lo
     (process,) = model.extract.__self__._processes
     os.kill(process._process.pid, signal.SIGKILL)
     process._process.join()
-    assert failures(model.extract([SHORT])) == [None]
+    assert failures(model.extract([Question(text) for text in [SHORT]])) == [None]
     settings = json.loads((looping / "extractor.json").read_text())
     write_extractor(looping, Extractor(**settings | {"symptoms": ["fever", "cough", "rash"]}))
     write_checksums(looping)
     process.kill()
     with pytest.raises(InputError, match="changed since it was loaded; reload it when it is complete"):
-        list(model.extract([SHORT]))
+        list(model.extract([Question(text) for text in [SHORT]]))
     model.close()
 
 
@@ -125,7 +132,7 @@ def test_an_artifact_that_never_answers_is_given_up_and_the_old_one_stays(loopin
     with pytest.raises(InputError, match="does not answer within 8 s of loading; make the artifact again"):
         shelf.reload("looping")
     assert shelf.pick(None) is old
-    assert failures(old.extract([SHORT])) == [None]
+    assert failures(old.extract([Question(text) for text in [SHORT]])) == [None]
     shelf.close()
 
 
@@ -149,9 +156,9 @@ def test_thresholds_that_are_none_are_refused_at_load(looping: Path, thresholds:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of data is Linux's")
 def test_a_note_that_needs_too_much_memory_fails_alone():
-    config = ServeConfig(note_bytes=100_000_000, note_mentions=1_000_000, request_seconds=90.0)
+    config = ServeConfig(note_mb=100, most_mentions=1_000_000, request_seconds=90.0)
     model = load_model("rules", RULES_FOLDER, OURS, config)
-    first, second = failures(model.extract(["fever " * 400_000, "fever"]))
+    first, second = failures(model.extract([Question(text) for text in ["fever " * 400_000, "fever"]]))
     assert first is not None
     assert "memory" in first
     assert second is None
@@ -159,8 +166,8 @@ def test_a_note_that_needs_too_much_memory_fails_alone():
 
 
 def test_a_note_with_more_mentions_than_allowed_fails_alone():
-    model = load_model("rules", RULES_FOLDER, OURS, ServeConfig(note_mentions=10))
-    told = failures(model.extract(["fever. " * 11, "fever. " * 10]))
+    model = load_model("rules", RULES_FOLDER, OURS, ServeConfig(most_mentions=10))
+    told = failures(model.extract([Question(text) for text in ["fever. " * 11, "fever. " * 10]]))
     assert told == ["more than 10 mentions", None]
     model.close()
 

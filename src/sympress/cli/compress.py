@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sympress.cli.options import (
+    DeviceOption,
     Entities,
     GoldLabels,
     LabelsPerNote,
@@ -101,6 +102,7 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
     threads: Annotated[
         int | None, typer.Option(help="Cores that timed models may use; the study's if not given.")
     ] = None,
+    device: DeviceOption = "auto",
     test: Annotated[bool, typer.Option("--test/--no-test", help="Score test notes, for the record.")] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say the steps and the estimated size; read and train nothing.")
@@ -119,6 +121,9 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
     from sympress.runtime.artifact import artifact_folder, is_classifier
 
     require_training()
+    from sympress.training.epochs import check_device, on_device
+
+    check_device(device)
     per_note = _per_note(labels_per_note)
     train, judged = (
         None if path is None else read_labelled(path, notes, labels=gold_labels, text_column=text_column)
@@ -168,7 +173,8 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
     if dry_run:
         _say(console, *describe(plan))
         return
-    record = press(plan, reporter=Reporter(), command=command_line())
+    with on_device(device):
+        record = press(plan, reporter=Reporter(), command=command_line())
     _show(console, record, output)
     if record["search"] is not None and not record["search"]["meets"]:
         raise typer.Exit(UNMET)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import signal
@@ -70,7 +71,6 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app = typer.Typer(
         name="sympress",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         help="Find the symptoms in clinical notes, with small models that you train, press and measure.",
         epilog="New here? Run  sympress demo",
@@ -92,6 +92,7 @@ def run(arguments: list[str] | None = None) -> None:
     130 is an interruption by SIGINT (Ctrl-C), whatever the command was doing, also where a library turned it
     into an error of its own.
     """
+    _never_fail_to_print()
     asked = sys.argv[1:2] if arguments is None else arguments[:1]
     if arguments is None and _TRACEBACK not in os.environ:
         _quiet_libraries(logs=asked == ["serve"])
@@ -108,6 +109,13 @@ def run(arguments: list[str] | None = None) -> None:
             if met:
                 _fail(_INTERRUPTION, _INTERRUPTED)
             _end(error)
+
+
+def _never_fail_to_print() -> None:
+    """Write `?` for a character that an output lacks, such as a Windows pipe in cp1252."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _quiet_libraries(*, logs: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
+from pydantic import BaseModel
 
 from sympress.config import (
     CompressionConfig,
@@ -38,21 +39,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def settings_options(
-    names: Iterable[str] | None = None, *, panel: str | None = None
+    names: Iterable[str] | None = None, *, panel: str | None = None, of: type[BaseModel] = StudyConfig
 ) -> Callable[[Command], Command]:
     """Return a decorator that replaces `**settings` of a command by options, behind what it requires.
 
     Args:
         names: of settings; all that have a flag by default.
         panel: of the help; by default that of the part of the configuration.
+        of: the configuration.
     """
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
         own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
         at = sum(one.default is one.empty for one in own)
-        chosen = [name for name in StudyConfig.model_fields if marks_of(name).flag is not None]
-        made = [_option(name, panel) for name in (chosen if names is None else names)]
+        chosen = [name for name in of.model_fields if marks_of(name, of).flag is not None]
+        made = [_option(of, name, panel) for name in (chosen if names is None else names)]
         parameters = [one.replace(kind=one.KEYWORD_ONLY) for one in (*own[:at], *made, *own[at:])]
         command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
@@ -61,27 +63,29 @@ def settings_options(
     return decorate
 
 
-def _option(name: str, panel: str | None) -> inspect.Parameter:
+def _option(of: type[BaseModel], name: str, panel: str | None) -> inspect.Parameter:
     """The option of a setting; None where it is not given."""
-    field = StudyConfig.model_fields[name]
+    field = of.model_fields[name]
     held = {*get_args(field.annotation), field.annotation}
-    flag = marks_of(name).flag or "--" + name.replace("_", "-")
+    flag = marks_of(name, of).flag or "--" + name.replace("_", "-")
     kind: Any = next((one for one in _READ_BY_TYPER if one in held), str)
-    if _is_repeatable(name):
+    if _is_repeatable(name, of):
         kind = list[str]
     elif kind is bool:
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
-    part = next((one for one in _PARTS if name in one.model_fields), None)
+    parts = _PARTS if of is StudyConfig else ()
+    part = next((one for one in parts if name in one.model_fields), None)
     shown = panel or (part.panel if part is not None else None)
-    option = typer.Option(flag, help=field.description, rich_help_panel=shown)
+    default = None if field.default in (None, ()) or kind is bool else str(field.default)
+    option = typer.Option(flag, help=field.description, rich_help_panel=shown, show_default=default or False)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
-def _is_repeatable(name: str) -> bool:
+def _is_repeatable(name: str, of: type[BaseModel]) -> bool:
     """Whether a setting of several texts is given one at a time, by a flag of its own; else with commas."""
-    return StudyConfig.model_fields[name].default == () and bool(marks_of(name).flag)
+    return of.model_fields[name].default == () and bool(marks_of(name, of).flag)
 
 
 def study_config(flags: dict[str, Any], file: Path | None) -> StudyConfig:
@@ -170,6 +174,16 @@ def read_words(lexicon: str | None, cues: Path | None, sections: Path | None) ->
             err=True,
         )
     return words
+
+
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Where to train: auto (CUDA where there is one, else the CPU), cpu, cuda, or mps.",
+        metavar="auto|cpu|cuda|mps",
+    ),
+]
 
 
 # The options with which a command reads labelled notes, and how it reads them, before any model.

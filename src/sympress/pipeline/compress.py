@@ -18,7 +18,8 @@ from sympress.compression.recipe.language import UNTRAINED, Recipe, parse_recipe
 from sympress.compression.recipe.material import FurtherTeacher, encode_notes
 from sympress.compression.search.budget import Budget
 from sympress.compression.search.estimate import ModelShape, check_recipe, shape_of
-from sympress.compression.search.search import SearchResult, estimates, search
+from sympress.compression.search.result import SearchResult
+from sympress.compression.search.search import estimates, search
 from sympress.compression.vocab.trim import choose_pieces, count_pieces, trim_vocabulary_
 from sympress.errors import InputError
 from sympress.files import (

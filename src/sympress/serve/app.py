@@ -1,240 +1,60 @@
-"""The service as an ASGI application: what requests and answers look like, what each address does."""
+"""The service as an ASGI application: what each address answers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from importlib import metadata, resources
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
 from sympress.errors import InputError
-from sympress.labels.mentions import Assertion, ReasonKind, Source
 from sympress.serve.auth import ApiKeys, Draining, Edge
 from sympress.serve.batching import Batcher, BatchFailedError
-from sympress.serve.config import Refusal, ServeConfig, encode_json, json_response
-from sympress.serve.connection import Answers, HeldResponse, Uploads, is_small, read_body
+from sympress.serve.config import ServeConfig
+from sympress.serve.connection import Answers, HeldResponse, Uploads, is_lines, is_small, read_body
+from sympress.serve.forms import (
+    EXTRACT_REQUEST,
+    MEDIA_TYPES,
+    ErrorAnswer,
+    ExtractAnswer,
+    LineAnswer,
+    ManyNotes,
+    ModelDescription,
+    ModelList,
+    Status,
+    assemble_answer,
+    describe_model,
+    parse_request,
+    shape_of,
+)
+from sympress.serve.lines import LineAnswers
 from sympress.serve.metrics import Metrics
-from sympress.serve.models import Rendered, ServedModel, Shelf
-
-# What requests and answers look like: checked on the way in, documented by OpenAPI.
-
-
-_FIELDS = frozenset({"text", "notes", "model", "id"})
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OneNote(_Strict):
-    """A request for one note."""
-
-    text: str
-    model: str | None = Field(default=None, description="name of a served model; the default one if absent")
-
-
-class Note(_Strict):
-    """One note of several; `id` is the caller's own and comes back with the answer."""
-
-    id: Annotated[str, Field(max_length=200)]
-    text: str
-
-
-class ManyNotes(_Strict):
-    """A request for several notes, answered in order."""
-
-    notes: Annotated[list[Note], Field(min_length=1)]
-    model: str | None = Field(default=None, description="name of a served model; the default one if absent")
-
-
-class ReasonAnswer(BaseModel):
-    """What decided an assertion: its kind, its words in lower case, and where they stand in the text as sent.
-
-    `words` is empty and the place null where it stands nowhere, as of a model.
-    """
-
-    kind: ReasonKind
-    words: str
-    start: int | None
-    end: int | None
-
-
-class SymptomAnswer(BaseModel):
-    """A symptom that the note affirms; its probability is null where no model gave one."""
-
-    symptom: str
-    code: str | None
-    probability: float | None = Field(ge=0, le=1)
-    source: Source
-
-
-class MentionAnswer(BaseModel):
-    """A span that names a symptom. `start` and `end` count Unicode characters of the text as sent.
-
-    `score` is a model's probability, null where none gave one; `reason` is null where nothing but the words
-    of the symptom decided.
-    """
-
-    start: int
-    end: int
-    symptom: str | None
-    code: str | None
-    assertion: Assertion
-    score: float | None = Field(ge=0, le=1)
-    source: Source
-    reason: ReasonAnswer | None
-
-
-class NoteAnswer(BaseModel):
-    """What was found in one note; `failure` says why there is no answer, else it is null.
-
-    `markup` is what the note is written in and was read as text: `html`, `rtf`, `hl7`, `cda`; null for text.
-    """
-
-    id: str | None
-    symptoms: list[SymptomAnswer]
-    mentions: list[MentionAnswer]
-    truncated: bool
-    markup: str | None
-    failure: str | None
-
-
-class ExtractAnswer(BaseModel):
-    """The answer to a request, its notes in the order of the request."""
-
-    model: str
-    task: str
-    notes: list[NoteAnswer]
-
-
-class ModelDescription(BaseModel):
-    """A served model; the first of the list is the default.
-
-    `names` says what people call each symptom that it may answer with; `card` is the address of its card.
-    Without `points_at_words` it answers for the whole note, and there are no mentions.
-    """
-
-    name: str
-    task: str
-    symptoms: list[str]
-    size_bytes: int
-    fingerprint: str
-    loaded_at: str
-    names: dict[str, str]
-    card: str | None
-    points_at_words: bool
-
-
-class ModelList(BaseModel):
-    """Every served model."""
-
-    models: list[ModelDescription]
-
-
-class Status(BaseModel):
-    """Whether the service is well."""
-
-    status: str
-
-
-class ErrorText(BaseModel):
-    """A code for programs and one line for people."""
-
-    code: str
-    message: str
-
-
-class ErrorAnswer(BaseModel):
-    """Every refusal and failure."""
-
-    error: ErrorText
-
-
-def _form_of(value: Any) -> str:
-    return "many" if isinstance(value, dict) and "notes" in value else "one"
-
-
-_Request = Annotated[
-    Annotated[OneNote, Tag("one")] | Annotated[ManyNotes, Tag("many")], Discriminator(_form_of)
-]
-#: The body of `POST /v1/extract`.
-EXTRACT_REQUEST: TypeAdapter[OneNote | ManyNotes] = TypeAdapter(_Request)
-
-
-def parse_request(body: bytes, most_notes: int) -> OneNote | ManyNotes:
-    """The request in `body`.
-
-    Raises:
-        Refusal: 422, it is no JSON, not of the documented form, or holds too many notes. The message
-            names the place, never what stands there.
-    """
-    try:
-        request = EXTRACT_REQUEST.validate_json(body)
-    except ValidationError as error:
-        raise Refusal(422, "invalid_request", _explain(error)) from None
-    if isinstance(request, ManyNotes) and len(request.notes) > most_notes:
-        raise Refusal(422, "too_many_notes", f"notes: more than {most_notes} in one request; send them apart")
-    return request
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    if first["type"] == "json_invalid":
-        return "the body is not JSON in UTF-8"
-    where = ".".join(
-        str(part) if isinstance(part, int) or part in _FIELDS else "(unknown field)"
-        for part in first["loc"][1:]  # the first part is the form: one note or many
-    )
-    return f"{where or 'body'}: {first['msg'].lower()}; send {{'text': …}} or {{'notes': [{{'id', 'text'}}]}}"
-
-
-def assemble_answer(model: ServedModel, ids: Sequence[str | None], answers: Sequence[Rendered]) -> bytes:
-    """`ExtractAnswer` in UTF-8: the notes as they were rendered, each with its id put before."""
-    notes = b",".join(
-        b'{"id":' + encode_json(note_id) + b"," + answer.body[1:]
-        for note_id, answer in zip(ids, answers, strict=True)
-    )
-    head = b'{"model":' + encode_json(model.name) + b',"task":' + encode_json(model.task)
-    return head + b',"notes":[' + notes + b"]}"
-
-
-def describe_model(model: ServedModel) -> dict[str, Any]:
-    """`model` as `ModelDescription`, as plain values; where its folder lies is nobody's business."""
-    return {
-        "name": model.name,
-        "task": model.task,
-        "symptoms": list(model.symptoms),
-        "size_bytes": model.size_bytes,
-        "fingerprint": model.fingerprint,
-        "loaded_at": model.loaded_at,
-        "names": dict(model.names),
-        "card": None if model.card is None else f"/v1/models/{model.name}/card",
-        "points_at_words": model.points_at_words,
-    }
-
-
-# The service as an ASGI application: what each address answers.
-
+from sympress.serve.models import ServedModel, Shelf
+from sympress.serve.refusal import Refusal, json_response
+from sympress.serve.render import Question, Rendered
+from sympress.serve.traces import Traces
 
 _PAGE_TYPES = {
     "index.html": "text/html",
     "app.js": "text/javascript",
+    "docs.html": "text/html",
+    "docs.js": "text/javascript",
     "style.css": "text/css",
     "icon.svg": "image/svg+xml",
 }
 _WORDS = {
-    404: "nothing lives at this address; see /openapi.json",
-    405: "this address does not take that method; see /openapi.json",
+    404: "nothing lives at this address; see /docs",
+    405: "this address does not take that method; see /docs",
 }
+_LINES = '{"id": "1", "text": "c/o fever"}\n{"id": "2", "text": "denies cough"}\n'
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -242,13 +62,31 @@ class Service:
     """What the addresses share. `run_batches` must run while requests are answered."""
 
     def __init__(
-        self, config: ServeConfig, shelf: Shelf, keys: ApiKeys, metrics: Metrics, log: FilteringBoundLogger
+        self,
+        config: ServeConfig,
+        shelf: Shelf,
+        keys: ApiKeys,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        *,
+        traces: Traces | None = None,
     ) -> None:
         self.config, self.shelf, self.keys, self.metrics, self.log = config, shelf, keys, metrics, log
+        self.traces = traces or Traces()
         self.draining = Draining()
         self.batcher = Batcher(config, metrics, log)
         self.uploads = Uploads(config, metrics)
         self.answers = Answers(config, metrics)
+        self.lines = LineAnswers(
+            config,
+            shelf,
+            self.batcher,
+            uploads=self.uploads,
+            answers=self.answers,
+            metrics=metrics,
+            draining=self.draining,
+            traces=self.traces,
+        )
 
     async def extract(self, request: Request) -> Response:
         """Answer `POST /v1/extract`."""
@@ -257,22 +95,33 @@ class Service:
         except Refusal as busy:
             busy.close = not is_small(request)
             raise
+        if is_lines(request):
+            return self.lines.respond(request)
+        shape = shape_of(request.headers.get("accept", ""))
         with self.uploads.hold() as hold:
             body = await read_body(request, hold, self.config)
-            parsed = parse_request(body, self.config.request_notes)
+            parsed = parse_request(body, self.config.request_notes, shape)
             del body
-        notes = parsed.notes if isinstance(parsed, ManyNotes) else None
-        texts = (
-            [note.text for note in notes] if notes else [parsed.text] if isinstance(parsed, OneNote) else []
-        )
-        model = self.shelf.pick(parsed.model)
-        ids = [note.id for note in notes] if notes else [None]
+        many = isinstance(parsed, ManyNotes)
+        notes = parsed.notes if isinstance(parsed, ManyNotes) else [parsed]
+        questions = [note.question(shape) for note in notes]
+        model, ids = self.shelf.pick(parsed.model), [note.id for note in notes]
         del parsed, notes
-        answer = assemble_answer(model, ids, await self._wait(model, texts))
-        return HeldResponse(answer, self.answers, request.state.connection)
+        characters = sum(len(question.text) for question in questions)
+        with self.traces.step("model", model=model.name, notes=len(questions), characters=characters):
+            answers = await self._wait(model, questions)
+        body = assemble_answer(model, ids, answers, shape, many=many)
+        failed = shape == "fhir" and not many and answers[0].failure is not None
+        return HeldResponse(
+            body,
+            self.answers,
+            request.state.connection,
+            media_type=MEDIA_TYPES[shape].whole,
+            status=422 if failed else 200,
+        )
 
-    async def _wait(self, model: ServedModel, texts: list[str]) -> list[Rendered]:
-        waiting = self.batcher.submit(model, texts)
+    async def _wait(self, model: ServedModel, questions: list[Question]) -> list[Rendered]:
+        waiting = self.batcher.submit(model, questions)
         answers: list[Rendered] = []
         room = self.config.answer_bytes
         try:
@@ -356,6 +205,7 @@ def build_app(service: Service) -> ASGIApp:
         metrics=service.metrics,
         log=service.log,
         draining=service.draining,
+        traces=service.traces,
     )
 
 
@@ -394,17 +244,28 @@ def _add_probes(app: FastAPI, service: Service) -> None:
 
 def _add_models(app: FastAPI, service: Service) -> None:
     schema = EXTRACT_REQUEST.json_schema(ref_template=_REFERENCE)
-    body = {"required": True, "content": {"application/json": {"schema": {"oneOf": schema["oneOf"]}}}}
+    body = {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"oneOf": schema["oneOf"]}},
+            "application/x-ndjson": {"schema": {"type": "string"}, "example": _LINES},
+        },
+    }
 
     @app.post(
         "/v1/extract",
         response_model=ExtractAnswer,
         tags=["extraction"],
-        responses=_errors(401, 404, 408, 413, 415, 422, 429, 500, 504),
+        responses=_other_answers() | _errors(401, 404, 408, 413, 415, 422, 429, 500, 504),
         openapi_extra={"requestBody": body},
     )
     async def extract(request: Request) -> Response:
-        """The symptoms of one note, or of several in order."""
+        """The symptoms of one note, or of several in order.
+
+        JSON holds one note or several. NDJSON holds a note in each line; each is answered by a line as soon
+        as it is there, and a line that cannot be answered has an error of its own. `Accept` chooses the form:
+        sympress' own, FHIR R4, or rows of OMOP's NOTE_NLP.
+        """
         return await service.extract(request)
 
     @app.get("/v1/models", response_model=ModelList, tags=["models"], responses=_errors(401))
@@ -446,11 +307,27 @@ def _add_page(app: FastAPI) -> None:
         return Response(files[name], media_type=_PAGE_TYPES[name], headers={"Cache-Control": "no-cache"})
 
     app.add_api_route("/", lambda: show("index.html"), include_in_schema=False)
+    app.add_api_route("/docs", lambda: show("docs.html"), include_in_schema=False)
     app.add_api_route("/page/{name}", show, include_in_schema=False)
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer} for status in statuses}
+
+
+def _other_answers() -> dict[int | str, dict[str, Any]]:
+    """What a request can be answered with beside JSON of ours."""
+    lines = {"type": "string", "description": "an answer (LineAnswer, Bundle or row), or an error, a line"}
+    table = {"type": "object", "description": "`note_nlp`: rows; `failures`: notes without an answer"}
+    bundle = {"type": "object", "description": "a Bundle; of several notes one of type batch-response"}
+    content = {
+        MEDIA_TYPES["notes"].lines: {"schema": lines},
+        MEDIA_TYPES["fhir"].whole: {"schema": bundle},
+        MEDIA_TYPES["fhir"].lines: {"schema": lines},
+        MEDIA_TYPES["omop"].whole: {"schema": table},
+        MEDIA_TYPES["omop"].lines: {"schema": lines},
+    }
+    return {200: {"content": content}}
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:
@@ -460,6 +337,8 @@ def _describe(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         forms = EXTRACT_REQUEST.json_schema(ref_template=_REFERENCE)["$defs"]
-        document["components"]["schemas"].update(forms)
+        line = LineAnswer.model_json_schema(ref_template=_REFERENCE)
+        del line["$defs"]  # those of other answers
+        document["components"]["schemas"].update(forms | {"LineAnswer": line})
         app.openapi_schema = document
     return app.openapi_schema

@@ -18,8 +18,10 @@ from structlog.typing import FilteringBoundLogger
 
 from sympress.errors import InputError
 from sympress.files import refuse_pipe
-from sympress.serve.config import Refusal, ServeConfig
+from sympress.serve.config import ServeConfig
 from sympress.serve.metrics import METHODS, Metrics, failure_place
+from sympress.serve.refusal import Refusal
+from sympress.serve.traces import Traces
 
 # Who may ask: API keys, compared in constant time, and the host names that a request may use.
 
@@ -119,8 +121,8 @@ def check_host(headers: Mapping[bytes, bytes], *, loopback: bool, allowed: Itera
 # The outermost layer of the service: who may pass, security headers, a log line and a count a request.
 
 
-#: Open without a key: probes, and the page, which holds no data.
-_OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
+#: Open without a key: probes, and the pages, which hold no data; they ask for what they show with a key.
+_OPEN_PATHS = frozenset({"/", "/docs", "/healthz", "/readyz"})
 _OPEN_FOLDER = "/page/"
 _CLIENT_WENT_AWAY = 499
 _CONTENT_POLICY = (
@@ -157,15 +159,23 @@ class Edge:
         metrics: Metrics,
         log: FilteringBoundLogger,
         draining: Draining,
+        traces: Traces,
     ) -> None:
         self._app, self._config, self._keys = app, config, keys
-        self._metrics, self._log, self._draining = metrics, log, draining
+        self._metrics, self._log, self._draining, self._traces = metrics, log, draining, traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, and account for it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        with self._traces.request(method, dict(scope["headers"])) as span:
+            status = await self._answer(scope, receive, send, method)
+            self._traces.answered(span, method, _route_of(scope), status)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, method: str) -> int:
+        """Pass a request on, log and count it; the status that it was answered with."""
         began, request_id = time.monotonic(), uuid.uuid4().hex
         status = 0
 
@@ -186,14 +196,16 @@ class Edge:
         except Exception as error:  # the inner layer has answered 500
             self._log.error("request_failed", request_id=request_id, **failure_place(error))
         finally:
-            self._account(scope, request_id, status or _CLIENT_WENT_AWAY, time.monotonic() - began)
+            status = status or _CLIENT_WENT_AWAY
+            self._account(scope, method, request_id, status, time.monotonic() - began)
+        return status
 
     def _admit(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
         if b"content-length" in headers and b"transfer-encoding" in headers:
             message = "a request has a Content-Length or a Transfer-Encoding, not both"
             raise Refusal(400, "two_lengths", message, close=True)
-        check_host(headers, loopback=self._config.is_loopback, allowed=self._config.allowed_hosts)
+        check_host(headers, loopback=self._config.is_loopback, allowed=self._config.allowed_host)
         path = scope["path"]
         if path not in _OPEN_PATHS and not path.startswith(_OPEN_FOLDER):
             self._keys.admit(headers)
@@ -202,9 +214,8 @@ class Edge:
         marks = [*_HEADERS, (b"x-request-id", request_id.encode())]
         return [*marks, (b"connection", b"close")] if self._draining.begun else marks
 
-    def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
-        method = scope["method"] if scope["method"] in METHODS else "other"
+    def _account(self, scope: Scope, method: str, request_id: str, status: int, seconds: float) -> None:
+        route = _route_of(scope)
         self._metrics.answered(route, method, status, seconds)
         self._log.info(
             "request",
@@ -214,3 +225,8 @@ class Edge:
             status=status,
             ms=round(seconds * 1000, 1),
         )
+
+
+def _route_of(scope: Scope) -> str:
+    """The template of ours that a request matched, never the path that a client wrote."""
+    return str(getattr(scope.get("route"), "path", "other"))

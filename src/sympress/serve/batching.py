@@ -8,14 +8,16 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
 from sympress.errors import InputError, SympressError
-from sympress.serve.config import Refusal, ServeConfig
+from sympress.serve.config import ServeConfig
 from sympress.serve.metrics import Metrics, failure_place
-from sympress.serve.models import Rendered, ServedModel
+from sympress.serve.models import ServedModel
+from sympress.serve.refusal import Refusal
+from sympress.serve.render import Question, Rendered
 
 _LONGEST_RETRY_SECONDS = 30
 #: What a batch counts for when the next one is done, in the rate of late.
@@ -29,7 +31,7 @@ class BatchFailedError(SympressError):
 @dataclass(slots=True, eq=False)
 class _Waiting:
     model: ServedModel
-    text: str
+    question: Question
     answer: asyncio.Future[Rendered]
 
 
@@ -64,28 +66,36 @@ class Batcher:
         Raises:
             Refusal: 429, the queue is full; `Retry-After` says when it should have run dry.
         """
-        if not self._queue and not self._large_running:
-            return
-        if len(self._queue) + notes > self._config.queue_notes:
-            raise self._full("notes")
-        if self._queued_characters + characters > self._config.queue_characters:
-            raise self._full("characters")
-        if self._seconds_of(self._queued_characters) > self._config.request_seconds / 2:
-            raise self._full("time")
+        what = self.full(notes, characters)
+        if what is not None:
+            raise self._refusal(what)
 
-    def submit(self, model: ServedModel, texts: Sequence[str]) -> list[asyncio.Future[Rendered]]:
-        """Queue `texts`; the answer to each, in order, or `BatchFailedError`.
+    def full(self, notes: int, characters: int) -> str | None:
+        """What keeps so many notes out of the queue: `notes`, `characters`, `time`, or None."""
+        if not self._queue and not self._large_running:
+            return None
+        if len(self._queue) + notes > self._config.queue_notes:
+            return "notes"
+        if self._queued_characters + characters > self._config.queue_characters:
+            return "characters"
+        if self._seconds_of(self._queued_characters) > self._config.request_seconds / 2:
+            return "time"
+        return None
+
+    def submit(self, model: ServedModel, questions: Sequence[Question]) -> list[asyncio.Future[Rendered]]:
+        """Queue `questions`; the answer to each, in order, or `BatchFailedError`.
 
         A future that is cancelled leaves the queue without running.
 
         Raises:
             Refusal: 429, the queue is full; nothing of the request is queued.
         """
-        self.check_room(len(texts), sum(map(len, texts)))
+        characters = sum(len(question.text) for question in questions)
+        self.check_room(len(questions), characters)
         loop = asyncio.get_running_loop()
-        waiting = [_Waiting(model, text, loop.create_future()) for text in texts]
+        waiting = [_Waiting(model, question, loop.create_future()) for question in questions]
         self._queue.extend(waiting)
-        self._queued_characters += sum(map(len, texts))
+        self._queued_characters += characters
         self._arrived.set()
         return [note.answer for note in waiting]
 
@@ -110,11 +120,11 @@ class Batcher:
         characters = 0
         for note in self._queue:
             if note.answer.done():
-                self._queued_characters -= len(note.text)
+                self._queued_characters -= len(note.question.text)
                 self._metrics.expired.inc()
             elif not batch or self._fits(batch, characters, note):
                 batch.append(note)
-                characters += len(note.text)
+                characters += len(note.question.text)
             else:
                 left.append(note)
         self._queue = left
@@ -124,7 +134,7 @@ class Batcher:
         return batch
 
     def _fits(self, batch: list[_Waiting], characters: int, note: _Waiting) -> bool:
-        grown = characters + len(note.text)
+        grown = characters + len(note.question.text)
         return (
             note.model is batch[0].model
             and len(batch) < self._config.batch_notes
@@ -146,18 +156,20 @@ class Batcher:
 
     async def _run_batch(self, batch: list[_Waiting]) -> None:
         model, began = batch[0].model, time.monotonic()
-        large = sum(len(note.text) for note in batch) > self._config.batch_characters
+        large = sum(len(note.question.text) for note in batch) > self._config.batch_characters
         loop = asyncio.get_running_loop()
         self._large_running += large
         try:
-            failed = await loop.run_in_executor(self._pool, _answer_in_order, loop, model, batch)
+            answers = await loop.run_in_executor(self._pool, _answer_in_order, loop, model, batch)
         except Exception as error:  # a failure of ours: the extractor itself answers for what a note holds
             self._fail(batch, error)
             return
         finally:
             self._large_running -= large
         self._measure(model, batch, time.monotonic() - began)
-        self._metrics.failures.labels(model.name).inc(failed)
+        self._metrics.failures.labels(model.name).inc(sum(one.failure is not None for one in answers))
+        for one in answers:
+            self._metrics.count_findings(model.name, one.found)
 
     def _fail(self, batch: list[_Waiting], error: Exception) -> None:
         model = batch[0].model.name
@@ -169,7 +181,7 @@ class Batcher:
                 note.answer.set_exception(BatchFailedError())
 
     def _measure(self, model: ServedModel, batch: list[_Waiting], seconds: float) -> None:
-        characters = sum(len(note.text) for note in batch)
+        characters = sum(len(note.question.text) for note in batch)
         self._metrics.batch_notes.labels(model.name).observe(len(batch))
         self._metrics.batch_seconds.labels(model.name).observe(seconds)
         self._metrics.notes.labels(model.name).inc(len(batch))
@@ -177,20 +189,22 @@ class Batcher:
         done, taken = self._lately
         self._lately = (_FADE * done + characters, _FADE * taken + seconds)
 
-    def _full(self, what: str) -> Refusal:
+    def _refusal(self, what: str) -> Refusal:
         self._metrics.shed.labels(what).inc()
         seconds = math.ceil(self._seconds_of(self._queued_characters))
         wait = str(min(max(seconds, 1), _LONGEST_RETRY_SECONDS))
         return Refusal(429, "busy", f"the queue is full; try again in {wait} s", {"Retry-After": wait})
 
 
-def _answer_in_order(loop: asyncio.AbstractEventLoop, model: ServedModel, batch: Sequence[_Waiting]) -> int:
-    """Answer the notes of `batch` one after another; how many of them failed. Blocks."""
-    failed = 0
-    for note, answer in zip(batch, model.extract([note.text for note in batch]), strict=True):
+def _answer_in_order(
+    loop: asyncio.AbstractEventLoop, model: ServedModel, batch: Sequence[_Waiting]
+) -> list[Rendered]:
+    """Answer the notes of `batch` one after another; what they were answered, without the bytes. Blocks."""
+    answered = []
+    for note, answer in zip(batch, model.extract([note.question for note in batch]), strict=True):
         loop.call_soon_threadsafe(_settle, note, answer)
-        failed += answer.failed
-    return failed
+        answered.append(replace(answer, body=b""))
+    return answered
 
 
 def _settle(note: _Waiting, answer: Rendered) -> None:

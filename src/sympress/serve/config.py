@@ -1,153 +1,132 @@
-"""Every limit of the service in one place, and what it says when it refuses."""
+"""Every limit of the service in one place, with its unit and its default."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import ipaddress
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveFloat, PositiveInt
 
-# What the service refuses: a status, a code for programs and one clear line for people. Never note text.
+from sympress.config import Marks, setting
 
-
-_LINGER_SECONDS = 2.0
+_NO_FLAG = Marks(flag=None)
 
 
-class Refusal(Exception):  # noqa: N818  most are no errors of ours
-    """A request is answered with `status` and `{"error": {"code", "message"}}`.
-
-    `close` says that the rest of the request's body is not read, so that the connection ends with it.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        headers: Mapping[str, str] | None = None,
-        *,
-        close: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.close = status, code, message, close
-        self.headers = dict(headers or {})
-
-    def response(self) -> Response:
-        """The answer, ready to be sent."""
-        headers = self.headers | ({"Connection": "close"} if self.close else {})
-        answer = {"error": {"code": self.code, "message": self.message}}
-        kind = LingeringResponse if self.close else Response
-        return json_response(answer, self.status, headers, kind)
+def _split(value: Any) -> Any:
+    """The parts of a text with commas, as an environment variable has them."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
 
 
-class LingeringResponse(Response):
-    """A response to a body that is not wanted: sent at once; then what still comes is read and dropped.
-
-    Closing at once would reset the connection before the client, still sending, has read the answer.
-    """
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  the form of ASGI
-        """Answer, then drop what comes for `_LINGER_SECONDS` at most."""
-        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        await send(start)
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_SECONDS):
-                while (await receive()).get("more_body", False):
-                    pass
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def json_response(
-    value: Any,
-    status: int = 200,
-    headers: Mapping[str, str] | None = None,
-    kind: type[Response] = Response,
-) -> Response:
-    """`value` as compact UTF-8 JSON that no cache keeps."""
-    body = encode_json(value)
-    kept = {"Cache-Control": "no-store", **(headers or {})}
-    return kind(body, status, kept, media_type="application/json")
-
-
-def encode_json(value: Any) -> bytes:
-    """`value` as compact JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
-
-# Every limit of the service, with its unit and its default, in one place.
+_Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 class ServeConfig(BaseModel):
-    """How the service listens, and the most that it takes.
+    """What the service serves, how it listens, and the most that it takes.
+
+    Each setting is also an environment variable and a key of a TOML file (`settings.read_settings`); most
+    are flags. Those without a flag:
 
     Attributes:
-        host: address to listen on; anything that is not loopback needs an API key.
-        port: TCP port; 0 takes a free one.
-        threads: batches that run at the same time, one core and one process of each model each.
         batch_notes: most notes in a batch.
         batch_characters: most characters in a batch, unless its only note is longer.
         batch_ms: how long a batch may take in the model, judged by the rate of late, unless it is one note.
-        queue_notes: most notes that wait for a thread; a request beyond is answered 429.
-        queue_characters: most characters that wait. An empty queue takes any request.
-        request_notes: most notes in one request.
-        body_bytes: largest body of a request.
+        request_notes: most notes in one request of JSON.
+        lines: most lines in one request of NDJSON.
+        line_requests: most requests of NDJSON that are answered at the same time.
+        line_seconds: most time from the last byte of a request of NDJSON to its last answer.
         uploads_bytes: most bytes of bodies being read at the same time, over all connections.
-        answer_bytes: largest answer to a request.
+        answer_bytes: largest answer to a request, or to a line.
         answers_bytes: most bytes of answers being sent at the same time; beyond, clients that do not read
             theirs are cut.
-        note_mentions: most mentions of one note.
-        note_bytes: most memory that one note may take beside the loaded artifact.
         load_seconds: most time that an artifact may take to load and to answer once.
-        request_seconds: most time from a body's last byte to its answer.
         body_seconds: most time that a body may take to arrive.
         header_seconds: most time that a request's head may take to arrive.
         idle_seconds: how long a connection may lie idle between requests.
         unread_seconds: how long a client may read nothing of an answer that waits for it.
         connections: most open connections; one beyond is closed at once.
-        client_connections: most open connections of one client address, or of one IPv6 network of 64 bits.
         drain_seconds: most time a stopping server gives to the requests it took.
-        allowed_hosts: names that a request's Host header may carry beside the loopback names.
-        certificate: PEM file with the certificate chain; turns TLS on.
-        private_key: PEM file with its key.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    threads: PositiveInt = 1
-    batch_notes: PositiveInt = 32
-    batch_characters: PositiveInt = 65_536
-    batch_ms: PositiveFloat = 100.0
-    queue_notes: PositiveInt = 128
-    queue_characters: PositiveInt = 1_000_000
-    request_notes: PositiveInt = 256
-    body_bytes: PositiveInt = 4 * 1024 * 1024
-    uploads_bytes: PositiveInt = 32 * 1024 * 1024
-    answer_bytes: PositiveInt = 16 * 1024 * 1024
-    answers_bytes: PositiveInt = 32 * 1024 * 1024
-    note_mentions: PositiveInt = 10_000
-    note_bytes: PositiveInt = 160_000_000
-    load_seconds: PositiveFloat = 60.0
-    request_seconds: PositiveFloat = 10.0
-    body_seconds: PositiveFloat = 10.0
-    header_seconds: PositiveFloat = 5.0
-    idle_seconds: PositiveInt = 15
-    unread_seconds: PositiveFloat = 5.0
-    connections: PositiveInt = 512
-    client_connections: PositiveInt = 128
-    drain_seconds: PositiveInt = 30
-    allowed_hosts: tuple[str, ...] = ()
-    certificate: Path | None = None
-    private_key: Path | None = None
+    model: _Names = setting(
+        (),
+        "Artifact to serve, DIR or NAME=DIR; repeat for several. Default: the model that comes with "
+        "sympress.",
+        marks=Marks("--model"),
+    )
+    digest: _Names = setting(
+        (),
+        "Refuse every other artifact than this one, also on reload: sha256:… as `sympress pack` prints it, "
+        "or NAME=sha256:…; one a model.",
+        marks=Marks("--digest"),
+    )
+    lexicon: str | None = setting(
+        None,
+        "Names of symptoms: clinical, clinical+hpo (with the Human Phenotype Ontology), paper, or your TSV "
+        "or TOML file.",
+    )
+    cues: Path | None = setting(None, "Your cues of negation and the like, a TOML file.")
+    sections: Path | None = setting(None, "Your section headings, a TOML file.")
+    concepts: Path | None = setting(
+        None, "Codes and OMOP concepts for your symptoms, CSV or TSV; for answers as FHIR and OMOP."
+    )
+    host: str = setting("127.0.0.1", "Address to listen on; one that is not loopback needs an API key.")
+    port: int = setting(8000, "TCP port; 0 takes a free one.", ge=0, le=65535)
+    threads: PositiveInt = setting(1, "Batches that run at the same time, a core each.")
+    api_key_file: Path | None = setting(
+        None, "File with API keys, one a line; or set the environment variable SYMPRESS_API_KEY."
+    )
+    tls_certificate: Path | None = setting(None, "PEM file: certificate chain. Turns TLS on.")
+    tls_key: Path | None = setting(None, "PEM file: private key.")
+    allowed_host: _Names = setting(
+        (),
+        "Host name that requests may use beside the loopback names. Repeatable.",
+        marks=Marks("--allowed-host"),
+    )
+    queue_notes: PositiveInt = setting(128, "Notes that may wait; beyond, 429.")
+    queue_characters: PositiveInt = setting(1_000_000, "Characters that may wait; beyond, 429.")
+    request_seconds: PositiveFloat = setting(10.0, "Most time from a request's last byte to its answer.")
+    note_mb: float = setting(160.0, "Most memory for one note beside the model, in 10⁶ bytes.", ge=1)
+    most_mentions: PositiveInt = setting(10_000, "A note with more mentions fails.")
+    client_connections: PositiveInt = setting(
+        128, "Open connections of one client address, or IPv6 network of 64 bits; more behind a proxy."
+    )
+    body_mb: float = setting(4.0, "Largest body of a request, in 10⁶ bytes.", ge=0.001)
+    traces: bool = setting(
+        False, "Send OpenTelemetry traces to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra otel."
+    )
+
+    batch_notes: PositiveInt = setting(32, "", marks=_NO_FLAG)
+    batch_characters: PositiveInt = setting(65_536, "", marks=_NO_FLAG)
+    batch_ms: PositiveFloat = setting(100.0, "", marks=_NO_FLAG)
+    request_notes: PositiveInt = setting(256, "", marks=_NO_FLAG)
+    lines: PositiveInt = setting(10_000, "", marks=_NO_FLAG)
+    line_requests: PositiveInt = setting(4, "", marks=_NO_FLAG)
+    line_seconds: PositiveFloat = setting(300.0, "", marks=_NO_FLAG)
+    uploads_bytes: PositiveInt = setting(32 * 1024 * 1024, "", marks=_NO_FLAG)
+    answer_bytes: PositiveInt = setting(16 * 1024 * 1024, "", marks=_NO_FLAG)
+    answers_bytes: PositiveInt = setting(32 * 1024 * 1024, "", marks=_NO_FLAG)
+    load_seconds: PositiveFloat = setting(60.0, "", marks=_NO_FLAG)
+    body_seconds: PositiveFloat = setting(10.0, "", marks=_NO_FLAG)
+    header_seconds: PositiveFloat = setting(5.0, "", marks=_NO_FLAG)
+    idle_seconds: PositiveInt = setting(15, "", marks=_NO_FLAG)
+    unread_seconds: PositiveFloat = setting(5.0, "", marks=_NO_FLAG)
+    connections: PositiveInt = setting(512, "", marks=_NO_FLAG)
+    drain_seconds: PositiveInt = setting(30, "", marks=_NO_FLAG)
+
+    @property
+    def body_bytes(self) -> int:
+        """Largest body of a request."""
+        return round(self.body_mb * 1e6)
+
+    @property
+    def note_bytes(self) -> int:
+        """Most memory that one note may take beside the loaded artifact."""
+        return round(self.note_mb * 1e6)
 
     @property
     def note_seconds(self) -> float:

@@ -13,8 +13,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sympress.serve.config import Refusal, ServeConfig
+from sympress.serve.config import ServeConfig
 from sympress.serve.metrics import Metrics
+from sympress.serve.refusal import Refusal
 
 # What bodies and answers take: never more memory than allowed, never longer than allowed, JSON only.
 
@@ -23,6 +24,8 @@ from sympress.serve.metrics import Metrics
 SMALL_BODY_BYTES = 65_536
 #: So much of an answer is given to a connection at once.
 _PART_BYTES = 65_536
+#: Names of NDJSON.
+_LINE_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
 
 class Uploads:
@@ -34,21 +37,21 @@ class Uploads:
         metrics.watch("sympress_upload_bytes", "Bytes of bodies in memory.", lambda: self.held_bytes)
 
     @contextmanager
-    def hold(self) -> Iterator[_Hold]:
-        """Count what one body takes until the block ends."""
-        hold = _Hold(self)
+    def hold(self, most: int | None = None) -> Iterator[_Hold]:
+        """Count what one body takes until the block ends; refused where all take more than `most`."""
+        hold = _Hold(self, most or self._config.uploads_bytes)
         try:
             yield hold
         finally:
             self.held_bytes -= hold.taken_bytes
 
-    def take(self, count: int) -> None:
-        """Count `count` bytes more.
+    def take(self, count: int, most: int) -> None:
+        """Count `count` bytes more, `most` at most.
 
         Raises:
             Refusal: 429, other bodies fill the memory that is meant for them.
         """
-        if self.held_bytes + count > self._config.uploads_bytes:
+        if self.held_bytes + count > most:
             self._metrics.shed.labels("uploads").inc()
             raise Refusal(
                 429, "busy", "too many large requests; try again in 1 s", {"Retry-After": "1"}, close=True
@@ -57,12 +60,12 @@ class Uploads:
 
 
 class _Hold:
-    def __init__(self, uploads: Uploads) -> None:
-        self._uploads = uploads
+    def __init__(self, uploads: Uploads, most: int) -> None:
+        self._uploads, self._most = uploads, most
         self.taken_bytes = 0
 
     def take(self, count: int) -> None:
-        self._uploads.take(count)
+        self._uploads.take(count, self._most)
         self.taken_bytes += count
 
 
@@ -115,12 +118,12 @@ class Answers:
 
 
 class HeldResponse(Response):
-    """JSON that counts among `answers`, given to the connection a part at a time as the client reads it."""
+    """A body that counts among `answers`, given to the connection a part at a time as the client reads it."""
 
-    media_type = "application/json"
-
-    def __init__(self, body: bytes, answers: Answers, reader: Reader) -> None:
-        super().__init__(body, headers={"Cache-Control": "no-store"})
+    def __init__(
+        self, body: bytes, answers: Answers, reader: Reader, *, media_type: str, status: int = 200
+    ) -> None:
+        super().__init__(body, status, {"Cache-Control": "no-store"}, media_type)
         self._answers, self._reader = answers, reader
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  the form of ASGI
@@ -128,10 +131,15 @@ class HeldResponse(Response):
         with self._answers.hold(self._reader, len(self.body)):
             start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             await send(start)
-            for at in range(0, len(self.body), _PART_BYTES):
-                part = bytes(self.body[at : at + _PART_BYTES])
-                more = at + _PART_BYTES < len(self.body)
-                await send({"type": "http.response.body", "body": part, "more_body": more})
+            await send_parts(send, bytes(self.body), more=False)
+
+
+async def send_parts(send: Send, body: bytes, *, more: bool) -> None:
+    """Give `body` to the connection a part at a time; `more` of the answer comes after it."""
+    for at in range(0, len(body), _PART_BYTES):
+        part = body[at : at + _PART_BYTES]
+        more_body = more or at + _PART_BYTES < len(body)
+        await send({"type": "http.response.body", "body": part, "more_body": more_body})
 
 
 async def read_body(request: Request, hold: _Hold, config: ServeConfig) -> bytes:
@@ -176,15 +184,26 @@ async def _limited(request: Request, config: ServeConfig) -> AsyncIterator[bytes
         yield part
 
 
-def _check_type(request: Request) -> None:
+def is_lines(request: Request) -> bool:
+    """Whether the body is NDJSON, a note a line."""
+    return _type_of(request)[0] in _LINE_TYPES
+
+
+def _type_of(request: Request) -> tuple[str, str]:
+    """The media type of the body, and its parameters without blanks and quotes."""
     kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
-    charset = parameters.replace(" ", "").replace('"', "")
+    return kind.strip(), parameters.replace(" ", "").replace('"', "")
+
+
+def _check_type(request: Request) -> None:
+    kind, parameters = _type_of(request)
     plain = request.headers.get("content-encoding", "identity").lower() == "identity"
-    if kind.strip() != "application/json" or charset not in ("", "charset=utf-8") or not plain:
+    if kind not in {"application/json", *_LINE_TYPES} or parameters not in ("", "charset=utf-8") or not plain:
         raise Refusal(
             415,
             "not_json",
-            "send the body as JSON in UTF-8, uncompressed, with the header 'Content-Type: application/json'",
+            "send the body as JSON in UTF-8, uncompressed, with the header 'Content-Type: application/json', "
+            "or a note a line with 'application/x-ndjson'",
             close=not is_small(request),
         )
 
@@ -229,6 +248,17 @@ class GuardedConnection(H11Protocol):
     def unread(self) -> bool:
         """Whether the client does not read what waits for it."""
         return self._unread_clock is not None
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing that is sent arrives any more."""
+        return self.transport.is_closing()
+
+    def allow(self, seconds: float) -> None:
+        """Give the request that runs so much time from now, in place of what its kind has."""
+        if self._watched == "request" and self._clock is not None:
+            self._clock.cancel()
+            self._clock = self.loop.call_later(seconds + _SLACK_SECONDS, self.cut, "slow_request")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first byte."""

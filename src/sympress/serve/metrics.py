@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,6 +24,8 @@ from prometheus_client import (
 from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from structlog.typing import FilteringBoundLogger
+
+from sympress.labels.mentions import Assertion
 
 # Structured logs, one JSON object a line. Never note text, nor a path or a header that a client chose.
 
@@ -90,10 +92,10 @@ class SparingLog:
 
 
 def route_uvicorn(log: FilteringBoundLogger) -> None:
-    """Let everything that uvicorn and asyncio log go through `log`, and nowhere else."""
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
+    """Let everything that uvicorn, asyncio and OpenTelemetry log go through `log`, and nowhere else."""
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "opentelemetry"):
         logger = logging.getLogger(name)
-        logger.handlers = [UvicornHandler(log)] if name in ("uvicorn", "asyncio") else []
+        logger.handlers = [] if name.startswith("uvicorn.") else [UvicornHandler(log)]
         logger.propagate = name == "uvicorn.error"
         logger.setLevel(logging.WARNING)
 
@@ -102,6 +104,8 @@ def route_uvicorn(log: FilteringBoundLogger) -> None:
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+#: Symptoms of a model that are counted by name, so that a lexicon of thousands makes no thousands of series.
+SYMPTOMS_MOST = 512
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _NOTES = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -132,6 +136,19 @@ class Metrics:
         )
         self.failures = PrometheusCounter(
             "sympress_note_failures_total", "Notes that a model failed on.", ["model"], registry=registry
+        )
+        self.findings = PrometheusCounter(
+            "sympress_findings_total",
+            "What was found in the notes answered, by symptom and assertion.",
+            ["model", "symptom", "assertion"],
+            registry=registry,
+        )
+        self._symptoms: dict[str, set[str]] = {}
+        self.line_errors = PrometheusCounter(
+            "sympress_line_errors_total",
+            "Lines of NDJSON answered with an error.",
+            ["code"],
+            registry=registry,
         )
         self.expired = PrometheusCounter(
             "sympress_expired_notes_total", "Notes dropped because nobody waits any more.", registry=registry
@@ -168,6 +185,18 @@ class Metrics:
         known = method if method in METHODS else "other"
         self.requests.labels(route, known, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
+
+    def count_findings(self, model: str, found: Iterable[tuple[str | None, Assertion, int]]) -> None:
+        """Count what was found in a note; of more than `SYMPTOMS_MOST` symptoms a model, as `other`.
+
+        Symptoms are those of an artifact's own list, never words of a note.
+        """
+        known = self._symptoms.setdefault(model, set())
+        for symptom, assertion, count in found:
+            if symptom is not None and symptom not in known and len(known) < SYMPTOMS_MOST:
+                known.add(symptom)
+            name = "unnamed" if symptom is None else symptom if symptom in known else "other"
+            self.findings.labels(model, name, assertion).inc(count)
 
     def render(self) -> tuple[bytes, str]:
         """The exposition and its media type."""

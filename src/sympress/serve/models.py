@@ -17,17 +17,20 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sympress.errors import InputError
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.task import task_of
 from sympress.processes import end_with_parent, unheard
 from sympress.runtime.artifact import files_to_run, parse_digest
-from sympress.serve.config import Refusal, ServeConfig, encode_json
+from sympress.serve.config import ServeConfig
+from sympress.serve.refusal import Refusal
+from sympress.serve.render import Question, Rendered, render, render_failure
 
 if TYPE_CHECKING:
-    from sympress.runtime.note_result import NoteResult
+    from sympress.extract.concepts import Vocabulary
+    from sympress.runtime.extractor import Extractor
 
 
 # A model in processes of its own: a note that takes too long or too much memory costs one, and no more.
@@ -45,14 +48,6 @@ _DIED = "the process that read it ended, most likely for want of memory; send a 
 
 #: What a process reads before it is ready: the rules put off a second of their work until the third note.
 _FIRST_NOTES = ["no complaints", *["no fever"] * 4]
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """The answer to one note as it is sent: the JSON object `NoteAnswer` without its `id`, in UTF-8."""
-
-    body: bytes
-    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +81,43 @@ class ProcessLimits:
     mentions: int
 
 
-class ModelProcesses:
-    """`count` processes with the artifact in `folder`; they end when nothing refers to this object."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a process loads.
 
-    def __init__(
-        self, folder: Path, words: OwnWords, limits: ProcessLimits, count: int, digest: str | None = None
-    ) -> None:
-        """Start them and wait until each has answered a note; None as `digest` lets any artifact pass.
+    Attributes:
+        name: of the model, as requests call it.
+        folder: of the artifact.
+        words: a user's own, in place of those that the artifact reads by.
+        digest: of the one artifact that may be loaded; None for any.
+        concepts: file with further codes of the symptoms, for FHIR and OMOP.
+    """
+
+    name: str
+    folder: Path
+    words: OwnWords = OURS
+    digest: str | None = None
+    concepts: Path | None = None
+
+    def fingerprint(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of the files that answers depend on."""
+        digest = sha256(self.words.digest().encode() if self.words.named() else b"")
+        paths = [self.folder / name for name in files_to_run(self.folder)]
+        for path in [*paths, *([self.concepts] if self.concepts else [])]:
+            digest.update(path.read_bytes() if path.is_file() else b"")
+        return digest.hexdigest()[:16]
+
+
+class ModelProcesses:
+    """`count` processes with the artifact of `source`; they end when nothing refers to this object."""
+
+    def __init__(self, source: Source, limits: ProcessLimits, count: int) -> None:
+        """Start them and wait until each has answered a note.
 
         Raises:
             InputError: the artifact cannot be used, takes too long to load, or changed meanwhile.
         """
-        self._processes = [_Process(folder, words, limits, digest) for _ in range(count)]
+        self._processes = [_Process(source, limits) for _ in range(count)]
         self.close = weakref.finalize(self, _stop, self._processes)
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         try:
@@ -109,16 +129,16 @@ class ModelProcesses:
             self.close()
             raise
 
-    def answer(self, texts: Sequence[str]) -> Iterator[Rendered]:
-        """Yield the answer to each of `texts`, in order, as soon as it is there; blocks.
+    def answer(self, questions: Sequence[Question]) -> Iterator[Rendered]:
+        """Yield the answer to each of `questions`, in order, as soon as it is there; blocks.
 
         Raises:
             InputError: a process had to be replaced, and the folder holds another artifact by now.
         """
         process = self._idle.get()
         try:
-            for text in texts:
-                yield process.answer(text)
+            for question in questions:
+                yield process.answer(question)
         finally:
             self._idle.put(process)
 
@@ -126,8 +146,8 @@ class ModelProcesses:
 class _Process:
     """One process, replaced whenever it is late or dies."""
 
-    def __init__(self, folder: Path, words: OwnWords, limits: ProcessLimits, digest: str | None) -> None:
-        self._folder, self._words, self._limits, self._digest = folder, words, limits, digest
+    def __init__(self, source: Source, limits: ProcessLimits) -> None:
+        self._source, self._limits = source, limits
         self._fingerprint: str | None = None
         self._changing, self._stopped = threading.Lock(), False
         self._start()
@@ -135,8 +155,7 @@ class _Process:
     def _start(self) -> None:
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        given = (theirs, self._folder, self._words, self._limits, self._digest)
-        self._process = context.Process(target=_work, args=given, daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, self._source, self._limits), daemon=True)
         with unheard(signal.SIGINT):
             self._process.start()
         theirs.close()
@@ -153,16 +172,14 @@ class _Process:
             told: Description | str | None = None
             with suppress(EOFError, OSError):
                 if not self._pipe.poll(max(0.0, self._due - time.monotonic())):
-                    told = (
-                        f"{self._folder}: does not answer within {self._limits.load_seconds:g} s of loading"
-                    )
-                    told += "; make the artifact again"
+                    late = f"does not answer within {self._limits.load_seconds:g} s of loading"
+                    told = f"{self._source.folder}: {late}; make the artifact again"
                 else:
                     told = self._pipe.recv()
             if not isinstance(told, Description):
                 self.kill()
-                died = f"{self._folder}: the process that loads it ended, most likely for want of memory"
-                raise InputError(told or died)
+                died = "the process that loads it ended, most likely for want of memory"
+                raise InputError(told or f"{self._source.folder}: {died}")
             self._loaded = told
         return self._loaded
 
@@ -175,9 +192,10 @@ class _Process:
         self._fingerprint = fingerprint
         if self.wait_until_loaded().fingerprint != fingerprint:
             self.kill()
-            raise InputError(f"{self._folder}: changed since it was loaded; reload it when it is complete")
+            changed = "changed since it was loaded; reload it when it is complete"
+            raise InputError(f"{self._source.folder}: {changed}")
 
-    def answer(self, text: str) -> Rendered:
+    def answer(self, question: Question) -> Rendered:
         """The answer to one note, or the failure that it cost a process."""
         if not self._process.is_alive():
             self._replace()
@@ -185,7 +203,7 @@ class _Process:
             return render_failure("the service stopped")
         self.expect(self._fingerprint or self.wait_until_loaded().fingerprint)
         try:
-            self._pipe.send(text)
+            self._pipe.send(question)
             if self._pipe.poll(self._limits.note_seconds):
                 answer: Rendered = self._pipe.recv()
                 return answer
@@ -220,45 +238,36 @@ def _stop(processes: Sequence[_Process]) -> None:
         process.stop()
 
 
-def render(result: NoteResult) -> Rendered:
-    """`result` as it is sent."""
-    answer = result.to_dict()
-    del answer["windows"]
-    return Rendered(encode_json(answer), failed=result.failure is not None)
-
-
-def render_failure(reason: str) -> Rendered:
-    """The answer to a note that cannot be answered."""
-    fields: dict[str, Any] = {"symptoms": [], "mentions": [], "truncated": False, "markup": None}
-    return Rendered(encode_json(fields | {"failure": reason}), failed=True)
-
-
-def _work(pipe: Connection, folder: Path, words: OwnWords, limits: ProcessLimits, digest: str | None) -> None:
+def _work(pipe: Connection, source: Source, limits: ProcessLimits) -> None:
     """Load, say what was loaded, then answer note after note until the pipe ends."""
     _leave_signals_to_parent()
     os.environ["RUST_BACKTRACE"] = "0"  # where memory is out, printing one may never end
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        extractor, description = _load(folder, words, digest)
+        extractor, vocabulary, description = _load(source)
     except InputError as error:
         pipe.send(str(error))
         return
+
+    def answer_one(question: Question) -> Rendered:
+        result = extractor.answer(question.text, most_mentions=limits.mentions)
+        if (result.failure or "").endswith("(PanicException)"):
+            return render_failure(_TOO_MUCH)
+        return render(result, question, vocabulary, f"sympress {source.name}")
+
     _limit_data(limits.note_bytes)
     pipe.send(description)
     reserve: bytearray | None = None
     with suppress(EOFError, BrokenPipeError):
         while True:
             reserve = reserve or bytearray(_RESERVE_BYTES)
-            text = pipe.recv()
             try:
-                result = extractor.answer(text, most_mentions=limits.mentions)
-                panicked = result.failure is not None and result.failure.endswith("(PanicException)")
-                answer = render_failure(_TOO_MUCH) if panicked else render(result)
+                answer = answer_one(pipe.recv())
             except MemoryError:
                 reserve = None  # first of all: even this answer takes memory
                 answer = render_failure(_TOO_MUCH)
-            result = text = None
             pipe.send(answer)
+            del answer
 
 
 def _leave_signals_to_parent() -> None:
@@ -278,23 +287,26 @@ def _limit_data(more_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def _load(folder: Path, words: OwnWords, digest: str | None) -> tuple[Any, Description]:
-    """Load the artifact in `folder` on one core and let it answer, so that it works and works at once.
+def _load(source: Source) -> tuple[Extractor, Vocabulary, Description]:
+    """Load an artifact on one core and let it answer, so that it works and works at once.
 
     Raises:
-        InputError: the folder is no artifact, or not that of `digest`, is damaged, does not answer, or
-            changed while it was read.
+        InputError: the folder is no artifact, or not that of the digest, is damaged, does not answer, or
+            changed while it was read; or the concepts are not of its symptoms.
     """
+    from sympress.extract.concepts import ConceptMap, read_concepts, vocabulary_of
     from sympress.runtime.extractor import Extractor
     from sympress.runtime.linker import load_names
 
-    before = _fingerprint(folder, words)
-    extractor = Extractor.load(folder, words=words, digest=digest)
+    folder = source.folder
+    before = source.fingerprint()
+    extractor = Extractor.load(folder, words=source.words, digest=source.digest)
+    concepts = read_concepts(source.concepts, extractor) if source.concepts else ConceptMap()
     if (failure := extractor(_FIRST_NOTES)[0].failure) is not None:
         raise InputError(f"{folder}: loads, but does not answer ({failure}); make the artifact again")
-    if _fingerprint(folder, words) != before:
+    if source.fingerprint() != before:
         raise InputError(f"{folder}: changed while it was loaded; load it again when it is complete")
-    return extractor, Description(
+    description = Description(
         task=extractor.task,
         symptoms=tuple(extractor.symptoms),
         size_bytes=0 if extractor.runtime is None else (folder / "model.onnx").stat().st_size,
@@ -304,6 +316,7 @@ def _load(folder: Path, words: OwnWords, digest: str | None) -> tuple[Any, Descr
         card=_card(folder),
         points_at_words=extractor.settings.rules or task_of(extractor.task).finds_spans,
     )
+    return extractor, vocabulary_of(extractor, concepts), description
 
 
 def _card(folder: Path) -> str | None:
@@ -314,19 +327,11 @@ def _card(folder: Path) -> str | None:
         return None
 
 
-def _fingerprint(folder: Path, words: OwnWords) -> str:
-    digest = sha256(words.digest().encode() if words.named() else b"")
-    for name in files_to_run(folder):
-        path = folder / name
-        digest.update(path.read_bytes() if path.is_file() else b"")
-    return digest.hexdigest()[:16]
-
-
 # The artifacts that are served side by side, each reloaded as a whole or not at all.
 
 
 #: Answers notes in order, each as soon as it is done; called from several threads.
-Extract = Callable[[Sequence[str]], Iterable[Rendered]]
+Extract = Callable[[Sequence[Question]], Iterable[Rendered]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -340,7 +345,7 @@ class ServedModel:
         task: `topic`, `present` or `mentions`.
         symptoms: names of the symptoms it knows.
         size_bytes: size of `model.onnx`; 0 where rules answer alone.
-        fingerprint: first 16 hexadecimal digits of the SHA-256 of its files, and of a user's own.
+        fingerprint: of its files and of a user's own; see `Source.fingerprint`.
         loaded_at: time in UTC, ISO 8601.
         names: what people call each symptom that it may answer with, by id.
         card: its card, in Markdown; None where the artifact has none.
@@ -488,9 +493,9 @@ def load_model(
         load_seconds=config.load_seconds,
         note_seconds=config.note_seconds,
         note_bytes=config.note_bytes,
-        mentions=config.note_mentions,
+        mentions=config.most_mentions,
     )
-    processes = ModelProcesses(folder, words, limits, config.threads, digest)
+    processes = ModelProcesses(Source(name, folder, words, digest, config.concepts), limits, config.threads)
     told = processes.description
     fields = {one: getattr(told, one) for one in told.__dataclass_fields__}
     return ServedModel(name=name, extract=processes.answer, close=processes.close, **fields)

@@ -10,6 +10,7 @@ import math
 import signal
 import socket
 import ssl
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,6 +30,7 @@ from sympress.serve.config import ServeConfig
 from sympress.serve.connection import GuardedConnection
 from sympress.serve.metrics import Metrics, SparingLog, open_log, route_uvicorn
 from sympress.serve.models import ServedModel, Shelf, load_model
+from sympress.serve.traces import open_traces
 
 # Taking connections: how many, of whom, and what happens when the system has no more to give.
 #
@@ -187,8 +189,10 @@ class GracefulServer(uvicorn.Server):
         await super().startup([])  # uvicorn itself accepts nothing
         loop = asyncio.get_running_loop()
         self._reloading: set[asyncio.Task[None]] = set()
-        with contextlib.suppress(NotImplementedError, RuntimeError):  # not on Windows, not in a thread
-            loop.add_signal_handler(signal.SIGHUP, self._reload)
+        hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+        if hangup is not None:
+            with contextlib.suppress(NotImplementedError, RuntimeError):  # in a thread
+                loop.add_signal_handler(hangup, self._reload)
         service = self._service
         self._door = Door(
             self._listener, service.config, service.metrics, service.log, self._make_protocol, self.config.ssl
@@ -229,9 +233,9 @@ def check_exposure(config: ServeConfig, keys: ApiKeys) -> None:
             f"--host {config.host} is reachable from other machines: give an API key by --api-key-file FILE "
             f"or the environment variable {KEY_VARIABLE}"
         )
-    if (config.certificate is None) != (config.private_key is None):
+    if (config.tls_certificate is None) != (config.tls_key is None):
         raise InputError("TLS needs both --tls-certificate FILE and --tls-key FILE")
-    for path in (config.certificate, config.private_key):
+    for path in (config.tls_certificate, config.tls_key):
         if path is not None:
             refuse_pipe(path)
 
@@ -277,13 +281,13 @@ def make_server(service: Service, listener: socket.socket) -> GracefulServer:
         timeout_keep_alive=config.idle_seconds,
         timeout_graceful_shutdown=config.drain_seconds,
         h11_max_incomplete_event_size=_LARGEST_HEAD_BYTES,
-        ssl_certfile=config.certificate,
-        ssl_keyfile=config.private_key,
+        ssl_certfile=config.tls_certificate,
+        ssl_keyfile=config.tls_key,
     )
     try:
         settings.load()
     except (OSError, ssl.SSLError) as error:
-        message = f"{config.certificate}: TLS cannot be set up ({type(error).__name__}); check both files"
+        message = f"{config.tls_certificate}: TLS cannot be set up ({type(error).__name__}); check both files"
         raise InputError(message) from error
     return GracefulServer(settings, service, listener)
 
@@ -317,10 +321,11 @@ def serve(
     service_log: FilteringBoundLogger = open_log()
     for warning in keys.warnings:
         service_log.warning("api_key", message=warning)
+    traces = open_traces(wanted=config.traces)
     _allow_files(config.connections)
     shelf = Shelf(folders, load)
-    with contextlib.closing(shelf), listen(config) as listener:
-        service = Service(config, shelf, keys, Metrics(), service_log)
+    with contextlib.closing(traces), contextlib.closing(shelf), listen(config) as listener:
+        service = Service(config, shelf, keys, Metrics(), service_log, traces=traces)
         server = make_server(service, listener)
         route_uvicorn(service_log)
         # uvicorn handles signals while it runs and raises them after: SIGTERM has done its work by then, and
@@ -328,7 +333,18 @@ def serve(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         url = _url_of(config, listener)
         service_log.info("listening", url=url, models=shelf.names(), key_required=bool(keys))
-        asyncio.run(server.serve(sockets=[listener]))
+        if sys.stderr.isatty():
+            sys.stderr.write(_greeting(url, key=bool(keys)) + "\n")
+        # Windows' own loop cannot watch the listener; elsewhere this is the loop that there is
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(server.serve(sockets=[listener]))
+
+
+def _greeting(url: str, *, key: bool) -> str:
+    """What a person who started the service on a terminal can do now, in a line."""
+    header = " -H 'X-API-Key: KEY'" if key else ""
+    body = """-H 'Content-Type: application/json' -d '{"text": "c/o fever, denies cough"}'"""
+    return f"Open {url} in a browser (Ctrl-C stops), or try:  curl{header} {url}/v1/extract {body}"
 
 
 def _allow_files(connections: int) -> None:
@@ -345,5 +361,5 @@ def _allow_files(connections: int) -> None:
 
 def _url_of(config: ServeConfig, listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    scheme = "https" if config.certificate else "http"
+    scheme = "https" if config.tls_certificate else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -259,7 +259,7 @@ class Judge:
             with mixed_precision(device):
                 logits = model(masked, mask, chosen)
             truth = batch["input_ids"][batch["chosen"]].to(device)
-            loss = functional.cross_entropy(logits.float(), truth, reduction="none").double().cpu()
+            loss = functional.cross_entropy(logits.float(), truth, reduction="none").cpu().double()
             note = batch["chosen"].nonzero()[:, 0]  # (masked,) row of each loss
             sums.append(torch.zeros(len(masked), dtype=torch.float64).index_add_(0, note, loss))
         model.train(was_training)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from sympress.errors import InputError, nearest
 from sympress.files import atomic_path, write_json
 from sympress.models.model import SymptomModel
 from sympress.training.data import Collate, NoteDataset
@@ -50,9 +52,45 @@ class TrainSettings:
 # Which device is used, and half-precision arithmetic where it has instructions for it.
 
 
+#: What may be asked for. `auto` is CUDA where there is one, else the CPU; MPS, Apple's, by name only.
+DEVICES = ("auto", "cpu", "cuda", "mps")
+_DEVICE: ContextVar[str] = ContextVar("device", default="auto")
+
+
+def check_device(name: str) -> None:
+    """See that a device can be used.
+
+    Raises:
+        InputError: there is none of that name, or PyTorch cannot use it here.
+    """
+    if name not in DEVICES:
+        known = ", ".join(DEVICES)
+        raise InputError(f"--device {name}: unknown{nearest(name, DEVICES)}; choose from {known}")
+    missing = name == "cuda" and not torch.cuda.is_available()
+    if missing or (name == "mps" and not torch.backends.mps.is_available()):
+        message = "PyTorch cannot use one here; choose cpu, or install its build for it"
+        raise InputError(f"--device {name}: {message}")
+
+
+@contextmanager
+def on_device(name: str) -> Iterator[None]:
+    """Train on this device until the block ends.
+
+    Raises:
+        InputError: as `check_device`.
+    """
+    check_device(name)
+    before = _DEVICE.set(name)
+    try:
+        yield
+    finally:
+        _DEVICE.reset(before)
+
+
 def default_device() -> torch.device:
-    """Where a model runs if nobody says otherwise: on the GPU, if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Where a model is trained: what `on_device` says, else on the GPU, if there is one."""
+    name = _DEVICE.get()
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def visible_gpus() -> int:

@@ -307,7 +307,7 @@ class _Ranking:
     def __init__(self, scores: Sequence[Tensor]) -> None:
         self.layers = len(scores)
         self._places = [(layer, index) for layer, own in enumerate(scores) for index in range(len(own))]
-        flat = torch.cat([own.double().cpu() for own in scores])
+        flat = torch.cat([own.cpu().double() for own in scores])
         first = torch.tensor(
             [index == int(scores[layer].argmax()) for layer, index in self._places], dtype=torch.bool
         )
