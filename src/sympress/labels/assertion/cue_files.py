@@ -1,7 +1,7 @@
 """Cue files that a user wrote, laid over our cues or in their place.
 
-`docs/own-words.md` shows one. A phrase of ours that the file lists does only what the file says; words of
-`[words]` are added to our list of that name; phrases under `remove` are no cues any more.
+`docs/how-to/add-a-symptom.md` shows one. A phrase of ours that the file lists does only what the file
+says; words of `[words]` are added to our list of that name; phrases under `remove` are no cues any more.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def _problem(role: str, key: str, value: Any, where: str, keys: frozenset[str]) 
     except InputError as error:
         return str(error)
     except (TypeError, ValueError, AttributeError):
-        return f"{where}: {key} has a value of the wrong kind; see docs/own-words.md"
+        return f"{where}: {key} has a value of the wrong kind; see docs/how-to/add-a-symptom.md"
     return None
 
 
