@@ -50,7 +50,7 @@ types: install ## check types
 
 docs: install ## rewrite tables and reference pages in the documents, then build the site, offline, into site/
 	$(BIN)/python -m benchmarks.documents
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 .PHONY: fuzz
 COUNT ?= 10000

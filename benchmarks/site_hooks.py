@@ -27,6 +27,7 @@ PAGES = CARDS | {"README.md": "index.md"}
 
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\[\]]+)\]\((?P<target>[^()\s#:]+)(?P<anchor>#[^()\s]*)?\)")
 _FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"^```(?P<language>\w+) file=(?P<file>\S+)$", re.MULTILINE)
 _METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
@@ -49,8 +50,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_others: Any) -> str:
-    """Lead the links of a page to pages of the site."""
-    return links_in_site(markdown, page.file.src_uri)
+    """Lead the links of a page to pages of the site, and show the name of a file above what it holds."""
+    named = _FILE.sub(r'```\g<language> title="\g<file>"', markdown)
+    return links_in_site(named, page.file.src_uri)
 
 
 def links_in_site(markdown: str, page: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -80,7 +81,7 @@ def test_a_command_of_the_readme_exists_with_its_options(line):
     options = {
         option for parameter in known[name].params for option in (*parameter.opts, *parameter.secondary_opts)
     }
-    used = [argument.split("=")[0] for argument in arguments if argument.startswith("-")]
+    used = [argument.split("=")[0] for argument in arguments if argument.startswith("-") and argument != "-"]
     assert [option for option in used if option not in options] == []
 
 
@@ -89,6 +90,35 @@ def test_a_make_target_of_the_readme_exists(line):
     targets = set(re.findall(r"^([a-z-]+)(?=.*:.*## )|^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     known = {name for pair in targets for name in pair if name}
     assert set(line.split()[1:]) <= known
+
+
+def test_the_readme_is_short():
+    text = re.sub(r"<!--.*?-->", "", FENCED.sub("", README), flags=re.DOTALL)
+    prose = [line for line in text.splitlines() if not line.startswith("|")]
+    words = re.sub(r"\]\([^)]*\)", "]", "\n".join(prose)).split()
+    assert len(words) <= 700
+    tables = re.findall(r"^\|(?: :?-+:? \|)+$", README, re.MULTILINE)
+    assert [rule.count("-- |") + rule.count("--: |") <= 6 for rule in tables] == [True]
+    assert len(re.findall(r"^!\[", README, re.MULTILINE)) == 1
+
+
+def test_the_readme_has_ten_lines_of_shell_and_ten_statements_of_python_at_most():
+    shell = next(body for language, body in BLOCKS if language == "console")
+    assert len(shell.splitlines()) == 10
+    python = next(body for language, body in BLOCKS if language == "py")
+    assert len(ast.parse(python).body) <= 10
+
+
+def test_what_the_readme_says_of_micro_is_what_was_measured():
+    rows = load_results(ROOT / "results" / "vaers-present.json").strategies
+    found = {name: [row for row in rows if row.name == name] for name in ("baseline", "micro")}
+    size = {name: max(row.cost.size_bytes for row in some) / 1e6 for name, some in found.items()}
+    scores = zip(found["micro"], found["baseline"], strict=True)
+    kept = [one.quality.micro_f1.value / base.quality.micro_f1.value for one, base in scores]
+    assert "smaller than 1 MB instead of 90 MB, and keeps 98 % of the F1" in " ".join(README.split())
+    assert size["micro"] < 1
+    assert round(size["baseline"]) == 90
+    assert int(100 * sum(kept) / len(kept)) == 98
 
 
 def test_every_command_block_of_the_readme_is_checked():

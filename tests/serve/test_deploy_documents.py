@@ -26,7 +26,12 @@ BLOCKS = [
     for name, text in TEXTS.items()
     for language, body in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 ]
-LINES = [line for _, language, body in BLOCKS if language == "console" for line in body.splitlines()]
+LINES = [
+    line.removeprefix("$ ")
+    for _, language, body in BLOCKS
+    if language == "console"
+    for line in body.splitlines()
+]
 
 
 def options_of(line: str) -> list[str]:
