@@ -20,6 +20,7 @@ def test_a_notebook_holds_no_output(path: Path):
     assert [cell for cell in code if cell["outputs"] or cell["execution_count"] is not None] == []
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # of what runs notebooks, not ours
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -34,7 +35,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT / "src"), given))))
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
-        notebook, kernel_name="python3", timeout=200, resources={"metadata": {"path": str(tmp_path)}}
+        notebook, kernel_name="python3", timeout=500, resources={"metadata": {"path": str(tmp_path)}}
     )
     client.execute()
     printed = [output for cell in notebook.cells for output in cell.get("outputs", ())]
