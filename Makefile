@@ -69,8 +69,9 @@ lint: install ## check style, formatting, and that imports run one way
 types: install ## check types
 	$(BIN)/mypy
 
-docs: install ## rewrite the tables in the documents from results/
+docs: install ## rewrite tables and reference pages in the documents, then build the site, offline, into site/
 	$(BIN)/python -m benchmarks.documents
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 .PHONY: fuzz
 COUNT ?= 10000

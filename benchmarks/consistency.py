@@ -111,7 +111,9 @@ def _touches(match: re.Match[str], spans: Sequence[tuple[int, int]]) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Count it; 2 for a mistake in the call or the data, which is said in one line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.consistency", description=__doc__)
-    parser.add_argument("gold", type=Path, help="annotated notes, in any format that docs/gold.md lists")
+    parser.add_argument(
+        "gold", type=Path, help="annotated notes, in any format of docs/reference/gold-formats.md"
+    )
     parser.add_argument("--labels", required=True, help="labels that are symptoms, with commas")
     parser.add_argument("-o", "--output", type=Path, help="results file")
     given = parser.parse_args(arguments)

@@ -6,14 +6,16 @@ A document holds blocks that this module fills:
     (the table and the line below it: never edited by hand)
     <!-- /sympress:table -->
 
-`results/demo.json full` gives the table with every column. `<!-- sympress:curves results/strategies.json
-docs/strategies.svg -->`, on one line, draws the results into the second file and shows it, and
-`<!-- sympress:figure results/vaers-present.json docs/pareto.svg -->` does so with the figure of the report;
+`results/demo.json full` gives the table with every column, `short` one of six.
+`<!-- sympress:curves results/strategies.json docs/results/strategies.svg -->` draws the results into the
+second file and shows it; `<!-- sympress:figure results/vaers-present.json docs/results/pareto.svg -->` does
+so with the figure of the report;
 `<!-- sympress:shape results/shape-pocket.json -->` is the table of what `benchmarks.shape` measured, and
 `spans`, `years`, `source`, `forms`, `negex`, `cuts`, `packed`, `evidence`, `pair` and `within` are of
 `report.measured`; `first`, `throughput`, `capacity`, `serve` and `extract` of `report.rates`; `search` and
 `tuned` of `report.searched`.
-Each is closed by its own kind. `make docs` runs this module.
+`<!-- sympress:commands -->` and the other kinds of `benchmarks.reference` name no file: they are made from
+the code. Each is closed by its own kind. `make docs` runs this module.
 """
 
 from __future__ import annotations
@@ -29,23 +31,29 @@ from typing import Any
 
 from benchmarks.document_curves import curves_svg
 from benchmarks.document_tables import MEASURED_TABLES
+from benchmarks.reference import REFERENCE
 from sympress.errors import InputError
 from sympress.files import write_text
-from sympress.report.columns import NOT_APPLICABLE, format_number
+from sympress.report.columns import NOT_APPLICABLE, format_number, seeds_of
 from sympress.report.figures import pareto_svg
 from sympress.report.sections import command_of
 from sympress.report.verdict import escape_markdown, explanation, markdown_table
 from sympress.results import Results, load_results
 
-OPENING = re.compile(r"<!-- sympress:(?P<kind>\S+) (?P<path>\S+)(?: (?P<option>\S+))? -->")
+OPENING = re.compile(r"<!-- sympress:(?P<kind>\S+)(?: (?P<path>\S+)(?: (?P<option>\S+))?)? -->")
 FENCE = re.compile(r"\s*(```|~~~)")
+#: What stands over what is folded below a table.
+MEASURED = "How it was measured"
+#: The columns of a short table.
+SHORT = ("strategy", "F1 micro", "kept", "size MB (×)", "× PyTorch", "verdict")
 #: What may follow the results file of a block, and how the block is written.
 OPTIONS = {
-    "table": (r"(full)?", "<!-- sympress:table RESULTS [full] -->"),
+    "table": (r"(full|short)?", "<!-- sympress:table RESULTS [full|short] -->"),
     "curves": (r".+\.svg", "<!-- sympress:curves RESULTS FIGURE.svg -->"),
     "figure": (r".+\.svg", "<!-- sympress:figure RESULTS FIGURE.svg -->"),
     "shape": ("", "<!-- sympress:shape RESULTS -->"),
     **{kind: ("", f"<!-- sympress:{kind} RESULTS -->") for kind in MEASURED_TABLES},
+    **{kind: ("", f"<!-- sympress:{kind} -->") for kind in REFERENCE},
 }
 
 
@@ -57,7 +65,7 @@ class Block:
         opened: the line with the opening comment.
         closed: the line with the closing one.
         kind: one of `KINDS`.
-        source: the results file; it need not exist.
+        source: the results file, which need not exist; of a reference the root.
         option: `full` of a table, the figure of curves below the root, else empty.
     """
 
@@ -141,19 +149,21 @@ def _blocks(lines: list[str], root: Path) -> Iterator[Block]:
         opening = None if fenced else OPENING.fullmatch(lines[number].strip())
         if opening is not None:
             kind, option = opening["kind"], opening["option"] or ""
-            _check(kind, option, number)
+            _check(kind, opening["path"], option, number)
             closed = _closing(lines, number, kind)
-            yield Block(number, closed, kind, _below(root, opening["path"]), option)
+            yield Block(number, closed, kind, _below(root, opening["path"] or "."), option)
             number = closed
         number += 1
 
 
-def _check(kind: str, option: str, number: int) -> None:
+def _check(kind: str, path: str | None, option: str, number: int) -> None:
     if kind not in KINDS:
         raise InputError(f"line {number + 1}: unknown block {kind!r}; there are {', '.join(KINDS)}")
     allowed, written = OPTIONS[kind]
     if not re.fullmatch(allowed, option):
         raise InputError(f"line {number + 1}: {kind} block with {option!r}; write  {written}")
+    if (path is None) != (kind in REFERENCE):
+        raise InputError(f"line {number + 1}: {kind} block with {path or 'no file'}; write  {written}")
 
 
 def _closing(lines: list[str], opened: int, kind: str) -> int:
@@ -176,8 +186,19 @@ def _below(root: Path, name: str) -> Path:
 
 def _table(block: Block, _root: Path, _folder: Path) -> list[str]:
     results = load_results(block.source)
-    caption = escape_markdown(explanation(results))
-    return [markdown_table(results, full=block.option == "full"), "", f"{_made(results)}{caption}"]
+    seeds = seeds_of(results)
+    spread = f"mean (range) over {len(seeds)} seeds" if len(seeds) > 1 else "with 95 % intervals in brackets"
+    caption = f"{results.data.test:,} test notes, {spread}."
+    if block.option == "short":
+        return [markdown_table(results, only=SHORT), "", caption]
+    reading = escape_markdown(explanation(results))
+    table = markdown_table(results, full=block.option == "full")
+    return [table, "", caption, "", *collapsed("How to read and remake this table", reading, *_made(results))]
+
+
+def collapsed(title: str, *lines: str) -> list[str]:
+    """Lines that a reader unfolds by a click on `title`, on the site as in the repository."""
+    return ['<details markdown="1">', f"<summary>{title}</summary>", "", *lines, "", "</details>"]
 
 
 def _figure(block: Block, root: Path, folder: Path) -> list[str]:
@@ -192,13 +213,14 @@ def _link(block: Block, root: Path, folder: Path) -> str:
 def _curves(block: Block, root: Path, folder: Path) -> list[str]:
     link = _link(block, root, folder)
     shown = "F1 of every strategy against its bytes and against its latency; the numbers are in the table"
-    made = _made(load_results(block.source)).strip()
-    return [f"![{shown}]({link})", *(["", made] if made else [])]
+    made = _made(load_results(block.source))[1:]
+    return [f"![{shown}]({link})", *(["", *collapsed("How to remake this figure", *made)] if made else [])]
 
 
-def _made(results: Results) -> str:
+def _made(results: Results) -> list[str]:
+    """The command that made the results, in a block of its own; nothing where it is not known."""
     command = command_of(results)
-    return f"`{command}`. " if command and "`" not in command else ""
+    return ["", "```console", command, "```"] if command and "`" not in command else []
 
 
 def _shape(block: Block, _root: Path, _folder: Path) -> list[str]:
@@ -231,14 +253,29 @@ def shape_table(measured: dict[str, Any]) -> list[str]:
         f"quality. Notes of {lengths} word pieces at batch 1, {int(measured['rounds'])} rounds, {threads} of "
         f"{processor}, all rows timed in turn; ratios are medians over notes and rounds; MB = 10⁶ bytes."
     )
-    return [*lines, "", f"Pressed by `{measured['recipe']}`. {escape_markdown(caption)}"]
+    return [
+        *lines,
+        "",
+        f"Pressed by `{measured['recipe']}`.",
+        "",
+        *collapsed(MEASURED, escape_markdown(caption)),
+    ]
 
 
 def _measured(block: Block, _root: Path, _folder: Path) -> list[str]:
     try:
-        return MEASURED_TABLES[block.kind](json.loads(block.source.read_text(encoding="utf-8")))
+        lines = MEASURED_TABLES[block.kind](json.loads(block.source.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise InputError(f"{block.source}: damaged ({type(error).__name__}); measure it again") from error
+    *table, caption = lines
+    first, _, further = caption.partition(". ")
+    if not further:
+        return lines
+    return [*table, f"{first}.", "", *collapsed(MEASURED, further)]
+
+
+def _reference(block: Block, _root: Path, _folder: Path) -> list[str]:
+    return REFERENCE[block.kind]()
 
 
 #: What fills a block, by its kind.
@@ -248,6 +285,7 @@ KINDS: dict[str, Callable[[Block, Path, Path], list[str]]] = {
     "figure": _figure,
     "shape": _shape,
     **dict.fromkeys(MEASURED_TABLES, _measured),
+    **dict.fromkeys(REFERENCE, _reference),
 }
 
 #: What draws the figure of a block.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -80,7 +81,7 @@ def test_a_command_of_the_readme_exists_with_its_options(line):
     options = {
         option for parameter in known[name].params for option in (*parameter.opts, *parameter.secondary_opts)
     }
-    used = [argument.split("=")[0] for argument in arguments if argument.startswith("-")]
+    used = [argument.split("=")[0] for argument in arguments if argument.startswith("-") and argument != "-"]
     assert [option for option in used if option not in options] == []
 
 
@@ -89,6 +90,35 @@ def test_a_make_target_of_the_readme_exists(line):
     targets = set(re.findall(r"^([a-z-]+)(?=.*:.*## )|^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     known = {name for pair in targets for name in pair if name}
     assert set(line.split()[1:]) <= known
+
+
+def test_the_readme_is_short():
+    text = re.sub(r"<!--.*?-->", "", FENCED.sub("", README), flags=re.DOTALL)
+    prose = [line for line in text.splitlines() if not line.startswith("|")]
+    words = re.sub(r"\]\([^)]*\)", "]", "\n".join(prose)).split()
+    assert len(words) <= 700
+    tables = re.findall(r"^\|(?: :?-+:? \|)+$", README, re.MULTILINE)
+    assert [rule.count("-- |") + rule.count("--: |") <= 6 for rule in tables] == [True]
+    assert len(re.findall(r"^!\[", README, re.MULTILINE)) == 1
+
+
+def test_the_readme_has_ten_lines_of_shell_and_ten_statements_of_python_at_most():
+    shell = next(body for language, body in BLOCKS if language == "console")
+    assert len(shell.splitlines()) == 10
+    python = next(body for language, body in BLOCKS if language == "py")
+    assert len(ast.parse(python).body) <= 10
+
+
+def test_what_the_readme_says_of_micro_is_what_was_measured():
+    rows = load_results(ROOT / "results" / "vaers-present.json").strategies
+    found = {name: [row for row in rows if row.name == name] for name in ("baseline", "micro")}
+    size = {name: max(row.cost.size_bytes for row in some) / 1e6 for name, some in found.items()}
+    scores = zip(found["micro"], found["baseline"], strict=True)
+    kept = [one.quality.micro_f1.value / base.quality.micro_f1.value for one, base in scores]
+    assert "smaller than 1 MB instead of 90 MB, and keeps 98 % of the F1" in " ".join(README.split())
+    assert size["micro"] < 1
+    assert round(size["baseline"]) == 90
+    assert int(100 * sum(kept) / len(kept)) == 98
 
 
 def test_every_command_block_of_the_readme_is_checked():
@@ -113,7 +143,7 @@ def root(tmp_path):
     return tmp_path
 
 
-MADE = "`sympress study -o runs/run`."
+MADE = ["```console", "sympress study -o runs/run", "```", "", "</details>"]
 NUMBER = {"value": 0.5, "low": 0.4, "high": 0.6}
 MINIMAL = {
     "format": 1,
@@ -166,10 +196,17 @@ def test_a_block_is_filled_with_table_command_seed_and_interval(root):
     rendered = render_document(document(), root).split("\n")
     assert rendered[2] == "<!-- sympress:table results/run.json -->"
     assert rendered[6] == r"| baseline | 0.500 \[0.400, 0.600\] | – | – | 1.5 | 2.00 | 10 |"
-    assert rendered[8].startswith("`sympress study -o runs/run`. 1 test notes; ")
-    assert "95 % bootstrap interval" in rendered[8]
-    assert "seed 0" in rendered[8]
-    assert rendered[10:] == ["<!-- /sympress:table -->", "after", ""]
+    assert rendered[8] == "1 test notes, with 95 % intervals in brackets."
+    folded = rendered[10:-4]
+    assert folded[:3] == [
+        '<details markdown="1">',
+        "<summary>How to read and remake this table</summary>",
+        "",
+    ]
+    assert "95 % bootstrap interval" in folded[3]
+    assert "seed 0" in folded[3]
+    assert folded[4:] == ["", "```console", "sympress study -o runs/run", "```", "", "</details>"]
+    assert rendered[-4:] == ["", "<!-- /sympress:table -->", "after", ""]
 
 
 def test_rendering_again_changes_nothing_and_old_content_goes(root):
@@ -181,6 +218,13 @@ def test_rendering_again_changes_nothing_and_old_content_goes(root):
 def test_the_full_table_has_more_columns(root):
     assert "AUROC" not in render_document(document(), root)
     assert "AUROC" in render_document(document(path="results/run.json full"), root)
+
+
+def test_the_short_table_has_six_columns_at_most_and_no_command(root):
+    rendered = render_document(document(path="results/run.json short"), root).split("\n")
+    assert rendered[4] == "| strategy | verdict | size MB (×) |"
+    assert rendered[8:10] == ["1 test notes, with 95 % intervals in brackets.", ""]
+    assert "details" not in "".join(rendered)
 
 
 def test_a_missing_file_leaves_the_block_empty(tmp_path):
@@ -201,6 +245,11 @@ def test_a_block_inside_a_fence_is_an_example(root):
         (document(path="results/run.json wide"), r"line 3: table block with 'wide'; write  <!-- sympress:t"),
         (curves(figure="run.png"), r"line 3: curves block with 'run.png'; write  <!-- sympress:curves RES"),
         ("<!-- sympress:tabel a.json -->", "line 1: unknown block 'tabel'; there are table, curves, figure"),
+        ("<!-- sympress:table -->", "line 1: table block with no file; write  <!-- sympress:table RESULTS"),
+        (
+            "<!-- sympress:commands a.json -->",
+            "line 1: commands block with a.json; write  <!-- sympr",
+        ),
         (curves().replace("/sympress:curves", "/sympress:table"), "line 3: curves block is not closed"),
     ],
 )
@@ -213,7 +262,8 @@ def test_curves_are_linked_from_where_the_document_lies(root):
     shown = render_document(curves("old\n"), root, root / "docs").split("\n")
     assert shown[3] == ""
     assert re.fullmatch(r"!\[[^\]]+\]\(run\.svg\)", shown[4])
-    assert shown[5:] == ["", MADE, "", "<!-- /sympress:curves -->", "after", ""]
+    assert shown[5:9] == ["", '<details markdown="1">', "<summary>How to remake this figure</summary>", ""]
+    assert shown[9:] == [*MADE, "", "<!-- /sympress:curves -->", "after", ""]
     assert "](docs/run.svg)" in render_document(curves(), root)
     assert "](../docs/run.svg)" in render_document(curves(), root, root / "src")
 
@@ -267,16 +317,20 @@ SHAPE = {
 
 def test_a_shape_is_a_line_a_row_and_how_it_was_measured(root):
     write_json(root / "results" / "shape-pocket.json", SHAPE)
-    assert render_document(shape(), root).split("\n")[2:8] == [
+    assert render_document(shape(), root).split("\n")[2:13] == [
         "| row | MB | p50 ms | pressed is smaller by | pressed is faster by |",
         "| :-- | --: | --: | --: | --: |",
         "| pytorch-fp32 | 433.3 | 80.00 | 144.4× | 100.0× |",
         "| pressed | 3.0 | 0.80 | – | – |",
         "",
-        "Pressed by `vocab(keep=6000) > quantize(int8)`. Encoder: random, of BERT's shape, pooling "
-        "maximum; no weights are trained, so nothing is said of quality. Notes of 16, 128 word pieces at "
-        "batch 1, 5 rounds, 1 thread of a\\|b, all rows timed in turn; ratios are medians over notes and "
-        "rounds; MB = 10⁶ bytes.",
+        "Pressed by `vocab(keep=6000) > quantize(int8)`.",
+        "",
+        '<details markdown="1">',
+        "<summary>How it was measured</summary>",
+        "",
+        "Encoder: random, of BERT's shape, pooling maximum; no weights are trained, so nothing is said of "
+        "quality. Notes of 16, 128 word pieces at batch 1, 5 rounds, 1 thread of a\\|b, all rows timed in "
+        "turn; ratios are medians over notes and rounds; MB = 10⁶ bytes.",
     ]
 
 
@@ -306,8 +360,8 @@ def test_the_command_names_the_document_that_is_wrong(root, capsys):
 
 
 def test_the_pooling_that_was_chosen_is_the_best_on_validation_notes():
-    """The table in docs/pooling.md says what the results files say, and the default follows from it."""
-    text = (ROOT / "docs" / "pooling.md").read_text(encoding="utf-8")
+    """The table on the page of pooling says what the results files say, and the default follows from it."""
+    text = (ROOT / "docs" / "results" / "pooling.md").read_text(encoding="utf-8")
     scores = {}
     for pooling in ("maximum", "label", "mean", "cls"):
         last = load_results(ROOT / "results" / f"pooling-{pooling}.json").strategies[0].epochs[-1]
@@ -321,8 +375,8 @@ def test_the_pooling_that_was_chosen_is_the_best_on_validation_notes():
 
 
 def test_the_page_of_recipes_has_every_recipe_word_for_word_and_every_step():
-    """docs/recipes.md repeats named.toml: its texts and purposes, and each step with what it does."""
-    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    """The page repeats named.toml: its texts and purposes, and each step with what it does."""
+    page = (ROOT / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
     sections = re.findall(r"^## `(\w+)`: (.+)\n\n```\n(.+)\n```\n\n((?:[- ] .+\n)+)", page, re.MULTILINE)
     named = (ROOT / "src/sympress/compression/recipe/named.toml").read_text(encoding="utf-8")
     wanted = {name: (table["purpose"], table["recipe"]) for name, table in tomllib.loads(named).items()}
@@ -332,8 +386,8 @@ def test_the_page_of_recipes_has_every_recipe_word_for_word_and_every_step():
 
 
 def test_the_rows_of_the_page_of_strategies_are_those_that_are_run():
-    """docs/strategies.md lists the rows of `make bench-strategies`; once measured, those of the results."""
-    page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    """The page lists the rows of `make bench-strategies`; once measured, those of the results."""
+    page = (ROOT / "docs" / "results" / "strategies.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `([\w-]+)` \| `(.+?)` \| ", page, re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert listed == dict(re.findall(r"--recipe '([\w-]+) = (.+?)'", makefile))

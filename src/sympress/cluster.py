@@ -197,7 +197,7 @@ def _warn_unencrypted(address: str) -> None:
     if not uses_tls():
         sys.stderr.write(
             f"--ray {address}: notes cross the network unencrypted, as RAY_USE_TLS is not set; see "
-            "docs/extract.md\n"
+            "docs/how-to/ray-and-spark.md\n"
         )
 
 

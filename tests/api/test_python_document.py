@@ -1,4 +1,4 @@
-"""docs/python.md as a reader follows it: its blocks run, and its loop answers as sympress does."""
+"""How to use an artifact elsewhere, as a reader follows it: the loop on the page answers as sympress does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import sympress
 from sympress.runtime.artifact import BOX_FOLDER, read_extractor, write_checksums, write_extractor
 
-PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "use-an-artifact-elsewhere.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NOTES = ["", "c/o fever and chills, denies cough", "Injection site redness, headache and nausea. " * 40]
 

@@ -1,4 +1,4 @@
-"""`sympress evaluate` as a user calls it, its page of errors, and docs/evaluate.md as a reader follows it."""
+"""`sympress evaluate` as a user calls it, its page of errors, and its how-to as a reader follows it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.runtime.artifact import BOX_FOLDER, RULES_FOLDER
 from sympress.runtime.extractor import Extractor
 
-PAGE = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "evaluate-on-your-gold.md").read_text("utf-8")
 FENCED = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = {"start": 0, "end": 5, "label": "Symptom"}
 NOTE = {"note_id": "n1", "text": "Fever of <b>Smith</b>.", "spans": [SPAN]}

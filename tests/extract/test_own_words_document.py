@@ -1,4 +1,4 @@
-"""docs/own-words.md, as a reader follows it: its files are written and its commands are run, in order."""
+"""How to add a symptom, as a reader follows it: its files are written and its commands run, in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sympress.cli.main import run
 from sympress.labels.lexicon_file import MOST_FORMS, MOST_FORMS_TOGETHER
 from sympress.labels.user_files import LARGEST_BYTES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "own-words.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "add-a-symptom.md").read_text("utf-8")
 FENCED = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

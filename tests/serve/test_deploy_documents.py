@@ -1,4 +1,4 @@
-"""What docs/extract.md, docs/serve.md and docs/capacity.md show is true: code runs, commands exist."""
+"""What the pages on many machines, the service and capacity show is true: code runs, commands exist."""
 
 from __future__ import annotations
 
@@ -14,13 +14,24 @@ from sympress.cli.main import build_app
 from sympress.serve.config import ServeConfig
 
 ROOT = Path(__file__).parents[2]
-TEXTS = {name: (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("extract", "serve", "capacity")}
+PAGES = {
+    "clusters": "how-to/ray-and-spark",
+    "serving": "how-to/serve",
+    "service": "reference/service",
+    "capacity": "how-to/plan-capacity",
+}
+TEXTS = {name: (ROOT / "docs" / f"{page}.md").read_text("utf-8") for name, page in PAGES.items()}
 BLOCKS = [
     (name, language, body)
     for name, text in TEXTS.items()
     for language, body in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 ]
-LINES = [line for _, language, body in BLOCKS if language == "console" for line in body.splitlines()]
+LINES = [
+    line.removeprefix("$ ")
+    for _, language, body in BLOCKS
+    if language == "console"
+    for line in body.splitlines()
+]
 
 
 def options_of(line: str) -> list[str]:
@@ -48,16 +59,8 @@ def test_a_module_takes_its_options(line: str, capsys: pytest.CaptureFixture[str
     assert [option for option in options_of(line) if option not in {*told.split(), "-m", "-o"}] == []
 
 
-def test_the_library_example_runs(tiny_artifact: Path, capsys: pytest.CaptureFixture[str]):
-    code = next(body for name, language, body in BLOCKS if (name, language) == ("extract", "python"))
-    exec(compile(code.replace('"ARTIFACT"', repr(str(tiny_artifact))), "extract.md", "exec"), {})
-    first, _, table = capsys.readouterr().out.partition("\n")
-    assert first.endswith("False None")
-    assert "symptom" in table
-
-
 def test_the_spark_example_runs_on_the_batches_that_spark_gives(tiny_artifact: Path):
-    code = [body for name, language, body in BLOCKS if (name, language) == ("extract", "python")][1]
+    (code,) = [body for name, language, body in BLOCKS if (name, language) == ("clusters", "python")]
     pandas = pytest.importorskip("pandas", reason="needs pandas, as Spark does")
     defined: dict[str, object] = {}
     exec(code.partition("notes.mapInPandas")[0].replace("/dbfs/ARTIFACT", str(tiny_artifact)), defined)
@@ -73,15 +76,15 @@ def test_the_limits_that_the_page_on_serving_states_are_the_defaults():
         f"A head has {limits.header_seconds:g} s to arrive, a body {limits.body_seconds:g} s, "
         f"an idle connection {limits.idle_seconds} s; {limits.connections:,} connections may be open, "
         f"{limits.client_connections} of one client address"
-    ) in TEXTS["serve"]
-    assert f"take at most {limits.uploads_bytes >> 20} MiB" in TEXTS["serve"]
+    ) in TEXTS["service"]
+    assert f"take at most {limits.uploads_bytes >> 20} MiB" in TEXTS["service"]
     assert limits.answers_bytes == limits.uploads_bytes
-    assert f"an answer of more than {limits.answer_bytes >> 20} MiB" in TEXTS["serve"]
-    assert f"reads nothing of its answer for {limits.unread_seconds:g} s" in TEXTS["serve"]
-    assert f"does not answer within {limits.load_seconds:g} s" in TEXTS["serve"]
-    assert f"more than {limits.most_mentions:,} mentions" in TEXTS["serve"]
+    assert f"an answer of more than {limits.answer_bytes >> 20} MiB" in TEXTS["service"]
+    assert f"reads nothing of its answer for {limits.unread_seconds:g} s" in TEXTS["service"]
+    assert f"does not answer within {limits.load_seconds:g} s" in TEXTS["service"]
+    assert f"more than {limits.most_mentions:,} mentions" in TEXTS["service"]
     assert limits.note_seconds == pytest.approx(0.3 * limits.request_seconds)
-    assert "one note at most 160 MB more (`--note-mb`)" in TEXTS["serve"]
+    assert "one note at most 160 MB more (`--note-mb`)" in TEXTS["serving"]
     assert limits.note_bytes == 160_000_000
 
 

@@ -14,7 +14,7 @@ from sympress.serve.config import ServeConfig
 yaml = pytest.importorskip("yaml", reason="needs PyYAML")
 ROOT = Path(__file__).parents[2]
 GIB = 1 << 30
-#: HTTP and the bundled model with the rules, as measured (docs/serve.md).
+#: HTTP and the bundled model with the rules, as measured (docs/how-to/serve.md).
 IDLE_BYTES, MODEL_BYTES = 310_000_000, 230_000_000
 #: asyncio's buffer of a TLS connection.
 TLS_BYTES = 262_144

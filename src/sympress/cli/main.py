@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "label": "notes:label",
     "lexicon": "notes:lexicon",
     "synth": "notes:synth",
+    "data": "data:data",
     "report": "report:report",
     "compare": "report:compare",
 }

@@ -35,7 +35,7 @@ def choose_thresholds(
     With `expected` a note is right by `TRUST` of its label and by the rest of its calibrated probability.
     A symptom that few validation notes have is then cut less by where those few happen to lie. (Expected
     F1 alone is the decision-theoretic approach of Ye et al. 2012, "Optimizing F-measures: a tale of two
-    approaches"; labels alone are the empirical one.) Measured in docs/clinical.md.
+    approaches"; labels alone are the empirical one.) Measured in docs/results/clinical.md.
 
     A threshold lies in the middle between the lowest probability it lets in and the next one below (0 below
     the last). Of several that are equally good the lowest is taken: a missed symptom is worse than one too

@@ -28,7 +28,7 @@ from sympress.labels.user_files import Mistakes, parse_table, read_text
 # A lexicon: symptoms in order, each with the surface forms that name it in a note.
 #
 # The order matters: the paper's rule labels a note with the first entry that occurs in it.
-# `docs/lexicon.md` describes the files.
+# `docs/reference/lexicons.md` describes the files.
 
 
 _CLINICAL = (

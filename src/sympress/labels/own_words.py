@@ -227,7 +227,7 @@ def _problem(role: str, key: str, value: Any, where: str, keys: frozenset[str]) 
     except InputError as error:
         return str(error)
     except (TypeError, ValueError, AttributeError):
-        return f"{where}: {key} has a value of the wrong kind; see docs/own-words.md"
+        return f"{where}: {key} has a value of the wrong kind; see docs/how-to/add-a-symptom.md"
     return None
 
 
@@ -411,7 +411,7 @@ def words_of_text(name: str, text: str, source: str) -> OwnWords:
         return OwnWords(cues=lay_cues(text, source).book, texts={name: text})
     if name == "sections":
         return OwnWords(sections=lay_sections(text, source).book, texts={name: text})
-    raise InputError(f"{source}: neither cues nor sections; see docs/own-words.md")
+    raise InputError(f"{source}: neither cues nor sections; see docs/how-to/add-a-symptom.md")
 
 
 def kind_of(path: Path) -> Literal["lexicon", "cues", "sections"]:

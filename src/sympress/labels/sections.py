@@ -181,7 +181,7 @@ def _unknown_heading(text: str, colon: int) -> Section | None:
     return Section(inline.start(1), OTHER, True, (inline.start(1), colon)) if inline else None
 
 
-# Section files that a user wrote, laid over our headings or in their place (`docs/own-words.md`).
+# Section files that a user wrote, laid over our headings or in their place (`docs/how-to/add-a-symptom.md`).
 
 
 _FILE_KEYS = ("extends", "remove", "section")

