@@ -6,12 +6,17 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sympress.errors import InputError
 from sympress.labels.mentions import Mention
 from sympress.runtime.tokens import (
     Pieces,
     SpecialTokens,
+    _best_path,
+    _likeliest,
+    _scores,
     classes_of,
     decode_mentions,
     merge_windows,
@@ -168,3 +173,16 @@ def test_the_score_of_a_single_piece_is_the_probability_of_its_tag():
 def test_no_piece_no_mention():
     empty = np.zeros(0, dtype=np.int64)
     assert decode_mentions(np.zeros((0, 5), dtype=np.float32), empty, empty, TAGS, " ") == ()
+
+
+@given(st.integers(1, 60), st.floats(-2, 2), st.floats(0.5, 6), st.integers(0, 2**32 - 1))
+def test_leaving_out_the_words_that_are_surely_outside_changes_no_path(
+    pieces: int, bias: float, sharpness: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits = (sharpness * rng.normal(size=(pieces, len(TAGS)))).astype(np.float32)
+    logits[:, 0] += rng.normal(3, 2)
+    begins = rng.random(pieces) < 0.7
+    begins[0] = True
+    scores = _scores(logits)
+    assert _best_path(scores, begins, bias) == _likeliest(scores, begins, bias, slice(None))

@@ -158,6 +158,8 @@ def window_spans(pieces: int, room: int, stride: int) -> list[tuple[int, int]]:
 
 
 OUTSIDE = "O"
+#: Sums of log probabilities that differ by less are taken for equal.
+_ROUNDING = 1e-9
 Floats = NDArray[np.float64]
 #: Logits `(tokens, tags)`, or `(K,)`, of one window of word-piece ids `(tokens,)`, special tokens included.
 Run = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -313,12 +315,32 @@ def decode_mentions(
 
 
 def _best_path(scores: _Scores, begins: NDArray[np.bool_], span_bias: float) -> list[int]:
-    """0 outside, 1 beginning, 2 inside for each piece: the likeliest legal path (Viterbi 1967)."""
-    outside, begin, inside = scores.outside.tolist(), scores.begin.tolist(), scores.inside.tolist()
+    """0 outside, 1 beginning, 2 inside for each piece: the likeliest legal path.
+
+    It is looked for between words that are outside on any such path. A word is where it loses more within a
+    span, however it stands there, than it costs the word after it to begin a span instead of going on.
+    """
+    firsts = np.flatnonzero(begins)
+    gap = scores.outside - np.maximum(scores.begin + max(span_bias, 0.0), scores.inside)
+    lost = np.add.reduceat(gap, firsts)
+    anew = scores.inside[firsts[1:]] - scores.begin[firsts[1:]] - span_bias
+    open_words = np.flatnonzero(lost <= np.maximum(np.append(anew, 0.0), 0.0) + _ROUNDING)
+    path = [0] * len(begins)
+    edges = np.append(firsts, len(begins))
+    for words in np.split(open_words, np.flatnonzero(np.diff(open_words) > 1) + 1):
+        if len(words):
+            part = slice(int(edges[words[0]]), int(edges[words[-1] + 1]))
+            path[part] = _likeliest(scores, begins, span_bias, part)
+    return path
+
+
+def _likeliest(scores: _Scores, begins: NDArray[np.bool_], span_bias: float, part: slice) -> list[int]:
+    """The same of some pieces with the outside on both sides (Viterbi 1967)."""
+    outside, begin, inside = (row[part].tolist() for row in (scores.outside, scores.begin, scores.inside))
     worst = float("-inf")
     reached = (outside[0], begin[0] + span_bias, worst)
     came: list[tuple[int, int, int]] = [(0, 0, 0)]
-    for at, starts_word in enumerate(begins.tolist()[1:], start=1):
+    for at, starts_word in enumerate(begins[part].tolist()[1:], start=1):
         o, b, i = reached
         in_span = 1 if b >= i else 2
         span = max(b, i)

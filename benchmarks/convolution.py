@@ -1,0 +1,55 @@
+"""An encoder without attention, from the word vectors of another: `benchmarks.convolution -o FOLDER`.
+
+`sympress study --encoder FOLDER` then learns from labels alone what `distill(student=conv)` learns from a
+teacher: the rival that needs none. One convolution of three word pieces over the vectors, seen from their
+first principal directions.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from sympress.compression.distill.student import convolution_student
+from sympress.models.encoder import load_encoder
+from sympress.models.model import build_model
+
+
+def write_encoder(
+    source: str, folder: Path, *, width: int, channels: int, longest: int, seed: int = 0
+) -> None:
+    """Write to `folder` an encoder of the word pieces of `source`, as transformers loads it.
+
+    Args:
+        source: an encoder, as `sympress study --encoder` takes it.
+        folder: made where there is none.
+        width: of the word vectors.
+        channels: of the convolution.
+        longest: word pieces of its longest input.
+        seed: of its random weights.
+    """
+    encoder = load_encoder(source)
+    whole = build_model(encoder.model, 2, "maximum", seed)
+    made = convolution_student(whole, width=width, channels=channels, seed=seed)
+    made.encoder.save_pretrained(folder)
+    encoder.tokenizer.model_max_length = longest
+    encoder.tokenizer.save_pretrained(folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the encoder."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.convolution", description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--encoder", default="bundled", help="whose word vectors")
+    parser.add_argument("--width", type=int, default=96, help="of the word vectors")
+    parser.add_argument("--channels", type=int, default=192, help="of the convolution")
+    parser.add_argument("--longest", type=int, default=512, help="word pieces of its longest input")
+    given = parser.parse_args(arguments)
+    write_encoder(
+        given.encoder, given.output, width=given.width, channels=given.channels, longest=given.longest
+    )
+
+
+if __name__ == "__main__":
+    main()
