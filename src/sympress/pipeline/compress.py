@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import AutoTokenizer
 
@@ -323,7 +322,7 @@ def _presser(plan: Plan, texts: Texts, reporter: Reporter) -> Compressor:
         work=order.work,
         yardsticks=yardsticks,
         teacher=teacher,
-        tokens=int(np.median(encoded.lengths)),
+        read=encoded,
         memory=order.budget is not None and order.budget.memory_mb is not None,
         reporter=reporter,
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sympress.compression.distill import Distill
 from sympress.compression.recipe.language import Recipe
-from sympress.compression.recipe.material import FurtherTeacher, Material
+from sympress.compression.recipe.material import FurtherTeacher, Material, encode_notes
 from sympress.compression.search.result import SearchResult
 from sympress.config import StudyConfig
 from sympress.evaluation.cost import peak_memory_bytes
@@ -25,7 +25,7 @@ from sympress.evaluation.quality import describe_changes
 from sympress.evaluation.significance import paired_difference
 from sympress.files import write_json
 from sympress.labels.task import task_of
-from sympress.models.model import count_macs
+from sympress.models.model import SymptomModel
 from sympress.pipeline.origin import Origin, Texts
 from sympress.progress import Reporter
 from sympress.provenance import provenance
@@ -48,6 +48,8 @@ from sympress.studies.judge import (
 )
 from sympress.studies.press import press, train_settings
 from sympress.studies.task import NoteTestSet, Scored
+from sympress.studies.train import macs_per_note
+from sympress.training.data import EncodedNotes
 
 # Press one model by any recipe and measure what comes out, each once: a killed run finds what is done.
 
@@ -71,7 +73,7 @@ class Compressor:
         work: folder for what is under way and what is made.
         yardsticks: the teacher as PyTorch and as int8.
         teacher: both, judged on validation notes.
-        tokens: word pieces of the median validation note.
+        read: the validation notes in the origin's word pieces.
         memory: whether peak memory is measured, which takes a fresh process.
         reporter: where progress goes.
     """
@@ -85,7 +87,7 @@ class Compressor:
     work: Path
     yardsticks: dict[str, Yardstick]
     teacher: dict[str, Judged]
-    tokens: int
+    read: EncodedNotes
     memory: bool
     reporter: Reporter
 
@@ -93,6 +95,14 @@ class Compressor:
     def config(self) -> StudyConfig:
         """The origin's study, with what the call changed."""
         return self.origin.config
+
+    @property
+    def tokens(self) -> int:
+        """Word pieces of the median window of the validation notes."""
+        return int(np.median(self.read.lengths))
+
+    def _macs(self, model: SymptomModel, read: EncodedNotes) -> int:
+        return macs_per_note(model, read, len(self.texts.material.validation))
 
     def __call__(self, recipe: Recipe, *, short: bool) -> dict[str, float]:
         """Press by `recipe`, with little training if `short`, and measure on validation notes."""
@@ -126,7 +136,10 @@ class Compressor:
             threads=self.config.threads,
             step=self.reporter.step,
         )
-        write_json(made / "made.json", pressed.as_json(count_macs(pressed.state.model, self.tokens)))
+        state, read = pressed.state, self.read
+        if state.max_tokens is not None:
+            read = encode_notes(state.tokenizer, material.validation, state.reads(material))
+        write_json(made / "made.json", pressed.as_json(self._macs(state.model, read)))
         shutil.rmtree(steps, ignore_errors=True)
         return made / "artifact"
 
@@ -143,7 +156,7 @@ class Compressor:
         measured = {
             "size_mb": size / 1e6,
             **timing,
-            "macs_ratio": read_made(artifact)["macs_per_note"] / count_macs(self.origin.model, self.tokens),
+            "macs_ratio": read_made(artifact)["macs_per_note"] / self._macs(self.origin.model, self.read),
             "f1": f1,
             "f1_drop": self.teacher[PYTORCH].f1 - f1,
         }

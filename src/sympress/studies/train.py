@@ -182,9 +182,10 @@ def stride_of(extractor: Extractor) -> int | None:
     """Pieces from a window to the next, as the runtime has them; None where the first is all that is read."""
     if extractor.windows == "first" and extractor.tags is None:
         return None
+    room = max(1, extractor.max_tokens - 2)
     if extractor.tags is not None:
-        return extractor.stride or default_stride(extractor.max_tokens)
-    return extractor.stride or max(1, (extractor.max_tokens - 2) // 2)
+        return min(room, extractor.stride or default_stride(extractor.max_tokens))
+    return min(room, extractor.stride or max(1, room // 2))
 
 
 def make_material(
