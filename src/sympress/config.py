@@ -238,7 +238,7 @@ class TrainingConfig(_Settings):
 
 
 class CompressionConfig(_Settings):
-    """Which models are pressed, and how."""
+    """Which models are compressed, and how."""
 
     panel: ClassVar = "Compression"
 
@@ -312,7 +312,7 @@ class StudyConfig(MeasurementConfig, CompressionConfig, TrainingConfig, DataConf
 
     @property
     def compression(self) -> CompressionConfig:
-        """Which models are pressed, and how."""
+        """Which models are compressed, and how."""
         return self._part(CompressionConfig)
 
     @property
