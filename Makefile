@@ -92,7 +92,7 @@ spark: install ## run the Spark example of docs/extract.md; needs Java, installs
 # The studies behind the tables of the README. Each is resumed if it was interrupted; its results file is
 # copied to results/, from where `make docs` writes the tables.
 PAPER := --protocol paper --encoder bundled --top-k 5 --epochs 5
-PRESENT := --protocol clinical --task present --top-k 20 --split time --encoder bundled --strategies baseline
+PRESENT := --protocol clinical --windows first --task present --top-k 20 --split time --encoder bundled --strategies baseline
 
 .PHONY: check-tables
 check-tables: install ## compute the tables in results/ again from the predictions that runs/ holds
@@ -178,7 +178,7 @@ bench-tune: $(TUNED:%=bench-tune-%) ## twelve trials of the settings of four str
 
 .PHONY: $(TUNED:%=bench-tune-%)
 $(TUNED:%=bench-tune-%): bench-tune-%: install
-	$(BIN)/sympress tune --strategy $* --trials 12 --notes $(DATA)/vaers --protocol clinical --task present --top-k 20 \
+	$(BIN)/sympress tune --strategy $* --trials 12 --notes $(DATA)/vaers --protocol clinical --windows first --task present --top-k 20 \
 		--split time --encoder bundled --fraction 0.05 --epochs 2 -o runs/tune-$*
 	$(BIN)/python -m json.tool --compact --no-ensure-ascii runs/tune-$*/$*/tune.json results/tune-$*.json
 
@@ -201,12 +201,21 @@ bench-shape: install ## what pocket and micro cost on an encoder of Bio_Clinical
 	$(BIN)/python -m benchmarks.shape --recipe micro -o results/shape-micro.json
 	$(BIN)/python -m benchmarks.shape --recipe pocket --pooling cls -o results/shape-pocket-cls.json
 
-.PHONY: model
-model: install ## the model in the box: micro, one seed, from the packaged encoder and the coded reports
-	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.131 --epochs 2 --transfer-fraction 1 --recipe micro \
-		-o runs/model
-	$(BIN)/sympress pack runs/model/artifacts/micro-seed0 --rules --validation $(DATA)/vaers/2004VAERSData.zip \
-		--most-mb 1 --force -o src/sympress/runtime/box
+.PHONY: model tagger
+CONVOLUTION := vocab(keep=9000) > distill(student=conv, width=128, channels=192, layers=3, dilation=2, T=1, alpha=0.5, epochs=6, batch=32) > quantize(int8)
+tagger: install ## the tagger in the box: a student of MACCROBAT, taught by the taggers of its folds; hours of a core
+	$(BIN)/python -m benchmarks.maccrobat --data $(DATA)/maccrobat --epochs 12 --limit-folds $(FOLDS) \
+		--transfer $(DATA)/case_reports_unlabelled.jsonl.gz=3000 --transfer $(DATA)/mtsamples=300 \
+		--transfer $(DATA)/vaers/2003VAERSData.zip=600 --recipe "conv = $(CONVOLUTION)" --ship runs/tagger -o runs/box-tagger
+	cp runs/box-tagger/maccrobat.json results/maccrobat-box.json
+
+model: tagger ## the models in the box: the tagger, and one of whole notes from labels alone that ranks what is found
+	$(BIN)/python -m benchmarks.convolution -o runs/conv-encoder
+	$(STUDY) --notes $(DATA)/vaers --protocol clinical --task present --labels concepts --train-from 2000 --top-k 97 \
+		--split time --encoder runs/conv-encoder --strategies baseline --no-baseline-longer --epochs 4 --batch-size 64 \
+		--learning-rate 0.002 --max-tokens 320 --pooling maximum --recipe "small = vocab(keep=9400) > quantize(int8)" -o runs/model
+	$(BIN)/sympress pack runs/model/artifacts/small-seed0 --rules --tagger runs/tagger/conv \
+		--validation $(DATA)/vaers/2004VAERSData.zip --most-mb 4 --force -o src/sympress/runtime/box
 	$(BIN)/python -m benchmarks.packed runs/model src/sympress/runtime/box -o results/box.json
 	$(call keep,model)
 
@@ -229,7 +238,7 @@ bench-maccrobat: install ## spans of MACCROBAT, five folds by document: the tagg
 	$(BIN)/python -m benchmarks.consistency $(DATA)/maccrobat --labels Sign_symptom -o results/consistency.json
 
 bench-maccrobat-pressed: install ## its first fold once more, pressed by balanced with unlabelled case reports
-	$(MACCROBAT) --limit-folds 1 --transfer 600 --recipe balanced --reports $(DATA)/case_reports_unlabelled.jsonl.gz
+	$(MACCROBAT) --limit-folds 1 --recipe balanced --transfer $(DATA)/case_reports_unlabelled.jsonl.gz=600
 	cp runs/maccrobat/maccrobat.json results/maccrobat-pressed.json
 
 bench-generalize: install ## a later year, another source, surface forms held out of training

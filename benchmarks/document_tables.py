@@ -469,22 +469,20 @@ def evidence_table(measured: Measured) -> list[str]:
     lines = table_head(
         [
             "what a note affirms",
-            f"VAERS {year}, the model's own codes",
-            f"VAERS {year}, codes as the lexicon's symptoms",
+            f"VAERS {year}",
             "synthetic notes",
             "denied by every mention, MTSamples",
         ]
     )
     samples = measured["contradictions"].get("MTSamples", {})
-    for name, own in measured["own_codes"].items():
+    for name, coded in measured["coded"].items():
         found = samples.get(name)
         counts = [] if found is None else [found["denied_by_every_mention"], found["affirmed"]]
         denied = " of ".join(format_number(count, 0) for count in counts) or NOT_APPLICABLE
         lines.append(
             table_row(
                 name,
-                interval(own["micro_f1"]),
-                interval(measured["mapped_codes"][name]["micro_f1"]),
+                interval(coded["micro_f1"]),
                 interval(measured["synthetic"][name]["micro_f1"]),
                 denied,
             )

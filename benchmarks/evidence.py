@@ -2,8 +2,7 @@
 
 Every policy answers the same notes from the same logits and mentions:
 
-- the VAERS reports of one year, against the symptoms that people coded, by the model's own codes (as it was
-  trained) and by the symptoms of the lexicon that the codes map to;
+- the VAERS reports of one year, against the symptoms of the lexicon that people's codes name;
 - synthetic notes, against what they are known to affirm, over the symptoms that they are written about;
 - notes without labels: how often a symptom is affirmed that every mention of the note denies, or none names.
 
@@ -35,8 +34,8 @@ from sympress.labels.mentions import Mention
 from sympress.notes.read import read_notes
 from sympress.notes.synthesize import synthesize
 from sympress.provenance import environment
-from sympress.runtime.affirm import Belief, EvidenceReader, affirm, sourced, weigh
-from sympress.runtime.artifact import artifact_folder, read_provenance
+from sympress.runtime.affirm import Belief, EvidenceReader, Sourced, affirm, weigh
+from sympress.runtime.artifact import artifact_folder
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.pack import candidates
 
@@ -46,17 +45,24 @@ _DECIDING = ("model.onnx", "tokenizer.json")
 
 @dataclass(frozen=True)
 class Read:
-    """One note, read by rules and model.
+    """One note, read by rules and models.
 
     Attributes:
         text: the note.
-        mentions: of the rules.
-        beliefs: of the model.
+        found: by rules, and by a tagger beside them where there is one.
+        by_rules: symptoms that the rules alone affirm.
+        beliefs: of the model of whole notes.
     """
 
     text: str
-    mentions: Sequence[Mention]
+    found: Sequence[Sourced]
+    by_rules: frozenset[str]
     beliefs: Mapping[str, Belief]
+
+    @property
+    def mentions(self) -> list[Mention]:
+        """Those of `found`."""
+        return [one.mention for one in self.found]
 
     def present(self) -> set[str]:
         """Symptoms with a present mention."""
@@ -84,30 +90,35 @@ def policies(extractor: Extractor) -> Policies:
     def named(
         note: Read, reader: EvidenceReader | None = None, refusing: AbstractSet[str] = frozenset()
     ) -> set[str]:
-        found = weigh(sourced(note.mentions), note.beliefs)
+        found = weigh(note.found, note.beliefs)
         if reader is not None:
             found += reader.read(note.text, note.mentions, note.beliefs)
         return {one.symptom for one in affirm(found, refusing & (set(note.beliefs) - note.by_model()))}
 
     return {
-        "model or rules (the default until now)": lambda note: note.by_model() | note.present(),
+        "model or mention": lambda note: note.by_model() | note.present(),
         "+ never against every mention": lambda note: (note.by_model() - note.denied()) | note.present(),
         "+ never without words": named,
         "+ words that stand for a symptom, all of them": lambda note: named(note, every),
         "+ only those chosen on 2004": lambda note: named(note, chosen),
         "+ who decides, per symptom (the default)": lambda note: named(note, chosen, decides),
-        "rules without the model": Read.present,
-        "model without rules": Read.by_model,
+        "rules and tagger, without the model of whole notes": Read.present,
+        "rules alone": lambda note: set(note.by_rules),
+        "model of whole notes alone": Read.by_model,
     }
 
 
 def read_all(extractor: Extractor, texts: Sequence[str], cache: Path) -> list[Read]:
     """Every text, read by rules and model; logits come from `cache` where it has them."""
-    logits = _logits(extractor, texts, cache)
+    logits, rules = _logits(extractor, texts, cache), Extractor.load("rules")
     return [
-        Read(text, extractor.rule_mentions(text), extractor.beliefs(row))
+        Read(text, extractor.mentions_in(text), _affirmed(rules, text), extractor.beliefs(row))
         for text, row in zip(texts, logits, strict=True)
     ]
+
+
+def _affirmed(extractor: Extractor, text: str) -> frozenset[str]:
+    return frozenset(one.symptom for one in extractor.answer(text).symptoms if one.symptom)
 
 
 def _logits(extractor: Extractor, texts: Sequence[str], cache: Path) -> NDArray[np.float32]:
@@ -211,14 +222,7 @@ def measure(data: Path, model: Path, year: int, cache: Path) -> dict[str, Any]:
     texts, codes = reports["text"].to_list(), [set(each) for each in reports["codes"].to_list()]
     reads = read_all(extractor, texts, cache)
     answers = {name: [policy(note) for note in reads] for name, policy in rules.items()}
-    record = read_provenance(
-        model, missing="provenance.json is missing; it says what the model was trained on"
-    )
-    symptom_of = {
-        one["symptom"]: name for one, name in zip(record["quality"]["per_symptom"], symptoms, strict=True)
-    }
-    own = [{symptom_of[code] for code in each if code in symptom_of} for each in codes]
-    mapped = [each | {name for code in each if (name := vaers_to_clinical(code))} for each in codes]
+    coded = [{name for code in each if (name := vaers_to_clinical(code))} for each in codes]
     made = synthesize(SYNTHETIC_NOTES, seed=0).frame
     id_of = SpanLinker.of(load_lexicon("clinical"))
     synthetic = made["text"].to_list()
@@ -233,8 +237,7 @@ def measure(data: Path, model: Path, year: int, cache: Path) -> dict[str, Any]:
         "year": year,
         "reports": len(texts),
         "symptoms": symptoms,
-        "own_codes": score(answers, own, symptoms),
-        "mapped_codes": score(answers, mapped, symptoms),
+        "coded": score(answers, coded, symptoms),
         "synthetic_notes": len(synthetic),
         "synthetic_symptoms": len(every),
         "synthetic": score(said, known, every),

@@ -1,7 +1,7 @@
 """How good a packed artifact is with its rules: `python -m benchmarks.packed RUN ARTIFACT -o FILE.json`.
 
 The artifact answers the test notes of the study that made it, as `sympress extract` would: all windows, and
-only what words of the note name. Beside it stand its model without rules and its rules without the model.
+only what words of the note name. Beside it stand its model without rules and the rules without a model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sympress.provenance import environment
 from sympress.runtime.extractor import Extractor
 from sympress.studies.results import reread
 
-AS_PACKED, MODEL, RULES = "as packed", "its model alone", "its rules alone"
+AS_PACKED, MODEL, RULES = "as packed", "its model alone", "the rules alone"
 
 
 def judge_packed(run: Path, folder: Path) -> dict[str, Any]:
@@ -35,14 +35,14 @@ def judge_packed(run: Path, folder: Path) -> dict[str, Any]:
     if extractor.task != "present" or len(extractor.symptoms) != len(data.labels.symptoms):
         raise InputError(f"{folder}: not an artifact of the task present that {run} made")
     alone = extractor.settings.model_copy(update={"rules": False})
-    model = Extractor(alone, extractor.runtime, folder, threads=1)
+    model, rules = Extractor(alone, extractor.runtime, folder, threads=1), Extractor.load("rules")
     found = {name: np.zeros(study.truth.shape, dtype=bool) for name in (AS_PACKED, MODEL, RULES)}
     for at, text in enumerate(data.texts_of(rows)):
         both, by_model = (one.answer(text) for one in (extractor, model))
         affirmed: dict[str, set[str | None]] = {
             AS_PACKED: {one.symptom for one in both.symptoms},
             MODEL: {one.symptom for one in by_model.symptoms},
-            RULES: {one.symptom for one in extractor.rule_mentions(text) if one.assertion == "present"},
+            RULES: {one.symptom for one in rules.answer(text).symptoms},
         }
         for name, symptoms in affirmed.items():
             found[name][at] = [symptom in symptoms for symptom in extractor.symptoms]

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.document_tables import evidence_table
 from sympress.labels.mentions import Mention
-from sympress.runtime.affirm import Belief
+from sympress.runtime.affirm import Belief, sourced
 from sympress.runtime.artifact import BOX_FOLDER
 from sympress.runtime.extractor import Extractor
 
@@ -40,7 +40,7 @@ def test_each_policy_adds_one_rule(evidence: ModuleType, box: Extractor):
     beliefs = {name: Belief(0.1, affirms=False) for name in box.symptoms}
     for name in ("rash", "injection-site-redness", "Infection"):
         beliefs[name] = Belief(0.9, affirms=True)
-    note = evidence.Read(text, mentions, beliefs)
+    note = evidence.Read(text, sourced(mentions), frozenset({"cough"}), beliefs)
     words = {"erythema", "cough"}
     assert [policy(note) for policy in evidence.policies(box).values()] == [
         words | {"rash", "injection-site-redness", "Infection"},
@@ -50,6 +50,7 @@ def test_each_policy_adds_one_rule(evidence: ModuleType, box: Extractor):
         words | {"injection-site-redness"},
         words | {"injection-site-redness"},
         words,
+        {"cough"},
         {"rash", "injection-site-redness", "Infection"},
     ]
 
@@ -72,8 +73,7 @@ def test_the_table_has_a_line_for_each_policy():
         "year": 2005,
         "reports": 3,
         "symptoms": ["a", "b"],
-        "own_codes": {"words only": f1},
-        "mapped_codes": {"words only": f1},
+        "coded": {"words only": f1},
         "synthetic": {"words only": f1},
         "synthetic_notes": 5,
         "synthetic_symptoms": 4,
@@ -82,5 +82,5 @@ def test_the_table_has_a_line_for_each_policy():
     }
     lines = evidence_table(measured)
     f1_shown = r"0.500 \[0.400, 0.600\]"
-    assert lines[2] == f"| words only | {f1_shown} | {f1_shown} | {f1_shown} | 2 of 10 |"
+    assert lines[2] == f"| words only | {f1_shown} | {f1_shown} | 2 of 10 |"
     assert "all 3 reports of 2005" in lines[-1]

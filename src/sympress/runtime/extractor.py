@@ -332,12 +332,16 @@ class Extractor:
         named = self._link and self._link(text[one.mention.start : one.mention.end])
         return replace(one, mention=replace(one.mention, symptom=named))
 
-    def rule_mentions(self, text: str) -> Sequence[Mention]:
-        """What the rules find in a note, by start; nothing where the artifact asks for none.
+    def mentions_in(self, text: str) -> list[Sourced]:
+        """What rules and a tagger's spans mention in a note, by start; no model of whole notes is asked.
 
-        Offsets count the characters of what its reader sees, where it is in a markup.
+        Nothing where the artifact has no rules. Offsets count the characters of what its reader sees, where
+        the note is in a markup.
         """
-        return () if self._rules is None else self._rules(read_view(text))
+        if self._rules is None:
+            return []
+        view = read_view(text)
+        return self._mentions_of(view, _tagged(self._tagger, view.text, None).spans, MENTIONS_MOST)
 
     def _weighed(self, text: str, found: Sequence[Sourced], beliefs: Mapping[str, Belief]) -> list[Sourced]:
         """What the note mentions, by start: what was `found`, with what the model says of it.

@@ -135,7 +135,7 @@ def read_signs(extractor: Extractor, texts: Sequence[str], evidence: Mapping[str
     reader = EvidenceReader(evidence)
     for row, text in enumerate(texts):
         beliefs = extractor.beliefs(extractor.note_logits(text)[0])
-        mentions = extractor.rule_mentions(text)
+        mentions = [one.mention for one in extractor.mentions_in(text)]
         signs.affirms[row] = [belief.affirms for belief in beliefs.values()]
         for one in mentions:
             if (at := place.get(one.symptom or "")) is not None:
