@@ -336,6 +336,9 @@ def _carry(made: Path, tagger: Path) -> None:
     (made / TAGGER_FOLDER).mkdir(parents=True)
     for name in NEEDED_FILES:
         shutil.copyfile(tagger / name, made / TAGGER_FOLDER / name)
+    record = tagger / "provenance.json"
+    if record.is_file():
+        shutil.copyfile(record, made / TAGGER_FOLDER / record.name)
 
 
 def _fill(made: Path, source: Path, settings: Settings, words: OwnWords, validation: Path | None) -> None:
@@ -351,7 +354,7 @@ def _fill(made: Path, source: Path, settings: Settings, words: OwnWords, validat
         write_checksums(made)
         settings = _choose(made, settings, validation)
     if settings != before:
-        _say_on_card(made / "README.md", before.symptoms, settings)
+        _say_on_card(made / "README.md", before, settings)
     write_checksums(made)
 
 
@@ -411,7 +414,7 @@ def with_rules(settings: Settings, own: Lexicon | None = None) -> Settings:
     )
 
 
-def _say_on_card(card: Path, before: list[str], settings: Settings) -> None:
+def _say_on_card(card: Path, before: Settings, settings: Settings) -> None:
     """Say on the card that rules answer too, and what the model's symptoms are called now.
 
     What an earlier packing said is replaced, but for the names that it gave.
@@ -427,13 +430,17 @@ def _say_on_card(card: Path, before: list[str], settings: Settings) -> None:
     if own:
         said.append(f"Its own {' and '.join(f'`{file}`' for file in own)} are laid over those of sympress.")
     if not task_of(settings.task).finds_spans:
-        said += _said_of_notes(settings)
+        said += _said_of_notes(settings, before.windows)
     if settings.tagger:
         said.append(
             "The model in `tagger` finds further spans. The rules read what each of them asserts; one that "
-            "no words of the lexicon name has a symptom where its words are like those of one."
+            "no words of the lexicon name has a symptom where its words are like those of one. No figure above "
+            "is of these spans; `tagger/provenance.json` says how the model was made. Score all of this on your "
+            "own annotated notes: `sympress evaluate`."
         )
-    renamed = [f"{old} is `{new}`" for old, new in zip(before, settings.symptoms, strict=True) if old != new]
+    renamed = [
+        f"{old} is `{new}`" for old, new in zip(before.symptoms, settings.symptoms, strict=True) if old != new
+    ]
     if renamed:
         said.append(f"{_NAMES} {', '.join(renamed)}; the others as above.")
     else:
@@ -442,13 +449,14 @@ def _say_on_card(card: Path, before: list[str], settings: Settings) -> None:
     write_text(card, text.rstrip() + "\n" + "\n".join(lines) + "\n")
 
 
-def _said_of_notes(settings: Settings) -> list[str]:
+def _said_of_notes(settings: Settings, judged: str) -> list[str]:
     """What a card says of a model of whole notes that is packed with rules."""
     said = [
         "A note affirms a symptom that at least one of its mentions calls present. The model's probability "
         "confirms or doubts it; a symptom that no words name is not affirmed.",
         f"The model reads a note in windows of {settings.max_tokens} word pieces, and a symptom has the "
-        "probability of its surest window. The figures above are those of the first window.",
+        "probability of its surest window."
+        + (" The figures above are those of the first window." if judged == "first" else ""),
     ]
     refusing = [f"`{name}`" for name, one in settings.decides.items() if one == "model"]
     if refusing:
