@@ -14,8 +14,8 @@ help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Where PyTorch's CPU build is: the one that pip finds by itself on Linux brings 4 GB of CUDA's libraries along.
-# Empty for whatever pip finds by itself; so it is where you name a folder with wheels to pip.
-TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
+# Empty for whatever pip finds by itself; so it is where pip knows of a folder with wheels.
+TORCH_INDEX ?= $(if $(PIP_FIND_LINKS)$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 TORCH := --no-deps -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 

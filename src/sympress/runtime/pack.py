@@ -434,9 +434,9 @@ def _say_on_card(card: Path, before: Settings, settings: Settings) -> None:
     if settings.tagger:
         said.append(
             "The model in `tagger` finds further spans. The rules read what each of them asserts; one that "
-            "no words of the lexicon name has a symptom where its words are like those of one. No figure above "
-            "is of these spans; `tagger/provenance.json` says how the model was made. Score all of this on your "
-            "own annotated notes: `sympress evaluate`."
+            "no words of the lexicon name has a symptom where its words are like those of one. No figure "
+            "above is of these spans; `tagger/provenance.json` says how the model was made. Score all of this "
+            "on your own annotated notes: `sympress evaluate`."
         )
     renamed = [
         f"{old} is `{new}`" for old, new in zip(before.symptoms, settings.symptoms, strict=True) if old != new
