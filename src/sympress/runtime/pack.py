@@ -435,7 +435,7 @@ def _say_on_card(card: Path, before: Settings, settings: Settings) -> None:
         said.append(
             "The model in `tagger` finds further spans. The rules read what each of them asserts; one that "
             "no words of the lexicon name has a symptom where its words are like those of one. No figure "
-            "above is of these spans; `tagger/provenance.json` says how the model was made. Score all of this "
+            "above is of these spans; `tagger/provenance.json` says how the model was made. Score all this "
             "on your own annotated notes: `sympress evaluate`."
         )
     renamed = [
