@@ -136,6 +136,36 @@ def tiny_encoder(family: str = "bert", seed: int = 0) -> torch.nn.Module:
     return AutoModel.from_config(FAMILIES[family]()).eval()
 
 
+#: The files that take longest, longest first: 20 seconds and more of a core.
+LONGEST = (
+    "studies/test_study.py",
+    "studies/test_press.py",
+    "compression/test_export.py",
+    "pipeline/test_compress.py",
+    "studies/test_recorded_recipes.py",
+    "extract/test_extract_outputs.py",
+    "api/test_commands.py",
+    "studies/test_study_mentions.py",
+    "api/test_model.py",
+    "serve/test_serve_processes.py",
+    "compression/test_vocab_positions.py",
+    "compression/test_quantize_aware.py",
+    "extract/test_cluster.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pytest-xdist keep the order of the files; it would begin with those of most tests."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that no process works on one alone at the end."""
+    folder = Path(__file__).parent
+    place = {folder / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def imported_modules_are_no_garbage() -> None:
     """Every training collects garbage: a second of reading what was imported, unless that is set aside."""

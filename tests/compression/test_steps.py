@@ -19,15 +19,9 @@ from sympress.compression.recipe.material import Context, Material, State
 from sympress.compression.recipe.steps import STEPS
 from sympress.compression.search.estimate import ModelShape, check_recipe, estimate_size_bytes
 from sympress.compression.search.search import suggest
-from sympress.config import StudyConfig
 from sympress.errors import InputError
-from sympress.models.encoder import load_encoder
 from sympress.models.model import build_model
 from sympress.pipeline.order import Given, Order, check_order
-from sympress.progress import Reporter
-from sympress.studies.data import prepare
-from sympress.studies.folder import RunFolder
-from sympress.studies.rows import make_bench
 from sympress.training.epochs import TrainSettings
 
 IDS = torch.tensor([[2, 5, 9, 12, 7, 3], [2, 8, 3, 0, 0, 0]])
@@ -144,31 +138,6 @@ def test_a_step_says_whether_it_needs_notes(tmp_path: Path, step: str, needed: b
         check_order(order)
     check_order(order, dry=True)
     check_order(replace(order, given=Given(unlabelled=("fever",))))
-
-
-def test_what_a_row_records_makes_the_row_again(tmp_path: Path, encoder_folder: Path):
-    """To the bit; timing and scoring, which come after, are left out."""
-    config = StudyConfig(
-        encoder=str(encoder_folder),
-        synthetic_notes=150,
-        top_k=2,
-        epochs=1,
-        max_tokens=32,
-        learning_rate=1e-3,
-        rank=4,
-    ).resolved()
-    run, reporter = RunFolder(tmp_path / "run"), Reporter(quiet=True)
-    bench = make_bench(config, prepare(config, reporter), load_encoder(str(encoder_folder)), run)
-    bench.train(0, reporter.step)
-    for name in ("lowrank", "pruning", "distillation-published"):
-        bench.press(name, bench.recipe(name), 0, reporter.step)
-        row = run.read_row(name, 0) or {}
-        bench.press(f"{name}-again", parse_recipe(row["recipe"]), 0, reporter.step)
-        again = run.read_row(f"{name}-again", 0) or {}
-        assert [again[key] for key in ("recipe", "epochs", "remarks")] == [
-            row[key] for key in ("recipe", "epochs", "remarks")
-        ]
-        assert np.array_equal(*(run.predictions(one, 0, "test") for one in (name, f"{name}-again")))
 
 
 def test_the_pretrained_encoder_is_asked_for_before_anything_runs(

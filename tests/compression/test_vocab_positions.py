@@ -77,7 +77,7 @@ def test_inputs_up_to_the_longest_get_the_same_logits(make_encoder: Callable, tm
         assert torch.equal(encoder(input_ids=IDS, attention_mask=MASK).last_hidden_state, ours)
 
 
-@pytest.mark.parametrize("family", WITH_TABLE)
+@pytest.mark.parametrize("family", ["bert", "roberta", "deberta-v2"])  # positions from 0, from 2, relative
 def test_the_files_agree_and_are_smaller_by_the_rows(make_encoder: Callable, tmp_path: Path, family: str):
     whole, cut = both(make_encoder(family))
     sizes = {}

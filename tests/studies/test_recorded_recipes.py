@@ -21,6 +21,8 @@ from sympress.studies.run import with_longer
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted(ROOT.glob("results/*.json"))
+#: What a row says of its recipe.
+SAID = ("recipe", "epochs", "remarks")
 #: How rows that no encoder makes describe themselves.
 REFERENCES = ("lexicon ", "TF-IDF ")
 
@@ -85,8 +87,10 @@ def answered(task: NoteTask, name: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", [name for name in (*REAL, *PUBLISHED) if name != "baseline"])
 def test_a_recorded_recipe_gives_the_same_row_again(task: NoteTask, name: str) -> None:
     task.press(name, task.recipe(name), 0, step)
-    recorded = task.run.read_row(name, 0)["recipe"]
-    task.press(f"again-{name}", parse_recipe(recorded), 0, step)
+    row = task.run.read_row(name, 0)
+    task.press(f"again-{name}", parse_recipe(row["recipe"]), 0, step)
+    repeated = task.run.read_row(f"again-{name}", 0)
+    assert [repeated[key] for key in SAID] == [row[key] for key in SAID]
     for once, again in zip(answered(task, name), answered(task, f"again-{name}"), strict=True):
         np.testing.assert_array_equal(once, again)
 
