@@ -26,7 +26,7 @@ from sympress.labels.gold.standoff import read_brat
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.models.encoder import load_encoder
-from sympress.notes.markup import read_view
+from sympress.notes.markup import View
 from sympress.notes.synthesize import synthesize
 from sympress.provenance import environment
 from sympress.studies.press import named
@@ -103,7 +103,7 @@ def _with_rules(annotator: Annotator, documents: Sequence[AnnotatedNote], tagged
         given = [Mention(start, end, None, *told) for start, end, *told in tagged.get(note.note_id, ())]
         given.sort(key=lambda one: one.start)
         spans: dict[tuple[int, int], Mention] = {}
-        for one in annotator.mentions_of(read_view(note.text), spans=given):
+        for one in annotator.mentions_of(View(note.text), spans=given):
             spans.setdefault((one.start, one.end), one)
         found[note.note_id] = as_rows(tuple(spans.values()))
     return found

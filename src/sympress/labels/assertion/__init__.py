@@ -215,7 +215,7 @@ class NoteContext:
         """What is marked beside a span, in its row or in a column of its table."""
         if span not in self._marks:
             self._read_row(span)
-        return self._marks[span]
+        return self._marks.get(span)  # none of a span that begins with a line break
 
     def _read_row(self, asked: Span) -> None:
         """Read the marks of the row that holds a span."""
