@@ -36,7 +36,7 @@ lock: ## write requirements.lock and requirements-demo.lock anew from constraint
 	$(COMPILE) --extra dev -o requirements.lock
 	$(COMPILE) --extra demo --no-emit-package sentence-transformers -o requirements-demo.lock
 COMPILE := uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-package torch \
-	--python-version 3.11 -c constraints.txt pyproject.toml
+	--python-version 3.11.7 -c constraints.txt pyproject.toml
 
 # The demo has an environment of its own, with the least that it needs, unless everything is installed already.
 # Of PyTorch it needs neither the tests nor the headers for C++. The packaged encoder is read by transformers.

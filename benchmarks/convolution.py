@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sympress.compression.distill.student import convolution_student
+from sympress.files import write_text
 from sympress.models.encoder import load_encoder
 from sympress.models.model import build_model
+from sympress.report.card import origin_of
 
 
 def write_encoder(
@@ -35,6 +37,9 @@ def write_encoder(
     made.encoder.save_pretrained(folder)
     encoder.tokenizer.model_max_length = longest
     encoder.tokenizer.save_pretrained(folder)
+    base, licence = origin_of(source) or (source, "other")
+    card = f"---\nbase_model: {base}\nlicense: {licence}\n---\n\nA convolution over word vectors of {base}.\n"
+    write_text(folder / "README.md", card)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

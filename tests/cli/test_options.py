@@ -66,7 +66,7 @@ def test_a_study_has_an_option_for_each_setting_with_a_flag():
     study = typer.main.get_command(build_app(["study"])).commands["study"]
     options = {option.name for option in study.params}
     flagged = {name for name in StudyConfig.model_fields if marks_of(name).flag is not None}
-    assert options == flagged | {"output", "track", "config", "dry_run"}
+    assert options == flagged | {"output", "track", "config", "dry_run", "device"}
     for option in study.params:
         if option.name in flagged:
             assert option.help == StudyConfig.model_fields[option.name].description

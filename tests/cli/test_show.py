@@ -40,7 +40,7 @@ def with_record(folder: Path, record: dict[str, Any]) -> Path:
 def test_the_bundled_model_names_its_kernel_and_cpus(capsys: pytest.CaptureFixture[str]):
     code, lines, _ = shown(capsys, "box")
     assert code == 0
-    assert lines["task"] == "present, 20 symptoms"
+    assert lines["task"] == "present, 97 symptoms, rules and a tagger"
     assert lines["kernel"] == "dynamic-7bit: signed weights of 7 bits, exact on every CPU"
     assert lines["made on"] == "AMD EPYC"
     assert lines["recipe"].endswith("> quantize(int8)")

@@ -63,6 +63,7 @@ def test_a_lexicon_that_does_not_say_whether_it_extends_ours_is_pointed_out(
     (tmp_path / "note.txt").write_text("Hiccups and zaps.")
     (tmp_path / "mine.toml").write_text(MINE)
     call = ("extract", tmp_path / "note.txt", "--lexicon", tmp_path / "mine.toml", "-q", "--format", "table")
+    call += ("--model", "rules")
     code, out, err = called(capfd, *call)
     assert (code, [line.split()[1] for line in out.splitlines()]) == (0, ["zaps"])
     assert err == (

@@ -102,9 +102,9 @@ def test_what_cannot_be_packed_is_said_and_leaves_nothing_behind(whole: Path, tm
 
 def test_the_model_in_the_box_is_small_whole_and_documented():
     check_files(BOX_FOLDER)
-    assert sum(path.stat().st_size for path in BOX_FOLDER.iterdir()) <= 1_000_000
+    assert sum(path.stat().st_size for path in BOX_FOLDER.rglob("*")) <= 4_000_000
     record = json.loads((BOX_FOLDER / "provenance.json").read_text(encoding="utf-8"))
-    assert record["strategy"] == "micro"
+    assert record["strategy"] == "small"
     card = (BOX_FOLDER / "README.md").read_text(encoding="utf-8")
     assert "**Not validated for clinical use.**" in card
     assert "Apache" in card or "apache" in card

@@ -26,6 +26,16 @@ ENCODERS = {
 }
 
 
+def origin_of(encoder: str) -> tuple[str, str] | None:
+    """Where an encoder comes from, and its licence: by its name, or as the card in its folder says."""
+    card = Path(encoder) / "README.md"
+    if encoder in ENCODERS or not card.is_file():
+        return ENCODERS.get(encoder)
+    said = re.match(r"---\n(.*?)\n---\n", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
+    fields = dict(re.findall(r"^(base_model|license): *([\w./-]+) *$", said[1] if said else "", re.MULTILINE))
+    return (fields["base_model"], fields["license"]) if len(fields) == 2 else None
+
+
 def intended_use(evidence: str | None = None) -> list[str]:
     """What it is for, and whether anything shows that it may be used on patients."""
     lines = [
@@ -46,7 +56,7 @@ def intended_use(evidence: str | None = None) -> list[str]:
 
 def identity_section(results: Results, row: StrategyResult, encoder: str) -> list[str]:
     """Task, encoder with its licence, recipe, remarks."""
-    known = ENCODERS.get(encoder)
+    known = origin_of(encoder)
     licence = (
         f"{known[0]}, licence {known[1]}"
         if known
@@ -246,7 +256,7 @@ def write_cards(results: Results, run: Path, evidence: str) -> list[Path]:
 
 def front_matter(task: str, encoder: str, dataset: str, row: StrategyResult | None = None) -> list[str]:
     """Metadata as Hugging Face reads them: YAML, with each text as a JSON string."""
-    known = ENCODERS.get(encoder)
+    known = origin_of(encoder)
     base = known[0] if known else encoder
     licence = known[1] if known else "other"
     lines = [

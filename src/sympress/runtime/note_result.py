@@ -10,8 +10,6 @@ from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-import polars as pl
-
 from sympress.errors import InputError
 from sympress.labels.mentions import Assertion, Reason, ReasonKind, Source
 from sympress.labels.task import affirms, span_classes
@@ -189,12 +187,10 @@ class NoteResults(tuple[NoteResult, ...]):
 
 
 def _frame(results: Sequence[NoteResult]) -> pl.DataFrame:
-
     return frame_of(results)
 
 
 def _as_pandas(frame: pl.DataFrame) -> pd.DataFrame:
-
     return as_pandas(frame)
 
 
