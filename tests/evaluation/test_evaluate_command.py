@@ -21,7 +21,9 @@ from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.runtime.artifact import BOX_FOLDER, RULES_FOLDER
 from sympress.runtime.extractor import Extractor
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "evaluate-on-your-gold.md").read_text("utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "how-to" / "evaluate-on-your-gold.md").read_text("utf-8")
+KEYS = (DOCS / "reference" / "evaluation-file.md").read_text("utf-8")
 FENCED = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = {"start": 0, "end": 5, "label": "Symptom"}
 NOTE = {"note_id": "n1", "text": "Fever of <b>Smith</b>.", "spans": [SPAN]}
@@ -60,7 +62,7 @@ def test_the_document_does_what_it_says(
     assert "outside its vocabulary: 1 gold spans" in told[0]
     results = EvaluationResults.model_validate_json(Path("figures.json").read_text())
     assert (results.gold.patients, results.resampled_by) == (2, "patients")
-    keys = set(re.findall(r"`(\w+)`", PAGE[PAGE.index("| key | holds |") : PAGE.index("## Two artifacts")]))
+    keys = set(re.findall(r"`(\w+)`", KEYS[KEYS.index("| key | holds |") :]))
     assert set(EvaluationResults.model_fields) - {"format"} <= keys
 
 

@@ -20,7 +20,7 @@ def test_spark_answers_a_table_of_notes_as_one_machine_does(
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)  # else its workers run the first python3 of PATH
     if shutil.which("java") is None:
         pytest.skip("needs Java")
-    text = (ROOT / "docs" / "extract.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "ray-and-spark.md").read_text(encoding="utf-8")
     (code,) = [one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "mapInPandas" in one]
     code = code.replace("/dbfs/ARTIFACT", str(tiny_artifact)).replace(
         '.parquet("symptoms")', f".parquet({str(tmp_path / 'symptoms')!r})"

@@ -168,7 +168,7 @@ def test_notes_that_nobody_coded_are_left_out_and_counted(vaers_folder: Path, tm
 
 
 def test_the_examples_of_the_page_are_read(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "gold.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "gold-formats.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(?:text|json)\n(.*?)```", page, re.DOTALL)
     (tmp_path / "n1.txt").write_text("No fever. Pain in arms or legs.")
     (tmp_path / "n7.txt").write_text("No fever .")
