@@ -221,9 +221,16 @@ def test_the_source_of_a_mention_is_who_found_and_who_named_it():
     assert alone == Sourced(Mention(0, 5, "fever", "absent", 0.9, Reason("model")), "model")
 
 
-def test_the_model_of_whole_notes_has_the_last_word_on_the_probability_of_a_span():
-    spans = sourced([Mention(0, 5, "fever", "present", 0.7), Mention(6, 9, None, "present", 0.6)])
+def test_a_tagger_that_read_the_words_has_the_last_word_on_the_probability_of_a_span():
+    spans = sourced(
+        [
+            Mention(0, 5, "fever", "present", 0.7),
+            Mention(6, 9, None, "present", 0.6),
+            Mention(9, 14, "fever", "present"),
+        ]
+    )
     assert [(one.source, one.mention.score) for one in weigh(spans, {"fever": SURE})] == [
-        ("both", 0.9),
+        ("both", 0.7),
         ("model", 0.6),
+        ("both", 0.9),
     ]

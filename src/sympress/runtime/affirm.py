@@ -60,16 +60,18 @@ class Affirmed:
 
 
 def weigh(found: Iterable[Sourced], beliefs: Mapping[str, Belief]) -> list[Sourced]:
-    """`found` with the model's probability of its symptom for each present mention, if there is one.
+    """`found` with the model's probability of its symptom for each present mention that has no score yet.
 
-    What rules alone found is of both where that probability reaches the threshold.
+    A tagger has read the words themselves, so its score stays. What rules alone found is of both where the
+    probability reaches the threshold.
     """
     weighed = []
     for one in found:
         mention, source = one.mention, one.source
         belief = beliefs.get(mention.symptom or "") if mention.assertion == "present" else None
         if belief is not None:
-            mention = replace(mention, score=belief.probability)
+            if mention.score is None:
+                mention = replace(mention, score=belief.probability)
             source = "both" if belief.affirms and source == "rules" else source
         weighed.append(Sourced(mention, source))
     return weighed
