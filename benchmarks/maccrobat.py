@@ -178,8 +178,7 @@ def _recipe_of(options: Options, name: str) -> str:
     if name == RULES:
         return "lexicon with sections and assertion"
     own = name.removesuffix(WITH_RULES)
-    recipe = "fine-tune" if own == TAGGER else str(named(options.recipes)[own])
-    return recipe if own == name else f"{recipe}; then with the rules"
+    return "fine-tune" if own == TAGGER else str(named(options.recipes)[own])
 
 
 def _size(options: Options, fold: Fold, name: str) -> int | None:
