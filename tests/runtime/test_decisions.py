@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,13 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.labels.lexicon import load_lexicon
-from sympress.runtime.artifact import BOX_FOLDER, RULES_FOLDER, read_extractor
+from sympress.runtime.artifact import (
+    BOX_FOLDER,
+    RULES_FOLDER,
+    read_extractor,
+    write_checksums,
+    write_extractor,
+)
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.pack import LEAST_GENERAL, LabelledNotes, Signs, candidates, choose, coded_notes, pack
 
@@ -121,3 +128,16 @@ def test_packing_records_the_choice_and_its_figures(tmp_path: Path, monkeypatch:
     [found] = [one for one in result.mentions if one.symptom == "injection-site-redness"]
     assert (found.source, found.reason and found.reason.kind, found.assertion) == ("both", "model", "present")
     assert "injection-site-redness" in {one.symptom for one in result.symptoms}
+
+
+def test_a_packed_card_says_what_a_symptom_was_called(tmp_path: Path) -> None:
+    coded = tmp_path / "coded"
+    shutil.copytree(BOX_FOLDER, coded)
+    settings = read_extractor(coded)
+    names = ["Pyrexia" if name == "fever" else name for name in settings.symptoms]
+    changed = {"symptoms": names, "rules": False, "evidence": {}, "decides": {}, "tagger": False}
+    write_extractor(coded, settings.model_copy(update=changed))
+    write_checksums(coded)
+    pack(coded, tmp_path / "made", rules=True)
+    assert read_extractor(tmp_path / "made").symptoms == settings.symptoms
+    assert "Pyrexia is `fever`" in (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
