@@ -78,7 +78,7 @@ def test_a_batch_is_padded_to_its_longest_note():
 def test_teacher_logits_travel_with_their_notes():
     notes = EncodedNotes((np.array([2, 5, 3]), np.array([2, 3])), 0)
     logits = np.array([[1.5, -1.0], [0.25, 3.0]], dtype=np.float32)
-    dataset = NoteDataset(notes, np.eye(2, dtype=np.uint8)).with_teacher(logits)
+    dataset = NoteDataset(notes, np.eye(2, dtype=np.uint8), logits)
     batch = Collate(0)([dataset[1], dataset[0]])
     assert batch["teacher_logits"].tolist() == logits[::-1].tolist()
     assert batch["labels"].tolist() == [[0.0, 1.0], [1.0, 0.0]]

@@ -255,11 +255,6 @@ class NoteDataset(Dataset[dict[str, Tensor]]):
         del seed, epoch
         return self.notes.tokens
 
-    def with_teacher(self, logits: NDArray[np.float32]) -> NoteDataset:
-        """The same notes, with teacher logits to imitate."""
-        weights = None if self.weights is None else self.weights.numpy()
-        return NoteDataset(self.notes, self.targets.numpy().astype(np.int64), logits, weights=weights)
-
 
 def blank_targets(notes: EncodedNotes, *, outputs: int, per_token: bool) -> NDArray[np.int64]:
     """Targets of notes that have none: all 0, of the shape that `NoteDataset` wants."""
