@@ -276,6 +276,14 @@ def in_32_bits() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def memory_unmeasured() -> Iterator[None]:
+    """Studies of this module measure no memory, for which they would start a process a row."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sympress.studies.costs.peak_memory_bytes", lambda _folder, _texts: 1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def check_golden() -> Callable[..., None]:
     """`(key, found, tolerance)`: compare with what is stored; numbers may differ by as much."""

@@ -51,7 +51,7 @@ RECIPE = "vocab(keep=0.9) > distill(layers=1) > quantize(int8)"
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> Path:
+def teacher(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, memory_unmeasured: None) -> Path:
     """The baseline of a tiny study on synthetic notes."""
     run = tmp_path_factory.mktemp("compress") / "run"
     run_study(StudyConfig(encoder=str(encoder_folder), strategies=("baseline",), **SMALL), run)

@@ -366,7 +366,7 @@ def written(run: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def studied(
-    tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, in_32_bits: None
+    tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, in_32_bits: None, memory_unmeasured: None
 ) -> tuple[Path, Results, Results]:
     """A run of the baseline and a recipe, and then of the baseline and three."""
     run = tmp_path_factory.mktemp("pressed-study") / "run"

@@ -278,6 +278,7 @@ def test_a_run_killed_in_its_third_strategy_ends_as_one_never_killed(
     tmp_path: Path,
     encoder_folder: Path,
     in_32_bits: None,
+    memory_unmeasured: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
