@@ -92,7 +92,7 @@ def policies(extractor: Extractor) -> Policies:
     ) -> set[str]:
         found = weigh(note.found, note.beliefs)
         if reader is not None:
-            found += reader.read(note.text, note.mentions, note.beliefs)
+            found = reader.read(note.text, found, note.beliefs)
         return {one.symptom for one in affirm(found, refusing & (set(note.beliefs) - note.by_model()))}
 
     return {

@@ -152,8 +152,9 @@ class Evidence(BaseModel):
     Attributes:
         mentions: symptoms of the lexicon; a present mention of one of them stands for the model's symptom
             where the model affirms it.
-        words: one of which must be near that mention; one that ends in `*` is the beginning of a word. None
-            asks for no further word.
+        words: one of which must be near that mention; one that ends in `*` is the beginning of a word. They
+            tell the place of what is mentioned: the model's symptom is then its more exact name, unless the
+            model affirms the other one as well. None asks for no further word.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

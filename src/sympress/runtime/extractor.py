@@ -348,9 +348,8 @@ class Extractor:
 
         Where the artifact has evidence for a symptom that the model affirms, its words are a mention of it.
         """
-        mentions = [one.mention for one in found]
-        found = weigh(found, beliefs) + self._evidence.read(text, mentions, beliefs)
-        return sorted(found, key=lambda one: (one.mention.start, one.mention.end))
+        told = self._evidence.read(text, weigh(found, beliefs), beliefs)
+        return sorted(told, key=lambda one: (one.mention.start, one.mention.end))
 
     def _result(
         self,
