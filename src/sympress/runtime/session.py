@@ -180,15 +180,23 @@ class Runtime:
         return cls.of_checked(folder, extractor, threads=threads)
 
     @classmethod
-    def of_checked(cls, folder: Path, extractor: Extractor, *, threads: int = 1) -> Runtime:
+    def of_checked(
+        cls, folder: Path, extractor: Extractor, *, threads: int = 1, tokenizer: Tokenizer | None = None
+    ) -> Runtime:
         """Load an artifact whose files `check_files` has let pass.
+
+        Args:
+            folder: of the artifact.
+            extractor: its settings.
+            threads: cores it runs on.
+            tokenizer: its own, where that is open already; None reads it.
 
         Raises:
             InputError: a file of it is damaged or of another artifact, or this CPU would multiply its weights
                 wrong.
         """
         try:
-            tokenizer = load_tokenizer(folder / "tokenizer.json")
+            tokenizer = tokenizer or load_tokenizer(folder / "tokenizer.json")
             session = open_session(folder / "model.onnx", threads=threads)
             loaded = cls(extractor, tokenizer, session)
         except InputError:
@@ -212,9 +220,22 @@ class Runtime:
         """The text as the model was trained to see it."""
         return prepare_text(text, self.extractor)
 
-    def windows_of(self, text: str) -> Reading:
-        """What of `text` is read: all windows, or the first, as `extractor.json` says."""
-        pieces = self.pieces(text, offsets=False, limit=None if self.reads_all else self.room)
+    def reads_like(self, other: Runtime) -> bool:
+        """Whether both see the same word pieces of a note, all of it."""
+        mine, its = self.extractor, other.extractor
+        return (
+            self.tokenizer is other.tokenizer
+            and (self.reads_all, mine.text_window) == (other.reads_all, its.text_window) == (True, None)
+            and (mine.lower, mine.mask_placeholders) == (its.lower, its.mask_placeholders)
+        )
+
+    def windows_of(self, text: str, pieces: Pieces | None = None) -> Reading:
+        """What of `text` is read: all windows, or the first, as `extractor.json` says.
+
+        `pieces` are those of `text`, where another that `reads_like` this one has cut it already.
+        """
+        if pieces is None:
+            pieces = self.pieces(text, offsets=False, limit=None if self.reads_all else self.room)
         spans = window_spans(len(pieces.ids), self.room, self.stride)
         windows = [self.specials.surround(pieces.ids[start:end]) for start, end in spans]
         return Reading(windows, pieces.complete and not self.cuts(text))
@@ -275,8 +296,12 @@ def pooled_logits(windows: Sequence[NDArray[np.int64]], run: Run) -> NDArray[np.
     return pooled
 
 
-def open_tagger(folder: Path) -> Runtime:
+def open_tagger(folder: Path, beside: Runtime) -> Runtime:
     """The tagger that the artifact in `folder` carries, whose files `check_files` has let pass.
+
+    Args:
+        folder: of the artifact.
+        beside: its model of whole notes, whose tokenizer serves both where it is the same one.
 
     Raises:
         InputError: it finds no spans, or as `Runtime.of_checked`.
@@ -285,7 +310,8 @@ def open_tagger(folder: Path) -> Runtime:
     settings = read_extractor(place)
     if settings.tags is None:
         raise InputError(f"{place}: of the task {settings.task}, which finds no spans; give a tagger")
-    return Runtime.of_checked(place, settings)
+    own, its = ((each / "tokenizer.json").read_bytes() for each in (folder, place))
+    return Runtime.of_checked(place, settings, tokenizer=beside.tokenizer if own == its else None)
 
 
 def checked_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
