@@ -100,7 +100,7 @@ check-tables: install ## compute the tables in results/ again from the predictio
 		table=results/$$(basename $$(dirname $$found)).json; \
 		test ! -f $$table || $(BIN)/sympress report $$table --check $$found || exit 1; done
 
-.PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence
+.PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-peers bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence
 .PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
@@ -253,9 +253,8 @@ PEER_FLAG = $(if $(PEER),--peer-python $(PEER))
 bench-negex: install ## assertion on the NegEx sentences, by rules alone, beside medspaCy
 	$(BIN)/python -m benchmarks.negex $(DATA)/negex/dev.tsv $(PEER_FLAG) -o results/negex.json
 
-bench-labelling: install ## notes a second through lexicon, sections and assertion, beside medspaCy
-	$(BIN)/python -m benchmarks.labelling_speed $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz $(PEER_FLAG) \
-		-o results/labelling-speed.json
+bench-peers: install ## notes a second of the bundled artifact, beside transformers' pipeline and medspaCy
+	$(BIN)/python -m benchmarks.peers $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz $(PEER_FLAG) -o results/peers.json
 
 # The shapes of balanced and pocket after one epoch on 2 % of the reports, for what does not depend on quality.
 ARTIFACTS ?= runs/deployed/artifacts

@@ -77,6 +77,22 @@ def throughput_table(measured: MeasuredRates) -> list[str]:
     ]
 
 
+def peers_table(measured: MeasuredRates) -> list[str]:
+    """What `benchmarks.peers` wrote: notes a second and core of the bundled artifact and of its peers."""
+    lines = table_head(["what answers", "notes a second and core", "the box is faster by"])
+    for name, row in measured["rows"].items():
+        faster = "–" if name == "box" else f"{format_number(row['box_times_as_fast'], 1)}×"
+        lines.append(table_row(name, format_number(row["notes_per_cpu_second"], 1), faster))
+    given = measured["notes"]
+    return [
+        *lines,
+        "",
+        f"{given['notes']} whole notes of {given['characters'] / given['notes']:,.0f} characters on average, "
+        f"medians of {measured['rounds']} rounds in turn, on "
+        f"{escape_markdown(str(measured['environment']['processor']))}.",
+    ]
+
+
 def serve_table(measured: MeasuredRates) -> list[str]:
     """What `benchmarks.serve_load` wrote: what the clients saw in each part of the load."""
     lines = table_head(
@@ -517,6 +533,7 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "tuned": tuned_table,
     "first": first_line,
     "throughput": throughput_table,
+    "peers": peers_table,
     "capacity": capacity_table,
     "serve": serve_table,
     "extract": extract_table,
