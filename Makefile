@@ -202,20 +202,18 @@ bench-shape: install ## what pocket and micro cost on an encoder of Bio_Clinical
 	$(BIN)/python -m benchmarks.shape --recipe pocket --pooling cls -o results/shape-pocket-cls.json
 
 .PHONY: model tagger
-# Of the five folds of MACCROBAT, those whose taggers teach what ships.
-FOLDS := 2
 CONVOLUTION := vocab(keep=9000) > distill(student=conv, width=128, channels=192, layers=3, dilation=2, T=1, alpha=0.5, epochs=6, batch=32) > quantize(int8)
-tagger: install ## the tagger in the box: a student of MACCROBAT, taught by the taggers of its folds; hours of a core
-	$(BIN)/python -m benchmarks.maccrobat --data $(DATA)/maccrobat --epochs 12 --limit-folds $(FOLDS) \
-		--transfer $(DATA)/case_reports_unlabelled.jsonl.gz=3000 --transfer $(DATA)/mtsamples=300 \
+tagger: install ## the tagger in the box: a student of MACCROBAT, taught by the taggers of its five folds; hours of a core
+	$(BIN)/python -m benchmarks.maccrobat --data $(DATA)/maccrobat --epochs 12 \
+		--transfer $(DATA)/case_reports_unlabelled.jsonl.gz=8000 --transfer $(DATA)/mtsamples=1000 \
 		--transfer $(DATA)/vaers/2003VAERSData.zip=600 --recipe "conv = $(CONVOLUTION)" --ship runs/tagger -o runs/box-tagger
 	cp runs/box-tagger/maccrobat.json results/maccrobat-box.json
 
 model: tagger ## the models in the box: the tagger, and one of whole notes from labels alone that ranks what is found
-	$(BIN)/python -m benchmarks.convolution -o runs/conv-encoder
+	$(BIN)/python -m benchmarks.convolution --pieces-of runs/tagger/conv -o runs/conv-encoder
 	$(STUDY) --notes $(DATA)/vaers --protocol clinical --task present --labels concepts --train-from 2000 --top-k 97 \
-		--split time --encoder runs/conv-encoder --strategies baseline --no-baseline-longer --epochs 4 --batch-size 64 \
-		--learning-rate 0.002 --max-tokens 320 --pooling maximum --recipe "small = vocab(keep=9400) > quantize(int8)" -o runs/model
+		--split time --encoder runs/conv-encoder --strategies baseline --no-baseline-longer --seeds 3 --epochs 4 \
+		--batch-size 64 --learning-rate 0.002 --max-tokens 320 --pooling maximum --recipe "small = quantize(int8)" -o runs/model
 	$(BIN)/sympress pack runs/model/artifacts/small-seed0 --rules --tagger runs/tagger/conv \
 		--validation $(DATA)/vaers/2004VAERSData.zip --most-mb 4 --force -o src/sympress/runtime/box
 	$(BIN)/python -m benchmarks.packed runs/model src/sympress/runtime/box -o results/box.json

@@ -139,8 +139,7 @@ def test_whatever_a_note_says_each_symptom_it_affirms_has_a_present_mention(extr
         assert (one.symptom, one.span) in present
         if extractor.runtime is None:
             assert one.probability is None
-        elif one.probability is None:  # neither of the two models knows it
-            assert one.symptom not in extractor.symptoms
+        elif one.probability is None:  # the tagger passed it over, and the other model does not affirm it
             assert one.source == "rules"
     named = {one.symptom for one in result.mentions}
     denied = named - {symptom for symptom, _ in present}
@@ -168,6 +167,10 @@ def test_a_probability_belongs_to_present_mentions_of_what_the_model_knows():
     ]
     [doubted] = weigh(sourced([FEVER]), {"fever": DOUBTFUL})
     assert (doubted.source, doubted.mention.score) == ("rules", 0.1)
+    [beside] = weigh(sourced([FEVER]), {"fever": DOUBTFUL}, doubts=False)
+    assert (beside.source, beside.mention.score) == ("rules", None)
+    [sure] = weigh(sourced([FEVER]), {"fever": SURE}, doubts=False)
+    assert (sure.source, sure.mention.score) == ("both", 0.9)
 
 
 def test_the_most_probable_comes_first_and_what_has_no_probability_last():

@@ -220,7 +220,7 @@ def test_what_is_no_text_is_refused_without_being_shown(notes: object, message: 
 # Failures -----------------------------------------------------------------------------------------
 
 
-def explode(text: str) -> None:
+def explode(text: str, *_: object) -> None:
     raise ValueError(f"cannot read {text}")
 
 

@@ -59,18 +59,25 @@ class Affirmed:
     span: tuple[int, int] | None
 
 
-def weigh(found: Iterable[Sourced], beliefs: Mapping[str, Belief]) -> list[Sourced]:
+def weigh(found: Iterable[Sourced], beliefs: Mapping[str, Belief], *, doubts: bool = True) -> list[Sourced]:
     """`found` with the model's probability of its symptom for each present mention that has no score yet.
 
     A tagger has read the words themselves, so its score stays. What rules alone found is of both where the
     probability reaches the threshold.
+
+    Args:
+        found: by rules and a tagger.
+        beliefs: of the model, by symptom.
+        doubts: whether a mention also has a probability that does not reach the threshold. Beside a tagger
+            none has: one number would then be of the words and the other of the whole note, and a model that
+            knows one kind of note doubts what is plain in another.
     """
     weighed = []
     for one in found:
         mention, source = one.mention, one.source
         belief = beliefs.get(mention.symptom or "") if mention.assertion == "present" else None
         if belief is not None:
-            if mention.score is None:
+            if mention.score is None and (doubts or belief.affirms):
                 mention = replace(mention, score=belief.probability)
             source = "both" if belief.affirms and source == "rules" else source
         weighed.append(Sourced(mention, source))

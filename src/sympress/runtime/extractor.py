@@ -350,7 +350,8 @@ class Extractor:
 
         Where the artifact has evidence for a symptom that the model affirms, its words are a mention of it.
         """
-        told = self._evidence.read(text, weigh(found, beliefs), beliefs)
+        weighed = weigh(found, beliefs, doubts=self._tagger is None)
+        told = self._evidence.read(text, weighed, beliefs)
         return sorted(told, key=lambda one: (one.mention.start, one.mention.end))
 
     def _result(
