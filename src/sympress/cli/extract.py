@@ -1,10 +1,11 @@
-"""`sympress extract`: run an artifact over any number of notes."""
+"""`sympress extract` and `sympress serve`: an artifact answers notes, from files or over HTTP."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,10 +22,13 @@ from sympress.cli.options import (
     TextColumn,
     TimeColumn,
     read_words,
+    settings_options,
 )
-from sympress.errors import InputError, SympressError, nearest
+from sympress.errors import InputError, SympressError, nearest, require_serving
 from sympress.files import refuse_to_overwrite
 from sympress.notes.layout import TableOptions
+from sympress.runtime.artifact import BOX_FOLDER
+from sympress.serve.config import ServeConfig, read_settings
 
 if TYPE_CHECKING:
     from sympress.extract.concepts import ConceptMap
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from sympress.extract.shapes import Shape
     from sympress.extract.workers import Answered, Chunk
     from sympress.labels.own_words import OwnWords
+
 
 _STANDARD_OUTPUT = "-"
 _SUFFIXES: dict[str, Encoding] = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
@@ -308,3 +313,33 @@ def _check_answered(summary: Summary) -> None:
     """
     if summary.rows and not summary.notes:
         raise SympressError(f"not one note of {summary.rows:,} rows was answered: {_fates(summary)}")
+
+
+# `sympress serve`: symptom extraction over HTTP, and a page to try it on.
+
+
+@settings_options(of=ServeConfig)
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings: the names of the flags, with _ for -.")
+    ] = None,
+    **flags: Any,
+) -> None:
+    """Serve artifacts on this machine: POST /v1/extract, and a page at /.
+
+    Each flag is also an environment variable, SYMPRESS_SERVE_PORT for --port, and a key of the file --config.
+    Flags win, then the environment.
+
+    SIGHUP loads every artifact and your own words again, SIGTERM stops when every request that was taken is
+    answered.
+    """
+    require_serving()
+    from sympress.serve.auth import read_keys
+    from sympress.serve.models import parse_digests, parse_models
+    from sympress.serve.server import serve as run_service
+
+    settings = read_settings(flags, config)
+    folders = parse_models(settings.model) if settings.model else {"box": BOX_FOLDER}
+    words = partial(read_words, settings.lexicon, settings.cues, settings.sections)
+    digests = parse_digests(settings.digest, list(folders))
+    run_service(settings, folders, read_keys(settings.api_key_file), words, digests)

@@ -25,8 +25,7 @@ from sympress.labels.task import task_of
 from sympress.processes import end_with_parent, unheard
 from sympress.runtime.artifact import files_to_run, parse_digest
 from sympress.serve.config import ServeConfig
-from sympress.serve.refusal import Refusal
-from sympress.serve.render import Question, Rendered, render, render_failure
+from sympress.serve.render import Question, Refusal, Rendered, render, render_failure
 
 if TYPE_CHECKING:
     from sympress.extract.concepts import Vocabulary

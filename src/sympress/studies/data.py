@@ -29,8 +29,7 @@ from sympress.labels.note_labels import (
 )
 from sympress.labels.task import task_of
 from sympress.notes.intake import ReadingCounts, mask_placeholders
-from sympress.notes.read import read_notes
-from sympress.notes.schema import NOTE_SCHEMA, NoteSet
+from sympress.notes.read import NOTE_SCHEMA, NoteSet, read_notes
 from sympress.notes.split import (
     Duplicates,
     Split,
@@ -44,9 +43,9 @@ from sympress.notes.split import (
 )
 from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
+from sympress.provenance import data_inputs, fingerprint_labels
 from sympress.results import DataDescription
 from sympress.studies.labelled import Sources, label_present, negated_label_share
-from sympress.training.fingerprints import data_inputs, fingerprint_labels
 
 # From notes to labelled, split, described data: everything that is settled before a model is touched.
 

@@ -31,7 +31,7 @@ from sympress.models.model import load_model
 from sympress.models.rules import AssertedRule, RuleClassifier
 from sympress.models.tfidf import ReferenceModel, TfidfClassifier, fit_tfidf
 from sympress.progress import Reporter
-from sympress.provenance import provenance
+from sympress.provenance import fingerprint_texts, provenance
 from sympress.runtime.artifact import Extractor, write_checksums, write_provenance
 from sympress.runtime.session import Runtime, prepare_text
 from sympress.studies.costs import Candidate, in_batches
@@ -52,7 +52,6 @@ from sympress.studies.task import NoteTestSet, Step, StudyTask
 from sympress.studies.train import Trained, fine_tune, macs_per_note, make_extractor, stride_of
 from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import Scorer
-from sympress.training.fingerprints import fingerprint_texts
 
 #: The lexicon whose forms the row `rule-assertion` looks up.
 ASSERTED_LEXICON = "clinical"

@@ -13,7 +13,7 @@ from sympress.compression.recipe.language import BASELINE, LONGER, Recipe, choos
 from sympress.config import StudyConfig
 from sympress.errors import InputError, MissingExtraError, SympressError, require_training
 from sympress.files import full_disk_explained, write_json, write_text
-from sympress.models.encoder import load_encoder
+from sympress.models.encoder import fingerprint_encoder, load_encoder
 from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings
 from sympress.report.card import model_card
@@ -28,7 +28,6 @@ from sympress.studies.press import named, train_settings, try_encoder
 from sympress.studies.results import keep_predictions
 from sympress.studies.rows import study_of
 from sympress.studies.task import StudyTask, TestSet, assemble_row, judge_together
-from sympress.training.fingerprints import fingerprint_encoder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
