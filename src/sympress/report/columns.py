@@ -203,8 +203,9 @@ def columns(*runs: Results) -> list[Column]:
     of them has it.
     """
     macro = _quality(lambda q: q.f1)
-    short_macro: Callable[[Group], str] | None = _quality(lambda q: q.f1, interval=False)
-    narrow_macro, brief_macro = macro, short_macro
+    short_macro = _quality(lambda q: q.f1, interval=False)
+    brief_macro: Callable[[Group], str] | None = short_macro
+    narrow_macro = macro
     narrow_difference: Callable[[Group], str] | None = _difference
     micro, precision, change = [], [], []
     has_micro = any(row.quality.micro_f1 is not None for results in runs for row in results.strategies)
