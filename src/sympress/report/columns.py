@@ -79,7 +79,7 @@ def signed(value: float | None) -> str:
 
 #: Rows that are no compressed model: a reader's yardsticks, printed last and marked as reference.
 LONGER = "baseline-longer"
-REFERENCE_STRATEGIES = ("rule", "rule-assertion", "tfidf", LONGER)
+REFERENCE_STRATEGIES = ("rule", "rule-assertion", "tfidf", "ensemble", LONGER)
 BASELINE = "baseline"
 
 #: Follows a difference that is one: of all seeds together, corrected for the number of strategies.

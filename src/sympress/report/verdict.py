@@ -35,6 +35,7 @@ REFERENCE_NAMES = {
     "rule": "The lexicon rule",
     "rule-assertion": "The lexicon rule with assertion",
     "tfidf": "TF-IDF with logistic regression",
+    "ensemble": "The ensemble of the networks, TF-IDF and the rules",
 }
 
 

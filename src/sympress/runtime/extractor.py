@@ -309,7 +309,7 @@ class Extractor:
         found = self._mentions_of(view, tagged.spans, most)
         if task_of(self.task).finds_spans:
             return self._result(found, tagged.windows, tagged.cut, most)
-        logits, windows, truncated = self.note_logits(view.text, tagged.pieces if self._cut_once else None)
+        logits, windows, truncated = self._view_logits(view, found, tagged.pieces if self._cut_once else None)
         beliefs = self.beliefs(logits)
         if self._rules is None:
             return NoteResult(self._of_whole_note(beliefs), windows=windows, truncated=truncated)
@@ -377,14 +377,33 @@ class Extractor:
             one.start, one.end, one.symptom, code, one.assertion, one.score, source, one.reason
         )
 
-    def note_logits(self, text: str, pieces: Pieces | None = None) -> tuple[NDArray[np.float32], int, bool]:
-        """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread.
+    def note_logits(self, text: str) -> tuple[NDArray[np.float32], int, bool]:
+        """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread."""
+        return self._view_logits(View(text))
 
-        `pieces` are as in `Runtime.windows_of`.
+    def _view_logits(
+        self, view: View, found: Sequence[Sourced] | None = None, pieces: Pieces | None = None
+    ) -> tuple[NDArray[np.float32], int, bool]:
+        """The same of what the note's reader sees.
+
+        Args:
+            view: of the note.
+            found: what rules and a tagger mention in it.
+            pieces: as in `Runtime.windows_of`.
         """
-        read = self.model.windows_of(text, pieces)
+        read = self.model.windows_of(view.text, pieces)
         logits = pooled_logits(read.windows, self.model.logits_of)
+        if self.settings.fusion is not None:
+            logits = self.model.fuse(logits, view, self._read_by_rules(view, found))
         return logits, len(read.windows), not read.complete
+
+    def _read_by_rules(self, view: View, found: Sequence[Sourced] | None) -> Sequence[Mention] | None:
+        """The mentions that a fusion weighs, by the rules alone as when it was fitted; None to look anew."""
+        if self._rules is None:
+            return None
+        if found is not None and self._tagger is None:
+            return [one.mention for one in found]
+        return self._rules(view, MENTIONS_MOST)
 
     def beliefs(self, logits: NDArray[np.float32]) -> dict[str, Belief]:
         """What the model says of each symptom of a note with these logits `(K,)`."""

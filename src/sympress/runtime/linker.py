@@ -183,9 +183,12 @@ class Rules(Protocol):
 
 def load_rules(extractor: Extractor, words: OwnWords) -> Rules | None:
     """What finds the further mentions of a note by rules; None where the artifact asks for none."""
-    if not extractor.rules or words.lexicon is None:
-        return None
-    return words.annotator(words.lexicon, at_once=False).mentions_of
+    return rules_of(words) if extractor.rules else None
+
+
+def rules_of(words: OwnWords) -> Rules | None:
+    """What finds mentions by the lexicon of `words`; None where there is none."""
+    return None if words.lexicon is None else words.annotator(words.lexicon, at_once=False).mentions_of
 
 
 def load_link(words: OwnWords) -> Link | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sympress.errors import InputError, is_panic
+from sympress.labels.mentions import Mention
 from sympress.labels.task import task_of
 from sympress.notes.intake import mask_placeholders
+from sympress.notes.markup import View, read_view
 from sympress.runtime.artifact import (
     TAGGER_FOLDER,
     Extractor,
@@ -24,6 +26,7 @@ from sympress.runtime.artifact import (
     read_extractor,
     read_provenance,
 )
+from sympress.runtime.linker import Rules, carried_words, rules_of
 from sympress.runtime.tokens import Pieces, Run, SpecialTokens, load_tokenizer, pieces_of, window_spans
 
 # Int8 files on every CPU: which kernel is made for which, and sessions that multiply right on all.
@@ -156,8 +159,12 @@ class Reading:
 class Runtime:
     """An artifact in memory. One note at a time needs no padding, so its answer never depends on others."""
 
-    def __init__(self, extractor: Extractor, tokenizer: Tokenizer, session: Any) -> None:
+    def __init__(
+        self, extractor: Extractor, tokenizer: Tokenizer, session: Any, rules: Rules | None = None
+    ) -> None:
         self.extractor, self.tokenizer, self.session = extractor, tokenizer, session
+        #: What finds the mentions that a fusion weighs; None where there is no fusion.
+        self.rules = rules
         self.specials = SpecialTokens.of(tokenizer)
         #: Pieces of a note that a window has room for.
         self.room = max(1, extractor.max_tokens - self.specials.count)
@@ -198,7 +205,9 @@ class Runtime:
         try:
             tokenizer = tokenizer or load_tokenizer(folder / "tokenizer.json")
             session = open_session(folder / "model.onnx", threads=threads)
-            loaded = cls(extractor, tokenizer, session)
+            fused = extractor.fusion is not None
+            rules = rules_of(carried_words(folder, extractor)) if fused else None
+            loaded = cls(extractor, tokenizer, session, rules)
         except InputError:
             raise
         except BaseException as error:  # tokenizers raises Exception and panics, onnxruntime its own types
@@ -269,10 +278,35 @@ class Runtime:
         return checked_logits(result)
 
     def predict_logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Logits `(notes, K)`, the largest of each symptom over the windows of the note."""
+        """Logits `(notes, K)`, the largest of each symptom over the windows of the note, fused if so said."""
         if not len(texts):
             return np.zeros((0, len(self.extractor.symptoms)), dtype=np.float32)
-        return np.stack([pooled_logits(self.windows_of(text).windows, self.logits_of) for text in texts])
+        return np.stack([self.fuse(self.network_logits(text), text) for text in texts])
+
+    def network_logits(self, text: str) -> NDArray[np.float32]:
+        """Logits `(K,)` of a note before anything is fused with them."""
+        return pooled_logits(self.windows_of(text).windows, self.logits_of)
+
+    def fuse(
+        self, logits: NDArray[np.float32], note: str | View, mentions: Iterable[Mention] | None = None
+    ) -> NDArray[np.float32]:
+        """`logits` `(K,)` of `note`, moved by what rules find in it where the artifact says so.
+
+        Args:
+            logits: of the network.
+            note: its text, or what its reader sees.
+            mentions: what rules found in it already; None where nobody looked.
+        """
+        fusion = self.extractor.fusion
+        if fusion is None:
+            return logits
+        return fusion.apply(logits, fusion.signs(self.mentions_in(note) if mentions is None else mentions))
+
+    def mentions_in(self, note: str | View) -> Sequence[Mention]:
+        """The mentions that a fusion weighs, by rules; none where there is no fusion."""
+        if self.rules is None:
+            return ()
+        return self.rules(read_view(note) if isinstance(note, str) else note)
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities `(notes, K)`."""

@@ -105,15 +105,18 @@ def with_longer(recipes: dict[str, Recipe], task: StudyTask[Any]) -> dict[str, R
 
 
 def _make_rows(task: StudyTask[Any], recipes: Mapping[str, Recipe], reporter: Reporter) -> None:
-    """Every row of every seed, the baseline of a seed first."""
-    for seed in range(task.config.seeds):
+    """Every row of every seed: all baselines first, then what no encoder makes, since both may teach."""
+    seeds = range(task.config.seeds)
+    for seed in seeds:
         _announce(reporter, task.run, BASELINE, seed)
         task.train(seed, reporter.step)
+    for seed in seeds:
+        for name in task.references:
+            task.refer(name, seed)
+    for seed in seeds:
         for name, recipe in recipes.items():
             _announce(reporter, task.run, name, seed)
             task.press(name, recipe, seed, reporter.step)
-        for name in task.references:
-            task.refer(name, seed)
 
 
 def _write(
