@@ -16,6 +16,8 @@ from sympress.errors import InputError
 
 if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
+    from sympress.compression.search.estimate import ModelShape
+    from sympress.models.families import Family
     from sympress.models.model import SymptomModel
     from sympress.training.epochs import TrainSettings
 
@@ -48,6 +50,12 @@ class Adapt(Step):
         del after
         if before:
             raise InputError("adapt must be the first step: it trains the encoder before anything is pressed")
+
+    def check(self, shape: ModelShape, teacher: ModelShape, family: Family) -> None:
+        """A convolution over word vectors never predicted hidden words."""
+        del shape, teacher
+        if not family.attention:
+            raise InputError("adapt needs an encoder with a masked-language head, which a convolution lacks")
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """Train; the head fits again once a later step has trained it."""
