@@ -365,6 +365,12 @@ class ServedModel:
     points_at_words: bool = True
     close: Callable[[], object] = bool
 
+    @property
+    def named_symptoms(self) -> list[tuple[str, str]]:
+        """Every symptom that it may answer with, its own first, and what people call it."""
+        every = dict.fromkeys([*self.symptoms, *self.names])
+        return [(symptom, self.names.get(symptom, symptom)) for symptom in every]
+
 
 class Shelf:
     """The served models by name. The first is the one that requests without a name get."""
