@@ -27,6 +27,7 @@ from sympress.progress import Reporter
 from sympress.runtime.artifact import TRAINING_FILES, check_files, read_extractor, read_provenance
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
+from sympress.runtime.model_file import model_bytes, model_file
 from sympress.runtime.session import prepare_text
 from sympress.runtime.tokens import classes_of
 from sympress.studies.data import StudyData, prepare, read_transfer_notes
@@ -200,9 +201,11 @@ def _check_float(folder: Path) -> None:
     import onnx
 
     try:
-        nodes = onnx.load(folder / "model.onnx", load_external_data=False).graph.node
+        nodes = onnx.load_model_from_string(model_bytes(folder)).graph.node
+    except InputError:
+        raise
     except Exception as error:  # a missing file, or protobuf's own error
-        raise InputError(f"{folder / 'model.onnx'}: missing or damaged; copy the artifact again") from error
+        raise InputError(f"{model_file(folder)}: missing or damaged; copy the artifact again") from error
     if any(node.op_type in _STORED_INTEGERS for node in nodes):
         raise InputError(f"{folder}: quantized already; press the artifact it was made from")
 

@@ -26,6 +26,7 @@ from sympress.evaluation.cost import time_in_turn
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.model import Pooling, SymptomModel, build_model, load_model, save_model
 from sympress.runtime.artifact import Extractor, write_checksums, write_extractor
+from sympress.runtime.model_file import model_source
 from sympress.studies.costs import INT8, PYTORCH
 from sympress.training.data import encode_texts
 from sympress.training.epochs import Scorer, TrainSettings
@@ -237,6 +238,6 @@ def press(
     choices = [one.apply_to_file(exported) for one in recipe.steps]
     choice = next((one for one in reversed(choices) if one is not None), None)
     if choice is not None:
-        worst = parity(state.model, draft / "model.onnx", notes[:PARITY_NOTES])
+        worst = parity(state.model, model_source(draft), notes[:PARITY_NOTES])
     write_checksums(draft)
     return Compressed(state, choice, worst)

@@ -11,6 +11,7 @@ from sympress.compression.lowrank import LowRank
 from sympress.compression.prune import Mask, Prune
 from sympress.compression.quantize import Quantize
 from sympress.compression.recipe import Count, Positive, Step
+from sympress.compression.store import Store
 from sympress.compression.vocab import Vocab
 from sympress.errors import InputError
 
@@ -190,4 +191,5 @@ STEPS: dict[str, type[Step]] = {
     "prune": Prune,
     "mask": Mask,
     "quantize": Quantize,
+    "store": Store,
 }
