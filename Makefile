@@ -100,7 +100,7 @@ check-tables: install ## compute the tables in results/ again from the predictio
 		table=results/$$(basename $$(dirname $$found)).json; \
 		test ! -f $$table || $(BIN)/sympress report $$table --check $$found || exit 1; done
 
-.PHONY: bench-convolution bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-peers bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence
+.PHONY: bench-convolution bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-peers bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence bench-deep-compression
 .PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
 bench-demo: demo ## the demo's table
 	$(call keep,demo)
@@ -200,6 +200,11 @@ bench-shape: install ## what pocket and micro cost on an encoder of Bio_Clinical
 	$(BIN)/python -m benchmarks.shape --recipe pocket -o results/shape-pocket.json
 	$(BIN)/python -m benchmarks.shape --recipe micro -o results/shape-micro.json
 	$(BIN)/python -m benchmarks.shape --recipe pocket --pooling cls -o results/shape-pocket-cls.json
+
+bench-deep-compression: install ## weights that share values, and a coded file, on the model of whole notes in the box (make model); minutes
+	$(BIN)/python -m benchmarks.deep_compression runs/model/artifacts/baseline-seed0 \
+		--train $(DATA)/vaers/2003VAERSData.zip \
+		--validation $(DATA)/vaers/2004VAERSData.zip --test $(DATA)/vaers/2005VAERSData.zip -o results/deep-compression.json
 
 .PHONY: model tagger
 CONVOLUTION := vocab(keep=9000) > distill(student=conv, width=128, channels=192, layers=3, dilation=2, T=1, alpha=0.5, epochs=6, batch=32) > quantize(int8)

@@ -29,6 +29,7 @@ from sympress.compression.recipe.language import (
     settings_of,
 )
 from sympress.compression.recipe.steps import STEPS, Adapt, FineTune
+from sympress.compression.store import Store
 from sympress.compression.vocab import Vocab
 from sympress.config import StudyConfig
 from sympress.errors import InputError
@@ -36,7 +37,7 @@ from sympress.errors import InputError
 FOLDER = Path(sympress.__file__).parent / "compression" / "recipe"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 LAYERS = "a whole number of at least 1 or a number above 0 and below 1 or half"
-NAMES = "adapt, pretrained, vocab, distill, fine-tune, lowrank, prune, mask, quantize"
+NAMES = "adapt, pretrained, vocab, distill, fine-tune, lowrank, prune, mask, quantize, store"
 
 
 def complaint(text: str | Path) -> str:
@@ -147,7 +148,11 @@ _ends = st.one_of(
         float_layers=st.integers(0, 12),
     ),
     st.builds(
-        Quantize, kind=st.sampled_from(["int8", "static"]), aware=st.just(True), epochs=_maybe(_counts)
+        Quantize,
+        kind=st.sampled_from(["int8", "static"]),
+        clusters=_maybe(st.integers(2, 256)),
+        aware=st.just(True),
+        epochs=_maybe(_counts),
     ),
 )
 RECIPES = st.builds(
@@ -158,6 +163,7 @@ RECIPES = st.builds(
     st.lists(_factors, max_size=1),
     st.lists(_middle, max_size=2),
     st.lists(_ends, max_size=1),
+    st.lists(st.builds(Store), max_size=1),
 )
 
 

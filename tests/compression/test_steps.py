@@ -125,6 +125,7 @@ def test_a_new_step_is_parsed_refused_run_estimated_and_searched(
         ("lowrank(rank=4)", True),
         ("lowrank(embeddings=4, method=svd)", True),
         ("quantize(int8)", False),
+        ("quantize(int8, clusters=16) > store(entropy)", False),
         ("quantize(static)", True),
         ("quantize(int8, aware=true)", True),
     ],

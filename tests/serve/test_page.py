@@ -158,6 +158,7 @@ def test_the_api_is_described_on_a_page_of_its_own(page: Any, service: Running):
         "GET /metrics",
         "POST /v1/extract",
         "GET /v1/models",
+        "GET /v1/models/{name}/symptoms",
         "GET /v1/models/{name}/card",
         "POST /v1/models/{name}/reload",
     ]

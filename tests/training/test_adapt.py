@@ -300,6 +300,8 @@ def test_a_tokenizer_without_mask_and_a_pressed_encoder_are_refused(
     encoder = make_encoder("bert")
     with pytest.raises(InputError, match="has no mask token"):
         Masking(Maskless(), encoder)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'sympress-conv' has no masked-language head in transformers"):
+        masked_language_model(make_encoder("sympress-conv"), None, seed=0)
     encoder.set_input_embeddings(torch.nn.Embedding(20, 32))
     with pytest.raises(InputError, match="before anything is removed"):
         masked_language_model(encoder, None, seed=0)

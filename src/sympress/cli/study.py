@@ -329,14 +329,14 @@ def adapt(
     from sympress.errors import require_training
 
     require_training()
-    from sympress.training.adapt import AdaptSettings, check_choices
+    from sympress.training.adapt import AdaptSettings, open_adaptable
     from sympress.training.adapt import adapt as adapt_to
     from sympress.training.epochs import on_device
 
     settings = AdaptSettings(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_tokens=max_tokens
     )
-    check_choices(settings, split, validation_from)
+    loaded = open_adaptable(encoder, output, settings, split, validation_from)
     with on_device(device), Reporter() as reporter:
         read = read_notes(notes, text_column=text_column, fraction=fraction)
         for line in read.counts.remarks:
@@ -344,7 +344,7 @@ def adapt(
         log = adapt_to(
             read.frame,
             output,
-            encoder=encoder,
+            encoder=loaded,
             split=split,
             validation_from=validation_from,
             settings=settings,

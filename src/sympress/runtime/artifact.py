@@ -17,6 +17,7 @@ from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_json
 from sympress.labels.task import TaskName, task_of
 from sympress.runtime.fusion import Fusion
+from sympress.runtime.model_file import MODEL_FILE, model_file
 from sympress.runtime.tokens import classes_of
 
 # What a folder is that is no artifact, and what makes an artifact of it.
@@ -348,8 +349,7 @@ CHECKSUMS_FORMAT = 1
 
 #: Where an artifact carries a tagger: an artifact of its own, without a list of checksums.
 TAGGER_FOLDER = "tagger"
-#: What an artifact cannot run without; the rest may be left out where it is deployed.
-NEEDED_FILES = ("extractor.json", "tokenizer.json", "model.onnx")
+_BESIDE_MODEL = ("extractor.json", "tokenizer.json")
 _WHERE_PRESENT = ("forms.json", "lexicon.json", "cues.toml", "sections.toml")
 #: What training reads of an artifact beside what the runtime does.
 TRAINING_FILES = (
@@ -375,12 +375,17 @@ def files_to_run(folder: Path) -> list[str]:
     return [*_needed(folder), *(name for name in _WHERE_PRESENT if (folder / name).is_file())]
 
 
+def needed_files(folder: Path) -> tuple[str, ...]:
+    """What a model cannot run without; the rest may be left out where it is deployed."""
+    return (*_BESIDE_MODEL, model_file(folder).name)
+
+
 def _needed(folder: Path) -> tuple[str, ...]:
     settings = read_extractor(folder)
     if settings.rules_only:
         return ("extractor.json",)
-    tagger = tuple(f"{TAGGER_FOLDER}/{name}" for name in NEEDED_FILES) if settings.tagger else ()
-    return NEEDED_FILES + tagger
+    tagger = needed_files(folder / TAGGER_FOLDER) if settings.tagger else ()
+    return needed_files(folder) + tuple(f"{TAGGER_FOLDER}/{name}" for name in tagger)
 
 
 def write_checksums(folder: Path) -> None:
@@ -410,7 +415,7 @@ def check_files(folder: Path, digest: str | None = None, *, also: Iterable[str] 
         raise InputError(f"{folder}: another artifact than that of the digest given, its own is {found}")
     sums = _read_checksums(folder)
     present = (folder / "extractor.json").is_file()
-    for name in _needed(folder) if present else NEEDED_FILES:
+    for name in _needed(folder) if present else (*_BESIDE_MODEL, MODEL_FILE):
         if not (folder / name).is_file():
             raise InputError(f"{folder}: {name} is missing; copy the artifact again")
     read = {*files_to_run(folder), *(name for name in also if (folder / name).is_file())}

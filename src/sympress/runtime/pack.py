@@ -24,12 +24,12 @@ from sympress.labels.task import task_of
 from sympress.provenance import processor_name
 from sympress.runtime.affirm import EvidenceReader, Sourced
 from sympress.runtime.artifact import (
-    NEEDED_FILES,
     TAGGER_FOLDER,
     Evidence,
     artifact_digest,
     check_files,
     files_to_run,
+    needed_files,
     read_extractor,
     read_provenance,
     write_checksums,
@@ -357,7 +357,7 @@ def _check_tagger(tagger: Path, settings: Settings, *, rules: bool) -> None:
 
 def _carry(made: Path, tagger: Path) -> None:
     (made / TAGGER_FOLDER).mkdir(parents=True)
-    for name in NEEDED_FILES:
+    for name in needed_files(tagger):
         shutil.copyfile(tagger / name, made / TAGGER_FOLDER / name)
     record = tagger / "provenance.json"
     if record.is_file():
@@ -538,7 +538,7 @@ def _kernel(folder: Path) -> str:
     kernel = kernel_of(folder)
     if kernel is not None:
         return f"{kernel}: {made_for(kernel) or 'unknown to this sympress'}"
-    integers = multiplies_integers(folder / "model.onnx")
+    integers = multiplies_integers(folder)
     return "not recorded; the file multiplies integers" if integers else "none: float weights, for every CPU"
 
 

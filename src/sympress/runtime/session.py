@@ -27,6 +27,7 @@ from sympress.runtime.artifact import (
     read_provenance,
 )
 from sympress.runtime.linker import Rules, carried_words, rules_of
+from sympress.runtime.model_file import model_bytes, model_file, model_source
 from sympress.runtime.tokens import Pieces, Run, SpecialTokens, load_tokenizer, pieces_of, window_spans
 
 # Int8 files on every CPU: which kernel is made for which, and sessions that multiply right on all.
@@ -110,7 +111,7 @@ def check_kernel(folder: Path) -> None:
     if products_are_exact():
         return
     kernel = kernel_of(folder)
-    if made_for(kernel) in (None, _FULL_RANGE) and multiplies_integers(folder / "model.onnx"):
+    if made_for(kernel) in (None, _FULL_RANGE) and multiplies_integers(folder):
         raise InputError(
             f"{folder}: {f'kernel {kernel}' if kernel else 'its kernel is not recorded'}, and products of "
             f"8-bit weights overflow on this CPU with onnxruntime {onnxruntime.__version__}, so that answers "
@@ -134,9 +135,9 @@ def made_for(kernel: str | None) -> str | None:
     return _MADE_FOR.get("-".join((kernel or "").split("-")[:2]))
 
 
-def multiplies_integers(file: Path) -> bool:
-    """Whether the ONNX `file` has products of integers."""
-    content = file.read_bytes()  # an operator's name stands in it as it is
+def multiplies_integers(folder: Path) -> bool:
+    """Whether the model of the artifact in `folder` has products of integers."""
+    content = model_bytes(folder)  # an operator's name stands in it as it is
     return any(name in content for name in _INTEGER_PRODUCTS)
 
 
@@ -204,7 +205,7 @@ class Runtime:
         """
         try:
             tokenizer = tokenizer or load_tokenizer(folder / "tokenizer.json")
-            session = open_session(folder / "model.onnx", threads=threads)
+            session = open_session(model_source(folder), threads=threads)
             fused = extractor.fusion is not None
             rules = rules_of(carried_words(folder, extractor)) if fused else None
             loaded = cls(extractor, tokenizer, session, rules)
@@ -220,8 +221,8 @@ class Runtime:
         answers, asked = session.get_outputs()[0].shape[-1], len(extractor.tags or extractor.symptoms)
         if isinstance(answers, int) and answers != asked:
             raise InputError(
-                f"{folder}: model.onnx gives {answers} numbers where extractor.json names {asked}; "
-                "copy the artifact again"
+                f"{folder}: {model_file(folder).name} gives {answers} numbers where extractor.json names "
+                f"{asked}; copy the artifact again"
             )
         return loaded
 

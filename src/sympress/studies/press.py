@@ -32,6 +32,7 @@ from sympress.models.rules import entries_for
 from sympress.runtime.artifact import Extractor, read_extractor, write_checksums, write_extractor
 from sympress.runtime.fusion import Fusion
 from sympress.runtime.linker import carried_words, held_as, write_words
+from sympress.runtime.model_file import model_source
 from sympress.runtime.session import Runtime
 from sympress.studies.costs import INT8, PYTORCH
 from sympress.training.data import encode_texts
@@ -246,7 +247,7 @@ def press(
     choices = [one.apply_to_file(exported) for one in recipe.steps]
     choice = next((one for one in reversed(choices) if one is not None), None)
     if choice is not None:
-        worst = parity(state.model, draft / "model.onnx", notes[:PARITY_NOTES])
+        worst = parity(state.model, model_source(draft), notes[:PARITY_NOTES])
     write_checksums(draft)
     if any(one.fuses for one in recipe.steps):
         fuse_artifact(draft, carried_words(teacher_folder, extractor), material)

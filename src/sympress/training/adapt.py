@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
     AutoModelForMaskedLM,
     DataCollatorForLanguageModeling,
     PreTrainedModel,
@@ -29,6 +30,7 @@ from sympress.errors import InputError, bundled_encoder_folder, nearest
 from sympress.files import check_claim, full_disk_explained, read_object, write_json
 from sympress.models.encoder import (
     BUNDLED,
+    Encoder,
     fingerprint_encoder,
     load_encoder,
     quiet_transformers,
@@ -195,14 +197,22 @@ def _stored_head(source: str) -> tuple[PreTrainedModel | None, bool]:
 
 
 def _fresh_head(encoder: PreTrainedModel) -> PreTrainedModel:
-    try:
-        head: PreTrainedModel = AutoModelForMaskedLM.from_config(encoder.config)
-    except ValueError as error:
+    check_has_head(encoder)
+    head: PreTrainedModel = AutoModelForMaskedLM.from_config(encoder.config)
+    return head
+
+
+def check_has_head(encoder: PreTrainedModel) -> None:
+    """See that there is a masked-language head for the architecture of `encoder`.
+
+    Raises:
+        InputError: transformers knows none.
+    """
+    if type(encoder.config) not in MODEL_FOR_MASKED_LM_MAPPING:
         raise InputError(
             f"architecture {encoder.config.model_type!r} has no masked-language head in transformers, so it "
-            "cannot be adapted"
-        ) from error
-    return head
+            "cannot be adapted; train it as it is, or adapt another encoder"
+        )
 
 
 # Notes held out from masked-language training: which they are, and what they say of the model.
@@ -391,9 +401,9 @@ def training_side(
 
 def adapt(
     notes: pl.DataFrame,
-    output: str | Path,
+    output: Path,
     *,
-    encoder: str = BUNDLED,
+    encoder: Encoder,
     split: str = "patient",
     validation_from: datetime | None = None,
     settings: AdaptSettings | None = None,
@@ -406,19 +416,16 @@ def adapt(
     Args:
         notes: `NOTE_SCHEMA`, as `read_notes` gives them.
         output: folder of the adapted encoder.
-        encoder: `bundled`, a folder, or a Hugging Face id.
+        encoder: of `open_adaptable`.
         split: `patient`, `time` or `none`; notes that a study with this split would judge are left out.
         validation_from: first time that is left out, of split `time`.
         settings: how to learn.
         reporter: where progress goes; None for nowhere.
 
     Raises:
-        InputError: a setting cannot be; `output` holds something else, or was begun with other notes,
-            settings or encoder; or there are too few notes.
+        InputError: `output` was begun with other notes, settings or encoder, or there are too few notes.
     """
-    output, settings, reporter = Path(output), settings or AdaptSettings(), reporter or Reporter(quiet=True)
-    check_choices(settings, split, validation_from)
-    _check_free(output)
+    settings, reporter = settings or AdaptSettings(), reporter or Reporter(quiet=True)
     kept, groups = training_side(notes, split, validation_from)
     left_out = notes.height - kept.height
     reporter.say(
@@ -426,7 +433,7 @@ def adapt(
         + (f"; {left_out:,} that a study would judge are left out (split {split})" if left_out else "")
     )
     about = {
-        "encoder": Path(encoder).name if Path(encoder).is_absolute() else encoder,
+        "encoder": Path(encoder.name).name if Path(encoder.name).is_absolute() else encoder.name,
         "split": split,
         "validation_from": None if validation_from is None else validation_from.isoformat(),
     }
@@ -434,12 +441,24 @@ def adapt(
         return _adapt_folder(encoder, kept, groups, settings, about=about, output=output, reporter=reporter)
 
 
-def check_choices(settings: AdaptSettings, split: str, validation_from: datetime | None) -> None:
-    """Check what needs no note.
+def open_adaptable(
+    name: str, output: Path, settings: AdaptSettings, split: str, validation_from: datetime | None
+) -> Encoder:
+    """Load the encoder `name` (`bundled`, a folder, or a Hugging Face id), and check all that needs no note.
 
     Raises:
-        InputError: a setting cannot be.
+        InputError: a setting cannot be, `output` holds something else, or the encoder cannot be loaded or has
+            no mask token or no masked-language head.
     """
+    _check_choices(settings, split, validation_from)
+    _check_free(output)
+    encoder = load_encoder(name)
+    Masking(encoder.tokenizer, encoder.model)
+    check_has_head(encoder.model)
+    return encoder
+
+
+def _check_choices(settings: AdaptSettings, split: str, validation_from: datetime | None) -> None:
     _check(settings)
     if split not in SPLITS:
         raise InputError(f"--split {split!r} is not one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
@@ -448,7 +467,7 @@ def check_choices(settings: AdaptSettings, split: str, validation_from: datetime
 
 
 def _adapt_folder(
-    encoder: str,
+    loaded: Encoder,
     notes: pl.DataFrame,
     groups: NDArray[np.int64],
     settings: AdaptSettings,
@@ -457,7 +476,6 @@ def _adapt_folder(
     output: Path,
     reporter: Reporter,
 ) -> AdaptLog:
-    loaded = load_encoder(encoder)
     claim = {
         "settings": asdict(settings),
         "inputs": {
@@ -480,7 +498,7 @@ def _adapt_folder(
         settings,
         work,
         groups=groups,
-        head_from=str(bundled_encoder_folder()) if encoder == BUNDLED else encoder,
+        head_from=str(bundled_encoder_folder()) if loaded.name == BUNDLED else loaded.name,
         progress=lambda steps, total: reporter.step("adapting", steps, total),
     )
     save_encoder(loaded, work / "encoder-folder")

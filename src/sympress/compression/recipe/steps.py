@@ -11,12 +11,15 @@ from sympress.compression.lowrank import LowRank
 from sympress.compression.prune import Mask, Prune
 from sympress.compression.quantize import Quantize
 from sympress.compression.recipe import Count, Positive, Step
+from sympress.compression.store import Store
 from sympress.compression.vocab import Vocab
 from sympress.errors import InputError
 from sympress.labels.task import task_of
 
 if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
+    from sympress.compression.search.estimate import ModelShape
+    from sympress.models.families import Family
     from sympress.models.model import SymptomModel
     from sympress.training.epochs import TrainSettings
 
@@ -49,6 +52,12 @@ class Adapt(Step):
         del after
         if before:
             raise InputError("adapt must be the first step: it trains the encoder before anything is pressed")
+
+    def check(self, shape: ModelShape, teacher: ModelShape, family: Family) -> None:
+        """A convolution over word vectors never predicted hidden words."""
+        del shape, teacher
+        if not family.attention:
+            raise InputError("adapt needs an encoder with a masked-language head, which a convolution lacks")
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """Train; the head fits again once a later step has trained it."""
@@ -218,4 +227,5 @@ STEPS: dict[str, type[Step]] = {
     "mask": Mask,
     "quantize": Quantize,
     "fuse": Fuse,
+    "store": Store,
 }
