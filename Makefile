@@ -236,9 +236,9 @@ bench-convolution: install ## models without attention, the rules fused with the
 	$(BIN)/python -m benchmarks.convolution --width 192 --channels 384 -o runs/wide-conv-encoder
 	$(STUDY) --notes $(DATA)/vaers --protocol clinical --task present --labels coded --symptoms "$(CODES)" --train-from 2000 \
 		--split time --transfer-fraction 1 --transfer-from 1990 --encoder runs/wide-conv-encoder --strategies baseline --seeds 3 \
-		--epochs 4 --batch-size 64 --learning-rate 0.002 --max-tokens 320 --pooling maximum $(WITHOUT_ATTENTION) -o runs/convolution
-	$(call keep,convolution)
-	$(BIN)/python -m benchmarks.fresh runs/convolution --used 0.4 -o results/convolution-fresh.json
+		--epochs 4 --batch-size 64 --learning-rate 0.002 --max-tokens 320 --pooling maximum $(WITHOUT_ATTENTION) -o runs/without-attention
+	$(call keep,without-attention)
+	$(BIN)/python -m benchmarks.fresh runs/without-attention --used 0.4 -o results/without-attention-fresh.json
 
 .PHONY: hpo
 hpo: install ## the names of the Human Phenotype Ontology that ship, from its release and benchmarks/hpo.toml

@@ -150,14 +150,14 @@ def _check_steps(recipe: Recipe, order: Order, *, dry: bool) -> None:
             raise InputError(
                 f"step {number} ({step.step}) trains, which --no-training rules out; take it out"
             )
+        if step.fuses and unlabelled:
+            raise InputError(
+                f"step {number} ({step.step}) needs labelled validation notes; give some, or take it out"
+            )
         if step.needs_notes and without:
             raise InputError(
                 f"step {number} ({step.step}) needs notes; give some, unlabelled ones are enough, or take it "
                 "out: quantize(int8) needs none"
-            )
-        if step.fuses and unlabelled:
-            raise InputError(
-                f"step {number} ({step.step}) needs labelled validation notes; give some, or take it out"
             )
 
 

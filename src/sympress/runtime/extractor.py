@@ -309,7 +309,9 @@ class Extractor:
         found = self._mentions_of(view, tagged.spans, most)
         if task_of(self.task).finds_spans:
             return self._result(found, tagged.windows, tagged.cut, most)
-        logits, windows, truncated = self._view_logits(view, found, tagged.pieces if self._cut_once else None)
+        weighed = None if self.settings.fusion is None else self._read_by_rules(view, found)
+        pieces = tagged.pieces if self._cut_once else None
+        logits, windows, truncated = self.note_logits(view.text, weighed, pieces)
         beliefs = self.beliefs(logits)
         if self._rules is None:
             return NoteResult(self._of_whole_note(beliefs), windows=windows, truncated=truncated)
@@ -377,30 +379,33 @@ class Extractor:
             one.start, one.end, one.symptom, code, one.assertion, one.score, source, one.reason
         )
 
-    def note_logits(self, text: str) -> tuple[NDArray[np.float32], int, bool]:
-        """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread."""
-        return self._view_logits(View(text))
-
-    def _view_logits(
-        self, view: View, found: Sequence[Sourced] | None = None, pieces: Pieces | None = None
+    def note_logits(
+        self, text: str, mentions: Sequence[Mention] | None = None, pieces: Pieces | None = None
     ) -> tuple[NDArray[np.float32], int, bool]:
-        """The same of what the note's reader sees.
+        """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread.
 
         Args:
-            view: of the note.
-            found: what rules and a tagger mention in it.
+            text: of the note.
+            mentions: what rules found in it, where the artifact fuses them with its model; None to look.
             pieces: as in `Runtime.windows_of`.
         """
-        read = self.model.windows_of(view.text, pieces)
+        read = self.model.windows_of(text, pieces)
         logits = pooled_logits(read.windows, self.model.logits_of)
         if self.settings.fusion is not None:
-            logits = self.model.fuse(logits, view, self._read_by_rules(view, found))
+            logits = self.model.fuse(
+                logits, self._read_by_rules(View(text)) if mentions is None else mentions
+            )
         return logits, len(read.windows), not read.complete
 
-    def _read_by_rules(self, view: View, found: Sequence[Sourced] | None) -> Sequence[Mention] | None:
-        """The mentions that a fusion weighs, by the rules alone as when it was fitted; None to look anew."""
+    def _read_by_rules(self, view: View, found: Sequence[Sourced] | None = None) -> Sequence[Mention]:
+        """The mentions that a fusion weighs, by the rules alone as when it was fitted.
+
+        Args:
+            view: the note.
+            found: what rules and a tagger mention in it, where they were asked already.
+        """
         if self._rules is None:
-            return None
+            return self.model.mentions_in(view)
         if found is not None and self._tagger is None:
             return [one.mention for one in found]
         return self._rules(view, MENTIONS_MOST)

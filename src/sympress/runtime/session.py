@@ -282,26 +282,16 @@ class Runtime:
         """Logits `(notes, K)`, the largest of each symptom over the windows of the note, fused if so said."""
         if not len(texts):
             return np.zeros((0, len(self.extractor.symptoms)), dtype=np.float32)
-        return np.stack([self.fuse(self.network_logits(text), text) for text in texts])
+        return np.stack([self.fuse(self.network_logits(text), self.mentions_in(text)) for text in texts])
 
     def network_logits(self, text: str) -> NDArray[np.float32]:
         """Logits `(K,)` of a note before anything is fused with them."""
         return pooled_logits(self.windows_of(text).windows, self.logits_of)
 
-    def fuse(
-        self, logits: NDArray[np.float32], note: str | View, mentions: Iterable[Mention] | None = None
-    ) -> NDArray[np.float32]:
-        """`logits` `(K,)` of `note`, moved by what rules find in it where the artifact says so.
-
-        Args:
-            logits: of the network.
-            note: its text, or what its reader sees.
-            mentions: what rules found in it already; None where nobody looked.
-        """
+    def fuse(self, logits: NDArray[np.float32], mentions: Iterable[Mention]) -> NDArray[np.float32]:
+        """`logits` `(K,)` of a note, moved by the `mentions` in it where the artifact says so."""
         fusion = self.extractor.fusion
-        if fusion is None:
-            return logits
-        return fusion.apply(logits, fusion.signs(self.mentions_in(note) if mentions is None else mentions))
+        return logits if fusion is None else fusion.apply(logits, fusion.signs(mentions))
 
     def mentions_in(self, note: str | View) -> Sequence[Mention]:
         """The mentions that a fusion weighs, by rules; none where there is no fusion."""
