@@ -19,8 +19,8 @@ def codebook(levels: NDArray[np.integer], clusters: int) -> NDArray[np.int64]:
     """The `clusters` integers, rising, to which `levels` are rounded with the least squared error.
 
     k-means, as Han et al. 2016 (*Deep Compression*, section 3), of integers: solved exactly over their
-    histogram (Wang and Song 2011, *Ckmeans.1d.dp*), so that nothing is drawn. Means are rounded to integers,
-    so that products stay those of int8. Zero stays zero where it is a level of a signed type: masked weights
+    histogram (Wang and Song 2011, *Ckmeans.1d.dp*), so that nothing is drawn. Its values are integers, so
+    that products stay those of int8. Zero stays zero where it is a level of a signed type: masked weights
     stay masked.
 
     Args:
@@ -37,7 +37,8 @@ def codebook(levels: NDArray[np.integer], clusters: int) -> NDArray[np.int64]:
     sums = [np.concatenate([[0.0], np.cumsum(weights * values.astype(float) ** power)]) for power in range(3)]
     mass, first, second = (total[None] - total[:, None] for total in sums)  # of values from row to column
     later = np.tri(len(values) + 1, k=-1, dtype=bool).T
-    errors = np.where(later, second - first**2 / np.where(later, mass, 1.0), np.inf)
+    nearest = np.rint(first / np.where(later, mass, 1.0))
+    errors = np.where(later, second - 2 * nearest * first + nearest**2 * mass, np.inf)
     best, cuts = errors[0], []
     for _ in range(clusters - 1):
         every = best[:, None] + errors
@@ -47,8 +48,7 @@ def codebook(levels: NDArray[np.integer], clusters: int) -> NDArray[np.int64]:
     for cut in reversed(cuts):
         ends.append(int(cut[ends[-1]]))
     bounds = [0, *reversed(ends)]
-    means = [first[low, high] / mass[low, high] for low, high in pairwise(bounds)]
-    return np.unique(np.rint(means).astype(np.int64))
+    return np.array([nearest[low, high] for low, high in pairwise(bounds)], dtype=np.int64)
 
 
 def nearest_index(levels: NDArray[np.integer], book: NDArray[np.int64]) -> NDArray[np.intp]:
