@@ -82,9 +82,15 @@ class Fusion(BaseModel):
 
     def apply(self, logits: NDArray[np.float32], signs: Floats) -> NDArray[np.float32]:
         """Fused logits `(..., K)` of logits `(..., K)` and signs `(..., K, 2)`."""
-        weights = np.stack([self.present, self.denied], axis=-1)
-        fused = np.asarray(self.slope) * logits + np.asarray(self.bias) + (signs * weights).sum(axis=-1)
+        slope, bias, weights = self._numbers
+        fused = slope * logits + bias + (signs * weights).sum(axis=-1)
         return np.asarray(fused, dtype=np.float32)
+
+    @cached_property
+    def _numbers(self) -> tuple[Floats, Floats, Floats]:
+        """Slope, bias `(K,)` and weights of the signs `(K, 2)`."""
+        weights = np.stack([self.present, self.denied], axis=-1)
+        return np.array(self.slope), np.array(self.bias), weights
 
     @cached_property
     def _columns(self) -> dict[str, tuple[int, ...]]:

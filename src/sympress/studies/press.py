@@ -273,11 +273,12 @@ def fuse_artifact(folder: Path, words: OwnWords, material: Material) -> None:
     logits = np.stack([runtime.network_logits(text) for text in material.validation])
     signs = np.stack([fusion.signs(runtime.mentions_in(text)) for text in material.validation])
     slopes, shifts, weights = fit_fusion(logits, signs, material.validation_targets)
-    fitted = {
-        "slope": slopes.tolist(),
-        "bias": shifts.tolist(),
-        "present": weights[:, 0].tolist(),
-        "denied": weights[:, 1].tolist(),
-    }
-    write_extractor(folder, held.model_copy(update={"fusion": fusion.model_copy(update=fitted)}))
+    fitted = Fusion(
+        mentions=fusion.mentions,
+        slope=slopes.tolist(),
+        bias=shifts.tolist(),
+        present=weights[:, 0].tolist(),
+        denied=weights[:, 1].tolist(),
+    )
+    write_extractor(folder, held.model_copy(update={"fusion": fitted}))
     write_checksums(folder)
