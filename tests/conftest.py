@@ -6,7 +6,9 @@ import gc
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -164,6 +166,43 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     folder = Path(__file__).parent
     place = {folder / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_structure_is_traced_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tracing a tiny encoder takes four seconds: the processes of a test run share what they have traced.
+
+    Beside that, the exporter would read its table of ONNX operators anew every time, and PyTorch would keep
+    what it found of each operator, which pays in models of many layers alone.
+    """
+    own = tmp_path_factory.getbasetemp()
+    traced = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "traced"
+    traced.mkdir(exist_ok=True)
+    export = torch.onnx.export
+
+    def exported(wrapped: Any, *arguments: Any, **more: Any) -> Any:
+        import onnx_ir
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        from sympress.compression.export import structure_of
+
+        structure = structure_of(wrapped.model)
+        stored = traced / f"{structure}.onnx"
+        if structure is not None and stored.is_file():
+            return SimpleNamespace(model=onnx_ir.load(stored))
+        if isinstance(vars(ONNXRegistry)["from_torchlib"], classmethod):
+            ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))
+        with torch._dynamo.config.patch(fake_tensor_cache_enabled=False):
+            program = export(wrapped, *arguments, **more)
+        if structure is not None:
+            draft = traced / f"{os.getpid()}.onnx"
+            onnx_ir.save(program.model, draft)
+            draft.replace(stored)
+        return program
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", exported)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

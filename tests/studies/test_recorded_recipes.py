@@ -58,15 +58,14 @@ def test_a_committed_strategy_is_recorded_as_the_recipe_that_it_is(name: str) ->
 
 @pytest.fixture(scope="module")
 def task(encoder_folder: Path, in_32_bits: None, tmp_path_factory: pytest.TempPathFactory) -> NoteTask:
-    """A study of 300 synthetic notes on the tiny encoder, its baseline trained; no row is timed."""
+    """A study of 600 synthetic notes on the tiny encoder, its baseline trained; no row is timed."""
     config = StudyConfig(
         encoder=str(encoder_folder),
         protocol="paper",
-        synthetic_notes=300,
-        top_k=3,
+        synthetic_notes=600,
         epochs=1,
         max_tokens=32,
-        text_window=120,
+        text_window=200,
         learning_rate=1e-3,
         rank=4,
     ).resolved()

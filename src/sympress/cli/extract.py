@@ -81,7 +81,7 @@ class RowOptions:
         int,
         typer.Option(
             min=0,
-            max=100,
+            max=100,  # so that most mentions and their words fit OMOP's column of 250
             help="Characters of the note to each side of a mention in OMOP's snippet; 0: none.",
         ),
     ] = 0

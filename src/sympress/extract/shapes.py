@@ -253,9 +253,6 @@ OMOP_COLUMNS = (
 OMOP_INTEGERS = frozenset(name for name in OMOP_COLUMNS if name.endswith("_id"))
 #: The largest value of an `integer`.
 INTEGER_MOST = 2**31 - 1
-#: Characters to each side of a mention that a snippet can have: with most mentions it then fits its column.
-SNIPPET_MOST = 100
-
 #: Of `snippet`, `lexical_variant` and `nlp_system`, which are `varchar(250)`: CSV may put a `'` before them.
 _TEXT_MOST = 249
 #: `term_exists` is Y only for what the patient has, or had; `term_temporal` tells the two apart.

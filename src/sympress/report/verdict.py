@@ -114,10 +114,6 @@ def headline_difference(comparison: Comparison) -> Estimate:
     return comparison.micro_f1_difference or comparison.f1_difference
 
 
-def _differences(group: Group) -> list[Estimate]:
-    return [headline_difference(row.versus_baseline) for row in group.seeds if row.versus_baseline]
-
-
 def _kind(group: Group) -> str:
     """Of which F1 the difference of a row is."""
     return "micro F1" if group.micro is not None else "macro F1"

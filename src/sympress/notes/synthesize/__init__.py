@@ -89,8 +89,7 @@ RESERVED_SHARE = 0.3
 #: How often a section that may be copied forward is copied from an earlier note of the patient.
 COPY_SHARE = 0.3
 MIN_CHARACTERS = 300
-MAX_CHARACTERS = 4000
-#: No section is begun beyond this many characters, so that `MAX_CHARACTERS` holds.
+#: No section is begun beyond this many characters, so that no note is longer than 4,000.
 _LAST_SECTION = 3000
 
 # Longer than any list of filler and prime to its length: a walk meets each sentence once before it repeats.
