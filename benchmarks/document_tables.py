@@ -77,6 +77,22 @@ def throughput_table(measured: MeasuredRates) -> list[str]:
     ]
 
 
+def peers_table(measured: MeasuredRates) -> list[str]:
+    """What `benchmarks.peers` wrote: notes a second and core of the bundled artifact and of its peers."""
+    lines = table_head(["what answers", "notes a second and core", "the box is faster by"])
+    for name, row in measured["rows"].items():
+        faster = "–" if name == "box" else f"{format_number(row['box_times_as_fast'], 1)}×"
+        lines.append(table_row(name, format_number(row["notes_per_cpu_second"], 1), faster))
+    given = measured["notes"]
+    return [
+        *lines,
+        "",
+        f"{given['notes']} whole notes of {given['characters'] / given['notes']:,.0f} characters on average, "
+        f"medians of {measured['rounds']} rounds in turn, on "
+        f"{escape_markdown(str(measured['environment']['processor']))}.",
+    ]
+
+
 def serve_table(measured: MeasuredRates) -> list[str]:
     """What `benchmarks.serve_load` wrote: what the clients saw in each part of the load."""
     lines = table_head(
@@ -463,6 +479,33 @@ def packed_table(measured: Measured) -> list[str]:
     ]
 
 
+def fresh_table(measured: Measured) -> list[str]:
+    """What `benchmarks/fresh.py` wrote: every row of a study on reports that judged nothing before."""
+    lines = table_head(["row", "MB", "p50 ms", "× `micro`", "micro-F1", "micro-F1 of seeds", "macro-F1"])
+    for name, row in measured["rows"].items():
+        seeds = row["micro_f1_of_seeds"]
+        lines.append(
+            table_row(
+                escape_markdown(name),
+                format_number(row["size_bytes"] / 1e6, 1),
+                format_number(row["latency_ms_p50"], 2),
+                f"{format_number(row['times_micro'], 2)}×",
+                interval(row["micro_f1"]),
+                f"{format_number(min(seeds), 3)} to {format_number(max(seeds), 3)}",
+                interval(row["macro_f1"]),
+            )
+        )
+    seeds_most = max(row["seeds"] for row in measured["rows"].values())
+    return [
+        *lines,
+        "",
+        f"{format_number(measured['notes'], 0)} reports, the {measured['symptoms']} symptoms that one of "
+        f"them has; mean over {seeds_most} seeds; \\[ \\] 95 % interval over reports; `micro` takes "
+        f"{format_number(measured['micro']['latency_ms_p50'], 2)} ms for the same "
+        "reports, read whole.",
+    ]
+
+
 def deep_table(measured: Measured) -> list[str]:
     """What `benchmarks.deep_compression` wrote: each recipe, and what coding its file gives."""
     columns = ["recipe", "micro-F1", "macro-F1", "AP", "answers changed", "p50 ms"]
@@ -542,12 +585,14 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "packed": packed_table,
     "deep": deep_table,
     "evidence": evidence_table,
+    "fresh": fresh_table,
     "pair": pair_table,
     "within": within_table,
     "search": search_table,
     "tuned": tuned_table,
     "first": first_line,
     "throughput": throughput_table,
+    "peers": peers_table,
     "capacity": capacity_table,
     "serve": serve_table,
     "extract": extract_table,

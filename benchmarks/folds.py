@@ -28,19 +28,14 @@ from sympress.extract.sources import ItemCounts, find_notes, stream_items
 from sympress.files import check_claim, read_object, write_json
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
-from sympress.models.encoder import Encoder
+from sympress.models.encoder import Encoder, fingerprint_encoder
 from sympress.models.model import load_model
 from sympress.notes.intake import Note
+from sympress.provenance import fingerprint_annotated, fingerprint_lexicon, fingerprint_texts
 from sympress.runtime.artifact import read_extractor, write_checksums, write_extractor
 from sympress.runtime.session import Runtime, prepare_text
 from sympress.studies.judge import answer_note, predict_mentions
 from sympress.studies.train import Labelled, Lesson, press_artifact, tagger_record, train_artifact
-from sympress.training.fingerprints import (
-    fingerprint_annotated,
-    fingerprint_encoder,
-    fingerprint_lexicon,
-    fingerprint_texts,
-)
 from sympress.training.tagging import choose_span_bias
 
 #: Share of a fold's training documents that only choose the epoch and the bias.

@@ -46,8 +46,7 @@ from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.linker import with_words, write_words
 from sympress.serve.forms import ManyNotes, parse_request
-from sympress.serve.refusal import Refusal
-from sympress.serve.render import render
+from sympress.serve.render import Refusal, render
 
 #: Limits of a worker, and of one input.
 MEMORY_BYTES = 10**9

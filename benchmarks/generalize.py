@@ -25,8 +25,7 @@ from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.note_labels import label_coded_present
 from sympress.models.encoder import Encoder, load_encoder
 from sympress.models.rules import AssertedRule
-from sympress.notes.read import read_notes
-from sympress.notes.schema import NoteSet
+from sympress.notes.read import NoteSet, read_notes
 from sympress.notes.split import Split, group_notes, patient_numbers, split_notes
 from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings

@@ -24,16 +24,16 @@ from sympress.evaluation.significance import (
 from sympress.labels.lexicon import Lexicon
 from sympress.labels.mentions import LabelSet, Provenance
 from sympress.labels.task import task_of
-from sympress.models.encoder import Encoder
-from sympress.notes.schema import NoteSet
+from sympress.models.encoder import Encoder, fingerprint_encoder
+from sympress.notes.read import NoteSet
 from sympress.notes.split import Split
 from sympress.progress import Reporter
+from sympress.provenance import data_inputs, fingerprint_labels
 from sympress.results import DataDescription
 from sympress.studies.data import StudyData
 from sympress.studies.folder import RunFolder
 from sympress.studies.judge import stored_settled
 from sympress.studies.rows import make_bench
-from sympress.training.fingerprints import data_inputs, fingerprint_encoder, fingerprint_labels
 
 Answers = NDArray[np.bool_]
 #: What every table compares: the fine-tuned encoder, and TF-IDF on the same notes and labels.

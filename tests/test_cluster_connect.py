@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from sympress import cluster as cluster_connect
-from sympress.cluster import connected
+from sympress import processes
 from sympress.errors import InputError
+from sympress.processes import connected
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra ray")
 
@@ -82,7 +82,7 @@ def refusal(address: str) -> str:
 def test_a_port_that_is_not_rays_is_one_line(
     monkeypatch: pytest.MonkeyPatch, scheme: str, answer: bytes | None, status: str
 ):
-    monkeypatch.setattr(cluster_connect, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(processes, "PROBE_SECONDS", 0.5)
     with listening(answer) as port:
         assert refusal(f"{scheme}127.0.0.1:{port}") == (
             f"--ray {scheme}127.0.0.1:{port}: something listens there, but it is not Ray ({status}); give "
@@ -116,13 +116,13 @@ def started(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 JOIN = """
 import sys
-from sympress import cluster as cluster_connect
-cluster_connect.CONNECT_SECONDS = float(sys.argv[2])
-initialized = cluster_connect._initialized
+from sympress import processes
+processes.CONNECT_SECONDS = float(sys.argv[2])
+initialized = processes._initialized
 def saying(*arguments):
     print("joining", flush=True)
     return initialized(*arguments)
-cluster_connect._initialized = saying
+processes._initialized = saying
 from sympress.cli.main import run
 run(["label", sys.argv[3], "-o", sys.argv[3] + ".jsonl", "--ray", sys.argv[1]])
 """
@@ -156,7 +156,7 @@ def test_a_signal_ends_the_wait_for_a_cluster(notes: Path, number: signal.Signal
 
 LOCAL = """
 import sys, psutil
-from sympress.cluster import open_cluster
+from sympress.processes import open_cluster
 from sympress.errors import SympressError
 def load():
     import time

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from sympress.labels.lexicon import Lexicon, load_lexicon
     from sympress.labels.mentions import LabelSet
     from sympress.model import Model
-    from sympress.notes.read import read_notes, stream_notes
-    from sympress.notes.schema import NOTE_SCHEMA, NoteSet
+    from sympress.notes.read import NOTE_SCHEMA, NoteSet, read_notes, stream_notes
     from sympress.notes.synthesize import synthesize
     from sympress.results import Results, load_results
     from sympress.runtime.extractor import Extractor
@@ -50,10 +49,10 @@ _HOMES = {
     "Lexicon": "sympress.labels.lexicon",
     "MissingExtraError": "sympress.errors",
     "Model": "sympress.model",
-    "NOTE_SCHEMA": "sympress.notes.schema",
+    "NOTE_SCHEMA": "sympress.notes.read",
     "NoteResult": "sympress.runtime.note_result",
     "NoteResults": "sympress.runtime.note_result",
-    "NoteSet": "sympress.notes.schema",
+    "NoteSet": "sympress.notes.read",
     "Recipe": "sympress.compression.recipe.language",
     "Results": "sympress.results",
     "Runtime": "sympress.runtime.session",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sympress.cli.data import NOTEEVENTS, OPEN_DATA, VAERS_YEARS
 from sympress.cli.main import run
-from sympress.notes.open_data import NOTEEVENTS, OPEN_DATA, VAERS_YEARS
 
 SECRET = "Marigold"
 

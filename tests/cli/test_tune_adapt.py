@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from sympress.cli.main import run
 from sympress.models.encoder import load_encoder
-from sympress.notes.schema import NOTE_SCHEMA
+from sympress.notes.read import NOTE_SCHEMA
 from sympress.notes.split import assign_part
 from sympress.training.adapt import training_side
 

@@ -10,10 +10,10 @@ import torch
 from transformers import AutoModel, DebertaV2Config
 
 from sympress.compression.lowrank.factorize import lowrank_
-from sympress.compression.prune import reconstruct
-from sympress.compression.prune.reconstruct import reconstruct_
+from sympress.compression.prune import surgeon
 from sympress.compression.prune.remove import remove_hidden_
 from sympress.compression.prune.structured import Kept, remove_
+from sympress.compression.prune.surgeon import reconstruct_
 from sympress.errors import InputError
 from sympress.models.families import family_of, layers_of
 from sympress.models.model import SymptomModel, build_model
@@ -81,7 +81,7 @@ def test_no_sum_has_a_larger_error_than_before_its_own_correction(
     remove_(pruned, KEPT)
     seen: list[tuple[float, float]] = []
 
-    class Watched(reconstruct._NormalEquations):
+    class Watched(surgeon._NormalEquations):
         def __init__(self, linear: torch.nn.Linear) -> None:
             super().__init__(linear)
             self.data: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -101,7 +101,7 @@ def test_no_sum_has_a_larger_error_than_before_its_own_correction(
             super().solve_(ridge)
             seen.append((before, self.error()))
 
-    monkeypatch.setattr(reconstruct, "_NormalEquations", Watched)
+    monkeypatch.setattr(surgeon, "_NormalEquations", Watched)
     generator = torch.Generator().manual_seed(3)
     counts = [torch.rand(batch["input_ids"].shape, generator=generator) ** 4 for batch in batches()]
     reconstruct_(pruned, original, batches(), tokens=[counts] * 4 if weighted else None)

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sympress.compression.prune.reconstruct import reconstruct_
 from sympress.compression.prune.remove import prune_
 from sympress.compression.prune.structured import Costs, Kept, remove_
 from sympress.compression.prune.surgeon import (
@@ -23,6 +22,7 @@ from sympress.compression.prune.surgeon import (
     keep_within,
     order_heads,
     order_neurons,
+    reconstruct_,
 )
 from sympress.errors import InputError
 from sympress.models.families import family_of, layers_of

@@ -173,6 +173,10 @@ def test_what_cannot_be_is_refused(text: str, message: str) -> None:
     assert str(refused.value).startswith(message)
 
 
+def test_a_coded_file_may_be_fused_with_the_rules() -> None:
+    assert str(parse_recipe("quantize > store > fuse")) == "quantize(int8) > store(entropy) > fuse"
+
+
 def test_the_recipe_says_how_many_values() -> None:
     text = "quantize(int8, clusters=16, aware=true) > store(entropy)"
     assert str(parse_recipe("quantize(clusters=16, aware=true)>store")) == text

@@ -37,7 +37,7 @@ from sympress.errors import InputError
 FOLDER = Path(sympress.__file__).parent / "compression" / "recipe"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 LAYERS = "a whole number of at least 1 or a number above 0 and below 1 or half"
-NAMES = "adapt, pretrained, vocab, distill, fine-tune, lowrank, prune, mask, quantize, store"
+NAMES = "adapt, pretrained, vocab, distill, fine-tune, lowrank, prune, mask, quantize, fuse, store"
 
 
 def complaint(text: str | Path) -> str:

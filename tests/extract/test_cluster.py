@@ -14,9 +14,8 @@ import typer
 from test_extract import refused, run
 from typer.testing import CliRunner
 
-from sympress import cluster
+from sympress import processes
 from sympress.cli.notes import label
-from sympress.cluster import LOCAL
 from sympress.errors import InputError, SympressError
 from sympress.extract.shapes import COLUMNS, Header
 from sympress.extract.workers import (
@@ -29,6 +28,7 @@ from sympress.extract.workers import (
     open_extraction,
 )
 from sympress.notes.intake import Note
+from sympress.processes import LOCAL
 from sympress.runtime.extractor import Extractor
 
 pytestmark = [  # Ray is not to be imported before a cluster is: by then it is told where to listen
@@ -97,10 +97,10 @@ def test_whatever_dies_every_unit_is_answered_in_order(tmp_path: Path):
     read: list[int] = []
     units = (read.append(unit) or unit for unit in range(60))
     cores = os.cpu_count() or 1
-    with cluster.open_cluster(load, LOCAL) as answer:
+    with processes.open_cluster(load, LOCAL) as answer:
         for at, answered in enumerate(answer(units)):
             assert answered == (at, at * at)
-            assert len(read) - at <= cluster.AHEAD * cores  # bounded memory
+            assert len(read) - at <= processes.AHEAD * cores  # bounded memory
     assert at == 59
     assert {"worker-6", "worker-31"} <= {path.name for path in tmp_path.iterdir()}
     assert len(list(tmp_path.glob("loaded-*"))) <= cores + 2  # once a worker, and of those that died
@@ -108,7 +108,7 @@ def test_whatever_dies_every_unit_is_answered_in_order(tmp_path: Path):
 
 @pytest.mark.parametrize("kills", [False, True])
 def test_work_that_always_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, kills: bool):
-    monkeypatch.setattr(cluster, "RETRIES", 1)
+    monkeypatch.setattr(processes, "RETRIES", 1)
 
     def load() -> Callable[[str], str]:
         def fail(unit: str) -> str:
@@ -120,7 +120,7 @@ def test_work_that_always_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, kil
 
     with (
         pytest.raises(SympressError) as caught,
-        cluster.open_cluster(load, LOCAL) as answer,
+        processes.open_cluster(load, LOCAL) as answer,
     ):
         list(answer(iter(["zebrafinch"])))
     assert str(caught.value).startswith("the Ray cluster failed (")

@@ -11,8 +11,7 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.notes.intake import ReadingCounts, keep_patient
-from sympress.notes.read import read_notes, stream_notes
-from sympress.notes.schema import NOTE_SCHEMA
+from sympress.notes.read import NOTE_SCHEMA, read_notes, stream_notes
 
 HEADER = "ROW_ID,SUBJECT_ID,HADM_ID,CHARTDATE,CHARTTIME,STORETIME,CATEGORY,DESCRIPTION,CGID,ISERROR,TEXT"
 COLUMNS = HEADER.split(",")

@@ -10,8 +10,7 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.notes.intake import ReadingCounts
-from sympress.notes.read import read_notes, stream_notes
-from sympress.notes.schema import NOTE_SCHEMA
+from sympress.notes.read import NOTE_SCHEMA, read_notes, stream_notes
 
 
 def write(path: Path, content: str | bytes) -> Path:

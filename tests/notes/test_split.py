@@ -11,7 +11,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from sympress.errors import InputError, LeakError
-from sympress.notes.schema import NOTE_SCHEMA
+from sympress.notes.read import NOTE_SCHEMA
 from sympress.notes.split import Duplicates, assign_part, check_leaks, reserved_part, split_notes
 
 BEGIN = datetime(2140, 1, 1)

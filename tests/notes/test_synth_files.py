@@ -18,7 +18,7 @@ from sympress.errors import InputError
 from sympress.labels.gold import read_gold
 from sympress.labels.gold.mentions import UNSAID, symptom_labels, to_annotated
 from sympress.labels.lexicon import load_lexicon
-from sympress.notes.schema import NOTE_SCHEMA
+from sympress.notes.read import NOTE_SCHEMA
 from sympress.notes.synthesize import synthesize
 from sympress.notes.synthesize.writer import write_notes
 

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from sympress.errors import InputError
-from sympress.notes.schema import NOTE_SCHEMA
+from sympress.notes.read import NOTE_SCHEMA
 from sympress.notes.split import group_notes, reserved_part, split_notes
 from sympress.notes.synthesize import MENTION_SCHEMA, SyntheticNotes, synthesize, synthesize_batches
 from sympress.notes.synthesize.vocabulary import ASSERTIONS, load_vocabulary

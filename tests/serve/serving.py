@@ -22,11 +22,10 @@ from sympress.runtime.note_result import FoundMention, FoundSymptom, NoteResult
 from sympress.serve.app import Service
 from sympress.serve.auth import ApiKeys
 from sympress.serve.config import ServeConfig
-from sympress.serve.metrics import Metrics, open_log
+from sympress.serve.metrics import Metrics, Traces, open_log
 from sympress.serve.models import ServedModel, Shelf
 from sympress.serve.render import render
 from sympress.serve.server import GracefulServer, listen, make_server
-from sympress.serve.traces import Traces
 
 WORDS = {"fever": "386661006", "cough": "49727002", "chills": "43724002"}
 NAMES = {"fever": "fever", "cough": "cough", "chills": "chills <i>or rigors</i>"}

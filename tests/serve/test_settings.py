@@ -12,8 +12,7 @@ pytest.importorskip("pydantic_settings", reason="needs the extra serve")
 from sympress.cli.main import build_app, run
 from sympress.config import marks_of
 from sympress.errors import InputError
-from sympress.serve.config import ServeConfig
-from sympress.serve.settings import read_settings
+from sympress.serve.config import ServeConfig, read_settings
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from serving import WordModel, running
 
 from sympress.errors import MissingExtraError
+from sympress.serve.metrics import Traces, open_traces
 from sympress.serve.server import _greeting
-from sympress.serve.traces import Traces, open_traces
 
 CANARY = "Zyxwv-Canary-90210"
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

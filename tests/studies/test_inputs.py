@@ -20,23 +20,18 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.files import check_claim
 from sympress.labels.lexicon import load_lexicon
-from sympress.models.encoder import load_encoder
-from sympress.notes.schema import NOTE_SCHEMA
+from sympress.models.encoder import fingerprint_encoder, load_encoder
+from sympress.notes.read import NOTE_SCHEMA
 from sympress.notes.split import Split
 from sympress.notes.synthesize import synthesize
 from sympress.pipeline.tune import Search, run_tuning
 from sympress.progress import Reporter
+from sympress.provenance import fingerprint_frame, fingerprint_lexicon, fingerprint_split
 from sympress.studies.data import prepare
 from sympress.studies.folder import RunFolder
 from sympress.studies.results import reread
 from sympress.studies.rows import made_by
 from sympress.studies.run import run_study
-from sympress.training.fingerprints import (
-    fingerprint_encoder,
-    fingerprint_frame,
-    fingerprint_lexicon,
-    fingerprint_split,
-)
 
 TRAINERS = (
     "sympress.studies.rows.train_baseline",

@@ -24,7 +24,7 @@ RESULTS = sorted(ROOT.glob("results/*.json"))
 #: What a row says of its recipe.
 SAID = ("recipe", "epochs", "remarks")
 #: How rows that no encoder makes describe themselves.
-REFERENCES = ("lexicon ", "TF-IDF ")
+REFERENCES = ("lexicon ", "TF-IDF ", "ensemble ")
 
 
 def recipes_in(value: Any) -> Iterator[str]:

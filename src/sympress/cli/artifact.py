@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from sympress.cli.options import (
-    CuesOption,
-    EncodingName,
+    Entities,
+    FewColumns,
     GoldLabels,
-    IdColumn,
-    LexiconOption,
-    PatientColumn,
-    SectionsOption,
-    TextColumn,
+    WordOptions,
+    grouped_options,
+    names_in,
     read_labelled,
-    read_words,
 )
 from sympress.cli.study import command_line
 from sympress.errors import InputError
 from sympress.files import refuse_to_overwrite
+
+if TYPE_CHECKING:
+    from sympress.evaluation.evaluate import Evaluation
+    from sympress.evaluation.gold_files import GoldOptions
 
 # `sympress import CHECKPOINT`: a fine-tuned classifier of transformers becomes an artifact.
 
@@ -44,10 +46,7 @@ def import_model(  # noqa: PLR0917  one option a setting; typer passes them by n
             help="Of a classifier of notes, where its problem_type does not say.", show_default=False
         ),
     ] = None,
-    entity: Annotated[
-        list[str] | None,
-        typer.Option(help="Of a tagger: an entity that is a symptom, `problem` of B-problem. Repeatable."),
-    ] = None,
+    entity: Entities = None,
     max_tokens: Annotated[
         int | None, typer.Option(help="Word pieces a window; as many as the model takes if not given.")
     ] = None,
@@ -86,7 +85,9 @@ def import_model(  # noqa: PLR0917  one option a setting; typer passes them by n
 # `sympress pack`: an artifact as it is shipped.
 
 
-def pack(  # noqa: PLR0917  one option a setting; typer passes them by name
+@grouped_options
+def pack(
+    *,
     artifact: Annotated[
         Path, typer.Argument(help="Folder of an artifact, or `box` or `rules`.", show_default=False)
     ],
@@ -102,9 +103,7 @@ def pack(  # noqa: PLR0917  one option a setting; typer passes them by name
             show_default=False,
         ),
     ] = None,
-    lexicon: LexiconOption = None,
-    cues: CuesOption = None,
-    sections: SectionsOption = None,
+    own: WordOptions,
     validation: Annotated[
         Path | None,
         typer.Option(
@@ -126,7 +125,7 @@ def pack(  # noqa: PLR0917  one option a setting; typer passes them by name
     from sympress.runtime.pack import pack as pack_artifact
 
     limit = None if most_mb is None else round(most_mb * 1e6)
-    words = read_words(lexicon, cues, sections)
+    words = own.read()
     size = pack_artifact(
         artifact_folder(artifact),
         output,
@@ -158,7 +157,31 @@ def show(
         typer.echo(f"{name + ':':<10}{line}")
 
 
+@dataclass(frozen=True)
+class GoldReading:
+    """What of the gold is looked at, and by what groups."""
+
+    group_by: Annotated[
+        str | None,
+        typer.Option(help="Figures by sex, age, category or another column of the notes.", metavar="COLUMN"),
+    ] = None
+    gold_labels: GoldLabels = None
+    ignore_attribute: Annotated[
+        list[str] | None,
+        typer.Option(help="An attribute of --gold that does not change what the words assert; repeatable."),
+    ] = None
+
+    def options(self, notes: Path | None, columns: FewColumns) -> GoldOptions:
+        """The same, as reading takes it."""
+        from sympress.evaluation.gold_files import GoldOptions
+
+        ignored = tuple(self.ignore_attribute or ())
+        return GoldOptions(notes, self.group_by, names_in(self.gold_labels), ignored, columns.table())
+
+
+@grouped_options
 def evaluate(
+    *,
     artifact: Annotated[
         str | None,
         typer.Argument(
@@ -167,7 +190,6 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    *,
     gold: Annotated[
         Path,
         typer.Option(
@@ -195,24 +217,9 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(help="Figures by sex, age, category or another column of the notes.", metavar="COLUMN"),
-    ] = None,
-    gold_labels: Annotated[
-        str | None, typer.Option(help="Labels of --gold that are symptoms, with commas.")
-    ] = None,
-    ignore_attribute: Annotated[
-        list[str] | None,
-        typer.Option(help="An attribute of --gold that does not change what the words assert; repeatable."),
-    ] = None,
-    lexicon: LexiconOption = None,
-    cues: CuesOption = None,
-    sections: SectionsOption = None,
-    text_column: TextColumn = None,
-    id_column: IdColumn = None,
-    patient_column: PatientColumn = None,
-    encoding: EncodingName = None,
+    reading: GoldReading,
+    own: WordOptions,
+    columns: FewColumns,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     resamples: Annotated[
         int, typer.Option(min=0, max=100_000, help="Of the bootstrap; 0: no intervals.")
@@ -224,23 +231,14 @@ def evaluate(
     from sympress.api import load
     from sympress.evaluation.evaluate import evaluate as evaluate_artifact
     from sympress.evaluation.gold import Vocabulary
-    from sympress.evaluation.gold_files import GoldOptions, read_for
-    from sympress.evaluation.records import lines_of
-    from sympress.files import write_json
-    from sympress.notes.layout import TableOptions
+    from sympress.evaluation.gold_files import read_for
     from sympress.progress import Reporter
 
     _check_outputs(output, errors, [gold, notes], force=force)
-    options = GoldOptions(
-        notes,
-        group_by,
-        tuple(name.strip() for name in (gold_labels or "").split(",") if name.strip()),
-        tuple(ignore_attribute or ()),
-        TableOptions(text_column, id_column, patient_column, encoding=encoding),
-    )
+    options = reading.options(notes, columns)
     if not gold.exists():  # before the Hub is asked
         raise InputError(f"{gold}: no such file or folder; give notes that people annotated")
-    extractor = load(artifact, lexicon=lexicon, cues=cues, sections=sections)
+    extractor = load(artifact, lexicon=own.lexicon, cues=own.cues, sections=own.sections)
     judged_by = read_for(gold, Vocabulary.of(extractor), options)
     with Reporter(quiet=quiet) as reporter:
         done = evaluate_artifact(
@@ -252,6 +250,14 @@ def evaluate(
             step=reporter.step,
             say=reporter.say,
         )
+    _tell(done, output, errors)
+
+
+def _tell(done: Evaluation, output: Path | None, errors: Path | None) -> None:
+    """Print the figures, and write the files that were asked for."""
+    from sympress.evaluation.records import lines_of
+    from sympress.files import write_json
+
     for line in lines_of(done.results):
         typer.echo(line)
     if output is not None:

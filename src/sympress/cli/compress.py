@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 from rich import box
@@ -18,6 +18,7 @@ from sympress.cli.options import (
     LabelsPerNote,
     TextColumn,
     ValidationOption,
+    grouped_options,
     read_labelled,
     read_texts,
 )
@@ -26,11 +27,106 @@ from sympress.compression.recipe.language import UNTRAINED
 from sympress.errors import InputError
 from sympress.progress import Reporter
 
+if TYPE_CHECKING:
+    from sympress.evaluation.gold import Gold
+    from sympress.pipeline.order import Order
+
 #: Exit code of a search that ended with a model that does not meet the budget.
 UNMET = 3
 
 
-def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
+@dataclass(frozen=True)
+class Labelled:
+    """Notes to learn from and to judge by, in place of the study's."""
+
+    notes: Annotated[
+        Path | None,
+        typer.Option(help="The notes of its study; of any other model, unlabelled ones or those of --gold."),
+    ] = None
+    gold: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled notes to learn from, as `evaluate --gold` reads them, in place of the study's.",
+            show_default=False,
+        ),
+    ] = None
+    validation: ValidationOption = None
+    gold_labels: GoldLabels = None
+
+    def read(self, text_column: str | None) -> tuple[Gold | None, Gold | None]:
+        """Notes to learn from and to judge by, None where none are named.
+
+        Raises:
+            InputError: they cannot be read.
+        """
+        train, judged = (
+            None
+            if path is None
+            else read_labelled(path, self.notes, labels=self.gold_labels, text_column=text_column)
+            for path in (self.gold, self.validation)
+        )
+        return train, judged
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for: what to do, or what the result may cost, and how far a search and a teacher go."""
+
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="safe, balanced, pocket, micro, a TOML file, or "
+            "'vocab(keep=0.35) > distill(layers=3) > quantize(int8)'."
+        ),
+    ] = None
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Limits to search for: 'size_mb<=6, latency_ratio<=0.1, f1_drop<=0.01'."),
+    ] = None
+    trials: Annotated[int, typer.Option(help="Recipes that the search for a budget trains.")] = 30
+    transfer_fraction: Annotated[
+        float | None,
+        typer.Option(help="Also teach with the further notes of this share of patients, unlabelled."),
+    ] = None
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A further teacher, an artifact, a folder or an id; logits are averaged. Repeatable."
+        ),
+    ] = None
+    training: Annotated[
+        bool,
+        typer.Option(
+            "--training/--no-training",
+            help=f"Without: only steps that need no training; without --recipe too, {UNTRAINED!r}.",
+        ),
+    ] = True
+    kernel: Annotated[
+        str,
+        typer.Option(
+            help="Of the int8 file: auto times those of the recipe's kind on this machine and takes the "
+            "fastest that is accurate; or dynamic-7bit, dynamic-8bit, static-8bit, …"
+        ),
+    ] = "auto"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Settings of the study that differ."""
+
+    epochs: Annotated[int | None, typer.Option(help="Passes of each training; the study's if not given.")] = (
+        None
+    )
+    learning_rate: Annotated[float | None, typer.Option(help="The study's if not given.")] = None
+    seed: Annotated[int | None, typer.Option(help="The study's if not given.")] = None
+    threads: Annotated[
+        int | None, typer.Option(help="Cores that timed models may use; the study's if not given.")
+    ] = None
+
+
+@grouped_options
+def compress(
+    *,
     model: Annotated[
         str,
         typer.Argument(
@@ -42,66 +138,12 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the pressed artifact.", show_default=False)
     ],
-    notes: Annotated[
-        Path | None,
-        typer.Option(help="The notes of its study; of any other model, unlabelled ones or those of --gold."),
-    ] = None,
-    gold: Annotated[
-        Path | None,
-        typer.Option(
-            help="Labelled notes to learn from, as `evaluate --gold` reads them, in place of the study's.",
-            show_default=False,
-        ),
-    ] = None,
-    validation: ValidationOption = None,
-    gold_labels: GoldLabels = None,
+    labelled: Labelled,
     labels_per_note: LabelsPerNote = None,
     entity: Entities = None,
     text_column: TextColumn = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="safe, balanced, pocket, micro, a TOML file, or "
-            "'vocab(keep=0.35) > distill(layers=3) > quantize(int8)'."
-        ),
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(help="Limits to search for: 'size_mb<=6, latency_ratio<=0.1, f1_drop<=0.01'."),
-    ] = None,
-    trials: Annotated[int, typer.Option(help="Recipes that the search for a budget trains.")] = 30,
-    transfer_fraction: Annotated[
-        float | None,
-        typer.Option(help="Also teach with the further notes of this share of patients, unlabelled."),
-    ] = None,
-    teacher: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A further teacher, an artifact, a folder or an id; logits are averaged. Repeatable."
-        ),
-    ] = None,
-    training: Annotated[
-        bool,
-        typer.Option(
-            "--training/--no-training",
-            help=f"Without: only steps that need no training; without --recipe too, {UNTRAINED!r}.",
-        ),
-    ] = True,
-    kernel: Annotated[
-        str,
-        typer.Option(
-            help="Of the int8 file: auto times those of the recipe's kind on this machine and takes the "
-            "fastest that is accurate; or dynamic-7bit, dynamic-8bit, static-8bit, …"
-        ),
-    ] = "auto",
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes of each training; the study's if not given.")
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The study's if not given.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The study's if not given.")] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Cores that timed models may use; the study's if not given.")
-    ] = None,
+    wish: Wish,
+    changes: Changes,
     device: DeviceOption = "auto",
     test: Annotated[bool, typer.Option("--test/--no-test", help="Score test notes, for the record.")] = True,
     dry_run: Annotated[
@@ -114,49 +156,24 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
     at any time; the same command goes on where it stopped. Exit code 3: no recipe meets the budget.
     """
     from sympress.api import load
-    from sympress.compression.recipe.language import read_recipe
-    from sympress.compression.search.budget import parse_budget
     from sympress.errors import require_training
-    from sympress.pipeline.order import Given, Order, check_given, check_order
+    from sympress.pipeline.order import Given, check_given, check_order
     from sympress.runtime.artifact import artifact_folder, is_classifier
 
     require_training()
     from sympress.training.epochs import check_device, on_device
 
     check_device(device)
-    per_note = _per_note(labels_per_note)
-    train, judged = (
-        None if path is None else read_labelled(path, notes, labels=gold_labels, text_column=text_column)
-        for path in (gold, validation)
-    )
-    order = Order(
-        model=Path(model),
-        output=output,
-        notes=notes,
-        recipe=None if recipe is None else read_recipe(recipe),
-        budget=None if budget is None else parse_budget(budget),
-        trials=trials,
-        teachers=tuple(teacher or ()),
-        trains=training,
-        kernel=kernel,
-        seed=seed,
-        test=test,
-        called=model,
-        changes={
-            "epochs": epochs,
-            "learning_rate": learning_rate,
-            "threads": threads,
-            "transfer_fraction": transfer_fraction,
-        },
-    )
+    per_note, notes = _per_note(labels_per_note), labelled.notes
+    train, judged = labelled.read(text_column)
+    order = _order(model, output, wish, changes, notes=notes, test=test)
 
     def with_notes(order: Order) -> Order:
         """What the notes are that nobody prepared as a study does."""
         given = check_given(Given(train, judged, read_texts(notes, text_column)))
         return replace(order, notes=None, given=given)
 
-    folder = artifact_folder(model)
-    if is_classifier(folder):
+    if is_classifier(artifact_folder(model)):
         order = with_notes(order)
     elif notes is not None and not notes.exists():
         raise InputError(f"{notes}: no such file or folder; give notes")
@@ -178,6 +195,40 @@ def compress(  # noqa: PLR0917  one option a setting; typer passes them by name
     _show(console, record, output)
     if record["search"] is not None and not record["search"]["meets"]:
         raise typer.Exit(UNMET)
+
+
+def _order(
+    model: str, output: Path, wish: Wish, changes: Changes, *, notes: Path | None, test: bool
+) -> Order:
+    """What the options ask for.
+
+    Raises:
+        InputError: the recipe or the budget is none.
+    """
+    from sympress.compression.recipe.language import read_recipe
+    from sympress.compression.search.budget import parse_budget
+    from sympress.pipeline.order import Order
+
+    return Order(
+        model=Path(model),
+        output=output,
+        notes=notes,
+        recipe=None if wish.recipe is None else read_recipe(wish.recipe),
+        budget=None if wish.budget is None else parse_budget(wish.budget),
+        trials=wish.trials,
+        teachers=tuple(wish.teacher or ()),
+        trains=wish.training,
+        kernel=wish.kernel,
+        seed=changes.seed,
+        test=test,
+        called=model,
+        changes={
+            "epochs": changes.epochs,
+            "learning_rate": changes.learning_rate,
+            "threads": changes.threads,
+            "transfer_fraction": wish.transfer_fraction,
+        },
+    )
 
 
 def _per_note(given: str | None) -> Literal["one", "several"] | None:

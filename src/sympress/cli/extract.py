@@ -1,30 +1,25 @@
-"""`sympress extract`: run an artifact over any number of notes."""
+"""`sympress extract` and `sympress serve`: an artifact answers notes, from files or over HTTP."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sympress.cli.options import (
-    CategoryColumn,
-    CuesOption,
-    DateFormat,
-    EncodingName,
-    EncounterColumn,
-    IdColumn,
-    LexiconOption,
-    PatientColumn,
-    SectionsOption,
-    TextColumn,
-    TimeColumn,
-    read_words,
+    Columns,
+    RayOption,
+    WordOptions,
+    grouped_options,
+    settings_options,
 )
-from sympress.errors import InputError, SympressError, nearest
+from sympress.errors import InputError, SympressError, nearest, require_serving
 from sympress.files import refuse_to_overwrite
-from sympress.notes.layout import TableOptions
+from sympress.runtime.artifact import BOX_FOLDER
+from sympress.serve.config import ServeConfig, read_settings
 
 if TYPE_CHECKING:
     from sympress.extract.concepts import ConceptMap
@@ -33,12 +28,72 @@ if TYPE_CHECKING:
     from sympress.extract.workers import Answered, Chunk
     from sympress.labels.own_words import OwnWords
 
+
 _STANDARD_OUTPUT = "-"
 _SUFFIXES: dict[str, Encoding] = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 _FORMATS = ("notes", "omop", "fhir", "table")
 
 
-def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
+@dataclass(frozen=True)
+class Wanted:
+    """Which notes are looked at."""
+
+    category: Annotated[
+        list[str] | None, typer.Option("--category", help="Only notes of this category; may be repeated.")
+    ] = None
+    since: Annotated[str | None, typer.Option(help="Only notes from this date on, as 2026-01-31.")] = None
+    until: Annotated[str | None, typer.Option(help="Only notes up to this date.")] = None
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Notes that lie in no file: those that a database selects, or one on standard input."""
+
+    sql: Annotated[str | None, typer.Option(help="Query that selects the notes; give --url too.")] = None
+    url: Annotated[
+        str | None, typer.Option(help="Database as SQLAlchemy writes it: duckdb:///FILE, sqlite:///FILE, …")
+    ] = None
+    url_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the URL of the database; or set SYMPRESS_URL: neither shows a password.",
+            metavar="FILE",
+        ),
+    ] = None
+    whole: Annotated[bool, typer.Option("--whole", help="Standard input is one note, not one a line.")] = (
+        False
+    )
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """What rows hold beside what was found, and how much of it a note may have."""
+
+    concepts: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or TSV that maps symptoms to codes of yours, for FHIR and OMOP: symptom, system, code, "
+            "display, concept_id, source_concept_id.",
+            metavar="FILE",
+        ),
+    ] = None
+    snippet: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Characters of the note to each side of a mention in OMOP's snippet; 0: none.",
+        ),
+    ] = 0
+    most_mentions: Annotated[
+        int | None,
+        typer.Option(min=1, help="A note with more mentions fails. Default: 10,000.", show_default=False),
+    ] = None
+
+
+@grouped_options
+def extract(
+    *,
     notes: Annotated[
         list[str] | None,
         typer.Argument(help="Files, folders or globs of notes, or - for standard input.", metavar="NOTES"),
@@ -67,69 +122,19 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
             "read on a terminal. Default: notes, or table on a terminal.",
         ),
     ] = None,
-    lexicon: LexiconOption = None,
-    cues: CuesOption = None,
-    sections: SectionsOption = None,
-    text_column: TextColumn = None,
-    id_column: IdColumn = None,
-    patient_column: PatientColumn = None,
-    encounter_column: EncounterColumn = None,
-    time_column: TimeColumn = None,
-    category_column: CategoryColumn = None,
-    date_format: DateFormat = None,
-    encoding: EncodingName = None,
+    own: WordOptions,
+    table: Columns,
     columns: Annotated[
         str | None,
         typer.Option(help="Columns to carry to the output, of patient_id,encounter_id,time,category."),
     ] = None,
-    category: Annotated[
-        list[str] | None, typer.Option("--category", help="Only notes of this category; may be repeated.")
-    ] = None,
-    since: Annotated[str | None, typer.Option(help="Only notes from this date on, as 2026-01-31.")] = None,
-    until: Annotated[str | None, typer.Option(help="Only notes up to this date.")] = None,
-    sql: Annotated[str | None, typer.Option(help="Query that selects the notes; give --url too.")] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Database as SQLAlchemy writes it: duckdb:///FILE, sqlite:///FILE, …")
-    ] = None,
-    url_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="File with the URL of the database; or set SYMPRESS_URL: neither shows a password.",
-            metavar="FILE",
-        ),
-    ] = None,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="Standard input is one note, not one a line.")
-    ] = False,
-    concepts: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV or TSV that maps symptoms to codes of yours, for FHIR and OMOP: symptom, system, code, "
-            "display, concept_id, source_concept_id.",
-            metavar="FILE",
-        ),
-    ] = None,
-    snippet: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=100,
-            help="Characters of the note to each side of a mention in OMOP's snippet; 0: none.",
-        ),
-    ] = 0,
-    most_mentions: Annotated[
-        int | None,
-        typer.Option(min=1, help="A note with more mentions fails. Default: 10,000.", show_default=False),
-    ] = None,
+    wanted: Wanted,
+    elsewhere: Elsewhere,
+    rows: RowOptions,
     workers: Annotated[
         int, typer.Option("--workers", "-j", min=0, help="Cores to use; 0: all.", show_default=False)
     ] = 0,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            help="Run on the Ray cluster at this address; 'local' starts one here.", metavar="ADDRESS"
-        ),
-    ] = None,
+    ray: RayOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a file that exists; begin an unfinished job anew.")
     ] = False,
@@ -145,30 +150,20 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
     from sympress.extract.sources import find_notes, read_wanted
     from sympress.extract.workers import usable_cores
     from sympress.notes.formats.databases import read_url
-    from sympress.runtime.artifact import artifact_folder, check_files, parse_digest
+    from sympress.runtime.artifact import artifact_folder
     from sympress.runtime.extractor import MENTIONS_MOST
 
     if explain and not (output == _STANDARD_OUTPUT and _is_table(output_format)):
         raise InputError("--explain is for --format table; the other formats always hold source and reason")
     shape, written = _choose_format(output, output_format)
-    table = TableOptions(
-        text_column, id_column, patient_column, encounter_column, time_column, category_column,
-        date_format, encoding,
-    )  # fmt: skip
-    words = read_words(lexicon, cues, sections)
-    pinned = None if digest is None else parse_digest(digest)
-    if pinned is not None:
-        check_files(artifact_folder(model), pinned)
+    layout = table.table()
+    words = own.read()
+    folder, pinned = artifact_folder(model), _pinned(model, digest)
+    url = read_url(elsewhere.url, elsewhere.url_file, wanted=elsewhere.sql is not None)
     job = Job(
-        notes=find_notes(
-            notes or [],
-            sql=sql,
-            url=read_url(url, url_file, wanted=sql is not None),
-            table=table,
-            whole=whole,
-        ),
-        wanted=read_wanted(category or [], since, until),
-        artifact=artifact_folder(model),
+        notes=find_notes(notes or [], sql=elsewhere.sql, url=url, table=layout, whole=elsewhere.whole),
+        wanted=read_wanted(wanted.category or [], wanted.since, wanted.until),
+        artifact=folder,
         shape=shape,
         encoding=written,
         columns=read_columns(columns),
@@ -176,16 +171,32 @@ def extract(  # noqa: PLR0917  one option a setting; typer passes them by name
         ray=ray,
         words=words,
         digest=pinned,
-        concepts=_read_concepts(concepts, shape, artifact_folder(model), words),
-        snippet=_checked_snippet(snippet, shape),
-        most_mentions=most_mentions or MENTIONS_MOST,
+        concepts=_read_concepts(rows.concepts, shape, folder, words),
+        snippet=_checked_snippet(rows.snippet, shape),
+        most_mentions=rows.most_mentions or MENTIONS_MOST,
     )
     if output == _STANDARD_OUTPUT:
         _to_stream(job, Table(explain=explain) if _is_table(output_format) else None, quiet=quiet)
-    else:
-        given = (path for path in (concepts, url_file, lexicon, cues, sections) if path is not None)
-        refuse_to_overwrite([Path(output)], [Path(path).stat() for path in given if Path(path).exists()])
-        _to_file(job, Path(output), force=force, quiet=quiet)
+        return
+    given = (rows.concepts, elsewhere.url_file, own.lexicon, own.cues, own.sections)
+    read = [Path(path) for path in given if path is not None]
+    refuse_to_overwrite([Path(output)], [path.stat() for path in read if path.exists()])
+    _to_file(job, Path(output), force=force, quiet=quiet)
+
+
+def _pinned(model: Path | None, digest: str | None) -> str | None:
+    """The digest that the artifact must have, which it has.
+
+    Raises:
+        InputError: it is none, or the artifact has another.
+    """
+    from sympress.runtime.artifact import artifact_folder, check_files, parse_digest
+
+    if digest is None:
+        return None
+    pinned = parse_digest(digest)
+    check_files(artifact_folder(model), pinned)
+    return pinned
 
 
 def _read_concepts(path: Path | None, shape: Shape, folder: Path, words: OwnWords) -> ConceptMap:
@@ -308,3 +319,33 @@ def _check_answered(summary: Summary) -> None:
     """
     if summary.rows and not summary.notes:
         raise SympressError(f"not one note of {summary.rows:,} rows was answered: {_fates(summary)}")
+
+
+# `sympress serve`: symptom extraction over HTTP, and a page to try it on.
+
+
+@settings_options(of=ServeConfig)
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings: the names of the flags, with _ for -.")
+    ] = None,
+    **flags: Any,
+) -> None:
+    """Serve artifacts on this machine: POST /v1/extract, and a page at /.
+
+    Each flag is also an environment variable, SYMPRESS_SERVE_PORT for --port, and a key of the file --config.
+    Flags win, then the environment.
+
+    SIGHUP loads every artifact and your own words again, SIGTERM stops when every request that was taken is
+    answered.
+    """
+    require_serving()
+    from sympress.serve.auth import read_keys
+    from sympress.serve.models import parse_digests, parse_models
+    from sympress.serve.server import serve as run_service
+
+    settings = read_settings(flags, config)
+    folders = parse_models(settings.model) if settings.model else {"box": BOX_FOLDER}
+    own = WordOptions(settings.lexicon, settings.cues, settings.sections)
+    digests = parse_digests(settings.digest, list(folders))
+    run_service(settings, folders, read_keys(settings.api_key_file), own.read, digests)

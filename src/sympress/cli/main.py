@@ -27,7 +27,7 @@ from sympress.errors import MistakesError, SympressError, naming_flags
 COMMANDS: dict[str, str] = {
     "demo": "study:demo",
     "extract": "extract:extract",
-    "serve": "serve:serve",
+    "serve": "extract:serve",
     "pack": "artifact:pack",
     "show": "artifact:show",
     "evaluate": "artifact:evaluate",

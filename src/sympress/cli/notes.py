@@ -18,13 +18,11 @@ from rich.table import Table
 
 from sympress.cli.options import (
     CuesOption,
-    EncodingName,
-    IdColumn,
-    LexiconOption,
-    PatientColumn,
+    FewColumns,
+    RayOption,
     SectionsOption,
-    TextColumn,
-    read_words,
+    WordOptions,
+    grouped_options,
 )
 from sympress.errors import InputError, nearest
 from sympress.files import atomic_path, refuse_to_overwrite
@@ -52,7 +50,6 @@ from sympress.labels.silver import (
 )
 from sympress.labels.task import task_of
 from sympress.notes.intake import ReadingCounts
-from sympress.notes.layout import TableOptions
 from sympress.notes.read import read_notes, recognise
 from sympress.notes.synthesize.writer import NoteFormat, gold_path_of, write_notes
 
@@ -62,33 +59,24 @@ from sympress.notes.synthesize.writer import NoteFormat, gold_path_of, write_not
 _SUFFIXES = (".jsonl", ".parquet", ".csv")
 
 
+@grouped_options
 def label(
-    notes: Annotated[Path, typer.Argument(help="Notes: a file, an archive or a folder.", show_default=False)],
     *,
+    notes: Annotated[Path, typer.Argument(help="Notes: a file, an archive or a folder.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .jsonl, .parquet or .csv.")],
     task: Annotated[str, typer.Option(help="topic (one symptom a note), present or mentions.")] = "topic",
     labels: Annotated[
         str, typer.Option(help="lexicon (silver), coded (by people) or concepts (their codes as symptoms).")
     ] = "lexicon",
-    lexicon: LexiconOption = None,
-    cues: CuesOption = None,
-    sections: SectionsOption = None,
+    own: WordOptions,
     top_k: Annotated[int, typer.Option(help="The K most frequent symptoms of the data.")] = 5,
     rule: Annotated[Rule, typer.Option(help="Which symptom of several is the topic.")] = "first",
     text_window: Annotated[int, typer.Option(min=0, help="Characters looked at; 0 for all.")] = 1000,
     balance: Annotated[bool, typer.Option(help="Cut every topic to the rarest.")] = True,
     seed: Annotated[int, typer.Option(help="Of the balancing.")] = 42,
     fraction: Annotated[float, typer.Option(help="Share of patients to read.")] = 1.0,
-    text_column: TextColumn = None,
-    id_column: IdColumn = None,
-    patient_column: PatientColumn = None,
-    encoding: EncodingName = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            help="Run on the Ray cluster at this address; 'local' starts one here.", metavar="ADDRESS"
-        ),
-    ] = None,
+    columns: FewColumns,
+    ray: RayOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
 ) -> None:
     """Label notes by a lexicon or by the codes that people gave them; no text is written."""
@@ -101,28 +89,27 @@ def label(
         raise InputError(f"{output}: the name must end in {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}")
     if output.exists() and not force:
         raise InputError(f"{output}: exists already; name another file, or add --force to overwrite it")
-    table = TableOptions(text_column, id_column, patient_column, encoding=encoding)
-    own = read_words(lexicon or "paper", cues, sections)
-    _check_read(own, task, labels)
+    table = columns.table()
+    given = own.read("paper")
+    _check_read(given, task, labels)
     refuse_to_overwrite([output], [file.stat() for file in recognise(notes, table).files])
     source = Source(notes, table, fraction, ray)
-    words = own.lexicon or load_lexicon("paper")
+    words = given.lexicon or load_lexicon("paper")
     kind = task_of(task)
     if kind.finds_spans:
-        _write_mentions(source, MentionFinder(words, own), output)
+        _write_mentions(source, MentionFinder(words, given), output)
         return
     if by_people:
         read = read_notes(notes, table=table, fraction=fraction)
         counts = read.counts
         frame, merging = merge_codes(read.frame) if labels == "concepts" else (read.frame, {})
-        made = (
-            label_coded_topic(frame, top_k=top_k, balance=balance, seed=seed)
-            if kind.labels == "one"
-            else label_coded_present(frame, top_k=top_k)
-        )
+        if kind.labels == "one":
+            made = label_coded_topic(frame, top_k=top_k, balance=balance, seed=seed)
+        else:
+            made = label_coded_present(frame, top_k=top_k)
         made = replace(made, counts=merging | made.counts)
     elif kind.labels == "several":
-        made, counts = find_present(source, words, top_k, own)
+        made, counts = find_present(source, words, top_k, given)
     else:
         finder = TopicFinder(words, rule, text_window or None)
         made, counts = find_topics(source, finder, top_k=top_k, balance=balance, seed=seed)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_type_hints
 
 import typer
 from pydantic import BaseModel
@@ -26,6 +27,7 @@ from sympress.errors import InputError
 if TYPE_CHECKING:
     from sympress.evaluation.gold import Gold
     from sympress.labels.own_words import OwnWords
+    from sympress.notes.layout import TableOptions
 
 
 # Options of the command line that are made from the fields of the configuration.
@@ -101,6 +103,47 @@ def study_config(flags: dict[str, Any], file: Path | None) -> StudyConfig:
     return make_config(values)
 
 
+# Options that several commands share, or that belong together, as one parameter.
+
+
+def grouped_options(command: Command) -> Command:
+    """Replace each parameter of `command` that is a dataclass by its fields, an option each.
+
+    A field says its option as a parameter of a command does, by `Annotated`; the command gets the dataclass.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = signature.parameters.values()
+    groups: dict[str, Any] = {one.name: one.annotation for one in own if is_dataclass(one.annotation)}
+    parameters: list[inspect.Parameter] = []
+    for one in own:
+        if one.name in groups:
+            parameters += _fields_as_options(groups[one.name])
+        else:
+            parameters.append(one.replace(kind=one.KEYWORD_ONLY))
+
+    @wraps(command)
+    def run(**given: Any) -> Any:
+        made = {
+            name: kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+            for name, kind in groups.items()
+        }
+        return command(**given, **made)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
+    return cast("Command", run)
+
+
+def _fields_as_options(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name]
+        )
+        for one in fields(group)
+    ]
+
+
 # The options that say what is what in a table of notes, the same for every command that reads one.
 
 
@@ -136,6 +179,50 @@ EncodingName = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class FewColumns:
+    """Columns of a table of notes, for a command that reads no more of them."""
+
+    text_column: TextColumn = None
+    id_column: IdColumn = None
+    patient_column: PatientColumn = None
+    encoding: EncodingName = None
+
+    def table(self) -> TableOptions:
+        """The same, as reading takes it.
+
+        Raises:
+            InputError: there is no such encoding.
+        """
+        from sympress.notes.layout import TableOptions
+
+        return TableOptions(self.text_column, self.id_column, self.patient_column, encoding=self.encoding)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a table of notes, the form of its dates, and the encoding of its file."""
+
+    text_column: TextColumn = None
+    id_column: IdColumn = None
+    patient_column: PatientColumn = None
+    encounter_column: EncounterColumn = None
+    time_column: TimeColumn = None
+    category_column: CategoryColumn = None
+    date_format: DateFormat = None
+    encoding: EncodingName = None
+
+    def table(self) -> TableOptions:
+        """The same, as reading takes it.
+
+        Raises:
+            InputError: there is no such form of dates, or no such encoding.
+        """
+        from sympress.notes.layout import TableOptions
+
+        return TableOptions(*(getattr(self, field.name) for field in fields(self)))
+
+
 # The options by which a command takes the user's own words, the same in each.
 
 
@@ -155,27 +242,40 @@ SectionsOption = Annotated[
 ]
 
 
-def read_words(lexicon: str | None, cues: Path | None, sections: Path | None) -> OwnWords:
-    """Read what the options name, before anything else is done.
+@dataclass(frozen=True)
+class WordOptions:
+    """The files of the user's own words."""
 
-    Raises:
-        InputError: a file cannot be read or has mistakes; the message names all of all files.
-    """
-    from sympress.labels.lexicon import extended_by
-    from sympress.labels.own_words import OURS, read_own_words
+    lexicon: LexiconOption = None
+    cues: CuesOption = None
+    sections: SectionsOption = None
 
-    if not (lexicon or cues or sections):
-        return OURS
-    words = read_own_words(lexicon, cues, sections)
-    if words.lexicon is not None and extended_by(lexicon or "") == "":
-        typer.echo(
-            f"{lexicon}: takes the place of our lexicon, and only its symptoms are found; write  extends = "
-            '"clinical"  to add them to ours, or  extends = "none"  if that is meant',
-            err=True,
-        )
-    return words
+    def read(self, otherwise: str | None = None) -> OwnWords:
+        """Read them, before anything else is done; `otherwise` is the lexicon where none is named.
+
+        Raises:
+            InputError: a file cannot be read or has mistakes; the message names all of all files.
+        """
+        from sympress.labels.lexicon import extended_by
+        from sympress.labels.own_words import OURS, read_own_words
+
+        lexicon = self.lexicon or otherwise
+        if not (lexicon or self.cues or self.sections):
+            return OURS
+        words = read_own_words(lexicon, self.cues, self.sections)
+        if words.lexicon is not None and extended_by(lexicon or "") == "":
+            typer.echo(
+                f"{lexicon}: takes the place of our lexicon, and only its symptoms are found; write  extends "
+                '= "clinical"  to add them to ours, or  extends = "none"  if that is meant',
+                err=True,
+            )
+        return words
 
 
+RayOption = Annotated[
+    str | None,
+    typer.Option(help="Run on the Ray cluster at this address; 'local' starts one here.", metavar="ADDRESS"),
+]
 DeviceOption = Annotated[
     str,
     typer.Option(
@@ -214,6 +314,11 @@ Entities = Annotated[
 ]
 
 
+def names_in(listed: str | None) -> tuple[str, ...]:
+    """The names that an option lists with commas; none where it is not given."""
+    return tuple(name.strip() for name in (listed or "").split(",") if name.strip())
+
+
 def read_labelled(
     path: Path,
     notes: Path | None = None,
@@ -241,8 +346,7 @@ def read_labelled(
 
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; give labelled notes")
-    named = tuple(name.strip() for name in (labels or "").split(",") if name.strip())
-    options = GoldOptions(labels=named, table=TableOptions(text_column))
+    options = GoldOptions(labels=names_in(labels), table=TableOptions(text_column))
     vocabulary = Vocabulary.of_lexicon(load_lexicon(lexicon))
     try:
         return read_for(path, vocabulary, options)  # most gold holds its texts

@@ -71,6 +71,7 @@ def start(settings: StudyConfig, output: Path, track: str | None = None, *, devi
     from sympress.errors import require_training
 
     require_training()
+    from sympress.report.advice import advise
     from sympress.report.verdict import console_table, verdict
     from sympress.studies.run import require_mlflow, run_study, track_results
     from sympress.training.epochs import on_device
@@ -82,8 +83,8 @@ def start(settings: StudyConfig, output: Path, track: str | None = None, *, devi
     if track is not None:
         track_results(results, output, track)
     console = Console()
-    console.print(console_table(results))
-    for sentence in verdict(results):
+    console.print(console_table(results, console.width))
+    for sentence in (advise(results).headline, *verdict(results)):
         console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
     console.print(
         f"\nwrote {output / 'results.json'} and {output / 'report.html'}", highlight=False, markup=False

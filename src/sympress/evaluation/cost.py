@@ -157,6 +157,10 @@ def _load_reference(folder: Path) -> ReferenceModel:
         from sympress.models.rules import AssertedRule
 
         return AssertedRule.load(folder)
+    if (folder / "ensemble.json").is_file():
+        from sympress.models.ensemble import Ensemble
+
+        return Ensemble.load(folder)
     from sympress.models.rules import RuleClassifier
     from sympress.models.tfidf import TfidfClassifier
 

@@ -20,14 +20,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sympress.cluster import open_cluster
 from sympress.errors import SympressError
 from sympress.extract.concepts import vocabulary_of
 from sympress.extract.shapes import SHAPES, Header, Shape, id_fault
 from sympress.extract.sources import Failure, Item
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.notes.intake import Note
-from sympress.processes import end_with_parent, unheard
+from sympress.processes import end_with_parent, open_cluster, unheard
 from sympress.runtime.artifact import CHECKSUMS_FILE, files_to_run
 from sympress.runtime.extractor import MENTIONS_MOST, Extractor
 

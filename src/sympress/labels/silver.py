@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sympress.cluster import Load, open_cluster, open_here
 from sympress.errors import InputError
 from sympress.files import atomic_path
 from sympress.labels.lexicon import Lexicon
@@ -27,6 +26,7 @@ from sympress.labels.task import affirms
 from sympress.notes.intake import ReadingCounts
 from sympress.notes.layout import TableOptions
 from sympress.notes.read import no_note_left, stream_notes
+from sympress.processes import Load, open_cluster, open_here
 from sympress.progress import Reporter
 
 # Mixing labels of several origins, each with a weight: silver, coded and gold.

@@ -1,22 +1,17 @@
-"""What every reader of notes shares: counting rows, choosing notes, blanking placeholders, filling frames."""
+"""What every reader of notes shares: counting rows, choosing notes, blanking placeholders."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from sympress.errors import InputError
-from sympress.notes.dates import utc
-
-if TYPE_CHECKING:
-    import polars as pl
 
 # Counting what became of the rows of a source.
 
@@ -117,7 +112,6 @@ NO_FILE = "no file but a pipe or a device"
 TOO_LONG = f"longer than {NOTE_LIMIT:,} characters"
 
 _ROWS_BETWEEN_REPORTS = 1_000
-_FRAME_CHARACTERS = 32 * 2**20
 
 
 class Note(NamedTuple):
@@ -234,36 +228,6 @@ class Intake:
         if reason is not None:
             self.counts.drop(reason, note_id)
         return reason is not None
-
-
-def frames(notes: Iterable[Note], batch_rows: int) -> Iterator[pl.DataFrame]:
-    """Gather `notes` into frames of `NOTE_SCHEMA` with at most `batch_rows` rows each.
-
-    Notes that are unusually long make shorter frames, so memory stays bounded.
-    """
-    batch: list[Note] = []
-    characters = 0
-    for note in notes:
-        batch.append(note)
-        characters += len(note.text)
-        if len(batch) == batch_rows or characters >= _FRAME_CHARACTERS:
-            yield _frame(batch)
-            batch, characters = [], 0
-    if batch:
-        yield _frame(batch)
-
-
-def _frame(batch: list[Note]) -> pl.DataFrame:
-    import polars as pl  # late: extraction reads most sources without it
-
-    from sympress.notes.schema import NOTE_SCHEMA
-
-    columns = dict(zip(NOTE_SCHEMA, zip(*batch, strict=True), strict=True))
-    columns["time"] = tuple(None if time is None else utc(time) for time in columns["time"])
-    # Polars builds one object a list; by way of JSON it takes a third of the time (0.3 s for 60,000 reports).
-    columns["codes"] = tuple(None if codes is None else json.dumps(codes) for codes in columns["codes"])
-    frame = pl.DataFrame(columns, schema={**NOTE_SCHEMA, "codes": pl.String()})
-    return frame.with_columns(pl.col("codes").str.json_decode(NOTE_SCHEMA["codes"]))
 
 
 # Blanking what de-identification left in MIMIC notes, without moving a single offset.

@@ -1,20 +1,80 @@
-"""Notes in: what a path holds, and the public entry for every source that sympress reads."""
+"""Notes in: the frame that they become, what a path holds, and the public entry for every source."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from sympress.errors import InputError
+from sympress.notes.dates import utc
 from sympress.notes.formats import READABLE, Found, Source, delimited, jsonl, parquet, text_files, vaers
-from sympress.notes.intake import MALFORMED, Intake, Meter, Progress, ReadingCounts, check_fraction, frames
+from sympress.notes.intake import MALFORMED, Intake, Meter, Note, Progress, ReadingCounts, check_fraction
 from sympress.notes.layout import RECOGNISED, TableOptions
-from sympress.notes.schema import NoteSet
 from sympress.notes.streams import file_errors, head_of
+
+# The one shape that notes have once they are read, whatever file they came from.
+
+
+#: One row a note. `text` is the original text: offsets anywhere in sympress count its characters.
+#: `time` is in UTC where the source gives a zone, else as written.
+#: `codes` are symptoms coded by people (VAERS), null where the source has none.
+NOTE_SCHEMA: dict[str, pl.DataType] = {
+    "note_id": pl.String(),
+    "patient_id": pl.String(),
+    "encounter_id": pl.String(),
+    "time": pl.Datetime("us"),
+    "category": pl.String(),
+    "sex": pl.String(),
+    "age": pl.Float64(),
+    "text": pl.String(),
+    "codes": pl.List(pl.String()),
+}
+
+
+@dataclass(frozen=True)
+class NoteSet:
+    """Notes in memory: `frame` has `NOTE_SCHEMA`, `counts` says what was left out and why."""
+
+    name: str
+    frame: pl.DataFrame
+    counts: ReadingCounts
+    fingerprint: str
+
+
+_FRAME_CHARACTERS = 32 * 2**20
+
+
+def frames(notes: Iterable[Note], batch_rows: int) -> Iterator[pl.DataFrame]:
+    """Gather `notes` into frames of `NOTE_SCHEMA` with at most `batch_rows` rows each.
+
+    Notes that are unusually long make shorter frames, so memory stays bounded.
+    """
+    batch: list[Note] = []
+    characters = 0
+    for note in notes:
+        batch.append(note)
+        characters += len(note.text)
+        if len(batch) == batch_rows or characters >= _FRAME_CHARACTERS:
+            yield _frame(batch)
+            batch, characters = [], 0
+    if batch:
+        yield _frame(batch)
+
+
+def _frame(batch: list[Note]) -> pl.DataFrame:
+    columns = dict(zip(NOTE_SCHEMA, zip(*batch, strict=True), strict=True))
+    columns["time"] = tuple(None if time is None else utc(time) for time in columns["time"])
+    # Polars builds one object a list; by way of JSON it takes a third of the time (0.3 s for 60,000 reports).
+    columns["codes"] = tuple(None if codes is None else json.dumps(codes) for codes in columns["codes"])
+    frame = pl.DataFrame(columns, schema={**NOTE_SCHEMA, "codes": pl.String()})
+    return frame.with_columns(pl.col("codes").str.json_decode(NOTE_SCHEMA["codes"]))
+
 
 # Telling what a path holds, by its content first and its name second.
 

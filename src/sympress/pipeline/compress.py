@@ -15,9 +15,8 @@ from sympress.compression.distill.teachers import fingerprint_teacher, label_ord
 from sympress.compression.quantize.choose import available_kernels
 from sympress.compression.recipe.language import UNTRAINED, Recipe, parse_recipe, read_recipe
 from sympress.compression.recipe.material import FurtherTeacher, encode_notes
-from sympress.compression.search.budget import Budget
+from sympress.compression.search.budget import Budget, SearchResult
 from sympress.compression.search.estimate import ModelShape, check_recipe, shape_of
-from sympress.compression.search.result import SearchResult
 from sympress.compression.search.search import estimates, search
 from sympress.compression.vocab.trim import choose_pieces, count_pieces, trim_vocabulary_
 from sympress.errors import InputError
@@ -31,12 +30,14 @@ from sympress.files import (
     write_text,
 )
 from sympress.labels.task import task_of
+from sympress.models.encoder import fingerprint_tokenizer
 from sympress.models.families import NO_ATTENTION
 from sympress.models.model import load_model
 from sympress.pipeline.compressor import Compressor, describe_artifact, judge_teacher
 from sympress.pipeline.order import Given, Order, check_order, read_made_before
 from sympress.pipeline.origin import Origin, Texts, given_texts, read_origin, read_texts
 from sympress.progress import Reporter
+from sympress.provenance import fingerprint_texts
 from sympress.report.card import artifact_card
 from sympress.report.page import write_front
 from sympress.runtime.artifact import (
@@ -51,7 +52,6 @@ from sympress.runtime.linker import carried_words, write_words
 from sympress.studies.costs import teacher_yardsticks
 from sympress.studies.train import stride_of
 from sympress.training.data import default_stride
-from sympress.training.fingerprints import fingerprint_texts, fingerprint_tokenizer
 
 # What would be done, checked against the model before any note is read.
 

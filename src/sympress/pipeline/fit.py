@@ -23,12 +23,11 @@ from sympress.labels.task import task_of
 from sympress.models.encoder import load_encoder
 from sympress.pipeline.origin import two_sides
 from sympress.progress import Reporter
-from sympress.provenance import public_settings
+from sympress.provenance import fingerprint_annotated, public_settings
 from sympress.report.card import trained_card
 from sympress.runtime.artifact import Extractor, write_provenance
 from sympress.studies.press import move_artifact, try_encoder
 from sympress.studies.train import Labelled, Lesson, check_classes, train_artifact
-from sympress.training.fingerprints import fingerprint_annotated
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from sympress.models.model import SymptomModel, load_model
 from sympress.notes.synthesize import synthesize
 from sympress.pipeline.order import Given
 from sympress.progress import Reporter
+from sympress.provenance import fingerprint_annotated, fingerprint_texts
 from sympress.runtime.artifact import TRAINING_FILES, check_files, read_extractor, read_provenance
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
@@ -34,7 +35,6 @@ from sympress.studies.data import StudyData, prepare, read_transfer_notes
 from sympress.studies.judge import predict_mentions
 from sympress.studies.rows import material_of
 from sympress.studies.train import Labelled, check_classes, make_material
-from sympress.training.fingerprints import fingerprint_annotated, fingerprint_texts
 
 #: Settings of a training that the next one takes over.
 _OF_TRAINING = (

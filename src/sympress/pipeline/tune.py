@@ -18,7 +18,7 @@ from sympress.compression.recipe.language import BASELINE
 from sympress.config import StudyConfig
 from sympress.errors import InputError, MissingExtraError, SympressError, nearest, require_training
 from sympress.files import check_settings, full_disk_explained, write_json, write_text
-from sympress.models.encoder import load_encoder
+from sympress.models.encoder import fingerprint_encoder, load_encoder
 from sympress.models.model import save_model
 from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings
@@ -26,7 +26,6 @@ from sympress.studies.data import prepare
 from sympress.studies.folder import RunFolder
 from sympress.studies.judge import epoch_score_name
 from sympress.studies.rows import NoteTask, make_bench, score_epoch, train_baseline, train_strategy
-from sympress.training.fingerprints import fingerprint_encoder
 
 if TYPE_CHECKING:
     import optuna

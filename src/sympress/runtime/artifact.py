@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_json
 from sympress.labels.task import TaskName, task_of
+from sympress.runtime.fusion import Fusion
 from sympress.runtime.model_file import MODEL_FILE, model_file
 from sympress.runtime.tokens import classes_of
 
@@ -153,8 +154,9 @@ class Evidence(BaseModel):
     Attributes:
         mentions: symptoms of the lexicon; a present mention of one of them stands for the model's symptom
             where the model affirms it.
-        words: one of which must be near that mention; one that ends in `*` is the beginning of a word. None
-            asks for no further word.
+        words: one of which must be near that mention; one that ends in `*` is the beginning of a word. They
+            tell the place of what is mentioned: the model's symptom is then its more exact name, unless the
+            model affirms the other one as well. None asks for no further word.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -193,6 +195,8 @@ class Extractor(BaseModel):
         decides: beside a model of whole notes, who decides on a present mention that the model doubts, by
             symptom; the rules where nothing is said. Chosen on validation notes.
         evidence: words that stand for a symptom of the model, by symptom; chosen on validation notes.
+        fusion: how what the rules of `lexicon` find moves the model's logits, before they are calibrated;
+            fitted on validation notes. None where the model decides alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -219,6 +223,7 @@ class Extractor(BaseModel):
     sections: bool = False
     decides: dict[str, Literal["rules", "model"]] = Field(default_factory=dict)
     evidence: dict[str, Evidence] = Field(default_factory=dict)
+    fusion: Fusion | None = None
 
     @property
     def finds_spans(self) -> bool:
@@ -255,6 +260,10 @@ class Extractor(BaseModel):
             and not (self.rules and self.tags is None and whole_note),
             "decides or evidence: of a symptom that is not among the symptoms": whole_note
             and not {*self.decides, *self.evidence} <= set(self.symptoms),
+            f"fusion: not one entry for each of {known} symptoms": self.fusion is not None
+            and len(self.fusion.slope) != known,
+            "fusion: without a lexicon, or of spans": self.fusion is not None
+            and (self.lexicon is None or not whole_note),
         }
         for problem, there in impossible.items():
             if there:

@@ -39,11 +39,9 @@ from sympress.serve.forms import (
     shape_of,
 )
 from sympress.serve.lines import LineAnswers
-from sympress.serve.metrics import Metrics
+from sympress.serve.metrics import Metrics, Traces
 from sympress.serve.models import ServedModel, Shelf
-from sympress.serve.refusal import Refusal, json_response
-from sympress.serve.render import Question, Rendered
-from sympress.serve.traces import Traces
+from sympress.serve.render import Question, Refusal, Rendered, json_response
 
 _PAGE_TYPES = {
     "index.html": "text/html",

@@ -19,9 +19,8 @@ from structlog.typing import FilteringBoundLogger
 from sympress.errors import InputError
 from sympress.files import refuse_pipe
 from sympress.serve.config import ServeConfig
-from sympress.serve.metrics import METHODS, Metrics, failure_place
-from sympress.serve.refusal import Refusal
-from sympress.serve.traces import Traces
+from sympress.serve.metrics import METHODS, Metrics, Traces, failure_place
+from sympress.serve.render import Refusal
 
 # Who may ask: API keys, compared in constant time, and the host names that a request may use.
 

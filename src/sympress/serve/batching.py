@@ -16,8 +16,7 @@ from sympress.errors import InputError, SympressError
 from sympress.serve.config import ServeConfig
 from sympress.serve.metrics import Metrics, failure_place
 from sympress.serve.models import ServedModel
-from sympress.serve.refusal import Refusal
-from sympress.serve.render import Question, Rendered
+from sympress.serve.render import Question, Refusal, Rendered
 
 _LONGEST_RETRY_SECONDS = 30
 #: What a batch counts for when the next one is done, in the rate of late.

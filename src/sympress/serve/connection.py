@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sympress.serve.config import ServeConfig
 from sympress.serve.metrics import Metrics
-from sympress.serve.refusal import Refusal
+from sympress.serve.render import Refusal
 
 # What bodies and answers take: never more memory than allowed, never longer than allowed, JSON only.
 

@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapt
 from sympress.extract.shapes import id_fault, numbered
 from sympress.labels.mentions import Assertion, ReasonKind, Source
 from sympress.serve.models import ServedModel
-from sympress.serve.refusal import Refusal, encode_json
-from sympress.serve.render import Question, Rendered, Shape
+from sympress.serve.render import Question, Refusal, Rendered, Shape, encode_json
 
 _Name = Annotated[str, Field(max_length=200)]
 

@@ -24,11 +24,9 @@ from sympress.serve.batching import Batcher, BatchFailedError
 from sympress.serve.config import ServeConfig
 from sympress.serve.connection import Answers, Uploads, is_small, read_body, send_parts
 from sympress.serve.forms import MEDIA_TYPES, assemble_line, line_error, parse_line, shape_of
-from sympress.serve.metrics import Metrics
+from sympress.serve.metrics import Metrics, Traces
 from sympress.serve.models import ServedModel, Shelf
-from sympress.serve.refusal import Refusal
-from sympress.serve.render import Question, Rendered, Shape
-from sympress.serve.traces import Traces
+from sympress.serve.render import Question, Refusal, Rendered, Shape
 
 #: A request whose next note does not fit into the queue looks again after so long.
 _AGAIN_SECONDS = 0.05

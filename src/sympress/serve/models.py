@@ -26,8 +26,7 @@ from sympress.processes import end_with_parent, unheard
 from sympress.runtime.artifact import files_to_run, parse_digest
 from sympress.runtime.model_file import model_file
 from sympress.serve.config import ServeConfig
-from sympress.serve.refusal import Refusal
-from sympress.serve.render import Question, Rendered, render, render_failure
+from sympress.serve.render import Question, Refusal, Rendered, render, render_failure
 
 if TYPE_CHECKING:
     from sympress.extract.concepts import Vocabulary

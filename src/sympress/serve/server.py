@@ -28,9 +28,8 @@ from sympress.serve.app import Service, build_app
 from sympress.serve.auth import KEY_VARIABLE, ApiKeys
 from sympress.serve.config import ServeConfig
 from sympress.serve.connection import GuardedConnection
-from sympress.serve.metrics import Metrics, SparingLog, open_log, route_uvicorn
+from sympress.serve.metrics import Metrics, SparingLog, open_log, open_traces, route_uvicorn
 from sympress.serve.models import ServedModel, Shelf, load_model
-from sympress.serve.traces import open_traces
 
 # Taking connections: how many, of whom, and what happens when the system has no more to give.
 #

@@ -248,6 +248,9 @@ def in_batches(runtime: Runtime) -> Callable[[Sequence[str]], object]:
     """Texts -> nothing, by an artifact of whole notes: windows by length, padded within batches of 16."""
 
     def run(texts: Sequence[str]) -> None:
+        if runtime.extractor.fusion is not None:
+            for text in texts:
+                runtime.mentions_in(text)
         ids = sorted((window for text in texts for window in runtime.windows_of(text).windows), key=len)
         for start in range(0, len(ids), BATCH):
             runtime.batch_logits(ids[start : start + BATCH])

@@ -23,10 +23,11 @@ from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.labels.note_labels import check_labelling
 from sympress.labels.task import task_of
 from sympress.models.rules import AssertedRule
-from sympress.notes.schema import NoteSet
+from sympress.notes.read import NoteSet
 from sympress.notes.split import Split, check_leaks, patient_numbers
 from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
+from sympress.provenance import data_inputs, fingerprint_annotated
 from sympress.results import Changes, DataDescription, EpochQuality, Estimate, Quality
 from sympress.runtime.extractor import Extractor
 from sympress.studies.costs import Candidate
@@ -35,7 +36,6 @@ from sympress.studies.folder import mentions_as_json, mentions_of_json
 from sympress.studies.judge import predict_mentions
 from sympress.studies.task import Step, StoredRows, StudyTask, TestSet
 from sympress.studies.train import Labelled, Lesson, check_classes, press_artifact, train_artifact
-from sympress.training.fingerprints import data_inputs, fingerprint_annotated
 
 # The notes of a study of mentions: annotated by people, by rules or by construction, and split.
 

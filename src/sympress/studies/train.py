@@ -28,7 +28,7 @@ from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.model import SymptomModel, build_model, count_macs
-from sympress.provenance import environment
+from sympress.provenance import environment, fingerprint_annotated
 from sympress.runtime.artifact import Extractor, read_extractor, write_checksums, write_provenance
 from sympress.runtime.linker import with_lexicon, write_lexicon
 from sympress.runtime.session import Runtime, prepare_text
@@ -37,7 +37,6 @@ from sympress.studies.judge import Judged, judge_file, scorer_of
 from sympress.studies.press import move_artifact, press, train_settings, write_model
 from sympress.training.data import EncodedNotes, NoteDataset, default_stride
 from sympress.training.epochs import EpochLog, Progress, Scorer, default_device
-from sympress.training.fingerprints import fingerprint_annotated
 from sympress.training.losses import loss_of
 from sympress.training.tagging import (
     KindsLoss,

@@ -28,14 +28,21 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from sympress.errors import InputError, bundled_encoder_folder, nearest
 from sympress.files import check_claim, full_disk_explained, read_object, write_json
-from sympress.models.encoder import BUNDLED, Encoder, load_encoder, quiet_transformers, save_encoder
+from sympress.models.encoder import (
+    BUNDLED,
+    Encoder,
+    fingerprint_encoder,
+    load_encoder,
+    quiet_transformers,
+    save_encoder,
+)
 from sympress.models.families import check_kept, keep_layers_, layers_of, spread_layers
 from sympress.notes.intake import mask_placeholders
 from sympress.notes.split import assign_part, group_notes, groups_of, patient_keys, split_notes
 from sympress.progress import Reporter
+from sympress.provenance import fingerprint_frame, fingerprint_texts
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog, Progress, TrainSettings, default_device, mixed_precision
-from sympress.training.fingerprints import fingerprint_encoder, fingerprint_frame, fingerprint_texts
 from sympress.training.losses import IGNORED
 from sympress.training.train import train
 

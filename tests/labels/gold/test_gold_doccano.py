@@ -10,9 +10,8 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.labels.gold import read_gold
-from sympress.labels.gold.documents import Extra, GoldSpan
+from sympress.labels.gold.documents import Extra, GoldSpan, read_jsonl, write_jsonl
 from sympress.labels.gold.exports import read_doccano
-from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
 from sympress.labels.gold.mentions import symptom_labels, to_annotated
 from sympress.labels.lexicon import load_lexicon
 

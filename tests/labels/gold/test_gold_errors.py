@@ -8,8 +8,7 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.labels.gold import read_gold
-from sympress.labels.gold.documents import GoldDocument, GoldSpan
-from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
+from sympress.labels.gold.documents import GoldDocument, GoldSpan, read_jsonl, write_jsonl
 from sympress.labels.gold.standoff import read_brat
 from sympress.labels.gold.tables import read_conll, read_negex, read_pubtator
 

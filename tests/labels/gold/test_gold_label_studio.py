@@ -10,9 +10,8 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.labels.gold import read_gold
-from sympress.labels.gold.documents import GoldSpan
+from sympress.labels.gold.documents import GoldSpan, read_jsonl, write_jsonl
 from sympress.labels.gold.exports import read_label_studio
-from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
 from sympress.labels.gold.mentions import to_annotated
 
 TEXT = "No fever. Has cough."

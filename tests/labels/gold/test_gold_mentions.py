@@ -10,8 +10,7 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.labels.gold import read_gold
-from sympress.labels.gold.documents import GoldDocument, GoldSpan
-from sympress.labels.gold.jsonl import write_jsonl
+from sympress.labels.gold.documents import GoldDocument, GoldSpan, write_jsonl
 from sympress.labels.gold.mentions import gold_labels, to_annotated
 from sympress.labels.mentions import AnnotatedNote, Mention, OtherSpan
 

@@ -11,8 +11,7 @@ import pytest
 
 from sympress.errors import InputError
 from sympress.labels.gold import coded_documents, read_gold, read_vaers
-from sympress.labels.gold.documents import GoldDocument, GoldSpan
-from sympress.labels.gold.jsonl import write_jsonl
+from sympress.labels.gold.documents import GoldDocument, GoldSpan, write_jsonl
 from sympress.labels.gold.mentions import to_annotated
 from sympress.labels.gold.standoff import read_brat
 from sympress.labels.gold.tables import LONE_INSIDE, read_conll

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sympress.labels.gold import read_gold
-from sympress.labels.gold.documents import Extra, GoldDocument, GoldSpan
-from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
+from sympress.labels.gold.documents import Extra, GoldDocument, GoldSpan, read_jsonl, write_jsonl
 
 QUICK = settings(max_examples=40, deadline=None)
 #: Letters, clinical punctuation, every kind of white space, a combining and an astral character.

@@ -28,12 +28,11 @@ from sympress.compression.export import export_onnx
 from sympress.compression.quantize.kernels import quantize_onnx
 from sympress.errors import InputError
 from sympress.files import atomic_path
-from sympress.models.encoder import check_folder, quiet_transformers, why_unreadable
+from sympress.models.encoder import check_folder, fingerprint_weights, quiet_transformers, why_unreadable
 from sympress.models.model import HeadForm, SymptomModel
 from sympress.runtime.session import open_session
 from sympress.training.data import EncodedNotes, NoteDataset, blank_targets
 from sympress.training.epochs import predict_logits
-from sympress.training.fingerprints import fingerprint_weights
 
 # Any Hugging Face classifier, of notes or of tokens, as a teacher; its labels in the student's order.
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sympress.compression.prune.reconstruct import reconstruct_
 from sympress.compression.prune.structured import (
     Costs,
     Kept,
@@ -33,6 +32,7 @@ from sympress.compression.prune.surgeon import (
     curvatures,
     keep_shares,
     keep_within,
+    reconstruct_,
     removals_of,
 )
 from sympress.errors import InputError

@@ -100,7 +100,7 @@ class Quantize(Step):
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """It acts on the file, which is made at the end."""
         del before
-        if any(step.step != "store" for step in after):
+        if not all(step.fuses or step.step == "store" for step in after):
             raise InputError("quantize must be the last step: nothing can be trained or removed after it")
 
     def apply(self, state: State, context: Context, number: int) -> str:

@@ -32,11 +32,11 @@ from sympress.compression.recipe.material import (
 from sympress.compression.search.estimate import shape_of
 from sympress.errors import InputError
 from sympress.files import read_object, write_json
+from sympress.models.encoder import fingerprint_weights
 from sympress.models.families import family_of
 from sympress.models.model import SymptomModel, load_model, save_model
 from sympress.training.data import NoteDataset
 from sympress.training.epochs import TrainSettings, default_device
-from sympress.training.fingerprints import fingerprint_weights
 from sympress.training.losses import loss_of
 from sympress.training.train import BatchLoss, dropping, from_logits, train
 
@@ -219,6 +219,11 @@ def _check_steps(steps: Sequence[Step], teacher: SymptomModel, context: Context)
             raise InputError(
                 f"step {number}, {step.step}: it needs the encoder before fine-tuning, which sympress study "
                 "has; take it out of the recipe"
+            )
+        if step.needs_ensemble and context.material.answers is None:
+            raise InputError(
+                f"step {number}, {step.step}: teacher=ensemble is that of sympress study; name the teachers "
+                "with --teacher and leave it out"
             )
         try:
             step.check(shape, whole, family)

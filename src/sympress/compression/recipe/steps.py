@@ -15,6 +15,7 @@ from sympress.compression.recipe import Count, Positive, Step
 from sympress.compression.store import Store
 from sympress.compression.vocab import Vocab
 from sympress.errors import InputError
+from sympress.labels.task import task_of
 
 if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
@@ -189,6 +190,40 @@ def untrained_model(state: State, context: Context, seed: int) -> SymptomModel:
     return build_model(context.pretrained, state.model.symptoms, head.pooling, seed)
 
 
+# The step `fuse`: the model and the rules together.
+
+
+class Fuse(Step):
+    """Weigh the deployed file's logits against what the rules find; the last step.
+
+    The weights are fitted on validation notes and stored in `extractor.json` (`runtime.fusion`); the file
+    itself stays as it is.
+    """
+
+    step: Literal["fuse"] = "fuse"
+
+    @property
+    def fuses(self) -> bool:
+        """Always."""
+        return True
+
+    def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
+        """It weighs the finished file."""
+        del before
+        if after:
+            raise InputError("fuse must be the last step: its weights belong to the finished file")
+
+    def check_task(self, task: str) -> None:
+        """A note that has exactly one symptom is not asked about each of them."""
+        if not task_of(task).has_thresholds:
+            raise InputError(f"fuse is for the task present; the task is {task}")
+
+    def apply(self, state: State, context: Context, number: int) -> str:
+        """Nothing: the weights are fitted once the file is deployed."""
+        del state, context, number
+        return "what the rules find moves the logits, by weights fitted on validation notes"
+
+
 # The table of steps: the one place that names them all.
 
 
@@ -203,5 +238,6 @@ STEPS: dict[str, type[Step]] = {
     "prune": Prune,
     "mask": Mask,
     "quantize": Quantize,
+    "fuse": Fuse,
     "store": Store,
 }

@@ -19,17 +19,18 @@ from sympress.compression.quantize import Quantize
 from sympress.compression.recipe import Step, Trial
 from sympress.compression.recipe.language import Recipe
 from sympress.compression.recipe.steps import STEPS
-from sympress.compression.search.budget import BUDGET_KEYS, Budget
-from sympress.compression.search.estimate import ModelShape, estimate_macs, estimate_size_bytes
-from sympress.compression.search.result import (
+from sympress.compression.search.budget import (
     BEHIND,
+    BUDGET_KEYS,
     FINISHED,
     PARETO_KEYS,
     TOO_COSTLY,
     TOO_LARGE,
+    Budget,
     SearchResult,
     Tried,
 )
+from sympress.compression.search.estimate import ModelShape, estimate_macs, estimate_size_bytes
 from sympress.errors import InputError
 
 # The Pareto set: the points that no other point beats.

@@ -33,7 +33,7 @@ class Store(Step):
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """It acts on the finished file."""
         del before
-        if after:
+        if not all(step.fuses for step in after):
             raise InputError("store must be the last step: it codes the file that the others make")
 
     def apply(self, state: State, context: Context, number: int) -> str:

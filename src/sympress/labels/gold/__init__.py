@@ -8,23 +8,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sympress.errors import InputError, nearest
-from sympress.labels.gold import exports as doccano
-from sympress.labels.gold import exports as label_studio
-from sympress.labels.gold import jsonl
-from sympress.labels.gold import standoff as brat
-from sympress.labels.gold import standoff as i2b2
-from sympress.labels.gold import tables as conll
-from sympress.labels.gold import tables as negex
-from sympress.labels.gold import tables as pubtator
-from sympress.labels.gold.documents import Extra, GoldDocument, GoldFormat, GoldSet, GoldSpan, gold_set
+from sympress.labels.gold import documents, exports, standoff, tables
+from sympress.labels.gold.documents import (
+    Extra,
+    GoldDocument,
+    GoldFormat,
+    GoldSet,
+    GoldSpan,
+    gold_set,
+    read_jsonl,
+    write_jsonl,
+)
 from sympress.labels.gold.exports import read_doccano, read_label_studio
-from sympress.labels.gold.jsonl import read_jsonl, write_jsonl
 from sympress.labels.gold.mentions import UNSAID, gold_labels, symptom_labels, to_annotated
 from sympress.labels.gold.standoff import read_brat, read_i2b2
 from sympress.labels.gold.tables import read_conll, read_negex, read_pubtator
 from sympress.notes.formats.vaers import years_in_folder
-from sympress.notes.read import read_notes
-from sympress.notes.schema import NoteSet
+from sympress.notes.read import NoteSet, read_notes
 from sympress.notes.streams import file_errors, head_of
 
 __all__ = [
@@ -82,7 +82,7 @@ def coded_documents(notes: NoteSet) -> GoldSet:
     return gold_set("vaers", documents, happened)
 
 
-FORMAT = GoldFormat(
+VAERS_FORMAT = GoldFormat(
     "vaers",
     "VAERS",
     read_vaers,
@@ -94,17 +94,17 @@ FORMAT = GoldFormat(
 # Annotated notes in: the public entry for every format.
 
 
-#: Every format, in the order in which they are tried; a new one is one module with its `FORMAT`.
+#: Every format, in the order in which they are tried; a new one is one module with its `GoldFormat`.
 FORMATS: tuple[GoldFormat, ...] = (
-    brat.BRAT_FORMAT,
-    i2b2.I2B2_FORMAT,
-    FORMAT,
-    label_studio.LABEL_STUDIO_FORMAT,
-    doccano.DOCCANO_FORMAT,
-    jsonl.FORMAT,
-    negex.NEGEX_FORMAT,
-    pubtator.PUBTATOR_FORMAT,
-    conll.CONLL_FORMAT,
+    standoff.BRAT_FORMAT,
+    standoff.I2B2_FORMAT,
+    VAERS_FORMAT,
+    exports.LABEL_STUDIO_FORMAT,
+    exports.DOCCANO_FORMAT,
+    documents.JSONL_FORMAT,
+    tables.NEGEX_FORMAT,
+    tables.PUBTATOR_FORMAT,
+    tables.CONLL_FORMAT,
 )
 _BY_NAME = {each.name: each for each in FORMATS}
 _PLACES = f"{', '.join(each.place for each in FORMATS[:-1])} or {FORMATS[-1].place}"
@@ -135,8 +135,8 @@ def read_gold(
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; give {_PLACES}")
     found = recognise_gold(path) if format == "auto" else format
-    if found == conll.CONLL_FORMAT.name:
-        return conll.read_conll(path, texts=texts)
+    if found == tables.CONLL_FORMAT.name:
+        return tables.read_conll(path, texts=texts)
     return _BY_NAME[found].read(path)
 
 

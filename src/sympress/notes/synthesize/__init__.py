@@ -16,7 +16,7 @@ from itertools import count, islice
 import polars as pl
 
 from sympress.errors import InputError
-from sympress.notes.schema import NOTE_SCHEMA
+from sympress.notes.read import NOTE_SCHEMA
 from sympress.notes.split import reserved_part
 from sympress.notes.synthesize.vocabulary import (
     Assertion,
