@@ -112,6 +112,7 @@ def test_an_encoder_that_cannot_be_adapted_is_refused_before_a_note_is_read(
         (("--validation-from", "2020-01-01"), "--validation-from belongs to --split time"),
         (("--learning-rate", "0"), "--learning-rate 0: give one above 0"),
         (("--split", "time"), "notes have no time"),
+        (("--layers", "7"), "a student of 7 layers cannot be taken from a teacher of 6"),
     ],
 )
 def test_adapt_refuses(

@@ -62,6 +62,7 @@ def complaint(text: str | Path) -> str:
         ("mask(0.3, score=movement) > fine-tune", (Mask(share=0.3, score="movement"), FineTune())),
         ("finetune(2, rate=1e-4)", (FineTune(epochs=2, rate=1e-4),)),
         ("adapt > fine-tune(epochs=3)", (Adapt(epochs=1), FineTune(epochs=3))),
+        ("adapt(2, layers=3) > distill", (Adapt(epochs=2, layers=3), Distill())),
         ("lowrank(32, method=svd)", (LowRank(rank=32, method="svd"),)),
         ("prune(hidden=256, reconstruct=true)", (Prune(hidden=256, reconstruct=True),)),
         ("prune(hidden=0.5)", (Prune(hidden=0.5),)),
@@ -157,7 +158,7 @@ _ends = st.one_of(
 )
 RECIPES = st.builds(
     lambda *parts: Recipe(tuple(step for part in parts for step in part)),
-    st.lists(st.builds(Adapt, epochs=_counts), max_size=1),
+    st.lists(st.builds(Adapt, epochs=_counts, layers=_maybe(_counts)), max_size=1),
     st.lists(_middle, min_size=1, max_size=3),
     st.lists(_removals, max_size=1),
     st.lists(_factors, max_size=1),
@@ -202,8 +203,8 @@ def test_a_step_cannot_be_changed():
         (" \n", 'the recipe is empty; write steps such as "distill(layers=3) > quantize(int8)"'),
         ("distil(3)", f"unknown step 'distil' (did you mean 'distill'?); known are {NAMES}"),
         (
-            "distill > saef",
-            f"unknown step 'saef'; known are {NAMES}",
+            "distill > wxyz",
+            f"unknown step 'wxyz'; known are {NAMES}",
         ),
         (
             "mask(0.3, scores=movement)",

@@ -93,6 +93,12 @@ def test_a_damaged_file_is_one_line(coded: Path, change: object, said: str) -> N
     assert message.endswith("copy the artifact again")
 
 
+def test_a_file_larger_than_any_model_is_not_read(coded: Path) -> None:
+    with coded.open("r+b") as file:
+        file.truncate(3 << 30)  # holes, which take no room
+    assert refusal(coded) == "3,221,225,472 bytes, more than a model has; copy the artifact again"
+
+
 def test_every_cut_and_every_flipped_bit_is_refused_or_changes_nothing(coded: Path) -> None:
     data, rng, said = coded.read_bytes(), np.random.default_rng(1), []
     for _ in range(60):

@@ -319,6 +319,10 @@ def adapt(
     batch_size: Annotated[int, typer.Option(min=1, help="Notes a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="The largest one.")] = 5e-5,
     max_tokens: Annotated[int, typer.Option(min=8, help="Longest input in word pieces.")] = 256,
+    layers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Layers that stay, of a smaller encoder; the whole one teaches it."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of masks, order and held-out notes.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -334,7 +338,12 @@ def adapt(
     from sympress.training.epochs import on_device
 
     settings = AdaptSettings(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_tokens=max_tokens
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        max_tokens=max_tokens,
+        layers=layers,
     )
     loaded = open_adaptable(encoder, output, settings, split, validation_from)
     with on_device(device), Reporter() as reporter:

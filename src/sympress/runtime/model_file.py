@@ -66,10 +66,13 @@ def decode_model(path: Path) -> bytes:
     """
     refuse_pipe(path)
     try:
-        coded = path.read_bytes()
+        size = path.stat().st_size
+        coded = path.read_bytes() if size <= MOST_BYTES else b""
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); copy the artifact again") from error
     length = int.from_bytes(coded[-_LENGTH_BYTES:], "little")
+    if size > MOST_BYTES:
+        raise InputError(f"{path}: {size:,} bytes, more than a model has; copy the artifact again")
     if not coded.startswith(_HEAD):
         raise InputError(f"{path}: not gzip; copy the artifact again")
     if length > min(MOST_BYTES, MOST_RATIO * len(coded)):

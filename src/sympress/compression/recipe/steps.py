@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sympress.compression.distill import Distill
@@ -32,11 +33,14 @@ class Adapt(Step):
 
     Attributes:
         epochs: passes over the notes.
+        layers: how many layers stay, evenly spread; the whole encoder teaches them while they still predict
+            hidden words. None for all.
     """
 
     first: ClassVar[str | None] = "epochs"
     step: Literal["adapt"] = "adapt"
     epochs: Count = 1
+    layers: Count | None = None
 
     @property
     def trains(self) -> bool:
@@ -55,9 +59,15 @@ class Adapt(Step):
 
     def check(self, shape: ModelShape, teacher: ModelShape, family: Family) -> None:
         """A convolution over word vectors never predicted hidden words."""
-        del shape, teacher
+        del teacher
         if not family.attention:
             raise InputError("adapt needs an encoder with a masked-language head, which a convolution lacks")
+        if self.layers is not None and self.layers > shape.layers:
+            raise InputError(f"layers={self.layers} is more than the {shape.layers} of the encoder")
+
+    def reshape(self, shape: ModelShape) -> ModelShape:
+        """Fewer layers, where some go."""
+        return shape if self.layers is None else replace(shape, layers=self.layers)
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """Train; the head fits again once a later step has trained it."""
@@ -72,6 +82,7 @@ class Adapt(Step):
             batch_size=context.settings.batch_size,
             seed=context.settings.seed,
             max_tokens=context.material.max_tokens,
+            layers=self.layers,
         )
         texts = [*context.material.training, *context.material.transfer]
         folder = context.folder / f"checkpoints-{number}"
@@ -80,7 +91,8 @@ class Adapt(Step):
         )
         state.train_seconds += log.seconds
         after = "its head no longer fits until a later step (distill, fine-tune) trains it"
-        return f"{log.verdict()}; {after}" if log.helped else log.verdict()
+        changed = log.helped or self.layers is not None
+        return f"{log.verdict()}; {after}" if changed else log.verdict()
 
 
 # The step `fine-tune`: training on the labels.
