@@ -34,20 +34,27 @@ $(BIN)/.installed: pyproject.toml constraints.txt requirements.lock
 # UV_FIND_LINKS is where PyTorch's CPU build lies: the other build would bring CUDA's libraries along.
 lock: ## write requirements.lock and requirements-demo.lock anew from constraints.txt; needs uv, and UV_FIND_LINKS set
 	$(COMPILE) --extra dev -o requirements.lock
-	$(COMPILE) --extra demo --no-emit-package sentence-transformers -o requirements-demo.lock
+	$(COMPILE) --extra demo $(UNUSED:%=--no-emit-package %) -o requirements-demo.lock
+# What the demo does without: figures for papers, and vocabularies of other encoders.
+UNUSED := sentence-transformers matplotlib cycler fonttools kiwisolver pyparsing python-dateutil sentencepiece
 COMPILE := uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-package torch \
 	--python-version 3.11.7 -c constraints.txt pyproject.toml
 
-# The demo has an environment of its own, with the least that it needs, unless everything is installed already.
-# Of PyTorch it needs neither the tests nor the headers for C++. The packaged encoder is read by transformers.
+# The demo has an environment of its own, with the least that it needs, unless everything is installed already:
+# no tests of libraries, no headers for C++, and, where `strip` is there, no symbols that only a debugger reads.
+# The packaged encoder is read by transformers.
 DEMO := $(if $(wildcard $(BIN)/.installed),$(BIN),.venv-demo/bin)
+LIBRARIES := .venv-demo/lib/python3.*/site-packages
 .venv-demo/bin/.installed: pyproject.toml constraints.txt requirements-demo.lock
 	test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
 	.venv-demo/bin/python $(PIP_INSTALL) --no-compile --no-deps --require-hashes -r requirements-demo.lock
 	.venv-demo/bin/python $(PIP_INSTALL) --no-compile $(TORCH)
 	.venv-demo/bin/python $(PIP_INSTALL) --no-compile --no-deps -e .
-	rm -rf .venv-demo/lib/python3.*/site-packages/torch/test .venv-demo/lib/python3.*/site-packages/torch/include
-	rm -f .venv-demo/lib/python3.*/site-packages/torch/bin/*[tT]est* .venv-demo/lib/python3.*/site-packages/torch/bin/protoc*
+	rm -rf $(LIBRARIES)/torch/test $(LIBRARIES)/torch/include $(LIBRARIES)/onnx/backend/test
+	rm -f $(LIBRARIES)/torch/bin/*[tT]est* $(LIBRARIES)/torch/bin/protoc*
+	find $(LIBRARIES) -type d -name tests -prune -exec rm -rf {} +
+	-strip --strip-unneeded $(LIBRARIES)/torch/lib/libtorch_cpu.so $(LIBRARIES)/torch/lib/libtorch_python.so \
+		$(LIBRARIES)/_polars_runtime*/*.so
 	touch $@
 
 .PHONY: demo demo-small
