@@ -108,10 +108,7 @@ check-tables: install ## compute the tables in results/ again from the predictio
 		test ! -f $$table || $(BIN)/sympress report $$table --check $$found || exit 1; done
 
 .PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence
-.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
-bench-demo: demo ## the demo's table
-	$(call keep,demo)
-
+.PHONY: bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
 bench-vaers-coded: install ## the paper's protocol on VAERS, symptoms coded by people
 	$(STUDY) --notes $(DATA)/vaers $(PAPER) --fraction 0.05 -o runs/vaers-coded
 	$(call keep,vaers-coded)
