@@ -2,11 +2,11 @@
 
 A document holds blocks that this module fills:
 
-    <!-- sympress:table results/demo.json -->
+    <!-- sympress:table results/mtsamples.json -->
     (the table and the line below it: never edited by hand)
     <!-- /sympress:table -->
 
-`results/demo.json full` gives the table with every column, `short` one of six.
+`results/mtsamples.json full` gives the table with every column, `short` one of six.
 `<!-- sympress:curves results/strategies.json docs/results/strategies.svg -->` draws the results into the
 second file and shows it; `<!-- sympress:figure results/vaers-present.json docs/results/pareto.svg -->` does
 so with the figure of the report;

@@ -240,7 +240,7 @@ def test_precision_recall_and_thresholds_are_shown_where_the_run_has_them(result
     source = render_report(results, curves=[curve])
     assert 'id="run0-precision-recall"' in source
     assert "run0-precision-recall" not in render_report(results)
-    cells = "".join(f"<td>{cell}</td>" for cell in ("40", "0.250", "0.900 [0.880, 0.920]"))
+    cells = "<td>40</td><td>0.250</td><td>0.900 <small>[0.880, 0.920]</small></td>"
     assert f'<th scope="row" class="text">fever</th>{cells}' in source
     quality = results.strategies[1].quality.model_copy(update={"per_symptom": []})
     assert "no thresholds" in render_report(make_run(make_strategy("baseline", quality=quality)))

@@ -64,7 +64,9 @@ def _beaten(reference: Group, best: Group) -> str:
     """The headline where a reference does as well as every trained model."""
     ours, theirs = mean_f1(reference) or 0.0, mean_f1(best) or 0.0
     certain = ours > theirs and (reference.claim is None or reference.claim.differs)
-    verb = "beats every trained model" if certain else "matches the best trained model"
+    verb = "beats every trained model" if certain else "scores above every trained model"
+    if ours == theirs:
+        verb = "matches the best trained model"
     return f"{REFERENCE_NAMES[reference.name]} {verb}: F1 {ours:.3f} against {theirs:.3f}."
 
 

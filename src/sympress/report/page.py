@@ -59,6 +59,7 @@ from sympress.report.sections import (
     flatten,
     groups_of,
     leak_sentence,
+    parts_of,
     spans_of,
     symptom_matrix,
     table_of,
@@ -174,6 +175,7 @@ def render_page(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible
     )
     environment.filters["tied"] = _tied
+    environment.filters["parts"] = parts_of
     return environment.from_string(_template("report.html.j2")).render(_page(runs, examples, curves))
 
 

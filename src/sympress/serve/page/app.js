@@ -176,7 +176,7 @@ function findingsOf({ mentions, symptoms }, characters, names) {
 }
 
 function percent(probability) {
-  return `${(100 * probability).toFixed(probability > 0.995 && probability < 1 ? 1 : 0)} %`;
+  return `${(100 * probability).toFixed(probability > 0.995 && probability < 1 ? 1 : 0)}\u00a0%`;
 }
 
 // What decided an assertion; nothing where only the words of the symptom speak.
