@@ -159,5 +159,5 @@ def test_precision_against_recall_passes_through_the_thresholds(
         recall, precision = one.chosen
         assert quality.micro_f1 is not None
         assert 2 * recall * precision / (recall + precision) == pytest.approx(quality.micro_f1.value)
-        near = min(range(len(one.recall)), key=lambda at: abs(one.recall[at] - recall))
-        assert abs(one.precision[near] - precision) < 0.05
+        points = list(zip(one.recall, one.precision, strict=True))
+        assert min(abs(x - recall) + abs(y - precision) for x, y in points) < 1e-9

@@ -340,9 +340,13 @@ def _curve(
     right = np.cumsum(truth.ravel()[order])
     ends = np.flatnonzero(np.diff(distance[order], append=-np.inf))  # findings of one distance come together
     recall, precision = right[ends] / max(1, int(truth.sum())), right[ends] / (ends + 1)
-    shown = np.unique(np.searchsorted(recall, np.linspace(0, recall[-1], _POINTS)))
     affirmed = task_of(task).affirmed(found, cuts)
     hits = int((affirmed & truth).sum())
+    grid = np.linspace(0, recall[-1], _POINTS)
+    chosen = np.searchsorted(ends, [max(0, int(affirmed.sum()) - 1)])
+    # Where recall stays while precision falls, both ends of the fall are shown.
+    places = (np.searchsorted(recall, grid), np.searchsorted(recall, grid, side="right") - 1, chosen)
+    shown = np.unique(np.clip(np.concatenate(places), 0, len(ends) - 1))
     return PrecisionRecall(
         name,
         tuple(float(value) for value in recall[shown]),
