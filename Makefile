@@ -34,20 +34,27 @@ $(BIN)/.installed: pyproject.toml constraints.txt requirements.lock
 # UV_FIND_LINKS is where PyTorch's CPU build lies: the other build would bring CUDA's libraries along.
 lock: ## write requirements.lock and requirements-demo.lock anew from constraints.txt; needs uv, and UV_FIND_LINKS set
 	$(COMPILE) --extra dev -o requirements.lock
-	$(COMPILE) --extra demo --no-emit-package sentence-transformers -o requirements-demo.lock
+	$(COMPILE) --extra demo $(UNUSED:%=--no-emit-package %) -o requirements-demo.lock
+# What the demo does without: figures for papers, and vocabularies of other encoders.
+UNUSED := sentence-transformers matplotlib cycler fonttools kiwisolver pyparsing python-dateutil sentencepiece
 COMPILE := uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-package torch \
 	--python-version 3.11.7 -c constraints.txt pyproject.toml
 
-# The demo has an environment of its own, with the least that it needs, unless everything is installed already.
-# Of PyTorch it needs neither the tests nor the headers for C++. The packaged encoder is read by transformers.
+# The demo has an environment of its own, with the least that it needs, unless everything is installed already:
+# no tests of libraries, no headers for C++, and, where `strip` is there, no symbols that only a debugger reads.
+# The packaged encoder is read by transformers.
 DEMO := $(if $(wildcard $(BIN)/.installed),$(BIN),.venv-demo/bin)
+LIBRARIES := .venv-demo/lib/python3.*/site-packages
 .venv-demo/bin/.installed: pyproject.toml constraints.txt requirements-demo.lock
 	test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
 	.venv-demo/bin/python $(PIP_INSTALL) --no-compile --no-deps --require-hashes -r requirements-demo.lock
 	.venv-demo/bin/python $(PIP_INSTALL) --no-compile $(TORCH)
 	.venv-demo/bin/python $(PIP_INSTALL) --no-compile --no-deps -e .
-	rm -rf .venv-demo/lib/python3.*/site-packages/torch/test .venv-demo/lib/python3.*/site-packages/torch/include
-	rm -f .venv-demo/lib/python3.*/site-packages/torch/bin/*[tT]est* .venv-demo/lib/python3.*/site-packages/torch/bin/protoc*
+	rm -rf $(LIBRARIES)/torch/test $(LIBRARIES)/torch/include $(LIBRARIES)/onnx/backend/test
+	rm -f $(LIBRARIES)/torch/bin/*[tT]est* $(LIBRARIES)/torch/bin/protoc*
+	find $(LIBRARIES) -type d -name tests -prune -exec rm -rf {} +
+	-strip --strip-unneeded $(LIBRARIES)/torch/lib/libtorch_cpu.so $(LIBRARIES)/torch/lib/libtorch_python.so \
+		$(LIBRARIES)/_polars_runtime*/*.so
 	touch $@
 
 .PHONY: demo demo-small
@@ -100,11 +107,8 @@ check-tables: install ## compute the tables in results/ again from the predictio
 		table=results/$$(basename $$(dirname $$found)).json; \
 		test ! -f $$table || $(BIN)/sympress report $$table --check $$found || exit 1; done
 
-.PHONY: bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-labelling bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence
-.PHONY: bench-demo bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
-bench-demo: demo ## the demo's table
-	$(call keep,demo)
-
+.PHONY: bench-convolution bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-peers bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence bench-deep-compression
+.PHONY: bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
 bench-vaers-coded: install ## the paper's protocol on VAERS, symptoms coded by people
 	$(STUDY) --notes $(DATA)/vaers $(PAPER) --fraction 0.05 -o runs/vaers-coded
 	$(call keep,vaers-coded)
@@ -201,25 +205,44 @@ bench-shape: install ## what pocket and micro cost on an encoder of Bio_Clinical
 	$(BIN)/python -m benchmarks.shape --recipe micro -o results/shape-micro.json
 	$(BIN)/python -m benchmarks.shape --recipe pocket --pooling cls -o results/shape-pocket-cls.json
 
+bench-deep-compression: install ## weights that share values, and a coded file, on the model of whole notes in the box (make model); minutes
+	$(BIN)/python -m benchmarks.deep_compression runs/model/artifacts/baseline-seed0 \
+		--train $(DATA)/vaers/2003VAERSData.zip \
+		--validation $(DATA)/vaers/2004VAERSData.zip --test $(DATA)/vaers/2005VAERSData.zip -o results/deep-compression.json
+
 .PHONY: model tagger
-# Of the five folds of MACCROBAT, those whose taggers teach what ships.
-FOLDS := 2
 CONVOLUTION := vocab(keep=9000) > distill(student=conv, width=128, channels=192, layers=3, dilation=2, T=1, alpha=0.5, epochs=6, batch=32) > quantize(int8)
-tagger: install ## the tagger in the box: a student of MACCROBAT, taught by the taggers of its folds; hours of a core
-	$(BIN)/python -m benchmarks.maccrobat --data $(DATA)/maccrobat --epochs 12 --limit-folds $(FOLDS) \
-		--transfer $(DATA)/case_reports_unlabelled.jsonl.gz=3000 --transfer $(DATA)/mtsamples=300 \
+tagger: install ## the tagger in the box: a student of MACCROBAT, taught by the taggers of its five folds; hours of a core
+	$(BIN)/python -m benchmarks.maccrobat --data $(DATA)/maccrobat --epochs 12 \
+		--transfer $(DATA)/case_reports_unlabelled.jsonl.gz=8000 --transfer $(DATA)/mtsamples=1000 \
 		--transfer $(DATA)/vaers/2003VAERSData.zip=600 --recipe "conv = $(CONVOLUTION)" --ship runs/tagger -o runs/box-tagger
 	cp runs/box-tagger/maccrobat.json results/maccrobat-box.json
 
 model: tagger ## the models in the box: the tagger, and one of whole notes from labels alone that ranks what is found
-	$(BIN)/python -m benchmarks.convolution -o runs/conv-encoder
+	$(BIN)/python -m benchmarks.convolution --pieces-of runs/tagger/conv -o runs/conv-encoder
 	$(STUDY) --notes $(DATA)/vaers --protocol clinical --task present --labels concepts --train-from 2000 --top-k 97 \
-		--split time --encoder runs/conv-encoder --strategies baseline --no-baseline-longer --epochs 4 --batch-size 64 \
-		--learning-rate 0.002 --max-tokens 320 --pooling maximum --recipe "small = vocab(keep=9400) > quantize(int8)" -o runs/model
+		--split time --encoder runs/conv-encoder --strategies baseline --no-baseline-longer --seeds 3 --epochs 4 \
+		--batch-size 64 --learning-rate 0.002 --max-tokens 320 --pooling maximum --recipe "small = quantize(int8)" -o runs/model
 	$(BIN)/sympress pack runs/model/artifacts/small-seed0 --rules --tagger runs/tagger/conv \
 		--validation $(DATA)/vaers/2004VAERSData.zip --most-mb 4 --force -o src/sympress/runtime/box
 	$(BIN)/python -m benchmarks.packed runs/model src/sympress/runtime/box -o results/box.json
 	$(call keep,model)
+
+# The codes of docs/results/recipes.md, which later codes have replaced in part, and a word-vector encoder without
+# attention that learns them from the reports of 2000 to 2003. Older reports teach students without their codes.
+CODES := Pyrexia,Injection site hypersensitivity,Injection site oedema,Rash,Injection site pain,Pain,Pruritus,Injection site erythema,Infection,Vasodilatation,Urticaria,Drug ineffective,Agitation,Myalgia,Vomiting,Headache,Injection site mass,Convulsion,Nausea,Arthralgia
+TAUGHT := T=1, alpha=0.7, epochs=3, batch=64, dropout=0, teacher=ensemble
+WITHOUT_ATTENTION := --recipe "small = vocab(keep=9000) > quantize(int8)" --recipe "small-fused = vocab(keep=9000) > quantize(int8) > fuse" \
+	--recipe "taught = vocab(keep=9000) > distill(student=conv, width=96, channels=192, $(TAUGHT)) > quantize(int8)" \
+	--recipe "taught-fused = vocab(keep=9000) > distill(student=conv, width=96, channels=192, $(TAUGHT)) > quantize(int8) > fuse" \
+	--recipe "large-fused = vocab(keep=12000) > distill(student=conv, width=192, channels=384, $(TAUGHT)) > quantize(int8) > fuse"
+bench-convolution: install ## models without attention, the rules fused with them, taught by an ensemble; three seeds; hours of a core
+	$(BIN)/python -m benchmarks.convolution --width 192 --channels 384 -o runs/wide-conv-encoder
+	$(STUDY) --notes $(DATA)/vaers --protocol clinical --task present --labels coded --symptoms "$(CODES)" --train-from 2000 \
+		--split time --transfer-fraction 1 --transfer-from 1990 --encoder runs/wide-conv-encoder --strategies baseline --seeds 3 \
+		--epochs 4 --batch-size 64 --learning-rate 0.002 --max-tokens 320 --pooling maximum $(WITHOUT_ATTENTION) -o runs/without-attention
+	$(call keep,without-attention)
+	$(BIN)/python -m benchmarks.fresh runs/without-attention --used 0.4 -o results/without-attention-fresh.json
 
 .PHONY: hpo
 hpo: install ## the names of the Human Phenotype Ontology that ship, from its release and benchmarks/hpo.toml
@@ -253,9 +276,8 @@ PEER_FLAG = $(if $(PEER),--peer-python $(PEER))
 bench-negex: install ## assertion on the NegEx sentences, by rules alone, beside medspaCy
 	$(BIN)/python -m benchmarks.negex $(DATA)/negex/dev.tsv $(PEER_FLAG) -o results/negex.json
 
-bench-labelling: install ## notes a second through lexicon, sections and assertion, beside medspaCy
-	$(BIN)/python -m benchmarks.labelling_speed $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz $(PEER_FLAG) \
-		-o results/labelling-speed.json
+bench-peers: install ## notes a second of the bundled artifact, beside transformers' pipeline and medspaCy
+	$(BIN)/python -m benchmarks.peers $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz $(PEER_FLAG) -o results/peers.json
 
 # The shapes of balanced and pocket after one epoch on 2 % of the reports, for what does not depend on quality.
 ARTIFACTS ?= runs/deployed/artifacts

@@ -77,6 +77,22 @@ def throughput_table(measured: MeasuredRates) -> list[str]:
     ]
 
 
+def peers_table(measured: MeasuredRates) -> list[str]:
+    """What `benchmarks.peers` wrote: notes a second and core of the bundled artifact and of its peers."""
+    lines = table_head(["what answers", "notes a second and core", "the box is faster by"])
+    for name, row in measured["rows"].items():
+        faster = "–" if name == "box" else f"{format_number(row['box_times_as_fast'], 1)}×"
+        lines.append(table_row(name, format_number(row["notes_per_cpu_second"], 1), faster))
+    given = measured["notes"]
+    return [
+        *lines,
+        "",
+        f"{given['notes']} whole notes of {given['characters'] / given['notes']:,.0f} characters on average, "
+        f"medians of {measured['rounds']} rounds in turn, on "
+        f"{escape_markdown(str(measured['environment']['processor']))}.",
+    ]
+
+
 def serve_table(measured: MeasuredRates) -> list[str]:
     """What `benchmarks.serve_load` wrote: what the clients saw in each part of the load."""
     lines = table_head(
@@ -463,6 +479,63 @@ def packed_table(measured: Measured) -> list[str]:
     ]
 
 
+def fresh_table(measured: Measured) -> list[str]:
+    """What `benchmarks/fresh.py` wrote: every row of a study on reports that judged nothing before."""
+    lines = table_head(["row", "MB", "p50 ms", "× `micro`", "micro-F1", "micro-F1 of seeds", "macro-F1"])
+    for name, row in measured["rows"].items():
+        seeds = row["micro_f1_of_seeds"]
+        lines.append(
+            table_row(
+                escape_markdown(name),
+                format_number(row["size_bytes"] / 1e6, 1),
+                format_number(row["latency_ms_p50"], 2),
+                f"{format_number(row['times_micro'], 2)}×",
+                interval(row["micro_f1"]),
+                f"{format_number(min(seeds), 3)} to {format_number(max(seeds), 3)}",
+                interval(row["macro_f1"]),
+            )
+        )
+    seeds_most = max(row["seeds"] for row in measured["rows"].values())
+    return [
+        *lines,
+        "",
+        f"{format_number(measured['notes'], 0)} reports, the {measured['symptoms']} symptoms that one of "
+        f"them has; mean over {seeds_most} seeds; \\[ \\] 95 % interval over reports; `micro` takes "
+        f"{format_number(measured['micro']['latency_ms_p50'], 2)} ms for the same "
+        "reports, read whole.",
+    ]
+
+
+def deep_table(measured: Measured) -> list[str]:
+    """What `benchmarks.deep_compression` wrote: each recipe, and what coding its file gives."""
+    columns = ["recipe", "micro-F1", "macro-F1", "AP", "answers changed", "p50 ms"]
+    lines = table_head([*columns, "MB", "coded", "load ms", "coded"])
+    for name, row in measured["rows"].items():
+        plain, coded = row["plain"], row["coded"]
+        lines.append(
+            table_row(
+                name if name == "as it is" else f"`{name}`",
+                interval(row["micro_f1"]),
+                interval(row["macro_f1"]),
+                format_number(row["average_precision"], 3),
+                f"{format_number(100 * row['changed_answers'], 2)} %",
+                format_number(row["latency_ms_p50"], 2),
+                *(format_number(one["size_bytes"] / 1e6, 3) for one in (plain, coded)),
+                *(format_number(one["load_ms"], 0) for one in (plain, coded)),
+            )
+        )
+    processor = escape_markdown(str(measured["environment"]["processor"]))
+    return [
+        *lines,
+        "",
+        f"`{measured['artifact']}`, {measured['symptoms']} symptoms, {format_number(measured['reports'], 0)} "
+        "test reports, thresholds of the artifact; \\[ \\] 95 % interval over reports. A coded file decodes "
+        "to the other one, bit for bit. A row with `aware=true` learned once from "
+        f"{format_number(measured['training_notes'], 0)} reports. One core of {processor}, all in turn; "
+        "`make bench-deep-compression` measures it.",
+    ]
+
+
 def evidence_table(measured: Measured) -> list[str]:
     """What `benchmarks/evidence.py` wrote: a line for each rule of the default answer, and the two alone."""
     year = measured["year"]
@@ -510,13 +583,16 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "negex": negex_table,
     "cuts": cuts_table,
     "packed": packed_table,
+    "deep": deep_table,
     "evidence": evidence_table,
+    "fresh": fresh_table,
     "pair": pair_table,
     "within": within_table,
     "search": search_table,
     "tuned": tuned_table,
     "first": first_line,
     "throughput": throughput_table,
+    "peers": peers_table,
     "capacity": capacity_table,
     "serve": serve_table,
     "extract": extract_table,

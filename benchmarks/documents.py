@@ -2,18 +2,18 @@
 
 A document holds blocks that this module fills:
 
-    <!-- sympress:table results/demo.json -->
+    <!-- sympress:table results/mtsamples.json -->
     (the table and the line below it: never edited by hand)
     <!-- /sympress:table -->
 
-`results/demo.json full` gives the table with every column, `short` one of six.
+`results/mtsamples.json full` gives the table with every column, `short` one of six.
 `<!-- sympress:curves results/strategies.json docs/results/strategies.svg -->` draws the results into the
 second file and shows it; `<!-- sympress:figure results/vaers-present.json docs/results/pareto.svg -->` does
 so with the figure of the report;
 `<!-- sympress:shape results/shape-pocket.json -->` is the table of what `benchmarks.shape` measured, and
-`spans`, `years`, `source`, `forms`, `negex`, `cuts`, `packed`, `evidence`, `pair` and `within` are of
-`report.measured`; `first`, `throughput`, `capacity`, `serve` and `extract` of `report.rates`; `search` and
-`tuned` of `report.searched`.
+`spans`, `years`, `source`, `forms`, `negex`, `cuts`, `packed`, `deep`, `evidence`, `fresh`, `pair` and
+`within` are of `report.measured`; `first`, `throughput`, `peers`, `capacity`, `serve` and `extract` of
+`report.rates`; `search` and `tuned` of `report.searched`.
 `<!-- sympress:commands -->` and the other kinds of `benchmarks.reference` name no file: they are made from
 the code. Each is closed by its own kind. `make docs` runs this module.
 """

@@ -90,9 +90,9 @@ def policies(extractor: Extractor) -> Policies:
     def named(
         note: Read, reader: EvidenceReader | None = None, refusing: AbstractSet[str] = frozenset()
     ) -> set[str]:
-        found = weigh(note.found, note.beliefs)
+        found = weigh(note.found, note.beliefs, doubts=not settings.tagger)
         if reader is not None:
-            found += reader.read(note.text, note.mentions, note.beliefs)
+            found = reader.read(note.text, found, note.beliefs)
         return {one.symptom for one in affirm(found, refusing & (set(note.beliefs) - note.by_model()))}
 
     return {

@@ -158,6 +158,7 @@ def test_every_setting_but_the_protocol_is_in_one_part_and_read_from_it():
 def test_what_goes_on_in_a_folder_may_add_rows_and_measure_anew_and_nothing_else():
     config = StudyConfig()
     more = {"strategies": ("pruning",), "recipes": ("pocket",), "transfer_fraction": 0.5, "seeds": 3}
+    more |= {"transfer_from": "1990"}
     moved = {"notes": Path("b.csv"), "gold": Path("g"), "lexicon": "l.tsv", "encoder": "e"}
     assert (
         StudyConfig(**more, **moved, resamples=50, threads=4, margin=0.02, baseline_longer=False).fixed()

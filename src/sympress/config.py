@@ -173,6 +173,9 @@ class DataConfig(_Settings):
     )
     rule: Literal["first", "earliest", "most"] | None = setting(None, "first, earliest or most.")
     top_k: int = setting(5, "The K most frequent symptoms of the data.", ge=2)
+    symptoms: tuple[str, ...] = setting(
+        (), "Symptoms of --task present in place of the K most frequent, as they are coded, with commas."
+    )
     text_window: int | None = setting(None, "Characters of a note that are seen; 0 for all.", ge=0)
     lower: bool | None = setting(None, "Lower-case the text.", marks=_NO_FLAG)
     balance: bool | None = setting(None, "Cut every topic to the rarest.")
@@ -255,6 +258,12 @@ class CompressionConfig(_Settings):
         marks=_MAY_CHANGE,
         gt=0,
         le=1,
+    )
+    transfer_from: FirstDay | None = setting(
+        None,
+        "First day (YYYY-MM-DD) or year of those further notes; before --train-from, the training notes that "
+        "it leaves out are among them.",
+        marks=_MAY_CHANGE,
     )
     published_variants: bool | None = setting(
         None, "Also run the published study's literal variants.", marks=_NO_FLAG
@@ -360,10 +369,11 @@ class StudyConfig(MeasurementConfig, CompressionConfig, TrainingConfig, DataConf
 def as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
     """A stored configuration; one from before notes were read by windows read the first of each.
 
-    Spans were always read by windows.
+    Spans were always read by windows. One from before symptoms could be named named none.
     """
     before = "all" if task_of(str(values.get("task", "topic"))).finds_spans else "first"
-    return {"windows": before, "max_windows": StudyConfig.model_fields["max_windows"].default, **values}
+    fields = StudyConfig.model_fields
+    return {"windows": before, "max_windows": fields["max_windows"].default, "symptoms": [], **values}
 
 
 def marks_of(name: str, of: type[BaseModel] = StudyConfig) -> Marks:

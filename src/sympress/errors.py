@@ -137,8 +137,11 @@ def names_arguments(arguments: Mapping[str, str]) -> Callable[[Callable[P, T]], 
 # Optional dependencies: import them late, and name the command that installs them.
 
 
-def require_training() -> None:
+def require_training(extra: str = "train") -> None:
     """Check that what training needs is installed.
+
+    Args:
+        extra: to name where something is missing; `demo` holds `train` and an encoder.
 
     Raises:
         MissingExtraError: torch, transformers or another part of the extra `train` is missing.
@@ -154,7 +157,7 @@ def require_training() -> None:
         "rensa",
     ):
         if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("train", package)
+            raise MissingExtraError(extra, package)
 
 
 def require_serving() -> None:

@@ -46,9 +46,7 @@ def test_each_policy_adds_one_rule(evidence: ModuleType, box: Extractor):
         words | {"rash", "injection-site-redness", "Infection"},
         words | {"injection-site-redness", "Infection"},
         words,
-        words | {"injection-site-redness"},
-        words | {"injection-site-redness"},
-        words | {"injection-site-redness"},
+        *[{"cough", "injection-site-redness"}] * 3,  # the redness has a more exact name
         words,
         {"cough"},
         {"rash", "injection-site-redness", "Infection"},

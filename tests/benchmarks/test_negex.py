@@ -4,11 +4,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import negex
-from benchmarks.labelling_speed import time_labelling
 from benchmarks.negex import CLASSES, judge, locate, main, read_marked, score
 from sympress.errors import InputError
-from sympress.labels.annotate import Annotator
-from sympress.labels.lexicon import Lexicon, Symptom
 
 PARTS = ("all", "A", "B")
 HEADER = "line\tcondition\tsentence\tnegation\ttemporality\texperiencer\n"
@@ -89,14 +86,6 @@ def test_a_row_without_six_columns_is_named(tmp_path: Path) -> None:
 def test_an_environment_without_the_peer_is_named(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no-python: cannot run medspacy; install it there"):
         negex.peer_contexts(read_marked(data), tmp_path / "no-python")
-
-
-def test_labelling_is_timed_by_the_note() -> None:
-    timed = time_labelling(
-        ["fever", "no fever", ""], Annotator(Lexicon("own", (Symptom("Fever", ("fever",)),)))
-    )
-    assert (timed["notes"], timed["mentions"]) == (3, 2)
-    assert timed["notes_per_second"] == pytest.approx(3 / timed["seconds"])
 
 
 ROOT = Path(__file__).parents[2]

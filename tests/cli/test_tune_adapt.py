@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from sympress.cli.main import run
 from sympress.models.encoder import load_encoder
@@ -84,6 +86,25 @@ def test_adapt_writes_an_encoder_that_loads(
     assert f"{out}: the encoder changed since it was begun; undo that, or choose" in capsys.readouterr().err
 
 
+def test_an_encoder_that_cannot_be_adapted_is_refused_before_a_note_is_read(
+    make_encoder: Callable[..., PreTrainedModel],
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_encoder("sympress-conv").save_pretrained(tmp_path / "encoder")
+    tokenizer.save_pretrained(tmp_path / "encoder")
+    monkeypatch.setattr("sympress.cli.study.read_notes", lambda *_, **__: pytest.fail("notes were read"))
+    assert (
+        command("adapt", "--notes", "n.csv", "--encoder", tmp_path / "encoder", "-o", tmp_path / "out") == 2
+    )
+    assert capsys.readouterr().err == (
+        "sympress: architecture 'sympress-conv' has no masked-language head in transformers, so it cannot be "
+        "adapted; train it as it is, or adapt another encoder\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -91,6 +112,7 @@ def test_adapt_writes_an_encoder_that_loads(
         (("--validation-from", "2020-01-01"), "--validation-from belongs to --split time"),
         (("--learning-rate", "0"), "--learning-rate 0: give one above 0"),
         (("--split", "time"), "notes have no time"),
+        (("--layers", "7"), "a student of 7 layers cannot be taken from a teacher of 6"),
     ],
 )
 def test_adapt_refuses(

@@ -29,6 +29,7 @@ from sympress.compression.recipe.language import (
     settings_of,
 )
 from sympress.compression.recipe.steps import STEPS, Adapt, FineTune
+from sympress.compression.store import Store
 from sympress.compression.vocab import Vocab
 from sympress.config import StudyConfig
 from sympress.errors import InputError
@@ -36,7 +37,7 @@ from sympress.errors import InputError
 FOLDER = Path(sympress.__file__).parent / "compression" / "recipe"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 LAYERS = "a whole number of at least 1 or a number above 0 and below 1 or half"
-NAMES = "adapt, pretrained, vocab, distill, fine-tune, lowrank, prune, mask, quantize"
+NAMES = "adapt, pretrained, vocab, distill, fine-tune, lowrank, prune, mask, quantize, fuse, store"
 
 
 def complaint(text: str | Path) -> str:
@@ -61,6 +62,7 @@ def complaint(text: str | Path) -> str:
         ("mask(0.3, score=movement) > fine-tune", (Mask(share=0.3, score="movement"), FineTune())),
         ("finetune(2, rate=1e-4)", (FineTune(epochs=2, rate=1e-4),)),
         ("adapt > fine-tune(epochs=3)", (Adapt(epochs=1), FineTune(epochs=3))),
+        ("adapt(2, layers=3) > distill", (Adapt(epochs=2, layers=3), Distill())),
         ("lowrank(32, method=svd)", (LowRank(rank=32, method="svd"),)),
         ("prune(hidden=256, reconstruct=true)", (Prune(hidden=256, reconstruct=True),)),
         ("prune(hidden=0.5)", (Prune(hidden=0.5),)),
@@ -147,17 +149,22 @@ _ends = st.one_of(
         float_layers=st.integers(0, 12),
     ),
     st.builds(
-        Quantize, kind=st.sampled_from(["int8", "static"]), aware=st.just(True), epochs=_maybe(_counts)
+        Quantize,
+        kind=st.sampled_from(["int8", "static"]),
+        clusters=_maybe(st.integers(2, 256)),
+        aware=st.just(True),
+        epochs=_maybe(_counts),
     ),
 )
 RECIPES = st.builds(
     lambda *parts: Recipe(tuple(step for part in parts for step in part)),
-    st.lists(st.builds(Adapt, epochs=_counts), max_size=1),
+    st.lists(st.builds(Adapt, epochs=_counts, layers=_maybe(_counts)), max_size=1),
     st.lists(_middle, min_size=1, max_size=3),
     st.lists(_removals, max_size=1),
     st.lists(_factors, max_size=1),
     st.lists(_middle, max_size=2),
     st.lists(_ends, max_size=1),
+    st.lists(st.builds(Store), max_size=1),
 )
 
 
@@ -196,8 +203,8 @@ def test_a_step_cannot_be_changed():
         (" \n", 'the recipe is empty; write steps such as "distill(layers=3) > quantize(int8)"'),
         ("distil(3)", f"unknown step 'distil' (did you mean 'distill'?); known are {NAMES}"),
         (
-            "distill > saef",
-            f"unknown step 'saef'; known are {NAMES}",
+            "distill > wxyz",
+            f"unknown step 'wxyz'; known are {NAMES}",
         ),
         (
             "mask(0.3, scores=movement)",

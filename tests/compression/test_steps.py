@@ -125,6 +125,7 @@ def test_a_new_step_is_parsed_refused_run_estimated_and_searched(
         ("lowrank(rank=4)", True),
         ("lowrank(embeddings=4, method=svd)", True),
         ("quantize(int8)", False),
+        ("quantize(int8, clusters=16) > store(entropy)", False),
         ("quantize(static)", True),
         ("quantize(int8, aware=true)", True),
     ],
@@ -138,6 +139,29 @@ def test_a_step_says_whether_it_needs_notes(tmp_path: Path, step: str, needed: b
         check_order(order)
     check_order(order, dry=True)
     check_order(replace(order, given=Given(unlabelled=("fever",))))
+
+
+def test_fuse_asks_for_labelled_notes_and_leaves_the_choice_of_a_kernel(tmp_path: Path):
+    order = Order(tmp_path, tmp_path / "out", given=Given(), recipe=parse_recipe("quantize(int8) > fuse"))
+    for given in (Given(), Given(unlabelled=("fever",))):
+        with pytest.raises(InputError, match=r"step 2 \(fuse\) needs labelled validation notes"):
+            check_order(replace(order, given=given))
+    check_order(replace(order, given=None, kernel="dynamic-8bit"))
+
+
+def test_the_ensemble_of_a_study_teaches_nowhere_else(
+    make_encoder: Callable[..., Any], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+):
+    model = build_model(make_encoder("bert"), 3, "mean", seed=0).eval()
+    blank = np.zeros((1, 3), dtype=np.uint8)
+    material = Material("present", ["fever"], blank, (), ["cough"], blank, max_tokens=20)
+    context = Context(material, TrainSettings(), lambda _: (0.0, {}), tmp_path, tmp_path / "logits")
+    with pytest.raises(InputError, match="step 1, distill: teacher=ensemble is that of sympress study"):
+        run_recipe(parse_recipe("distill(layers=1, teacher=ensemble)"), model, tokenizer, context)
+    topic = replace(context, material=replace(material, task="topic", answers=np.zeros((1, 3), np.float32)))
+    for text in ("distill(layers=1, teacher=ensemble)", "fuse"):
+        with pytest.raises(InputError, match="is for the task present; the task is topic"):
+            run_recipe(parse_recipe(text), model, tokenizer, topic)
 
 
 def test_the_pretrained_encoder_is_asked_for_before_anything_runs(

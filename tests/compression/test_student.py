@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sympress.compression.distill.student import choose_layers, spread_layers, student_of, uniform_map
+from sympress.compression.distill.student import choose_layers, student_of, uniform_map
 from sympress.errors import InputError
-from sympress.models.families import family_of, layers_of
+from sympress.models.families import family_of, layers_of, spread_layers
 from sympress.models.model import build_model, load_model, save_model
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]

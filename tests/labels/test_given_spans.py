@@ -107,3 +107,9 @@ def test_a_span_that_is_a_cue_alone_is_no_mention(annotator: Annotator) -> None:
 def test_spans_count_among_the_mentions_that_a_note_may_have(annotator: Annotator) -> None:
     with pytest.raises(InputError, match="more than 1 mentions"):
         found(annotator, "fever with a boggy prostate", "boggy prostate", most=1)
+
+
+def test_a_span_that_names_no_finding_is_no_mention(annotator: Annotator) -> None:
+    text = "He is doing well. No rash. His symptoms are better, but he is not doing well at night."
+
+    assert found(annotator, text, "doing well", "symptoms") == [("rash", "rash", "absent", None)]

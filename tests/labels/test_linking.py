@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sympress.labels.lexicon import forms_by_symptom, load_lexicon
-from sympress.labels.linking import SpanLinker
+from sympress.labels.linking import SpanLinker, says_nothing
 
 FORMS = {
     "fever": ("fever", "febrile", "pyrexia"),
@@ -143,3 +143,18 @@ def test_links_do_not_depend_on_the_order_of_questions() -> None:
     one, other = SpanLinker(FORMS), SpanLinker(FORMS)
     forwards = {span: one(span) for span in asked}
     assert forwards == {span: other(span) for span in reversed(asked)}
+
+
+@pytest.mark.parametrize("span", ["doing well", "symptoms", "an", "Normal gait", "supple", "sleeping well"])
+def test_a_span_that_says_all_is_well_or_leads_to_nothing_is_no_finding(span: str) -> None:
+    assert says_nothing(span)
+
+
+@pytest.mark.parametrize("span", ["severe pain", "not doing well", "well-circumscribed mass", "feels loose"])
+def test_a_span_with_a_word_of_its_own_is_a_finding(span: str) -> None:
+    assert not says_nothing(span)
+
+
+@pytest.mark.parametrize("span", ["palpated", "palpation", "effusion", "mild effusion"])
+def test_a_form_of_several_words_is_not_named_by_one_of_them(wide: SpanLinker, span: str) -> None:
+    assert wide(span) is None

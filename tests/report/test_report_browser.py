@@ -62,8 +62,8 @@ def opened(browser, path, width, scheme):
     page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda message: errors.append(message.text) if message.type != "log" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(path.as_uri())
-    page.wait_for_selector("html[data-drawn]", state="attached", timeout=60_000)
+    page.goto(path.as_uri(), timeout=120_000)
+    page.wait_for_selector("html[data-drawn]", state="attached", timeout=120_000)
     return page, requests, errors
 
 
@@ -128,3 +128,29 @@ def test_hovering_a_hostile_name_shows_text(browser, page_file):
 def test_a_page_names_no_other_place(page_file):
     outside = re.sub(r"<script.*?</script>", "", page_file.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert not re.search(r"https?://", outside)
+
+
+CUT = """[...document.querySelectorAll('.scroll')]
+    .filter(one => one.checkVisibility({contentVisibilityAuto: true}))
+    .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.getAttribute('aria-label'))"""
+
+
+def test_the_table_fits_a_wide_screen_and_shows_more_columns_when_asked(browser, page_file):
+    page, *_ = opened(browser, page_file, 1440, "light")
+    assert page.evaluate(CUT) == []
+    assert page.locator("#results th.extra").first.is_hidden()
+    page.get_by_label("more columns").check()
+    assert page.locator("#results th.extra").first.is_visible()
+    page.close()
+
+
+def test_paper_cuts_no_table(browser, page_file):
+    page, *_ = opened(browser, page_file, 690, "dark")  # A4 less its margins
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(CUT) == []
+    assert page.locator("nav").is_hidden()
+    assert (
+        page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()")
+        == "#1b1f23"
+    )
+    page.close()

@@ -74,6 +74,19 @@ def test_the_latex_table_holds_what_the_console_shows(results, tmp_path):
     assert r"\begin{tabular}{lrrrrrr}" in table
 
 
+def test_the_latex_table_has_a_caption_of_one_sentence_and_a_label(results):
+    table = latex_table(results)
+    assert (
+        r"\caption{Quality and cost of each deployed file on 1,234 test notes, with 95 \% intervals.}"
+        in table
+    )
+    assert r"\label{tab:paper-topic-synthetic}" in table
+    named = results.model_copy(
+        update={"data": results.data.model_copy(update={"name": r"My_notes\input{x}"})}
+    )
+    assert r"\label{tab:paper-topic-my-notes-input-x}" in latex_table(named)
+
+
 def test_latex_sets_hostile_text_as_it_is():
     assert escape_latex("a_b & 50% \\input{x} $y$") == (r"a\_b \& 50\% \textbackslash{}input\{x\} \$y\$")
 

@@ -8,7 +8,7 @@ import pytest
 from sympress.errors import InputError, MissingExtraError, SympressError
 from sympress.report.page import Example, render_page, render_report, write_report
 from sympress.report.paper import epochs_beside, points_of, published_beside
-from sympress.report.sections import command_of, flatten, parts_of, table_of
+from sympress.report.sections import PrecisionRecall, command_of, flatten, parts_of, table_of
 from sympress.report.sections import tests_of as paired_tests
 from sympress.results import (
     CalibrationQuality,
@@ -84,7 +84,7 @@ def test_the_page_says_what_the_run_measured(results):
 def test_the_headline_says_what_to_take(results):
     headline = re.search(r"<h1>(.*?)</h1>", render_report(results), re.DOTALL)
     assert headline is not None
-    assert headline[1].startswith("Take no model for this: the lexicon rule beats every trained model here")
+    assert headline[1] == "The lexicon rule beats every trained model: F1 1.000 against 0.930."
 
 
 def test_hostile_names_and_warnings_are_text(results, make_run, make_strategy, make_quality):
@@ -209,8 +209,49 @@ def test_examples_are_shown_only_when_asked_and_the_page_says_so(results):
     example = Example("n1", "safe", "denies <b>fever</b>", ("fever",), ("fever",), ())
     source = render_report(results, [example])
     assert "denies &lt;b&gt;fever&lt;/b&gt;" in source
-    assert "this page holds text of notes" in source
+    assert "This page holds text of notes" in source
+    assert "<dt>missed</dt><dd>fever</dd>" in source
+    assert "wrongly found" not in source
     assert "The page holds no text of a note." not in source
+
+
+def test_three_figures_stand_below_the_headline(make_run, make_strategy):
+    small = make_strategy("small", difference=(0.0, -0.001, 0.001), size=8_000_000, p50=2.5, smaller=True)
+    source = render_report(make_run(make_strategy("baseline"), small))
+    figures = re.search(r'<dl class="figures">(.*?)</dl>', source, re.DOTALL)[1]
+    assert re.findall(r"<dt>(.*?)</dt><dd><b>(.*?)</b><span>(.*?)</span>", figures) == [
+        ("size of small", "8.0\u00a0MB", "0.10× the baseline’s 80.0\u00a0MB"),
+        ("time per note", "2.50\u00a0ms", "0.25× the baseline’s 10.00\u00a0ms"),
+        ("change of macro F1", "0.000", "95 % interval [−0.001, +0.001]"),
+    ]
+    alone = render_report(make_run(make_strategy("baseline", 0.9)))
+    assert "<dt>macro F1</dt><dd><b>0.900</b><span>95 % interval [0.880, 0.920]</span></dd>" in alone
+
+
+def test_every_figure_has_a_caption_of_one_sentence(results):
+    source = render_report(results, curves=[PrecisionRecall("baseline", (0.1, 0.9), (1.0, 0.8), (0.7, 0.9))])
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", source)
+    assert len(captions) == 4
+    assert [one for one in captions if re.search(r"[.:?] ", one)] == []
+
+
+def test_precision_recall_and_thresholds_are_shown_where_the_run_has_them(results, make_run, make_strategy):
+    curve = PrecisionRecall("baseline", (0.1, 0.9), (1.0, 0.8), (0.7, 0.9))
+    source = render_report(results, curves=[curve])
+    assert 'id="run0-precision-recall"' in source
+    assert "run0-precision-recall" not in render_report(results)
+    cells = "<td>40</td><td>0.250</td><td>0.900 <small>[0.880, 0.920]</small></td>"
+    assert f'<th scope="row" class="text">fever</th>{cells}' in source
+    quality = results.strategies[1].quality.model_copy(update={"per_symptom": []})
+    assert "no thresholds" in render_report(make_run(make_strategy("baseline", quality=quality)))
+
+
+def test_seeds_are_folded_below_their_strategy(make_run, make_strategy):
+    rows = [make_strategy(name, seed=seed) for seed in (0, 1) for name in ("baseline", "small")]
+    source = render_report(make_run(*rows))
+    assert re.findall(r"<summary>((?:baseline|small).*?)</summary>", source) == [
+        "baseline", "baseline · seed 0", "baseline · seed 1", "small", "small · seed 0", "small · seed 1",
+    ]  # fmt: skip
 
 
 def test_an_empty_run_still_has_a_page(make_run):
@@ -252,7 +293,8 @@ def test_runs_with_other_columns_share_one_table(results, make_run, make_strateg
     yardsticks = {"pytorch-fp32": YardstickCost(size_bytes=1, latency_ms_p50=2, latency_ms_p95=3)}
     timed = make_run(make_strategy("baseline"), yardsticks=yardsticks)
     table = table_of([("one", results), ("two", timed)])
-    assert "× PyTorch" in table["headers"]
+    assert ("× PyTorch", False) in table["headers"]
+    assert ("AUROC", True) in table["headers"]
     assert {len(row["cells"]) for row in table["rows"]} == {len(table["headers"])}
 
 

@@ -12,7 +12,7 @@ from sympress.results import Drift, Estimate, Period, SymptomRates
 
 def shown(results, width=120):
     console = Console(width=width, record=True, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: SIM115, PTH123
-    console.print(console_table(results))
+    console.print(console_table(results, width))
     console.file.close()
     return console.export_text()
 
@@ -191,3 +191,17 @@ def test_rates_by_year_stand_in_the_data_section_of_notes_split_by_time(make_run
     assert drift_table(run) == (["Symptom", "2003", "2005, test"], [["<fever>", "50.00", "12.50"]])
     page = render_report(run)
     assert "&lt;fever&gt;</th><td>50.00</td><td>12.50</td>" in page
+
+
+def test_the_table_of_a_terminal_of_80_columns_breaks_no_word(make_run, make_strategy, make_quality):
+    micro = make_quality(0.9, micro_f1=make_quality(0.9).f1)
+    costs = {"latency_ratio": 0.05, "smaller": True, "faster": True, "size": 2_000_000, "p50": 1.3}
+    rows = [make_strategy("baseline", quality=micro)]
+    rows += [
+        make_strategy(name, quality=micro, difference=(-0.01, -0.02, 0.002), **costs)
+        for name in ("vocabulary-40", "rule-assertion")
+    ]
+    text = shown(make_run(*rows, task="present"), width=80)
+    header = next(line.split() for line in text.splitlines() if "strategy" in line)
+    assert header == ["strategy", "F1", "micro", "verdict", "size", "MB", "(×)", "p50", "ms", "(×)"]
+    assert line_of(text, "rule-assertion").split()[:4] == ["rule-assertion", "0.900", "too", "few"]

@@ -139,8 +139,7 @@ def test_whatever_a_note_says_each_symptom_it_affirms_has_a_present_mention(extr
         assert (one.symptom, one.span) in present
         if extractor.runtime is None:
             assert one.probability is None
-        elif one.probability is None:  # neither of the two models knows it
-            assert one.symptom not in extractor.symptoms
+        elif one.probability is None:  # the tagger passed it over, and the other model does not affirm it
             assert one.source == "rules"
     named = {one.symptom for one in result.mentions}
     denied = named - {symptom for symptom, _ in present}
@@ -154,6 +153,7 @@ def test_whatever_a_note_says_each_symptom_it_affirms_has_a_present_mention(extr
 FEVER, NO_FEVER = Mention(0, 5, "fever"), Mention(9, 14, "fever", "absent", None, Reason("cue", "no", 6, 8))
 REDNESS = Mention(20, 27, "erythema")
 TABLE = {"site-redness": Evidence(mentions=["erythema"], words=["shot", "inject*"])}
+STANDS = Sourced(Mention(20, 27, "site-redness", "present", 0.9, Reason("model")), "both")
 SURE, DOUBTFUL = Belief(0.9, affirms=True), Belief(0.1, affirms=False)
 
 
@@ -167,6 +167,10 @@ def test_a_probability_belongs_to_present_mentions_of_what_the_model_knows():
     ]
     [doubted] = weigh(sourced([FEVER]), {"fever": DOUBTFUL})
     assert (doubted.source, doubted.mention.score) == ("rules", 0.1)
+    [beside] = weigh(sourced([FEVER]), {"fever": DOUBTFUL}, doubts=False)
+    assert (beside.source, beside.mention.score) == ("rules", None)
+    [sure] = weigh(sourced([FEVER]), {"fever": SURE}, doubts=False)
+    assert (sure.source, sure.mention.score) == ("both", 0.9)
 
 
 def test_the_most_probable_comes_first_and_what_has_no_probability_last():
@@ -203,10 +207,29 @@ def test_the_most_probable_comes_first_and_what_has_no_probability_last():
 def test_words_stand_for_a_symptom_that_the_model_affirms_and_no_mention_names(
     text: str, mentions: list[Mention], belief: Belief, stands: bool
 ):
-    found = EvidenceReader(TABLE).read(text, mentions, {"site-redness": belief})
-    assert [(one.mention, one.source) for one in found] == (
-        [(Mention(20, 27, "site-redness", "present", 0.9, Reason("model")), "both")] if stands else []
-    )
+    found = sourced(mentions)
+    told = EvidenceReader(TABLE).read(text, found, {"site-redness": belief})
+    assert told == [*found, *([STANDS] if stands else [])]
+
+
+@pytest.mark.parametrize(
+    ("words", "belief", "renamed"),
+    [
+        (["shot"], DOUBTFUL, True),
+        (["shot"], SURE, False),  # the model affirms both
+        (["shot"], None, False),  # it does not know the other
+        ([], DOUBTFUL, False),  # any place: the one name is not more exact than the other
+    ],
+)
+def test_words_of_a_place_give_a_mention_its_more_exact_name(
+    words: list[str], belief: Belief | None, renamed: bool
+):
+    reader = EvidenceReader({"site-redness": Evidence(mentions=["erythema"], words=words)})
+    beliefs = {"site-redness": SURE} | ({} if belief is None else {"erythema": belief})
+    far = Mention(400, 407, "erythema")
+    found = sourced([REDNESS, far])
+    told = reader.read("given a flu shot.   redness" + " " * 400, found, beliefs)
+    assert told == ([STANDS, found[1]] if renamed else [*found, STANDS])
 
 
 def test_the_source_of_a_mention_is_who_found_and_who_named_it():

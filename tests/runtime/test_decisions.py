@@ -77,7 +77,9 @@ def test_a_model_may_refuse_mentions_where_that_gains_and_loses_nothing(
         """Notes that all mention a rash."""
         made = np.zeros((4, len(truth), len(box.symptoms)), dtype=bool)
         made[0, :, at], made[1, :, at], made[2, :, at], made[3, :, at] = True, True, affirms, truth
-        return LabelledNotes(["rash"] * len(truth), made[3]), Signs(*made[:3], np.zeros_like(made[0]))
+        unsupported = np.zeros_like(made[0])
+        signs = Signs(*made[:3], unsupported, dict.fromkeys(candidates(), unsupported))
+        return LabelledNotes(["rash"] * len(truth), made[3]), signs
 
     told, signs = notes([True, True, False, False] * 2, [True, True, False, False] * 2)
     general, others = notes([coded] * LEAST_GENERAL, [affirmed] * LEAST_GENERAL)

@@ -69,10 +69,10 @@ def test_what_the_model_throws_is_a_failure_without_the_note(
 ):
     extractor = Extractor.load(tiny_artifact)
 
-    def explode(text: str) -> None:
+    def explode(text: str, *_: object) -> None:
         raise ValueError(f"cannot read {text}")
 
-    monkeypatch.setattr(extractor, "note_logits", explode)
+    monkeypatch.setattr(extractor.model, "windows_of", explode)
     assert extractor("Mr. Canary").failure == "the model failed (ValueError)"
 
 

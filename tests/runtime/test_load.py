@@ -220,7 +220,7 @@ def test_what_is_no_text_is_refused_without_being_shown(notes: object, message: 
 # Failures -----------------------------------------------------------------------------------------
 
 
-def explode(text: str) -> None:
+def explode(text: str, *_: object) -> None:
     raise ValueError(f"cannot read {text}")
 
 
@@ -229,7 +229,7 @@ def test_a_failure_is_recorded_and_logged_without_the_note(
     threads: int, tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     extractor = sympress.load(tiny_artifact, threads=threads)
-    monkeypatch.setattr(extractor, "note_logits", explode)
+    monkeypatch.setattr(extractor.model, "windows_of", explode)
     with caplog.at_level(logging.DEBUG, logger="sympress"):
         results = extractor(["Mr. Canary", "Mrs. Canary"])
     assert [one.failure for one in results] == ["the model failed (ValueError)"] * 2
@@ -245,7 +245,7 @@ def test_a_failure_is_raised_with_its_cause_where_that_is_asked(
 ):
     extractor = sympress.load(tiny_artifact, threads=threads, on_error="raise")
     assert extractor("fever").failure is None
-    monkeypatch.setattr(extractor, "note_logits", explode)
+    monkeypatch.setattr(extractor.model, "windows_of", explode)
     with pytest.raises(SympressError, match=r"^note 0: the model failed \(ValueError\)$") as raised:
         extractor(["Mr. Canary", "fever"])
     assert isinstance(raised.value.__cause__, ValueError)

@@ -36,7 +36,7 @@ KEY = "a-key-of-the-tests-0123456789"
 class WordModel:
     """Finds the words; `denies` before one makes it absent. `seconds` is what a batch takes, or a note.
 
-    `beside` it affirms of every note; without `spans` it points at no words.
+    `beside` it affirms of every note; without `spans` it points at no words; `names` are theirs.
     """
 
     seconds: float = 0.0
@@ -45,6 +45,7 @@ class WordModel:
     spans: bool = True
     beside: tuple[FoundSymptom, ...] = ()
     version: int = 1
+    names: dict[str, str] = field(default_factory=lambda: NAMES)
     batches: list[int] = field(default_factory=list)
 
     def __call__(self, notes: Sequence[str]) -> list[NoteResult]:
@@ -101,7 +102,7 @@ def shelf_of(models: dict[str, WordModel], task: str = "mentions") -> Shelf:
             10,
             f"v{model.version}",
             "2026-01-01T00:00:00",
-            names=NAMES,
+            names=model.names,
             card="# Words <b>\n\nFinds three words.",
             points_at_words=model.spans,
         )

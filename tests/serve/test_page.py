@@ -80,8 +80,8 @@ def test_mentions_are_marked_by_assertion_where_they_stand_with_who_found_them_a
         "#marked mark", "all => all.map(m => [m.firstChild.textContent, m.className, m.title])"
     )
     assert marks == [
-        ["fever", "present", "fever: present (rules and model, 90 %)"],
-        ["chills", "present", "chills <i>or rigors</i>: present (rules and model, 90 %)"],
+        ["fever", "present", "fever: present (rules and model, 90\u00a0%)"],
+        ["chills", "present", "chills <i>or rigors</i>: present (rules and model, 90\u00a0%)"],
         ["cough", "absent", "cough: denied, because of “denies” (rules)"],
     ]
     assert page.locator("#marked .cue").all_inner_texts() == ["denies"]
@@ -113,9 +113,9 @@ def test_what_is_denied_is_read_first_and_rules_have_no_percentage(page: Any):
     assert found["Denied (1)"] == ["cough", "“cough”: because of “denies” (rules)"]
     assert found["Present (2)"] == [
         "fever",
-        "“fever” (rules and model, 90 %)",
+        "“fever” (rules and model, 90\u00a0%)",
         "chills <i>or rigors</i>",
-        "“chills” (rules and model, 90 %)",
+        "“chills” (rules and model, 90\u00a0%)",
     ]
     assert page.locator("#groups i").count() == 0
     assert page.locator("#no-words").is_hidden()
@@ -158,6 +158,7 @@ def test_the_api_is_described_on_a_page_of_its_own(page: Any, service: Running):
         "GET /metrics",
         "POST /v1/extract",
         "GET /v1/models",
+        "GET /v1/models/{name}/symptoms",
         "GET /v1/models/{name}/card",
         "POST /v1/models/{name}/reload",
     ]
@@ -243,7 +244,7 @@ def test_what_no_span_accounts_for_stands_below_the_spans(browser: Any):
         assert page.locator("#marked mark").count() == 3
         rows = [row.split("\t") for row in page.locator("#rows tr").all_inner_texts()]
         assert [row[0] for row in rows] == ["fever", "chills", "cough", "–"]
-        assert rows[-1][1:] == ["seizure", "present", "the whole note", "model, 40 %", "–", "whole note"]
+        assert rows[-1][1:] == ["seizure", "present", "the whole note", "model, 40\u00a0%", "–", "whole note"]
         page.close()
 
 

@@ -98,6 +98,41 @@ def test_models_and_probes(service: Running):
     assert "sympress_queue_notes 0.0" in metrics
 
 
+def test_a_models_symptoms_are_counted_in_the_list_of_models_and_named_page_by_page():
+    many = {f"HP:{number:07}": f"sign number {number}" for number in range(18_500)}
+    with running({"words": WordModel(names=many)}) as service, service.client() as client:
+        listed = client.get("/v1/models")
+        (model,) = listed.json()["models"]
+        assert (model["symptom_count"], len(listed.content) < 1_000) == (18_503, True)
+        address, found, pages = model["symptom_list"], [], 0
+        while address:
+            page = client.get(address).json()
+            assert (page["model"], page["total"], page["offset"]) == ("words", 18_503, len(found))
+            found, address, pages = found + page["symptoms"], page["next"], pages + 1
+        assert pages == 19
+        assert found[0] == {"symptom": "fever", "name": "fever"}  # its own come first
+        assert {one["symptom"]: one["name"] for one in found} == many | {word: word for word in WORDS}
+        behind = client.get("/v1/models/words/symptoms?offset=18503&limit=3").json()
+        assert (behind["symptoms"], behind["next"]) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("limit=0", "limit: give a whole number from 1 to 1,000"),
+        ("limit=1001", "limit: give a whole number from 1 to 1,000"),
+        ("limit=1e3", "limit: give a whole number from 1 to 1,000"),
+        ("offset=-1", "offset: give a whole number from 0 to 999,999,999"),
+        ("offset=" + "9" * 500, "offset: give a whole number from 0 to 999,999,999"),
+        ("offset=%D9%A1", "offset: give a whole number from 0 to 999,999,999"),  # a digit, but not of ours
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_without_quoting_it(service: Running, query: str, message: str):
+    with service.client() as client:
+        assert error_of(client.get(f"/v1/models/words/symptoms?{query}")) == (422, "invalid_request", message)
+        assert error_of(client.get("/v1/models/none/symptoms"))[0] == 404
+
+
 FORM = "; send {'text': …} or {'notes': [{'id', 'text'}]}"
 
 
@@ -419,6 +454,7 @@ def test_openapi_describes_every_address(service: Running):
         "/v1/models",
         "/v1/models/{name}/card",
         "/v1/models/{name}/reload",
+        "/v1/models/{name}/symptoms",
     ]
     missing = [
         name

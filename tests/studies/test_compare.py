@@ -17,7 +17,7 @@ from sympress.studies.compare import compare_paths, compare_runs
 from sympress.studies.data import prepare
 from sympress.studies.folder import RunFolder
 from sympress.studies.labelled import negated_label_share
-from sympress.studies.results import flipped_examples
+from sympress.studies.results import error_examples
 
 CONFIG = {"protocol": "paper", "synthetic_notes": 400, "encoder": "bundled"}
 
@@ -114,8 +114,8 @@ def test_what_is_neither_run_nor_artifact_is_refused(make_run, tmp_path):
         compare_paths(tmp_path / "a", tmp_path / "empty")
 
 
-def test_examples_are_the_notes_whose_answer_flipped(make_run, data):
-    found = flipped_examples(make_run("a", 2))
+def test_examples_are_the_notes_whose_answer_is_wrong_or_flipped(make_run, data):
+    found = error_examples(make_run("a", 2))
     assert [type(one) for one in found] == [Example] * 2
     assert found[0].note_id == data.frame["note_id"][int(data.split.test[0])]
     assert found[0].truth == found[0].baseline != found[0].found

@@ -9,11 +9,12 @@ import pytest
 
 from sympress.cli.main import run
 from sympress.config import make_config
+from sympress.errors import InputError
 from sympress.labels.lexicon import load_lexicon
 from sympress.models.rules import AssertedRule, RuleClassifier
 from sympress.progress import Reporter
 from sympress.studies import labelled
-from sympress.studies.data import StudyData, prepare
+from sympress.studies.data import StudyData, prepare, read_further_notes
 
 #: Codes of the reports of each year, in turn: fever and swelling by two names each, one of no symptom.
 CODES = {
@@ -47,9 +48,11 @@ def _words(k: int, year: int) -> str:
     return " ".join(f"w{(k * 7 + year * 13 + at * at) % 997}" for at in range(12))
 
 
+CONFIG = {"protocol": "clinical", "task": "present", "split": "time", "top_k": 4, "encoder": "bundled"}
+
+
 def study(vaers: Path, **settings: object) -> StudyData:
-    given = {"notes": vaers, "protocol": "clinical", "task": "present", "split": "time", "top_k": 4}
-    config = make_config(given | {"labels": "concepts", "encoder": "bundled"} | settings).resolved()
+    config = make_config({**CONFIG, "notes": vaers, "labels": "concepts", **settings}).resolved()
     return prepare(config, Reporter(quiet=True))
 
 
@@ -142,3 +145,36 @@ def test_what_labels_rest_on_is_looked_up_in_notes_drawn(monkeypatch: pytest.Mon
     assert labelled.DRAWN not in whole
     assert drawn[labelled.DRAWN] == 60
     assert 0 < drawn[labelled.NEGATED] < min(60, whole[labelled.NEGATED])
+
+
+def test_symptoms_that_were_named_are_labelled_whatever_their_frequency(vaers: Path) -> None:
+    named = ("Rash", "Injection site oedema")
+    data = study(vaers, labels="coded", symptoms=named, train_from="2002")
+    assert data.labels.symptoms == named
+    assert data.labels.targets.sum(axis=0).tolist() == [40, 20]
+    concepts = study(vaers, symptoms=("rash", "fever"))
+    assert concepts.labels.targets.sum(axis=0).tolist() == [40, 50]
+
+
+def test_a_symptom_that_no_training_note_is_coded_is_refused(vaers: Path) -> None:
+    with pytest.raises(InputError, match=r"--symptoms: no training note is coded 'Rahs'.*'?Rash"):
+        study(vaers, labels="coded", symptoms=("Rahs",))
+    with pytest.raises(InputError, match="no training note is coded 'Agitation'"):
+        study(vaers, labels="coded", symptoms=("Agitation",), train_from="2002")
+    with pytest.raises(InputError, match="--symptoms names what people coded; the labels are silver"):
+        study(vaers, labels="silver", symptoms=("fever",))
+    with pytest.raises(InputError, match="--symptoms is for --task present; the task is topic"):
+        study(vaers, labels="coded", symptoms=("Rash",), task="topic")
+
+
+def test_notes_too_old_to_train_on_may_teach_unlabelled(vaers: Path) -> None:
+    settings = {"labels": "coded", "top_k": 2, "train_from": "2003", "transfer_fraction": 1.0}
+
+    def years(**more: object) -> list[int]:
+        config = make_config({**CONFIG, "notes": vaers, **settings, **more}).resolved()
+        further = read_further_notes(config, study(vaers, **settings), Reporter(quiet=True))
+        return sorted(set(further["time"].dt.year().to_list()))
+
+    assert years() == []
+    assert years(transfer_from="2002") == [2002]
+    assert years(transfer_from="2001") == [2001, 2002]

@@ -17,7 +17,7 @@ from sympress.progress import Reporter
 from sympress.results import Cost, Results, load_results
 from sympress.studies.data import StudyData, prepare
 from sympress.studies.folder import RunFolder
-from sympress.studies.results import check_results, keep_predictions, read_predictions
+from sympress.studies.results import check_results, keep_predictions, precision_recall, read_predictions
 from sympress.studies.task import NoteTestSet, assemble_row, judge_together
 
 COST = Cost(
@@ -140,3 +140,24 @@ def test_predictions_of_other_notes_rows_and_files_are_refused(run: Path, tmp_pa
         (tmp_path / "damaged.npz").write_bytes(content)
         with pytest.raises(InputError, match=r"damaged.npz: damaged, or no predictions.npz of a study"):
             read_predictions(tmp_path / "damaged.npz", "topic")
+
+
+def test_precision_against_recall_passes_through_the_thresholds(
+    run: Path, study: tuple[StudyConfig, StudyData]
+) -> None:
+    config, _ = study
+    results, kept = load_results(run), read_predictions(run / "predictions.npz", config.task)
+    curves = precision_recall(results, kept)
+    if config.task == "topic":
+        assert curves == []
+        return
+    assert [one.name for one in curves] == ["baseline", "safe"]
+    for one in curves:
+        assert list(one.recall) == sorted(one.recall)
+        assert one.recall[-1] == pytest.approx(1)
+        quality = next(row for row in results.strategies if (row.name, row.seed) == (one.name, 0)).quality
+        recall, precision = one.chosen
+        assert quality.micro_f1 is not None
+        assert 2 * recall * precision / (recall + precision) == pytest.approx(quality.micro_f1.value)
+        points = list(zip(one.recall, one.precision, strict=True))
+        assert min(abs(x - recall) + abs(y - precision) for x, y in points) < 1e-9

@@ -29,6 +29,7 @@ from sympress.training.adapt import (
     Masking,
     adapt_encoder_,
     hold_out,
+    imitation_loss,
     masked_language_model,
 )
 from sympress.training.data import EncodedNotes, NoteDataset
@@ -203,6 +204,37 @@ def test_the_loss_falls_on_notes_with_a_pattern(
     assert log.verdict().startswith("the encoder knows these notes better: loss on 16 held-out notes")
 
 
+def test_a_smaller_encoder_learns_from_the_whole_one_too_and_a_killed_run_ends_alike(
+    make_encoder: Callable, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    settings, steps = replace(SETTINGS, layers=1), 0
+
+    def progress(_done: int, _total: int) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 6:  # 4 steps of the head, then the second of the encoder
+            raise KilledError
+
+    small, again = make_encoder("bert"), make_encoder("bert")
+    log = adapt_encoder_(small, tokenizer, make_texts(), settings, tmp_path / "whole")
+    assert log.helped
+    assert (len(small.encoder.layer), small.config.num_hidden_layers) == (1, 1)
+    assert log.epochs[log.best_epoch - 1]["loss"] < log.before - 0.1
+    with pytest.raises(KilledError):
+        adapt_encoder_(make_encoder("bert"), tokenizer, make_texts(), settings, tmp_path, progress=progress)
+    adapt_encoder_(again, tokenizer, make_texts(), settings, tmp_path)
+    assert not changed(again, weights_of(small))
+
+
+def test_imitation_is_free_of_loss_where_the_answers_are_the_teachers() -> None:
+    rng = torch.Generator().manual_seed(0)
+    wanted, other = (torch.randn(5, 40, generator=rng) for _ in range(2))
+    assert imitation_loss(wanted + 3, wanted).item() == pytest.approx(0, abs=1e-6)
+    softened = [torch.softmax(logits / 2, -1) for logits in (other, wanted)]
+    by_hand = 4 * (softened[1] * (softened[1] / softened[0]).log()).sum(1).mean()
+    assert imitation_loss(other, wanted).item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
 @pytest.fixture(scope="module")
 def whole(
     make_encoder: Callable, tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
@@ -300,6 +332,8 @@ def test_a_tokenizer_without_mask_and_a_pressed_encoder_are_refused(
     encoder = make_encoder("bert")
     with pytest.raises(InputError, match="has no mask token"):
         Masking(Maskless(), encoder)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'sympress-conv' has no masked-language head in transformers"):
+        masked_language_model(make_encoder("sympress-conv"), None, seed=0)
     encoder.set_input_embeddings(torch.nn.Embedding(20, 32))
     with pytest.raises(InputError, match="before anything is removed"):
         masked_language_model(encoder, None, seed=0)

@@ -150,10 +150,10 @@ def compress(
         bool, typer.Option("--dry-run", help="Say the steps and the estimated size; read and train nothing.")
     ] = False,
 ) -> None:
-    """Press a fine-tuned model by a recipe, or by the best recipe that a search finds for a budget.
+    """Compress a fine-tuned model by a recipe, or by the best recipe that a search finds for a budget.
 
-    Give --recipe, --budget, or --no-training alone. Without labels the model labels the notes itself. Kill it
-    at any time; the same command goes on where it stopped. Exit code 3: no recipe meets the budget.
+    Give --recipe, --budget, or --no-training alone. Without labels the model labels the notes itself. If it
+    is interrupted, repeat the command to resume it. Exit code 3: no recipe meets the budget.
     """
     from sympress.api import load
     from sympress.errors import require_training

@@ -144,7 +144,7 @@ def extract(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
-    """Find symptoms in notes, on all cores; a job that was killed goes on when it is given again."""
+    """Find symptoms in notes, on all cores; repeat an interrupted command to resume it."""
     from sympress.extract.job import Job, Table
     from sympress.extract.shapes import read_columns
     from sympress.extract.sources import find_notes, read_wanted

@@ -73,7 +73,7 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
         name="sympress",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        help="Find the symptoms in clinical notes, with small models that you train, press and measure.",
+        help="Find symptoms in clinical notes, with small models that you train, compress and measure.",
         epilog="New here? Run  sympress demo",
     )
     app.callback()(_root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,14 @@ from rich.text import Text
 
 from sympress.errors import InputError, SympressError
 from sympress.files import write_json, write_text
+from sympress.report.advice import advise
 from sympress.report.card import write_cards
 from sympress.report.columns import format_difference, format_number
 from sympress.report.figures import write_figures
 from sympress.report.page import Example, render_page, write_report
 from sympress.report.paper import write_csvs, write_tables
-from sympress.report.sections import format_p
-from sympress.report.verdict import advise, console_table, printable, verdict
+from sympress.report.sections import PrecisionRecall, format_p
+from sympress.report.verdict import console_table, printable, verdict
 from sympress.results import Results, load_results
 
 if TYPE_CHECKING:
@@ -60,7 +62,11 @@ def report(  # noqa: PLR0917  one option a setting; typer passes them by name
         ),
     ] = None,
     show_examples: Annotated[
-        bool, typer.Option("--show-examples", help="Show notes whose answer flipped: puts TEXT OF NOTES in.")
+        bool,
+        typer.Option(
+            "--show-examples",
+            help="List notes that were answered wrongly or changed: puts TEXT OF NOTES in.",
+        ),
     ] = False,
 ) -> None:
     """Rebuild report.html and the CSV files from results.json, and print the table."""
@@ -79,7 +85,7 @@ def report(  # noqa: PLR0917  one option a setting; typer passes them by name
         page = _folder(runs[0]) / COMPARED
         write_text(page, render_page(_named(loaded)))
         for name, results in _named(loaded):
-            console.print(f"{name}: {advise(results).sentence}", markup=False, highlight=False)
+            console.print(f"{name}: {advise(results).headline}", markup=False, highlight=False)
     for run, results in loaded:
         written = write_figures(results, _folder(run) / "figures") if figures else []
         written += write_tables(results, _folder(run)) if tables else []
@@ -111,12 +117,12 @@ def _check(run: Path, results: Results, predictions: Path, console: Console) -> 
 
 def _report_one(run: Path, results: Results, console: Console, *, show_examples: bool) -> Path:
     """Print the table and what it says; write the CSV files and the page."""
-    console.print(console_table(results))
+    console.print(console_table(results, console.width))
     advice = advise(results)
-    for sentence in (advice.sentence, *advice.further, *verdict(results)):
+    for sentence in (advice.headline, *advice.further, *verdict(results)):
         console.print(f"• {sentence}", markup=False, highlight=False)
     written = write_csvs(results, _folder(run))
-    page = write_report(results, _folder(run), _examples(run) if show_examples else ())
+    page = write_report(results, _folder(run), _examples(run) if show_examples else (), _curves(run, results))
     console.print(
         f"\nWrote {len(written)} CSV files and {page}", markup=False, highlight=False, soft_wrap=True
     )
@@ -140,9 +146,19 @@ def _examples(run: Path) -> list[Example]:
     from sympress.errors import require_training
 
     require_training()
-    from sympress.studies.results import flipped_examples
+    from sympress.studies.results import error_examples
 
-    return flipped_examples(run)
+    return error_examples(run)
+
+
+def _curves(run: Path, results: Results) -> list[PrecisionRecall]:
+    """Precision against recall from the run's predictions; none where it keeps none or PyTorch is missing."""
+    predictions = _folder(run) / "predictions.npz"
+    if not predictions.is_file() or find_spec("torch") is None:
+        return []
+    from sympress.studies.results import precision_recall, read_predictions
+
+    return precision_recall(results, read_predictions(predictions, results.task))
 
 
 def _folder(run: Path) -> Path:

@@ -57,7 +57,7 @@ def study(
 ) -> None:
     """Run the study: notes in, the table of strategies out.
 
-    Kill it at any time; the same command goes on where it stopped.
+    If it is interrupted, repeat the command to resume it.
     """
     chosen = study_config(settings, config)
     if dry_run:
@@ -71,6 +71,7 @@ def start(settings: StudyConfig, output: Path, track: str | None = None, *, devi
     from sympress.errors import require_training
 
     require_training()
+    from sympress.report.advice import advise
     from sympress.report.verdict import console_table, verdict
     from sympress.studies.run import require_mlflow, run_study, track_results
     from sympress.training.epochs import on_device
@@ -82,8 +83,8 @@ def start(settings: StudyConfig, output: Path, track: str | None = None, *, devi
     if track is not None:
         track_results(results, output, track)
     console = Console()
-    console.print(console_table(results))
-    for sentence in verdict(results):
+    console.print(console_table(results, console.width))
+    for sentence in (advise(results).headline, *verdict(results)):
         console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
     console.print(
         f"\nwrote {output / 'results.json'} and {output / 'report.html'}", highlight=False, markup=False
@@ -138,34 +139,42 @@ def _shorten(argument: str) -> str:
 # `sympress demo`: the whole study on embedded notes and the packaged encoder, in minutes.
 
 
-_FULL = {"synthetic_notes": 1600, "epochs": 2, "max_tokens": 96, "text_window": 300}
-_SMALLEST = {
-    "synthetic_notes": 500,
-    "epochs": 1,
-    "max_tokens": 64,
-    "text_window": 250,
-    "resamples": 200,
+#: Mentions with what the note asserts of them, which synthetic notes hold by construction.
+_DEMO = {
+    "protocol": "clinical",
+    "task": "mentions",
+    "labels": "gold",
+    "encoder": "bundled",
+    "strategies": ("baseline",),
+    "recipes": (
+        "quantized = vocab(keep=0.4) > quantize(int8)",
+        "student = vocab(keep=0.4) > distill(layers=2, choose=first, epochs=1, rate=0.0003) > quantize(int8)",
+    ),
     "baseline_longer": False,
+    "learning_rate": 1e-4,
 }
+_FULL = {"synthetic_notes": 600, "epochs": 1, "max_tokens": 64}
+_SMALLEST = {"synthetic_notes": 200, "epochs": 1, "max_tokens": 64, "resamples": 200}
 
 
 def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Run folder; the same command continues it.")
     ] = Path("runs/demo"),
-    smallest: Annotated[
-        bool, typer.Option("--smallest", help="Fewer notes and one epoch: shows that it runs.")
-    ] = False,
+    smallest: Annotated[bool, typer.Option("--smallest", help="Fewer notes: shows that it runs.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Run the five strategies and the two reference rows on synthetic notes with the packaged MiniLM.
+    """Find mentions and what is asserted of them on synthetic notes: train the packaged MiniLM, compress it.
 
     No data and no network needed. The notes are synthetic: the numbers show the method, not a hospital.
     """
+    from sympress.errors import require_training
+
+    require_training("demo")
     sizes = _SMALLEST if smallest else _FULL
     if smallest and output == Path("runs/demo"):
         output = Path("runs/demo-smallest")
-    config = make_config(sizes | {"protocol": "paper", "encoder": "bundled", "published_variants": False})
+    config = make_config(_DEMO | sizes)
     start(config, output, device=device)
 
 
@@ -200,7 +209,7 @@ def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
 ) -> None:
     """Find the settings with which a strategy scores best on validation notes; test notes choose nothing.
 
-    The first trial has the settings as they are. Kill it at any time; the same command goes on.
+    The first trial has the settings as they are. If it is interrupted, repeat the command to resume it.
     """
     chosen = study_config(settings, config)
     from sympress.errors import require_training
@@ -270,7 +279,7 @@ def train(
 ) -> None:
     """Fine-tune an encoder on labelled notes.
 
-    Kill it at any time; the same command goes on where it stopped.
+    If it is interrupted, repeat the command to resume it.
     """
     from sympress.errors import require_training
 
@@ -318,24 +327,33 @@ def adapt(
     batch_size: Annotated[int, typer.Option(min=1, help="Notes a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="The largest one.")] = 5e-5,
     max_tokens: Annotated[int, typer.Option(min=8, help="Longest input in word pieces.")] = 256,
+    layers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Layers that stay, of a smaller encoder; the whole one teaches it."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of masks, order and held-out notes.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Adapt an encoder to your notes, without labels, and say whether that helped.
 
-    Kill it at any time; the same command goes on where it stopped.
+    If it is interrupted, repeat the command to resume it.
     """
     from sympress.errors import require_training
 
     require_training()
-    from sympress.training.adapt import AdaptSettings, check_choices
+    from sympress.training.adapt import AdaptSettings, open_adaptable
     from sympress.training.adapt import adapt as adapt_to
     from sympress.training.epochs import on_device
 
     settings = AdaptSettings(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_tokens=max_tokens
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        max_tokens=max_tokens,
+        layers=layers,
     )
-    check_choices(settings, split, validation_from)
+    loaded = open_adaptable(encoder, output, settings, split, validation_from)
     with on_device(device), Reporter() as reporter:
         read = read_notes(notes, text_column=text_column, fraction=fraction)
         for line in read.counts.remarks:
@@ -343,7 +361,7 @@ def adapt(
         log = adapt_to(
             read.frame,
             output,
-            encoder=encoder,
+            encoder=loaded,
             split=split,
             validation_from=validation_from,
             settings=settings,

@@ -510,9 +510,9 @@ def export_onnx(model: SymptomModel, path: Path) -> None:
 
 
 @torch.inference_mode()
-def parity(model: SymptomModel, path: Path, notes: list[NDArray[np.int64]]) -> float:
-    """Largest absolute difference of a logit between `model` and the ONNX file over `notes`."""
-    session = open_session(path, threads=0)
+def parity(model: SymptomModel, file: Path | bytes, notes: list[NDArray[np.int64]]) -> float:
+    """Largest absolute difference of a logit over `notes` between `model` and an ONNX file, or its bytes."""
+    session = open_session(file, threads=0)
     model = model.eval().cpu()
     differences = [0.0]
     for note in notes:

@@ -157,6 +157,10 @@ def _load_reference(folder: Path) -> ReferenceModel:
         from sympress.models.rules import AssertedRule
 
         return AssertedRule.load(folder)
+    if (folder / "ensemble.json").is_file():
+        from sympress.models.ensemble import Ensemble
+
+        return Ensemble.load(folder)
     from sympress.models.rules import RuleClassifier
     from sympress.models.tfidf import TfidfClassifier
 
@@ -178,28 +182,44 @@ class WeightCounts:
     nonzero_parameters: int
 
 
-def count_weights(path: Path) -> WeightCounts:
-    """Count the weights of the ONNX file itself: floats, and int8 with scales and zero points aside.
+def count_weights(source: Path | bytes) -> WeightCounts:
+    """Count the weights of an ONNX file, or its bytes: floats, and int8 with scales and zero points aside.
 
     Scalars and shape constants (int64) are not weights. An int8 weight that was rounded to zero counts
-    as zero.
+    as zero. Weights that share the values of a codebook count one by one.
     """
     import onnx
 
     total = nonzero = 0
-    tensors = onnx.load(path).graph.initializer
+    model = onnx.load_model_from_string(source) if isinstance(source, bytes) else onnx.load(source)
+    tensors = model.graph.initializer
+    books = {
+        tensor.name.removesuffix(_BOOK): onnx.numpy_helper.to_array(tensor)
+        for tensor in tensors
+        if tensor.name.endswith(_BOOK)
+    }
     zeros = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in tensors if _is_scale(tensor.name)}
     for tensor in tensors:
         kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
         if tensor.data_type not in kinds or not tensor.dims or _is_scale(tensor.name):
             continue
         values = onnx.numpy_helper.to_array(tensor)
+        name, _, stored = tensor.name.rpartition("_")
+        if name in books:
+            places = np.concatenate([values & 15, values >> 4]) if stored == "pairs" else values
+            values = books[name][places]
+        else:
+            name = tensor.name
         total += values.size
-        zero = zeros.get(tensor.name.removesuffix("_quantized") + "_zero_point", np.zeros(1))
+        zero = zeros.get(name.removesuffix("_quantized") + "_zero_point", np.zeros(1))
         # an int8 tensor with one zero point stores it where the weight is zero; one a channel is always 0
         nonzero += int(np.count_nonzero(values != zero.item() if zero.size == 1 else values))
     return WeightCounts(total, nonzero)
 
 
+#: How the name of a codebook ends; see `compression.quantize.share`.
+_BOOK = "_codebook"
+
+
 def _is_scale(name: str) -> bool:
-    return name.endswith(("_scale", "_scales", "_zero_point"))
+    return name.endswith(("_scale", "_scales", "_zero_point", _BOOK))

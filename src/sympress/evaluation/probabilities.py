@@ -125,10 +125,11 @@ def _last_best(values: NDArray[np.float64]) -> int:
 
 Floats = NDArray[np.float64]
 
-#: Standard deviations of log a and b: of all symptoms together around 0, of one symptom around all. The
-#: second decides how many notes a symptom needs to leave the others: with 5 positives b moves about halfway.
-_TOGETHER = (1.0, 2.0)
-_ONE = (0.5, 0.5)
+#: Standard deviations of log a, b and further weights: of all symptoms together around 0, of one symptom
+#: around all. The second decides how many notes a symptom needs to leave the others: with 5 positives b moves
+#: about halfway.
+_TOGETHER = (1.0, 2.0, 2.0)
+_ONE = (0.5, 0.5, 0.5)
 
 
 def fit_platt(logits: ArrayLike, targets: ArrayLike) -> tuple[Floats, Floats]:
@@ -142,13 +143,31 @@ def fit_platt(logits: ArrayLike, targets: ArrayLike) -> tuple[Floats, Floats]:
         MissingExtraError: SciPy is not installed.
     """
     scores, truth = _checked(logits, targets)
-    if len(scores) == 0:
-        return np.ones(scores.shape[1]), np.zeros(scores.shape[1])
-    together = _fit_line(scores.ravel(), truth.ravel(), np.zeros(2), _TOGETHER)
-    fitted = np.array(
-        [_fit_line(scores[:, k], truth[:, k], together, _ONE) for k in range(scores.shape[1])]
-    ).reshape(-1, 2)
+    fitted = _fit_lines(scores[:, :, None], truth)
     return np.exp(fitted[:, 0]), fitted[:, 1]
+
+
+def fit_fusion(logits: ArrayLike, signs: ArrayLike, targets: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Return `a`, `b`, each `(K,)`, and `w` `(K, S)`: sigmoid(a·z + b + w·s) is the probability of a note.
+
+    A logistic regression per symptom on a model's logit z and further signs s, as stacking has it (Wolpert
+    1992, "Stacked generalization"), shrunk like `fit_platt`: each symptom towards the line that fits all
+    symptoms together, so that a rare one needs few notes. Every `a` is positive.
+
+    Args:
+        logits: `(notes, K)` on validation notes, never on test notes.
+        signs: `(notes, K, S)`, numbers of the order of 1.
+        targets: `(notes, K)` 0 or 1.
+
+    Raises:
+        MissingExtraError: SciPy is not installed.
+    """
+    scores, truth = _checked(logits, targets)
+    told = np.asarray(signs, dtype=np.float64)
+    if told.shape[:2] != scores.shape or told.ndim != 3:
+        raise ValueError(f"signs are {told.shape}, logits are {scores.shape}: signs are (notes, K, S)")
+    fitted = _fit_lines(np.concatenate([scores[:, :, None], told], axis=2), truth)
+    return np.exp(fitted[:, 0]), fitted[:, 1], fitted[:, 2:]
 
 
 def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
@@ -178,23 +197,42 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
     return float(np.exp(-minimize_scalar(loss, bounds=(-5, 5), method="bounded").x))
 
 
-def _fit_line(scores: Floats, truth: Floats, centre: Floats, spread: tuple[float, float]) -> Floats:
-    """Return `(log a, b)` with the smallest log loss plus the penalty of leaving `centre`."""
+def _fit_lines(inputs: Floats, truth: Floats) -> Floats:
+    """Return `(K, 1 + inputs)`: log a, b and further weights per symptom, shrunk towards those of all.
+
+    Args:
+        inputs: `(notes, K, inputs)`, the logit first.
+        truth: `(notes, K)`.
+    """
+    notes, symptoms, count = inputs.shape
+    start = np.zeros(1 + count)
+    if notes == 0:
+        return np.tile(start, (symptoms, 1))
+    together = _fit_line(inputs.reshape(-1, count), truth.ravel(), start, _TOGETHER)
+    each = [_fit_line(inputs[:, k], truth[:, k], together, _ONE) for k in range(symptoms)]
+    return np.array(each).reshape(-1, 1 + count)
+
+
+def _fit_line(inputs: Floats, truth: Floats, centre: Floats, spread: tuple[float, float, float]) -> Floats:
+    """Return `(log a, b, w …)` with the smallest log loss plus the penalty of leaving `centre`."""
     try:
         from scipy.optimize import minimize
     except ImportError as error:
         raise MissingExtraError("train", "scipy") from error
-    widths = np.square(spread)
+    scores, further = inputs[:, 0], inputs[:, 1:]
+    widths = np.square([*spread[:2], *[spread[2]] * further.shape[1]])
 
     def loss(line: Floats) -> tuple[float, Floats]:
         slope = np.exp(line[0])
-        moved = slope * scores + line[1]
+        moved = slope * scores + line[1] + further @ line[2:]
         wrong = 1 / (1 + np.exp(-np.clip(moved, -700, 700))) - truth
         away = line - centre
         value = (np.logaddexp(0, moved) - truth * moved).sum() + (away**2 / widths).sum() / 2
-        return float(value), np.array([slope * (wrong * scores).sum(), wrong.sum()]) + away / widths
+        steepness = np.array([slope * (wrong * scores).sum(), wrong.sum(), *(wrong @ further)])
+        return float(value), steepness + away / widths
 
-    bounds = [(-5.0, 5.0), (-50.0, 50.0)]  # e⁻⁵ to e⁵: a line stays a line in float64
+    # e⁻⁵ to e⁵: a line stays a line in float64
+    bounds = [(-5.0, 5.0), *[(-50.0, 50.0)] * (1 + further.shape[1])]
     found = minimize(loss, np.clip(centre, -5, 5), jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(found.x, dtype=np.float64)
 

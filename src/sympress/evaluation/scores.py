@@ -38,6 +38,7 @@ from sympress.labels.mentions import Mention
 from sympress.labels.task import span_classes
 from sympress.results import Estimate, SpanScores
 from sympress.runtime.extractor import Extractor
+from sympress.runtime.model_file import model_file
 
 # Figures of answers against gold, with 95 % bootstrap intervals over patients, or notes.
 
@@ -299,8 +300,7 @@ def time_artifacts(
 
 def size_of(extractor: Extractor) -> int | None:
     """Bytes of the model file; None where rules answer alone."""
-    path = extractor.folder / "model.onnx"
-    return None if extractor.runtime is None else path.stat().st_size
+    return None if extractor.runtime is None else model_file(extractor.folder).stat().st_size
 
 
 def differences(

@@ -13,6 +13,7 @@ from sympress.errors import InputError
 from sympress.labels.assertion import CueFinder, NoteContext, decide
 from sympress.labels.assertion.cues import CueBook, load_cues
 from sympress.labels.lexicon import Lexicon, holds, is_undone, read_forms
+from sympress.labels.linking import says_nothing
 from sympress.labels.matching import Found, PhraseIndex, Reduced, fold, keep_longest, reduce_text
 from sympress.labels.mentions import AnnotatedNote, Assertion, Mention, Reason
 from sympress.labels.sections import SectionBook, load_sections
@@ -230,7 +231,8 @@ class Annotator:
         """Return forms and spans of a tagger by start, and by start of either the span that bounds it.
 
         A span that meets one form alone bounds it, unless it cuts through it. Of several forms in one span,
-        or several spans in one form, the forms stay.
+        or several spans in one form, the forms stay. A span whose words name no finding (`doing well`) is
+        left out.
         """
         added: list[Found] = []
         bounds: dict[int, Mention] = {}
@@ -244,7 +246,7 @@ class Annotator:
             over = kept[place:last]
             if not over:
                 start = self._behind_cues(reduced, span.start, span.end)
-                if start < span.end:
+                if start < span.end and not says_nothing(reduced.folded[start : span.end]):
                     added.append((start, span.end, _GIVEN))
                     bounds[start] = replace(span, start=start)
                 continue

@@ -138,6 +138,8 @@ _BY_KIND = _words_by_kind()
 _SMALL, _HOW, _LIGHT, _WELL = (_BY_KIND[kind] for kind in ("small", "how", "light", "well"))
 _PREPOSITIONS = _BY_KIND["preposition"]
 _BESIDE = _SMALL | _HOW
+#: Of a span that a tagger found, words that tell nothing by themselves.
+_EMPTY = frozenset({"or", "no", "not", "do", "does", "did", "doing", "going", "getting", "other", "able"})
 #: Beginnings that turn a word into its opposite; no mistake of spelling makes one of another.
 _OPPOSITES = (
     ("hyper", "hypo"), ("tachy", "brady"), ("macro", "micro"), ("poly", "oligo"), ("inter", "intra"),
@@ -277,6 +279,15 @@ def _read(words: str) -> _Read:
     return _Read(frozenset(stems), _stem(about) if about else None, about)
 
 
+def says_nothing(surface: str) -> bool:
+    """Whether the words of a span name no finding: they say that all is well, or lead to what it is about."""
+    words = _words(surface).split(" ")
+    if all(word in _LIGHT or word in _BESIDE or word in _EMPTY or not word for word in words):
+        return True
+    well = _WELL.intersection(words) - ({"well"} if words[-1] != "well" else set())  # `well circumscribed`
+    return bool(well) and "not" not in words
+
+
 def _inflected(words: str) -> frozenset[str]:
     """What all words but small ones are read as."""
     return frozenset(_stem(word) for word in words.split(" ") if word not in _SMALL)
@@ -331,7 +342,8 @@ class _Index:
         for form, symptom in owners.items():
             if form not in whole:
                 words.update(form.split(" "))
-                inflected.setdefault(_inflected(form), symptom)
+                if " " not in form or len(_inflected(form)) > 1:  # `left effusion` is not any effusion
+                    inflected.setdefault(_inflected(form), symptom)
                 read = _read(form)
                 if read.head is not None and _says_all(form, read):
                     votes.setdefault(read.key, Counter())[symptom] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -139,6 +140,27 @@ def layers_of(encoder: PreTrainedModel) -> nn.ModuleList:
     if not isinstance(layers, nn.ModuleList):
         raise InputError(f"architecture {encoder.config.model_type!r}: its layers are not a list")
     return layers
+
+
+def spread_layers(layers: int, kept: int) -> tuple[int, ...]:
+    """`kept` of `layers` indices, evenly spread, always with the first and (for two or more) the last.
+
+    Raises:
+        InputError: as `check_kept`.
+    """
+    check_kept(layers, kept)
+    step = (layers - 1) / max(kept - 1, 1)
+    return tuple(math.floor(index * step + 0.5) for index in range(kept))
+
+
+def check_kept(layers: int, kept: int) -> None:
+    """See that `kept` of `layers` can stay.
+
+    Raises:
+        InputError: there are not as many, or none is to stay.
+    """
+    if not 1 <= kept <= layers:
+        raise InputError(f"a student of {kept} layers cannot be taken from a teacher of {layers}")
 
 
 def keep_layers_(encoder: PreTrainedModel, kept: Sequence[int]) -> None:

@@ -81,6 +81,20 @@ def entry_id(entry: Symptom) -> str:
     return entry.id or entry.name
 
 
+def entries_for(symptoms: Sequence[str], lexicon: Lexicon) -> list[tuple[str, ...]]:
+    """The ids of the entries of `lexicon` that stand for each symptom, an id or a coded term; it may be none.
+
+    A coded term stands for the entry of its name, and for the one that the map of coded terms gives it.
+    """
+    ids = {entry_id(entry) for entry in lexicon.symptoms}
+    by_name = {fold(entry.name): entry_id(entry) for entry in lexicon.symptoms}
+    found = []
+    for name in symptoms:
+        asked = (name,) if name in ids else (by_name.get(fold(name)), vaers_to_clinical(name))
+        found.append(tuple(dict.fromkeys(one for one in asked if one is not None and one in ids)))
+    return found
+
+
 def form_words(form: str) -> str:
     """The words of a form, however it is spaced, hyphenated or written with apostrophes."""
     return _NO_WORD.sub(" ", fold(form).replace("\u2019", "'")).strip()
@@ -235,15 +249,12 @@ class AssertedRule:
         """
         grown = GrowingLexicon(lexicon)
         ids = {entry_id(entry) for entry in lexicon.symptoms}
-        by_name = {fold(entry.name): entry_id(entry) for entry in lexicon.symptoms}
-        named: list[tuple[str, ...]] = []
-        for entry in coded_lexicon(symptoms, lexicon).symptoms:
-            if entry.name in ids:
-                named.append((entry.name,))
-                continue
-            mapped = (by_name.get(fold(entry.name)), vaers_to_clinical(entry.name))
-            known = tuple(dict.fromkeys(one for one in mapped if one in ids and one is not None))
-            named.append((*known, *grown.add(entry, known)))
+        coded = coded_lexicon(symptoms, lexicon).symptoms
+        known = entries_for([entry.name for entry in coded], lexicon)
+        named = [
+            own if entry.name in ids else (*own, *grown.add(entry, own))
+            for entry, own in zip(coded, known, strict=True)
+        ]
         return cls(tuple(symptoms), grown.lexicon(), tuple(named))
 
     def without(self, forms: Collection[str]) -> Self:

@@ -30,6 +30,7 @@ from sympress.pipeline.origin import Origin, Texts
 from sympress.progress import Reporter
 from sympress.provenance import provenance
 from sympress.runtime.extractor import DEFAULT_THRESHOLD
+from sympress.runtime.model_file import model_file
 from sympress.runtime.session import Runtime, open_session
 from sympress.studies.costs import INT8, MEMORY_NOTES, PYTORCH, Yardstick
 from sympress.studies.data import StudyData
@@ -152,7 +153,7 @@ class Compressor:
         threads = self.config.threads
         timing = time_against(artifact, self.yardsticks, self.texts.validation, threads=threads)[PRESSED]
         f1 = self.judge(artifact).f1
-        size = (artifact / "model.onnx").stat().st_size
+        size = model_file(artifact).stat().st_size
         measured = {
             "size_mb": size / 1e6,
             **timing,
@@ -305,7 +306,7 @@ def _table(compressor: Compressor, artifact: Path, judged: Judged) -> dict[str, 
     threads = compressor.config.threads
     timings = time_against(artifact, compressor.yardsticks, compressor.texts.validation, threads=threads)
     sizes = {name: compressor.yardsticks[name].size_bytes for name in (PYTORCH, INT8)}
-    sizes[PRESSED] = (artifact / "model.onnx").stat().st_size
+    sizes[PRESSED] = model_file(artifact).stat().st_size
     f1 = {name: one.f1 for name, one in compressor.teacher.items()} | {PRESSED: judged.f1}
     return {
         name: {"size_bytes": sizes[name], **timings[name], "validation_f1": f1[name]}

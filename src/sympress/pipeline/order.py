@@ -143,11 +143,16 @@ def check_order(order: Order, *, dry: bool = False) -> None:
 
 def _check_steps(recipe: Recipe, order: Order, *, dry: bool) -> None:
     given = order.given
+    unlabelled = given is not None and given.train is None and given.validation is None and not dry
     without = given is not None and given.train is None and not given.unlabelled and not dry
     for number, step in enumerate(recipe.steps, 1):
         if step.trains and not order.trains:
             raise InputError(
                 f"step {number} ({step.step}) trains, which --no-training rules out; take it out"
+            )
+        if step.fuses and unlabelled:
+            raise InputError(
+                f"step {number} ({step.step}) needs labelled validation notes; give some, or take it out"
             )
         if step.needs_notes and without:
             raise InputError(
@@ -163,8 +168,7 @@ def _check_kernel(order: Order) -> None:
     if name not in KERNEL_NAMES:
         known = ", ".join(KERNEL_NAMES)
         raise InputError(f"unknown kernel {name!r}{nearest(name, KERNEL_NAMES)}; known are {known}")
-    last = order.recipe.steps[-1] if order.recipe is not None else Quantize()
-    if not isinstance(last, Quantize):
+    if order.recipe is not None and not any(isinstance(step, Quantize) for step in order.recipe.steps):
         raise InputError("--kernel needs a recipe that ends with quantize")
 
 

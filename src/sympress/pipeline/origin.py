@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from sympress.provenance import fingerprint_annotated, fingerprint_texts
 from sympress.runtime.artifact import TRAINING_FILES, check_files, read_extractor, read_provenance
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
+from sympress.runtime.model_file import model_bytes, model_file
 from sympress.runtime.session import prepare_text
 from sympress.runtime.tokens import classes_of
 from sympress.studies.data import StudyData, prepare, read_transfer_notes
@@ -199,9 +201,11 @@ def _check_float(folder: Path) -> None:
     import onnx
 
     try:
-        nodes = onnx.load(folder / "model.onnx", load_external_data=False).graph.node
+        nodes = onnx.load_model_from_string(model_bytes(folder)).graph.node
+    except InputError:
+        raise
     except Exception as error:  # a missing file, or protobuf's own error
-        raise InputError(f"{folder / 'model.onnx'}: missing or damaged; copy the artifact again") from error
+        raise InputError(f"{model_file(folder)}: missing or damaged; copy the artifact again") from error
     if any(node.op_type in _STORED_INTEGERS for node in nodes):
         raise InputError(f"{folder}: quantized already; press the artifact it was made from")
 
@@ -315,16 +319,40 @@ def two_sides(train: Gold | None, validation: Gold | None, seed: int) -> tuple[G
             f"{len(notes)} notes and no validation notes; give {LEAST_NOTES} at least, or validation notes"
         )
     owners = [note.patient_id or f"note/{note.note_id}" for note in notes]
-    names = sorted(set(owners))
-    if len(names) < 2:
-        raise InputError("all notes are of one patient, so none can be held out; give validation notes")
-    order = np.random.default_rng(seed).permutation(len(names))
-    held = {names[at] for at in order[: max(1, round(HELD_OUT * len(names)))]}
+    held = _held_out(notes, owners, seed)
     sides = [
         tuple(note for note, owner in zip(notes, owners, strict=True) if (owner in held) == judged)
         for judged in (False, True)
     ]
     return replace(train, notes=sides[0]), replace(train, notes=sides[1])
+
+
+def _held_out(notes: Sequence[GoldNote], owners: Sequence[str], seed: int) -> set[str]:
+    """The patients whose notes judge, drawn by `seed`; none whose symptom nobody else would teach.
+
+    Raises:
+        InputError: no patient can be spared.
+    """
+    names = sorted(set(owners))
+    if len(names) < 2:
+        raise InputError("all notes are of one patient, so none can be held out; give validation notes")
+    symptoms: dict[str, set[str]] = {name: set() for name in names}
+    for note, owner in zip(notes, owners, strict=True):
+        symptoms[owner] |= note.affirmed
+    left = Counter(symptom for of_owner in symptoms.values() for symptom in of_owner)
+    wanted, held = max(1, round(HELD_OUT * len(names))), set[str]()
+    for at in np.random.default_rng(seed).permutation(len(names)):
+        own = symptoms[names[at]]
+        if len(held) < wanted and all(left[symptom] > 1 for symptom in own):
+            held.add(names[at])
+            left.subtract(own)
+    if not held:
+        rare = min(left, key=lambda symptom: (left[symptom], symptom))
+        raise InputError(
+            f"every patient has a symptom that no other has, such as {rare[:60]!r}, so none can be held out; "
+            "give validation notes, or leave the rare ones out"
+        )
+    return held
 
 
 class Labeller:

@@ -79,7 +79,7 @@ def signed(value: float | None) -> str:
 
 #: Rows that are no compressed model: a reader's yardsticks, printed last and marked as reference.
 LONGER = "baseline-longer"
-REFERENCE_STRATEGIES = ("rule", "rule-assertion", "tfidf", LONGER)
+REFERENCE_STRATEGIES = ("rule", "rule-assertion", "tfidf", "ensemble", LONGER)
 BASELINE = "baseline"
 
 #: Follows a difference that is one: of all seeds together, corrected for the number of strategies.
@@ -152,12 +152,16 @@ class Column:
         cell: of a strategy.
         narrow: its cell in the narrow table; None where that has no such column.
         on_console: whether the console has it, where sentences stand below the table.
+        brief: its cell in a terminal of 80 columns; None where that has no such column.
+        more: whether the page shows it only when asked for more columns.
     """
 
     header: str
     cell: Callable[[Group], str]
     narrow: Callable[[Group], str] | None = None
     on_console: bool = True
+    brief: Callable[[Group], str] | None = None
+    more: bool = False
 
 
 def groups(results: Results) -> list[Group]:
@@ -199,38 +203,42 @@ def columns(*runs: Results) -> list[Column]:
     of them has it.
     """
     macro = _quality(lambda q: q.f1)
+    short_macro = _quality(lambda q: q.f1, interval=False)
+    brief_macro: Callable[[Group], str] | None = short_macro
     narrow_macro = macro
     narrow_difference: Callable[[Group], str] | None = _difference
     micro, precision, change = [], [], []
-    if any(row.quality.micro_f1 is not None for results in runs for row in results.strategies):
+    has_micro = any(row.quality.micro_f1 is not None for results in runs for row in results.strategies)
+    if has_micro:
         micro_f1 = _quality(lambda q: q.micro_f1)
-        micro = [Column("F1 micro", micro_f1, micro_f1), Column("kept", _kept, _kept)]
+        short_micro = _quality(lambda q: q.micro_f1, interval=False)
+        micro = [Column("F1 micro", micro_f1, micro_f1, brief=short_micro), Column("kept", _kept, _kept)]
         change = [Column("Δ F1 micro to baseline", _micro_difference, _micro_difference)]
-        precision = [Column("avg. precision", _quality(lambda q: q.average_precision))]
+        precision = [Column("avg. precision", _quality(lambda q: q.average_precision), more=True)]
         # Two intervals beside each other do not fit a console; the micro F1 decides, so it keeps its own.
-        narrow_macro, narrow_difference = _quality(lambda q: q.f1, interval=False), None
+        narrow_macro, brief_macro, narrow_difference = short_macro, None, None
     return [
-        Column("strategy", _label, _label),
+        Column("strategy", _label, _label, brief=_name),
         *micro,
         *change,
-        Column("F1 macro", macro, narrow_macro),
-        Column("Δ F1 macro to baseline", _difference, narrow_difference),
-        Column("verdict", _verdict, _verdict, on_console=False),
-        Column("size MB (×)", _size, _size),
-        Column("p50 ms (×)", _latency, _latency),
+        Column("F1 macro", macro, narrow_macro, brief=brief_macro),
+        Column("Δ F1 macro to baseline", _difference, narrow_difference, more=has_micro),
+        Column("verdict", _verdict, _verdict, on_console=False, brief=_verdict),
+        Column("size MB (×)", _size, _size, brief=_size),
+        Column("p50 ms (×)", _latency, _latency, brief=_latency),
         *_faster(runs),
         Column("notes/s", _throughput, _throughput),
-        Column("peak MB", _number(lambda c: c.peak_rss_bytes, 1e6, 0)),
-        Column("accuracy", _quality(lambda q: q.accuracy)),
-        Column("precision", _quality(lambda q: q.precision)),
-        Column("recall", _quality(lambda q: q.recall)),
-        Column("AUROC", _quality(lambda q: q.auroc)),
+        Column("peak MB", _number(lambda c: c.peak_rss_bytes, 1e6, 0), more=True),
+        Column("accuracy", _quality(lambda q: q.accuracy), more=True),
+        Column("precision", _quality(lambda q: q.precision), more=True),
+        Column("recall", _quality(lambda q: q.recall), more=True),
+        Column("AUROC", _quality(lambda q: q.auroc), more=True),
         *precision,
-        Column("p95 ms", _number(lambda c: c.latency_ms_p95, 1, 2)),
-        Column("parameters M", _number(lambda c: c.parameters, 1e6, 2)),
-        Column("nonzero M", _number(lambda c: c.nonzero_parameters, 1e6, 2)),
-        Column("MACs M/note", _number(lambda c: c.macs_per_note, 1e6, 0)),
-        Column("training s", _number(lambda c: c.train_seconds, 1, 0)),
+        Column("p95 ms", _number(lambda c: c.latency_ms_p95, 1, 2), more=True),
+        Column("parameters M", _number(lambda c: c.parameters, 1e6, 2), more=True),
+        Column("nonzero M", _number(lambda c: c.nonzero_parameters, 1e6, 2), more=True),
+        Column("MACs M/note", _number(lambda c: c.macs_per_note, 1e6, 0), more=True),
+        Column("training s", _number(lambda c: c.train_seconds, 1, 0), more=True),
     ]
 
 
@@ -238,12 +246,10 @@ def _faster(runs: Sequence[Results]) -> list[Column]:
     """How many times as fast as the two yardsticks; only where a run has timed them."""
     if not any(results.yardsticks for results in runs):
         return []
+    pytorch, int8 = _speed(lambda c: c.latency_ratio_pytorch), _speed(lambda c: c.latency_ratio_int8)
     return [
-        Column(header, cell, cell)
-        for header, cell in (
-            ("× PyTorch", _speed(lambda c: c.latency_ratio_pytorch)),
-            ("× int8", _speed(lambda c: c.latency_ratio_int8)),
-        )
+        Column("× PyTorch", pytorch, pytorch, brief=pytorch),
+        Column("× int8", int8, int8),
     ]
 
 
@@ -264,6 +270,10 @@ def _spread(values: list[float], show: Callable[[float], str]) -> str:
 
 def _label(group: Group) -> str:
     return group.label
+
+
+def _name(group: Group) -> str:
+    return group.name
 
 
 def _quality(pick: Callable[[Quality], Estimate | None], *, interval: bool = True) -> Callable[[Group], str]:

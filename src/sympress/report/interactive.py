@@ -27,7 +27,7 @@ from sympress.results import EpochQuality, Results
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure
 
-    from sympress.report.sections import Reliability
+    from sympress.report.sections import PrecisionRecall, Reliability
 
 
 # Ends and ticks of the axes: F1 is linear, a cost logarithmic.
@@ -318,6 +318,33 @@ def draw_lines(
     return Drawing(target, title, _item(plot, target))
 
 
+def draw_curves(
+    target: str, title: str, found: Sequence[PrecisionRecall], looks: Mapping[str, Look]
+) -> Drawing:
+    """Draw precision against recall, a mark where the thresholds are.
+
+    Args:
+        target: id of the element.
+        title: what is shown.
+        found: at least one curve.
+        looks: by the strategy's name.
+    """
+    from bokeh.models import ColumnDataSource
+
+    plot = _figure((0.0, 1.0), (0.0, 1.0), "recall", "precision", log=False)
+    for one in found:
+        look, (recall, precision) = looks[one.name], one.chosen
+        plot.line(list(one.recall), list(one.precision), color=look.colour, line_width=1.6)
+        shown = {"x": [recall], "y": [precision], "name": [printable(one.name)]}
+        fill = {"fill_color": None} if look.is_hollow else {"fill_color": look.colour}
+        plot.scatter(
+            "x", "y", source=ColumnDataSource(shown), marker=look.marker, size=11, line_color=look.colour,
+            name="marks", **fill,
+        )  # fmt: skip
+    _hover(plot, [("", "@name"), ("recall", "@x{0.000}"), ("precision", "@y{0.000}")])
+    return Drawing(target, title, _item(plot, target))
+
+
 def _line(plot: Figure, data: dict[str, list[Any]], look: Look) -> None:
     from bokeh.models import ColumnDataSource
 
@@ -451,6 +478,14 @@ def epoch_points(group: Group) -> list[tuple[float, float]]:
 def _f1(epoch: EpochQuality) -> float | None:
     quality = epoch.quality
     return (quality.micro_f1 or quality.f1).value
+
+
+def curve_drawings(
+    found: Sequence[PrecisionRecall], styles: Mapping[str, Look], prefix: str
+) -> list[Drawing]:
+    """Precision against recall, a line a strategy; none without curves."""
+    title = "precision against recall as all thresholds of a row move together, test notes"
+    return [draw_curves(f"{prefix}-precision-recall", title, found, styles)] if found else []
 
 
 def calibration_drawings(

@@ -19,12 +19,17 @@ from rich.text import Text
 from sympress.compression.search.budget import FINISHED, SearchResult, Tried, parse_budget
 from sympress.errors import InputError, MissingExtraError
 from sympress.files import write_json, write_text
+from sympress.report.advice import Advice, advise
 from sympress.report.columns import (
+    UNDEFINED,
+    Group,
     format_difference,
+    format_estimate,
     format_number,
     format_ratio,
     groups,
     looks,
+    seeds_of,
 )
 from sympress.report.figures import INK, drawing, log_axis, name_marks, panels, score_axis, svg_of
 from sympress.report.interactive import (
@@ -32,6 +37,7 @@ from sympress.report.interactive import (
     bokeh_script,
     calibration_drawings,
     cost_ends,
+    curve_drawings,
     epoch_drawings,
     pareto_drawings,
     score_ends,
@@ -41,6 +47,7 @@ from sympress.report.paper import epochs_beside, points_of, published_beside
 from sympress.report.sections import (
     CLAIM_HEADERS,
     SPAN_HEADERS,
+    PrecisionRecall,
     block_of,
     calibration_of,
     changes_of,
@@ -52,15 +59,17 @@ from sympress.report.sections import (
     flatten,
     groups_of,
     leak_sentence,
+    parts_of,
     spans_of,
     symptom_matrix,
     table_of,
     tests_of,
+    thresholds_of,
 )
 from sympress.report.verdict import (
-    Advice,
-    advise,
+    caption,
     explanation,
+    headline_f1,
     headline_name,
     latency_ms,
     printable,
@@ -80,7 +89,7 @@ _UNIT = re.compile(r"(\d) (MB|ms)\b")
 
 @dataclass(frozen=True)
 class Example:
-    """A test note whose answer compression changed; shown only when asked.
+    """A test note whose answer is wrong, or was changed by compression; shown only when asked.
 
     Attributes:
         note_id: of the note.
@@ -98,8 +107,20 @@ class Example:
     baseline: tuple[str, ...]
     found: tuple[str, ...]
 
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Symptoms of the note that the strategy does not find."""
+        return tuple(name for name in self.truth if name not in self.found)
 
-def write_report(results: Results, run: Path, examples: Sequence[Example] = ()) -> Path:
+    @property
+    def spurious(self) -> tuple[str, ...]:
+        """Symptoms that the strategy finds and the note does not have."""
+        return tuple(name for name in self.found if name not in self.truth)
+
+
+def write_report(
+    results: Results, run: Path, examples: Sequence[Example] = (), curves: Sequence[PrecisionRecall] = ()
+) -> Path:
     """Write `RUN/report.html`, all of it or none, and return its path.
 
     Raises:
@@ -107,25 +128,37 @@ def write_report(results: Results, run: Path, examples: Sequence[Example] = ()) 
         SympressError: the file could not be written.
     """
     path = run / "report.html"
-    write_text(path, render_report(results, examples))
+    write_text(path, render_report(results, examples, curves))
     return path
 
 
-def render_report(results: Results, examples: Sequence[Example] = ()) -> str:
+def render_report(
+    results: Results, examples: Sequence[Example] = (), curves: Sequence[PrecisionRecall] = ()
+) -> str:
     """Return the page of one run as text; the same results give the same page.
+
+    Args:
+        results: of the run.
+        examples: notes to show, with their text.
+        curves: precision against recall, where the run keeps its predictions.
 
     Raises:
         MissingExtraError: jinja2 or bokeh is not installed.
     """
-    return render_page([(results.data.name, results)], examples)
+    return render_page([(results.data.name, results)], examples, curves)
 
 
-def render_page(runs: Sequence[tuple[str, Results]], examples: Sequence[Example] = ()) -> str:
+def render_page(
+    runs: Sequence[tuple[str, Results]],
+    examples: Sequence[Example] = (),
+    curves: Sequence[PrecisionRecall] = (),
+) -> str:
     """Return the page of several runs: one table and one pair of figures, then each run by itself.
 
     Args:
         runs: a name for each run, and its results; at least one.
         examples: notes to show, with their text.
+        curves: precision against recall of the first run.
 
     Raises:
         InputError: the runs are of different tasks.
@@ -142,7 +175,8 @@ def render_page(runs: Sequence[tuple[str, Results]], examples: Sequence[Example]
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible
     )
     environment.filters["tied"] = _tied
-    return environment.from_string(_template("report.html.j2")).render(_page(runs, examples))
+    environment.filters["parts"] = parts_of
+    return environment.from_string(_template("report.html.j2")).render(_page(runs, examples, curves))
 
 
 def _template(name: str) -> str:
@@ -163,19 +197,26 @@ def _tied(text: str) -> Any:
     return Markup(_UNIT.sub("\\1\u00a0\\2", str(escape(visible(text)))))  # noqa: S704
 
 
-def _page(runs: Sequence[tuple[str, Results]], examples: Sequence[Example]) -> dict[str, Any]:
+def _page(
+    runs: Sequence[tuple[str, Results]], examples: Sequence[Example], curves: Sequence[PrecisionRecall]
+) -> dict[str, Any]:
     from markupsafe import Markup
 
     first = runs[0][1]
-    bodies = [_run(name, results, f"run{number}") for number, (name, results) in enumerate(runs)]
+    bodies = [
+        _run(name, results, f"run{number}", () if number else curves)
+        for number, (name, results) in enumerate(runs)
+    ]
     paretos = pareto_drawings(runs)
     drawings: list[Drawing] = [*paretos, *(one for body in bodies for one in body["drawings"])]
     return {
         "several": len(runs) > 1,
+        "several_seeds": lambda results: len(seeds_of(results)) > 1,
         "first": first,
         "runs": bodies,
         "table": table_of(runs),
         "same_notes": _same_notes(runs),
+        "caption": caption(first),
         "explanation": explanation(first),
         "paretos": paretos,
         "pareto_legend": list(looks(group.name for _, one in runs for group in groups(one)).items()),
@@ -197,13 +238,14 @@ def _same_notes(runs: Sequence[tuple[str, Results]]) -> str:
     return "The runs were not scored on the same notes: compare quality only within one of them."
 
 
-def _run(name: str, results: Results, prefix: str) -> dict[str, Any]:
+def _run(name: str, results: Results, prefix: str, curves: Sequence[PrecisionRecall]) -> dict[str, Any]:
     found = groups(results)
     advice = advise(results)
     styles = looks(group.name for group in found)
     calibration = calibration_of(results)
     epochs = epoch_drawings(results, prefix)
     reliability = calibration_drawings(calibration, styles, prefix)
+    precision_recall = curve_drawings(curves, styles, prefix)
     is_paper = results.protocol == "paper"
     return {
         "id": prefix,
@@ -212,7 +254,10 @@ def _run(name: str, results: Results, prefix: str) -> dict[str, Any]:
         "advice": advice,
         "figures": _figures(advice, headline_name(results)),
         "verdict": verdict(results),
-        "drawings": [*epochs, *reliability],
+        "drawings": [*epochs, *precision_recall, *reliability],
+        "thresholds": thresholds_of(advice.shown),
+        "precision_recall": precision_recall,
+        "curve_legend": [(one.name, styles[one.name]) for one in curves if precision_recall],
         "epochs": epochs,
         "reliability": reliability,
         "calibration": calibration,
@@ -226,7 +271,7 @@ def _run(name: str, results: Results, prefix: str) -> dict[str, Any]:
         "margin": next((group.claim.pooled.margin for group in found if group.claim is not None), None),
         "groups": groups_of(results),
         "spans": spans_of(results),
-        "blocks": [block_of(results, row) for group in found for row in group.seeds],
+        "blocks": [(group.name, [block_of(results, row) for row in group.seeds]) for group in found],
         "published": published_beside(results) if is_paper else [],
         "published_epochs": epochs_beside(results) if is_paper else [],
         "points": points_of(results) if is_paper else [],
@@ -241,26 +286,41 @@ def _run(name: str, results: Results, prefix: str) -> dict[str, Any]:
 
 
 def _figures(advice: Advice, kind: str) -> list[tuple[str, str, str]]:
-    """The recommended row in figures: what, how much, and beside what."""
-    taken, base = advice.taken, advice.baseline
-    if taken is None or base is None or taken.claim is None:
+    """Three figures of the row that the headline is about: what, how much, and beside what."""
+    shown, base = advice.shown, advice.baseline
+    if shown is None or base is None:
         return []
-    change, _, interval = format_difference(taken.claim.pooled.difference).partition(" ")
-    several = " over seeds and notes" if len(taken.seeds) > 1 else ""
-    certain = f"95 % interval {interval}{several}" if interval else "to the baseline"
+    size, time = f"{format_number(size_mb(shown), 1)} MB", f"{format_number(latency_ms(shown), 2)} ms"
+    if shown.name == base.name:
+        value, _, interval = format_estimate(headline_f1(shown.seeds[0])).partition(" ")
+        beside = f"95 % interval {interval}" if interval else "on the test notes"
+        return [
+            (f"size of {shown.name}", size, "the deployed file"),
+            ("time per note", time, "median, one note at a time"),
+            (kind, value, beside),
+        ]
     return [
         (
-            "size",
-            f"{format_number(size_mb(taken), 1)} MB",
-            _beside_page(f"{format_number(size_mb(base), 1)} MB", taken.size_ratio),
+            f"size of {shown.name}",
+            size,
+            _beside_page(f"{format_number(size_mb(base), 1)} MB", shown.size_ratio),
         ),
         (
-            "a note",
-            f"{format_number(latency_ms(taken), 2)} ms",
-            _beside_page(f"{format_number(latency_ms(base), 2)} ms", taken.latency_ratio),
+            "time per note",
+            time,
+            _beside_page(f"{format_number(latency_ms(base), 2)} ms", shown.latency_ratio),
         ),
-        (f"change of {kind}", change, certain),
+        (f"change of {kind}", *_change_figure(shown)),
     ]
+
+
+def _change_figure(shown: Group) -> tuple[str, str]:
+    """The difference to the baseline, and its interval."""
+    if shown.claim is None:
+        return UNDEFINED, "to the baseline"
+    change, _, interval = format_difference(shown.claim.pooled.difference).partition(" ")
+    several = " over seeds and notes" if len(shown.seeds) > 1 else ""
+    return change, f"95 % interval {interval}{several}" if interval else "to the baseline"
 
 
 def _beside_page(base: str, ratio: float | None) -> str:

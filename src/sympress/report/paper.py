@@ -25,6 +25,7 @@ from sympress.report.columns import (
 )
 from sympress.report.sections import METRICS, metrics_of
 from sympress.report.verdict import (
+    caption,
     explanation,
     headline_f1,
     latency_ms,
@@ -327,7 +328,11 @@ _SPECIAL = {
 
 
 def latex_table(results: Results) -> str:
-    """Return the table with the console's columns as a LaTeX `table`; it needs the package booktabs."""
+    """Return the table with the console's columns as a LaTeX `table`; it needs the package booktabs.
+
+    The caption is a sentence, what the marks mean is below the table, and the label is `tab:` with protocol,
+    task and data in letters and digits.
+    """
     chosen = [(column.header, column.narrow) for column in columns(results) if column.narrow is not None]
     lines = [
         (" & ".join(escape_latex(cell(group)) for _, cell in chosen), group) for group in groups(results)
@@ -342,7 +347,8 @@ def latex_table(results: Results) -> str:
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escape_latex(explanation(results))}}}",
+            rf"\caption{{{escape_latex(caption(results))}}}",
+            rf"\label{{tab:{_label(results)}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(chosen) - 1)}}}",
             r"\toprule",
             rf"{head} \\",
@@ -350,10 +356,16 @@ def latex_table(results: Results) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}",
+            rf"\par\smallskip\footnotesize {escape_latex(explanation(results))}",
             r"\end{table}",
             "",
         ]
     )
+
+
+def _label(results: Results) -> str:
+    words = f"{results.protocol} {results.task} {results.data.name}".lower()
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
 
 
 def escape_latex(text: str) -> str:

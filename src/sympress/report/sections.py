@@ -44,8 +44,9 @@ _NUMBER = re.compile(r"[−-]?\d[\d,]*\.?\d*(?:e[−-]?\d+)?")
 def table_of(runs: Sequence[tuple[str, Results]]) -> dict[str, Any]:
     """The results table of one run, or of several with the run's name in front; cells with a key to sort by.
 
-    A cell is `(value, mark, aside, key)`: of `0.9 [0.8, 1.0] *` the number, the mark behind it, the brackets,
-    and the number to sort by, if there is one.
+    A header comes with whether it is shown only when more columns are asked for. A cell is `(value, mark,
+    aside, key)`: of `0.9 [0.8, 1.0] *` the number, the mark behind it, the brackets, and the number to sort
+    by, if there is one.
     """
     several, shown = len(runs) > 1, columns(*(results for _, results in runs))
     rows = [
@@ -60,8 +61,8 @@ def table_of(runs: Sequence[tuple[str, Results]]) -> dict[str, Any]:
         for name, results in runs
         for group in groups(results)
     ]
-    headers = [column.header for column in shown]
-    return {"headers": ["run", *headers] if several else headers, "rows": rows}
+    headers = [("run", False)] if several else []
+    return {"headers": [*headers, *((column.header, column.more) for column in shown)], "rows": rows}
 
 
 def parts_of(text: str) -> tuple[str, str, str]:
@@ -315,6 +316,42 @@ def _reliability(name: str, found: CalibrationQuality) -> Reliability:
         tuple(x for x, _ in points),
         tuple(y for _, y in points),
     )
+
+
+# Thresholds, and what moving them would give.
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Precision against recall of one strategy, micro average on the test notes, first seed.
+
+    Attributes:
+        name: of the strategy.
+        recall: of each point of the curve, ascending.
+        precision: of each point.
+        chosen: recall and precision at the thresholds.
+    """
+
+    name: str
+    recall: tuple[float, ...]
+    precision: tuple[float, ...]
+    chosen: tuple[float, float]
+
+
+def thresholds_of(group: Group | None) -> dict[str, Any]:
+    """The threshold of each symptom with precision, recall and F1 there, first seed; no rows without any."""
+    found = [] if group is None else group.seeds[0].quality.per_symptom
+    rows = [
+        [
+            one.symptom,
+            format_number(one.support, 0),
+            f"{one.threshold:.3f}",
+            *map(format_estimate, (one.precision, one.recall, one.f1)),
+        ]
+        for one in found
+        if one.threshold is not None
+    ]
+    return {"name": "" if group is None else group.name, "rows": rows}
 
 
 # Paired tests, groups of notes and spans, as tables of the page.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.table import Table
@@ -35,6 +35,7 @@ REFERENCE_NAMES = {
     "rule": "The lexicon rule",
     "rule-assertion": "The lexicon rule with assertion",
     "tfidf": "TF-IDF with logistic regression",
+    "ensemble": "The ensemble of the networks, TF-IDF and the rules",
 }
 
 
@@ -42,8 +43,9 @@ def verdict(results: Results) -> list[str]:
     """Say in plain sentences what the run shows, what a reader must not miss first.
 
     First that the baseline is at chance, if it is, and whether a reference (the lexicon rule, TF-IDF) does as
-    well as the best trained model; then one sentence a compressed strategy: smaller, faster, and what may be
-    said of its F1 (`report.claims`). That F1 is kept is said only where a loss of the margin is ruled out.
+    well as the best trained model; then one sentence for each compressed strategy that differs from the
+    baseline in something: smaller, faster, and what may be said of its F1 (`report.claims`). That F1 is kept
+    is said only where a loss of the margin is ruled out.
     """
     found = groups(results)
     models = [group for group in found if not group.is_reference]
@@ -51,41 +53,44 @@ def verdict(results: Results) -> list[str]:
     sentences = [_reference_sentence(group, models) for group in found if group.name in REFERENCE_NAMES]
     # A reference that beats the models comes before one that does not.
     sentences.sort(key=lambda sentence: not sentence[0])
-    lines = [*_chance_sentence(results), *(text for _, text in sentences if text)]
+    lines = [*chance_sentence(results), *(text for _, text in sentences if text)]
     if not any(group.name == BASELINE for group in models):
         lines.append("This run has no baseline: nothing here says what compression costs.")
         return lines
-    compressed = [group for group in models if group.name != BASELINE]
+    alike = [group for group in models if group.name != BASELINE and _differs_in_nothing(group)]
+    compressed = [group for group in models if group.name != BASELINE and group not in alike]
     order = ("free", "unclear", "price", "unknown", "nothing")
     judged = sorted(
         (_strategy_sentence(group, longer) for group in compressed), key=lambda one: order.index(one[0])
     )
     lines += [] if longer is None else [_longer_sentence(longer)]
-    return lines + [text for _, text in judged]
+    return [*lines, *(text for _, text in judged), *_alike_sentence(alike)]
 
 
 def _longer_sentence(longer: Group) -> str:
     """What training alone gives, which a recipe that trains must beat."""
-    return f"The baseline trained for as many steps as the longest recipe ({LONGER}): {_change(longer)}"
+    return f"{LONGER} is the baseline trained for as many steps as the longest recipe; {_change(longer)}."
 
 
-def _chance_sentence(results: Results) -> list[str]:
+def chance_sentence(results: Results) -> list[str]:
     """Say so where the baseline does no better than a model that ignores the note."""
     kind = headline_name(results)
     chance = at_chance(results, micro=kind == "micro F1")
     if chance is None:
         return []
     return [
-        f"The baseline is at chance: a model that ignores the note has {kind} {chance:.3f}. Comparisons with "
-        "it mean nothing: train longer, or on more notes."
+        f"The baseline is at chance: a model that ignores the note has {kind} {chance:.3f}, so comparisons "
+        "with it mean nothing; train longer, or on more notes."
     ]
 
 
-def beating_reference(found: list[Group]) -> str:
-    """Return the sentence on a reference that does as well as every trained model, or an empty string."""
+def beating_reference(found: list[Group]) -> tuple[Group, Group] | None:
+    """Return the first reference that does as well as every trained model and the best model, or None."""
     models = [group for group in found if not group.is_reference]
-    sentences = [_reference_sentence(group, models) for group in found if group.name in REFERENCE_NAMES]
-    return next((text for level, text in sentences if level), "")
+    for group in found:
+        if group.name in REFERENCE_NAMES and _reference_sentence(group, models)[0]:
+            return group, max(models, key=lambda one: mean_f1(one) or 0.0)
+    return None
 
 
 def headline_f1(row: StrategyResult) -> Estimate:
@@ -114,15 +119,16 @@ def _kind(group: Group) -> str:
     return "micro F1" if group.micro is not None else "macro F1"
 
 
-def _mean_f1(group: Group) -> float | None:
+def mean_f1(group: Group) -> float | None:
+    """Mean over seeds of the F1 that decides."""
     return group.mean(lambda row: headline_f1(row).value)
 
 
 def _reference_sentence(reference: Group, models: list[Group]) -> tuple[bool, str]:
     """Return whether the reference is at least level with the best model, and the sentence."""
     name = REFERENCE_NAMES[reference.name]
-    score = _mean_f1(reference)
-    scored = [(value, group) for group in models if (value := _mean_f1(group)) is not None]
+    score = mean_f1(reference)
+    scored = [(value, group) for group in models if (value := mean_f1(group)) is not None]
     if score is None or not scored:
         return False, ""
     best_score, best = max(scored, key=lambda pair: pair[0])
@@ -138,7 +144,7 @@ def _reference_sentence(reference: Group, models: list[Group]) -> tuple[bool, st
     else:
         text = f"{name} {'scores above' if doubt else 'beats'} every trained model here: {compared}{doubt}."
     if reference.name != "tfidf" and score == 1.0:
-        text += " It reproduces the test labels exactly: the models only relearn a lookup."
+        text = f"{text[:-1]}; it reproduces the test labels exactly, so the models only relearn a lookup."
     return True, text
 
 
@@ -154,7 +160,7 @@ def _doubt(reference: Group) -> str:
 def _show_f1(group: Group) -> str:
     if len(group.seeds) == 1:
         return format_estimate(headline_f1(group.seeds[0]))
-    return f"{format_number(_mean_f1(group), 3)} (mean of {len(group.seeds)} seeds)"
+    return f"{format_number(mean_f1(group), 3)} (mean of {len(group.seeds)} seeds)"
 
 
 def _strategy_sentence(group: Group, longer: Group | None) -> tuple[str, str]:
@@ -166,11 +172,33 @@ def _strategy_sentence(group: Group, longer: Group | None) -> tuple[str, str]:
     faster = all(comparison.faster for comparison in comparisons)
     cost = _cost_phrase(group, smaller=smaller, faster=faster)
     if not (smaller or faster):
-        return "nothing", f"{group.name} gains nothing in cost: {cost}.{_masked(group)} {_change(group)}"
+        return "nothing", f"{group.name} gains nothing in cost, {cost}{_masked(group)}; {_change(group)}."
     beside = ""
     if longer is not None and group.claim.kind == "gains":
-        beside = f" {LONGER} has F1 {_show_f1(longer)}, {group.name} {_show_f1(group)}."
-    return _PRICES[group.claim.kind], f"{group.name} is {cost}. {_change(group)}{beside}"
+        beside = f", where {LONGER} has F1 {_show_f1(longer)} and {group.name} {_show_f1(group)}"
+    return _PRICES[group.claim.kind], f"{group.name} is {cost}; {_change(group)}{beside}."
+
+
+def _differs_in_nothing(group: Group) -> bool:
+    """Whether a row is neither smaller nor faster, holds no masked weights, and shows no other F1."""
+    compared = [row.versus_baseline for row in group.seeds]
+    claim = group.claim
+    return (
+        claim is not None
+        and claim.kind in {"keeps", "unclear"}
+        and all(one is not None and not (one.smaller or one.faster) for one in compared)
+        and not _masked(group)
+    )
+
+
+def _alike_sentence(alike: Sequence[Group]) -> list[str]:
+    """One sentence for all rows that differ from the baseline in nothing; none without such rows."""
+    if not alike:
+        return []
+    names = [group.name for group in alike]
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    verb = "is" if len(names) == 1 else "are"
+    return [f"{listed} {verb} neither smaller nor faster, and no difference in {_kind(alike[0])} is shown."]
 
 
 #: Of each claim, where the sentence of a row stands.
@@ -206,30 +234,28 @@ def _masked(group: Group) -> str:
     # A trained dense model has a handful of exact zeros; masks set whole per cents to zero.
     if not shares or max(shares) > 0.99:
         return ""
-    share = f"{1 - max(shares):.0%}"
-    return f" {share} of its weights are zeros: they are still in the file and are still multiplied."
+    return f", and {1 - max(shares):.0%} of its weights are zeros that stay in the file and are multiplied"
 
 
 def _change(group: Group) -> str:
-    """What may be said of the F1 of a row that was compared: the sentence of its claim."""
+    """What may be said of the F1 of a row that was compared: the clause of its claim."""
     claim, kind = group.claim, _kind(group)
     if claim is None or claim.kind == "undefined":
-        return f"Its {kind} difference to the baseline is undefined."
-    difference, margin = claim.pooled.difference, f"{claim.pooled.margin:.3f}"
-    shown = format_difference(difference)
+        return f"its {kind} difference to the baseline is undefined"
+    shown, margin = format_difference(claim.pooled.difference), f"{claim.pooled.margin:.3f}"
     if len(group.seeds) > 1:
         shown += f", {len(group.seeds)} seeds together"
     if claim.kind == "chance":
-        return f"Its {kind} says nothing beside a baseline at chance ({shown})."
+        return f"its {kind} says nothing beside a baseline at chance ({shown})"
     if claim.kind == "gains":
-        return f"It gains {kind}: {shown}; corrected p {_p(claim.p_holm)}."
+        return f"it gains {kind} ({shown}; corrected p {_p(claim.p_holm)})"
     if claim.kind == "loses":
         less = f", less than the margin of {margin}" if claim.within else ""
-        return f"It loses {kind}{less}: {shown}; corrected p {_p(claim.p_holm)}."
+        return f"it loses {kind}{less} ({shown}; corrected p {_p(claim.p_holm)})"
     if claim.kind == "keeps":
         p_margin = _p(claim.pooled.p_margin_holm)
-        return f"It keeps {kind}: {shown}; a loss of {margin} is ruled out, corrected p {p_margin}."
-    return f"Too few notes to tell whether it keeps {kind} within {margin}: {shown}."
+        return f"it keeps {kind} ({shown}; a loss of {margin} is ruled out, corrected p {p_margin})"
+    return f"there are too few notes to tell whether it keeps {kind} within {margin} ({shown})"
 
 
 def _p(value: float | None) -> str:
@@ -324,110 +350,22 @@ def latency_ms(group: Group) -> float | None:
     return group.mean(lambda row: row.cost.latency_ms_p50)
 
 
-# Which recipe to take and what it costs, in sentences computed from the numbers.
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What to take.
-
-    Attributes:
-        sentence: which recipe, and its price in F1, bytes and time.
-        further: what else a reader must know: the cheapest row with a price, and that this was chosen here.
-        taken: the strategy, or None where no compressed one is worth taking.
-        baseline: the uncompressed model, where the run has one.
-    """
-
-    sentence: str
-    further: tuple[str, ...]
-    taken: Group | None
-    baseline: Group | None
-
-
-def advise(results: Results) -> Advice:
-    """Choose the cheapest compressed row that is smaller or faster and is shown to keep its F1.
-
-    Cheapest: the least product of bytes and latency, both relative to the baseline. F1 is the one that
-    decides: micro for `present`, macro for `topic`; it is kept where a loss of the margin is ruled out. Where
-    a reference does as well as every trained model, or the baseline is at chance, that is said first.
-    """
-    found = groups(results)
-    baseline = next((group for group in found if group.name == BASELINE), None)
-    rivals = [group for group in found if not group.is_reference and group.name != BASELINE]
-    sentence, further, best = _choose(rivals) if baseline is not None else _choose([])
-    reference = beating_reference(found)
-    at_chance_line = _chance_sentence(results)
-    if reference:
-        further = [f"Among the models: {sentence[:1].lower()}{sentence[1:]}", *further]
-        return Advice(f"Take no model for this: {_lower(reference)}", tuple(further), None, baseline)
-    if at_chance_line:
-        return Advice(at_chance_line[0], (), None, baseline)
-    return Advice(sentence, tuple(further), best, baseline)
-
-
-def _choose(rivals: list[Group]) -> tuple[str, list[str], Group | None]:
-    """The sentence, what follows it, and the strategy that is worth taking, if one is."""
-    if not rivals:
-        return "Nothing was compressed here: there is no recipe to choose.", [], None
-    gaining = sorted((group for group in rivals if _gains(group)), key=_price)
-    free = [group for group in gaining if _free(group)]
-    others = [group for group in gaining if group not in free]
-    if not free:
-        return _nothing_free(others), [], None
-    best = free[0]
-    cheaper = [group for group in others if _price(group) < _price(best)]
-    further = [f"To go further, {_offer(cheaper[0])}."] if cheaper else []
-    if len(rivals) > 1:
-        further.append(
-            f"Chosen by this very table among {len(rivals)} compressed rows: confirm it on notes of your own."
-        )
-    return f"Take {_offer(best)}.", further, best
-
-
-def _gains(group: Group) -> bool:
-    compared = [row.versus_baseline for row in group.seeds]
-    return all(one is not None and (one.smaller or one.faster) for one in compared)
-
-
-def _free(group: Group) -> bool:
-    """Whether a row is shown to cost no F1, or less than the margin."""
-    claim = group.claim
-    return claim is not None and (
-        claim.kind in ("gains", "keeps") or (claim.kind == "loses" and claim.within)
-    )
-
-
-def _price(group: Group) -> float:
-    return (group.size_ratio or 1.0) * (group.latency_ratio or 1.0)
-
-
-def _offer(group: Group) -> str:
-    """`NAME: bytes, latency. What may be said of its F1`, without the last full stop."""
-    size = f"{format_number(size_mb(group), 1)} MB ({format_ratio(group.size_ratio)} the baseline’s)"
-    speed = f"{format_number(latency_ms(group), 2)} ms a note ({format_ratio(group.latency_ratio)})"
-    return f"{group.name}: {size}, {speed}. {_change(group).removesuffix('.')}"
-
-
-def _nothing_free(others: list[Group]) -> str:
-    if not others:
-        return "Keep the baseline: no compressed row is smaller or faster."
-    unclear = [group for group in others if group.claim is not None and group.claim.kind == "unclear"]
-    if unclear:
-        return f"Keep the baseline until more notes have judged {_offer(unclear[0])}."
-    return f"Keep the baseline, or pay for less: {_offer(others[0])}."
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:] if sentence.startswith("The ") else sentence
-
-
 # The results table: narrow for a console, narrow or wide as Markdown.
 
 
-def console_table(results: Results) -> Table:
+#: Columns of a terminal that hold the table with its intervals.
+WIDE = 110
+
+
+def console_table(results: Results, width: int = 120) -> Table:
     """Return the narrow table: quality, difference, size, latency, throughput; fits 120 columns.
 
-    The references stand last, under a rule. What the brackets and ratios mean is the caption.
+    The references are last, under a rule. What the brackets and ratios mean is the caption. A terminal of
+    less than `WIDE` columns gets fewer, which fit 80: quality without intervals, verdict, size, latency.
+
+    Args:
+        results: of the run.
+        width: columns of the terminal.
     """
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -438,7 +376,7 @@ def console_table(results: Results) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    header, *lines = _cells([column for column in columns(results) if column.on_console], results, full=False)
+    header, *lines = _console_cells(results, brief=width < WIDE)
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     found = groups(results)
@@ -467,6 +405,14 @@ def markdown_table(results: Results, *, full: bool = True, only: Sequence[str] =
     return "\n".join(f"| {' | '.join(line)} |" for line in (escaped[0], rule, *escaped[1:]))
 
 
+def _console_cells(results: Results, *, brief: bool) -> list[list[str]]:
+    """The header and one line a strategy, as the terminal shows them."""
+    every = columns(results)
+    if not brief:
+        return _cells([column for column in every if column.on_console], results, full=False)
+    return _cells([replace(column, narrow=column.brief) for column in every], results, full=False)
+
+
 def _cells(shown: Sequence[Column], results: Results, *, full: bool) -> list[list[str]]:
     """Return the header and then one line a strategy, all as text."""
     chosen = [
@@ -475,6 +421,13 @@ def _cells(shown: Sequence[Column], results: Results, *, full: bool) -> list[lis
         if (cell := column.cell if full else column.narrow) is not None
     ]
     return [[header for header, _ in chosen], *([cell(g) for _, cell in chosen] for g in groups(results))]
+
+
+def caption(results: Results) -> str:
+    """Say in one sentence what the table shows; `explanation` says what its numbers and marks are."""
+    number = len(seeds_of(results))
+    seeds = f"mean (range) over {number} seeds" if number > 1 else "with 95 % intervals"
+    return f"Quality and cost of each deployed file on {results.data.test:,} test notes, {seeds}."
 
 
 def explanation(results: Results) -> str:

@@ -59,18 +59,25 @@ class Affirmed:
     span: tuple[int, int] | None
 
 
-def weigh(found: Iterable[Sourced], beliefs: Mapping[str, Belief]) -> list[Sourced]:
+def weigh(found: Iterable[Sourced], beliefs: Mapping[str, Belief], *, doubts: bool = True) -> list[Sourced]:
     """`found` with the model's probability of its symptom for each present mention that has no score yet.
 
     A tagger has read the words themselves, so its score stays. What rules alone found is of both where the
     probability reaches the threshold.
+
+    Args:
+        found: by rules and a tagger.
+        beliefs: of the model, by symptom.
+        doubts: whether a mention also has a probability that does not reach the threshold. Beside a tagger
+            none has: one number would then be of the words and the other of the whole note, and a model that
+            knows one kind of note doubts what is plain in another.
     """
     weighed = []
     for one in found:
         mention, source = one.mention, one.source
         belief = beliefs.get(mention.symptom or "") if mention.assertion == "present" else None
         if belief is not None:
-            if mention.score is None:
+            if mention.score is None and (doubts or belief.affirms):
                 mention = replace(mention, score=belief.probability)
             source = "both" if belief.affirms and source == "rules" else source
         weighed.append(Sourced(mention, source))
@@ -83,41 +90,62 @@ class EvidenceReader:
     def __init__(self, table: Mapping[str, Evidence]) -> None:
         """Prepare `table`, by the model's symptom."""
         self._table = {
-            symptom: (frozenset(one.mentions), _words_pattern(one.words)) for symptom, one in table.items()
+            symptom: (frozenset(one.mentions), _words_pattern(one.words) if one.words else None)
+            for symptom, one in table.items()
         }
 
-    def read(self, text: str, mentions: Sequence[Mention], beliefs: Mapping[str, Belief]) -> list[Sourced]:
-        """At most one further mention of a symptom: the first words that stand for it, with its probability.
+    def read(self, text: str, found: Sequence[Sourced], beliefs: Mapping[str, Belief]) -> list[Sourced]:
+        """`found`, where a mention may have a more exact name, and mentions of what else its words stand for.
 
-        None for a symptom that `text` mentions by itself, whatever it says of it.
+        Of a symptom that the model affirms and `found` does not name, whatever the note says of it: where
+        further words near a mention tell its place, and the model does not affirm the symptom that the
+        mention has, it is a mention of the more exact one instead. Otherwise the first of the mentions that
+        stand for the symptom is one of it too.
 
         Args:
             text: the note.
-            mentions: of the rules, by start.
+            found: by rules and a tagger, by start.
             beliefs: of the model, by symptom.
         """
         asked = [symptom for symptom in self._table if symptom in beliefs and beliefs[symptom].affirms]
         if not asked:
-            return []
-        named = {one.symptom for one in mentions}
-        found = []
+            return list(found)
+        named = {one.mention.symptom for one in found}
+        answers, further = list(found), []
         for symptom in asked:
             standing, near = self._table[symptom]
             if symptom in named:
                 continue
-            for one in mentions:
-                if one.assertion == "present" and one.symptom in standing and near(text, one):
-                    score = beliefs[symptom].probability
-                    taken = replace(one, symptom=symptom, score=score, reason=_BY_MODEL)
-                    found.append(Sourced(taken, "both"))
-                    break
-        return found
+            hits = [
+                (at, Sourced(_renamed(one.mention, symptom, beliefs[symptom].probability), "both"))
+                for at, one in enumerate(found)
+                if one.mention.assertion == "present"
+                and one.mention.symptom in standing
+                and (near is None or near(text, one.mention))
+            ]
+            refused = [
+                (at, taken)
+                for at, taken in hits
+                if near is not None and _refused(answers[at].mention, beliefs)
+            ]
+            for at, taken in refused:
+                answers[at] = taken
+            further += [] if refused else [taken for _, taken in hits[:1]]
+        return answers + further
+
+
+def _renamed(mention: Mention, symptom: str, probability: float) -> Mention:
+    return replace(mention, symptom=symptom, score=probability, reason=_BY_MODEL)
+
+
+def _refused(mention: Mention, beliefs: Mapping[str, Belief]) -> bool:
+    """Whether the model knows the symptom of a mention, and does not affirm it."""
+    belief = beliefs.get(mention.symptom or "")
+    return belief is not None and not belief.affirms
 
 
 def _words_pattern(words: Sequence[str]) -> Callable[[str, Mention], bool]:
     """Whether one of `words` stands near a mention; a word that ends in `*` is the beginning of one."""
-    if not words:
-        return lambda _text, _mention: True
     parts = [re.escape(word.removesuffix("*")) + (r"\w*" if word.endswith("*") else "") for word in words]
     pattern = re.compile(rf"\b(?:{'|'.join(parts)})\b", re.IGNORECASE)
 

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_json
 from sympress.labels.task import TaskName, task_of
+from sympress.runtime.fusion import Fusion
+from sympress.runtime.model_file import MODEL_FILE, model_file
 from sympress.runtime.tokens import classes_of
 
 # What a folder is that is no artifact, and what makes an artifact of it.
@@ -152,8 +154,9 @@ class Evidence(BaseModel):
     Attributes:
         mentions: symptoms of the lexicon; a present mention of one of them stands for the model's symptom
             where the model affirms it.
-        words: one of which must be near that mention; one that ends in `*` is the beginning of a word. None
-            asks for no further word.
+        words: one of which must be near that mention; one that ends in `*` is the beginning of a word. They
+            tell the place of what is mentioned: the model's symptom is then its more exact name, unless the
+            model affirms the other one as well. None asks for no further word.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -192,6 +195,8 @@ class Extractor(BaseModel):
         decides: beside a model of whole notes, who decides on a present mention that the model doubts, by
             symptom; the rules where nothing is said. Chosen on validation notes.
         evidence: words that stand for a symptom of the model, by symptom; chosen on validation notes.
+        fusion: how what the rules of `lexicon` find moves the model's logits, before they are calibrated;
+            fitted on validation notes. None where the model decides alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -218,6 +223,7 @@ class Extractor(BaseModel):
     sections: bool = False
     decides: dict[str, Literal["rules", "model"]] = Field(default_factory=dict)
     evidence: dict[str, Evidence] = Field(default_factory=dict)
+    fusion: Fusion | None = None
 
     @property
     def finds_spans(self) -> bool:
@@ -254,6 +260,10 @@ class Extractor(BaseModel):
             and not (self.rules and self.tags is None and whole_note),
             "decides or evidence: of a symptom that is not among the symptoms": whole_note
             and not {*self.decides, *self.evidence} <= set(self.symptoms),
+            f"fusion: not one entry for each of {known} symptoms": self.fusion is not None
+            and len(self.fusion.slope) != known,
+            "fusion: without a lexicon, or of spans": self.fusion is not None
+            and (self.lexicon is None or not whole_note),
         }
         for problem, there in impossible.items():
             if there:
@@ -339,8 +349,7 @@ CHECKSUMS_FORMAT = 1
 
 #: Where an artifact carries a tagger: an artifact of its own, without a list of checksums.
 TAGGER_FOLDER = "tagger"
-#: What an artifact cannot run without; the rest may be left out where it is deployed.
-NEEDED_FILES = ("extractor.json", "tokenizer.json", "model.onnx")
+_BESIDE_MODEL = ("extractor.json", "tokenizer.json")
 _WHERE_PRESENT = ("forms.json", "lexicon.json", "cues.toml", "sections.toml")
 #: What training reads of an artifact beside what the runtime does.
 TRAINING_FILES = (
@@ -366,12 +375,17 @@ def files_to_run(folder: Path) -> list[str]:
     return [*_needed(folder), *(name for name in _WHERE_PRESENT if (folder / name).is_file())]
 
 
+def needed_files(folder: Path) -> tuple[str, ...]:
+    """What a model cannot run without; the rest may be left out where it is deployed."""
+    return (*_BESIDE_MODEL, model_file(folder).name)
+
+
 def _needed(folder: Path) -> tuple[str, ...]:
     settings = read_extractor(folder)
     if settings.rules_only:
         return ("extractor.json",)
-    tagger = tuple(f"{TAGGER_FOLDER}/{name}" for name in NEEDED_FILES) if settings.tagger else ()
-    return NEEDED_FILES + tagger
+    tagger = needed_files(folder / TAGGER_FOLDER) if settings.tagger else ()
+    return needed_files(folder) + tuple(f"{TAGGER_FOLDER}/{name}" for name in tagger)
 
 
 def write_checksums(folder: Path) -> None:
@@ -401,7 +415,7 @@ def check_files(folder: Path, digest: str | None = None, *, also: Iterable[str] 
         raise InputError(f"{folder}: another artifact than that of the digest given, its own is {found}")
     sums = _read_checksums(folder)
     present = (folder / "extractor.json").is_file()
-    for name in _needed(folder) if present else NEEDED_FILES:
+    for name in _needed(folder) if present else (*_BESIDE_MODEL, MODEL_FILE):
         if not (folder / name).is_file():
             raise InputError(f"{folder}: {name} is missing; copy the artifact again")
     read = {*files_to_run(folder), *(name for name in also if (folder / name).is_file())}

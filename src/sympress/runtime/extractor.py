@@ -51,7 +51,7 @@ from sympress.runtime.note_result import (
     in_original,
 )
 from sympress.runtime.session import Runtime, open_tagger, pooled_logits
-from sympress.runtime.tokens import Link, decode_mentions, note_logits, window_spans
+from sympress.runtime.tokens import Link, Pieces, decode_mentions, note_logits, window_spans
 
 #: Most mentions of a note that is answered, unless a job says otherwise. No clinical note has as many; one
 #: that repeats a word without end would take gigabytes.
@@ -115,6 +115,8 @@ class Extractor:
         self.words = carried_words(folder, settings) if words is None else words
         self._rules = load_rules(settings, self.words)
         self._evidence = EvidenceReader(settings.evidence)
+        #: Whether a model of whole notes reads the word pieces of the tagger beside it.
+        self._cut_once = runtime is not None and tagger is not None and runtime.reads_like(tagger)
 
     @classmethod
     def load(
@@ -163,7 +165,7 @@ class Extractor:
             link = load_link(held) if settings.finds_spans else None
             coded = with_rule_codes(settings, held.lexicon)
             runtime = Runtime.of_checked(folder, stored)
-            tagger = open_tagger(folder) if settings.tagger else None
+            tagger = open_tagger(folder, runtime) if settings.tagger else None
             return cls(coded, runtime, folder, threads, link, words=held, tagger=tagger)
 
     def __repr__(self) -> str:
@@ -307,7 +309,9 @@ class Extractor:
         found = self._mentions_of(view, tagged.spans, most)
         if task_of(self.task).finds_spans:
             return self._result(found, tagged.windows, tagged.cut, most)
-        logits, windows, truncated = self.note_logits(view.text)
+        weighed = None if self.settings.fusion is None else self._read_by_rules(view, found)
+        pieces = tagged.pieces if self._cut_once else None
+        logits, windows, truncated = self.note_logits(view.text, weighed, pieces)
         beliefs = self.beliefs(logits)
         if self._rules is None:
             return NoteResult(self._of_whole_note(beliefs), windows=windows, truncated=truncated)
@@ -348,9 +352,9 @@ class Extractor:
 
         Where the artifact has evidence for a symptom that the model affirms, its words are a mention of it.
         """
-        mentions = [one.mention for one in found]
-        found = weigh(found, beliefs) + self._evidence.read(text, mentions, beliefs)
-        return sorted(found, key=lambda one: (one.mention.start, one.mention.end))
+        weighed = weigh(found, beliefs, doubts=self._tagger is None)
+        told = self._evidence.read(text, weighed, beliefs)
+        return sorted(told, key=lambda one: (one.mention.start, one.mention.end))
 
     def _result(
         self,
@@ -375,11 +379,36 @@ class Extractor:
             one.start, one.end, one.symptom, code, one.assertion, one.score, source, one.reason
         )
 
-    def note_logits(self, text: str) -> tuple[NDArray[np.float32], int, bool]:
-        """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread."""
-        read = self.model.windows_of(text)
+    def note_logits(
+        self, text: str, mentions: Sequence[Mention] | None = None, pieces: Pieces | None = None
+    ) -> tuple[NDArray[np.float32], int, bool]:
+        """Logits `(K,)` of a note, how many windows they come from, and whether text is left unread.
+
+        Args:
+            text: of the note.
+            mentions: what rules found in it, where the artifact fuses them with its model; None to look.
+            pieces: as in `Runtime.windows_of`.
+        """
+        read = self.model.windows_of(text, pieces)
         logits = pooled_logits(read.windows, self.model.logits_of)
+        if self.settings.fusion is not None:
+            logits = self.model.fuse(
+                logits, self._read_by_rules(View(text)) if mentions is None else mentions
+            )
         return logits, len(read.windows), not read.complete
+
+    def _read_by_rules(self, view: View, found: Sequence[Sourced] | None = None) -> Sequence[Mention]:
+        """The mentions that a fusion weighs, by the rules alone as when it was fitted.
+
+        Args:
+            view: the note.
+            found: what rules and a tagger mention in it, where they were asked already.
+        """
+        if self._rules is None:
+            return self.model.mentions_in(view)
+        if found is not None and self._tagger is None:
+            return [one.mention for one in found]
+        return self._rules(view, MENTIONS_MOST)
 
     def beliefs(self, logits: NDArray[np.float32]) -> dict[str, Belief]:
         """What the model says of each symptom of a note with these logits `(K,)`."""
@@ -403,11 +432,12 @@ class Extractor:
 
 @dataclass(frozen=True)
 class _Tagged:
-    """What a tagger found in a note, in how many windows, and whether text is left unread."""
+    """What a tagger found in the word pieces of a note, in how many windows, and whether text is unread."""
 
     spans: tuple[Mention, ...] = ()
     windows: int = 0
     cut: bool = False
+    pieces: Pieces | None = None
 
 
 def _tagged(runtime: Runtime | None, text: str, link: Link | None) -> _Tagged:
@@ -429,7 +459,7 @@ def _tagged(runtime: Runtime | None, text: str, link: Link | None) -> _Tagged:
         link=link,
     )
     windows = len(window_spans(len(pieces.ids), runtime.room, runtime.stride))
-    return _Tagged(spans, windows, runtime.cuts(text))
+    return _Tagged(spans, windows, runtime.cuts(text), pieces)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -182,11 +183,25 @@ class Rules(Protocol):
 
 def load_rules(extractor: Extractor, words: OwnWords) -> Rules | None:
     """What finds the further mentions of a note by rules; None where the artifact asks for none."""
-    if not extractor.rules or words.lexicon is None:
-        return None
-    return words.annotator(words.lexicon, at_once=False).mentions_of
+    return rules_of(words) if extractor.rules else None
+
+
+def rules_of(words: OwnWords) -> Rules | None:
+    """What finds mentions by the lexicon of `words`; None where there is none."""
+    return None if words.lexicon is None else words.annotator(words.lexicon, at_once=False).mentions_of
 
 
 def load_link(words: OwnWords) -> Link | None:
-    """What names spans by the lexicon of `words`; None where there is none."""
-    return None if words.lexicon is None else SpanLinker.of(words.lexicon)
+    """What names spans by the lexicon of `words`; None where there is none.
+
+    It is made when the first span asks for a name, which takes a tenth of a second: many notes ask for none.
+    """
+    lexicon = words.lexicon
+    if lexicon is None:
+        return None
+    linker = cache(lambda: SpanLinker.of(lexicon))
+
+    def link(form: str) -> str | None:
+        return linker()(form)
+
+    return link

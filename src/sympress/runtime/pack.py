@@ -22,14 +22,14 @@ from sympress.labels.linking import SpanLinker
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.task import task_of
 from sympress.provenance import processor_name
-from sympress.runtime.affirm import EvidenceReader
+from sympress.runtime.affirm import EvidenceReader, Sourced
 from sympress.runtime.artifact import (
-    NEEDED_FILES,
     TAGGER_FOLDER,
     Evidence,
     artifact_digest,
     check_files,
     files_to_run,
+    needed_files,
     read_extractor,
     read_provenance,
     write_checksums,
@@ -73,19 +73,15 @@ class Signs:
         named: it is mentioned, whatever is said of it.
         affirms: the model's probability reaches the threshold.
         supported: the model affirms it, no mention names it, and other words stand for it.
+        renamed: by symptom of the evidence, what is no longer mentioned where its words are a mention of that
+            symptom instead.
     """
 
     present: Truth
     named: Truth
     affirms: Truth
     supported: Truth
-
-    def answers(self, decides: Sequence[str], evidence: Iterable[str], symptoms: Sequence[str]) -> Truth:
-        """What the artifact affirms, with `decides` for each symptom and evidence for some."""
-        by_model = np.array([one == "model" for one in decides], dtype=bool)
-        taken = np.array([one in set(evidence) for one in symptoms], dtype=bool)
-        answered: Truth = (self.present & (self.affirms | ~by_model)) | (self.supported & taken)
-        return answered
+    renamed: Mapping[str, Truth]
 
 
 @dataclass(frozen=True)
@@ -131,19 +127,33 @@ def read_signs(extractor: Extractor, texts: Sequence[str], evidence: Mapping[str
     """What the rules and the model of `extractor`, of the task `present`, say of `texts`."""
     place = {name: at for at, name in enumerate(extractor.symptoms)}
     shape = (len(texts), len(place))
-    signs = Signs(*(np.zeros(shape, dtype=bool) for _ in range(4)))
-    reader = EvidenceReader(evidence)
+    present, named, affirms, supported = (np.zeros(shape, dtype=bool) for _ in range(4))
+    renamed = {name: np.zeros(shape, dtype=bool) for name in evidence}
+    signs = Signs(present, named, affirms, supported, renamed)
+    readers = {name: EvidenceReader({name: one}) for name, one in evidence.items()}
     for row, text in enumerate(texts):
         beliefs = extractor.beliefs(extractor.note_logits(text)[0])
-        mentions = [one.mention for one in extractor.mentions_in(text)]
+        found = extractor.mentions_in(text)
         signs.affirms[row] = [belief.affirms for belief in beliefs.values()]
-        for one in mentions:
-            if (at := place.get(one.symptom or "")) is not None:
+        for one in found:
+            if (at := place.get(one.mention.symptom or "")) is not None:
                 signs.named[row, at] = True
-                signs.present[row, at] |= one.assertion == "present"
-        for found in reader.read(text, mentions, beliefs):
-            signs.supported[row, place[found.mention.symptom or ""]] = True
+        before = _present(found)
+        for at in (place[name] for name in before if name in place):
+            signs.present[row, at] = True
+        for name, reader in readers.items():
+            after = _present(reader.read(text, found, beliefs))
+            signs.supported[row, place[name]] = name in after - before
+            for at in (place[lost] for lost in before - after if lost in place):
+                signs.renamed[name][row, at] = True
     return signs
+
+
+def _present(found: Iterable[Sourced]) -> set[str]:
+    """Symptoms with a present mention."""
+    return {
+        one.mention.symptom for one in found if one.mention.symptom and one.mention.assertion == "present"
+    }
 
 
 def choose(extractor: Extractor, validation: LabelledNotes, general: LabelledNotes) -> Choice:
@@ -167,14 +177,15 @@ def choose(extractor: Extractor, validation: LabelledNotes, general: LabelledNot
     evidence: dict[str, Evidence] = {}
     figures: dict[str, Any] = {}
     for at, symptom in enumerate(extractor.symptoms):
-        here = _Side(told, validation.truth[:, at], at)
-        elsewhere = _Side(others, general.truth[:, at], at)
+        here, elsewhere = _Side(told, validation.truth, at), _Side(others, general.truth, at)
         figures[symptom] = {}
         if told.named[:, at].any() or others.named[:, at].any():
-            gains, figures[symptom]["decides"] = _compare(here, elsewhere, "model", least=LEAST_GENERAL)
+            gains, figures[symptom]["decides"] = _compare(
+                here, elsewhere, symptom, "model", least=LEAST_GENERAL
+            )
             decides[symptom] = "model" if gains else "rules"
         if symptom in table:
-            gains, figures[symptom]["evidence"] = _compare(here, elsewhere, "evidence")
+            gains, figures[symptom]["evidence"] = _compare(here, elsewhere, symptom, "evidence")
             if gains:
                 evidence[symptom] = table[symptom]
     notes_read = {"validation_notes": len(validation.texts), "general_notes": len(general.texts)}
@@ -183,11 +194,16 @@ def choose(extractor: Extractor, validation: LabelledNotes, general: LabelledNot
 
 @dataclass(frozen=True)
 class _Side:
-    """One symptom on one set of notes."""
+    """One symptom on one set of notes, whose truth is `(notes, K)`."""
 
     signs: Signs
-    truth: Truth
+    every: Truth
     at: int
+
+    @property
+    def truth(self) -> Truth:
+        """Whether each note affirms the symptom, `(notes,)`."""
+        return self.every[:, self.at]
 
     def answer(self, way: str) -> Truth:
         present, at = self.signs.present[:, self.at], self.at
@@ -200,27 +216,34 @@ class _Side:
         total = int(found.sum()) + int(truth.sum())
         return 2 * int((found & truth).sum()) / total if total else 0.0
 
-    def errors(self, way: str) -> int:
-        return int((self.answer(way) != self.truth).sum())
+    def errors(self, way: str, symptom: str) -> int:
+        return int((self.answer(way) != self.truth).sum()) + self._lost(way, symptom)
 
-    def hits(self, way: str) -> int:
-        return int((self.answer(way) & self.truth).sum())
+    def hits(self, way: str, symptom: str) -> int:
+        return int((self.answer(way) & self.truth).sum()) - self._lost(way, symptom)
+
+    def _lost(self, way: str, symptom: str) -> int:
+        """How often a symptom that a note affirms lost its mention to `symptom`."""
+        return int((self.signs.renamed[symptom] & self.every).sum()) if way == "evidence" else 0
 
 
-def _compare(here: _Side, elsewhere: _Side, way: str, *, least: int = 0) -> tuple[bool, dict[str, Any]]:
+def _compare(
+    here: _Side, elsewhere: _Side, symptom: str, way: str, *, least: int = 0
+) -> tuple[bool, dict[str, Any]]:
     """Whether `way` gains over the rules, and the figures that say so.
 
     Args:
         here: the validation notes.
         elsewhere: the general ones, at least `least` of which must affirm the symptom.
+        symptom: its name.
         way: `model` or `evidence`.
         least: see `elsewhere`.
     """
     halves = [slice(half, None, 2) for half in (0, 1)]
     gain = min(here.f1(way, rows) - here.f1("rules", rows) for rows in halves)
     ways = ("rules", way)
-    errors = {one: elsewhere.errors(one) for one in ways}
-    hits = {one: elsewhere.hits(one) for one in ways}
+    errors = {one: elsewhere.errors(one, symptom) for one in ways}
+    hits = {one: elsewhere.hits(one, symptom) for one in ways}
     harmless = errors[way] <= errors["rules"] and hits[way] >= hits["rules"]
     taken = gain >= LEAST_GAIN and harmless and int(elsewhere.truth.sum()) >= least
     return taken, {
@@ -334,7 +357,7 @@ def _check_tagger(tagger: Path, settings: Settings, *, rules: bool) -> None:
 
 def _carry(made: Path, tagger: Path) -> None:
     (made / TAGGER_FOLDER).mkdir(parents=True)
-    for name in NEEDED_FILES:
+    for name in needed_files(tagger):
         shutil.copyfile(tagger / name, made / TAGGER_FOLDER / name)
     record = tagger / "provenance.json"
     if record.is_file():
@@ -515,7 +538,7 @@ def _kernel(folder: Path) -> str:
     kernel = kernel_of(folder)
     if kernel is not None:
         return f"{kernel}: {made_for(kernel) or 'unknown to this sympress'}"
-    integers = multiplies_integers(folder / "model.onnx")
+    integers = multiplies_integers(folder)
     return "not recorded; the file multiplies integers" if integers else "none: float weights, for every CPU"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sympress.errors import InputError, is_panic
+from sympress.labels.mentions import Mention
 from sympress.labels.task import task_of
 from sympress.notes.intake import mask_placeholders
+from sympress.notes.markup import View, read_view
 from sympress.runtime.artifact import (
     TAGGER_FOLDER,
     Extractor,
@@ -24,6 +26,8 @@ from sympress.runtime.artifact import (
     read_extractor,
     read_provenance,
 )
+from sympress.runtime.linker import Rules, carried_words, rules_of
+from sympress.runtime.model_file import model_bytes, model_file, model_source
 from sympress.runtime.tokens import Pieces, Run, SpecialTokens, load_tokenizer, pieces_of, window_spans
 
 # Int8 files on every CPU: which kernel is made for which, and sessions that multiply right on all.
@@ -107,7 +111,7 @@ def check_kernel(folder: Path) -> None:
     if products_are_exact():
         return
     kernel = kernel_of(folder)
-    if made_for(kernel) in (None, _FULL_RANGE) and multiplies_integers(folder / "model.onnx"):
+    if made_for(kernel) in (None, _FULL_RANGE) and multiplies_integers(folder):
         raise InputError(
             f"{folder}: {f'kernel {kernel}' if kernel else 'its kernel is not recorded'}, and products of "
             f"8-bit weights overflow on this CPU with onnxruntime {onnxruntime.__version__}, so that answers "
@@ -131,9 +135,9 @@ def made_for(kernel: str | None) -> str | None:
     return _MADE_FOR.get("-".join((kernel or "").split("-")[:2]))
 
 
-def multiplies_integers(file: Path) -> bool:
-    """Whether the ONNX `file` has products of integers."""
-    content = file.read_bytes()  # an operator's name stands in it as it is
+def multiplies_integers(folder: Path) -> bool:
+    """Whether the model of the artifact in `folder` has products of integers."""
+    content = model_bytes(folder)  # an operator's name stands in it as it is
     return any(name in content for name in _INTEGER_PRODUCTS)
 
 
@@ -156,8 +160,12 @@ class Reading:
 class Runtime:
     """An artifact in memory. One note at a time needs no padding, so its answer never depends on others."""
 
-    def __init__(self, extractor: Extractor, tokenizer: Tokenizer, session: Any) -> None:
+    def __init__(
+        self, extractor: Extractor, tokenizer: Tokenizer, session: Any, rules: Rules | None = None
+    ) -> None:
         self.extractor, self.tokenizer, self.session = extractor, tokenizer, session
+        #: What finds the mentions that a fusion weighs; None where there is no fusion.
+        self.rules = rules
         self.specials = SpecialTokens.of(tokenizer)
         #: Pieces of a note that a window has room for.
         self.room = max(1, extractor.max_tokens - self.specials.count)
@@ -180,17 +188,27 @@ class Runtime:
         return cls.of_checked(folder, extractor, threads=threads)
 
     @classmethod
-    def of_checked(cls, folder: Path, extractor: Extractor, *, threads: int = 1) -> Runtime:
+    def of_checked(
+        cls, folder: Path, extractor: Extractor, *, threads: int = 1, tokenizer: Tokenizer | None = None
+    ) -> Runtime:
         """Load an artifact whose files `check_files` has let pass.
+
+        Args:
+            folder: of the artifact.
+            extractor: its settings.
+            threads: cores it runs on.
+            tokenizer: its own, where that is open already; None reads it.
 
         Raises:
             InputError: a file of it is damaged or of another artifact, or this CPU would multiply its weights
                 wrong.
         """
         try:
-            tokenizer = load_tokenizer(folder / "tokenizer.json")
-            session = open_session(folder / "model.onnx", threads=threads)
-            loaded = cls(extractor, tokenizer, session)
+            tokenizer = tokenizer or load_tokenizer(folder / "tokenizer.json")
+            session = open_session(model_source(folder), threads=threads)
+            fused = extractor.fusion is not None
+            rules = rules_of(carried_words(folder, extractor)) if fused else None
+            loaded = cls(extractor, tokenizer, session, rules)
         except InputError:
             raise
         except BaseException as error:  # tokenizers raises Exception and panics, onnxruntime its own types
@@ -203,8 +221,8 @@ class Runtime:
         answers, asked = session.get_outputs()[0].shape[-1], len(extractor.tags or extractor.symptoms)
         if isinstance(answers, int) and answers != asked:
             raise InputError(
-                f"{folder}: model.onnx gives {answers} numbers where extractor.json names {asked}; "
-                "copy the artifact again"
+                f"{folder}: {model_file(folder).name} gives {answers} numbers where extractor.json names "
+                f"{asked}; copy the artifact again"
             )
         return loaded
 
@@ -212,9 +230,22 @@ class Runtime:
         """The text as the model was trained to see it."""
         return prepare_text(text, self.extractor)
 
-    def windows_of(self, text: str) -> Reading:
-        """What of `text` is read: all windows, or the first, as `extractor.json` says."""
-        pieces = self.pieces(text, offsets=False, limit=None if self.reads_all else self.room)
+    def reads_like(self, other: Runtime) -> bool:
+        """Whether both see the same word pieces of a note, all of it."""
+        mine, its = self.extractor, other.extractor
+        return (
+            self.tokenizer is other.tokenizer
+            and (self.reads_all, mine.text_window) == (other.reads_all, its.text_window) == (True, None)
+            and (mine.lower, mine.mask_placeholders) == (its.lower, its.mask_placeholders)
+        )
+
+    def windows_of(self, text: str, pieces: Pieces | None = None) -> Reading:
+        """What of `text` is read: all windows, or the first, as `extractor.json` says.
+
+        `pieces` are those of `text`, where another that `reads_like` this one has cut it already.
+        """
+        if pieces is None:
+            pieces = self.pieces(text, offsets=False, limit=None if self.reads_all else self.room)
         spans = window_spans(len(pieces.ids), self.room, self.stride)
         windows = [self.specials.surround(pieces.ids[start:end]) for start, end in spans]
         return Reading(windows, pieces.complete and not self.cuts(text))
@@ -248,10 +279,25 @@ class Runtime:
         return checked_logits(result)
 
     def predict_logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Logits `(notes, K)`, the largest of each symptom over the windows of the note."""
+        """Logits `(notes, K)`, the largest of each symptom over the windows of the note, fused if so said."""
         if not len(texts):
             return np.zeros((0, len(self.extractor.symptoms)), dtype=np.float32)
-        return np.stack([pooled_logits(self.windows_of(text).windows, self.logits_of) for text in texts])
+        return np.stack([self.fuse(self.network_logits(text), self.mentions_in(text)) for text in texts])
+
+    def network_logits(self, text: str) -> NDArray[np.float32]:
+        """Logits `(K,)` of a note before anything is fused with them."""
+        return pooled_logits(self.windows_of(text).windows, self.logits_of)
+
+    def fuse(self, logits: NDArray[np.float32], mentions: Iterable[Mention]) -> NDArray[np.float32]:
+        """`logits` `(K,)` of a note, moved by the `mentions` in it where the artifact says so."""
+        fusion = self.extractor.fusion
+        return logits if fusion is None else fusion.apply(logits, fusion.signs(mentions))
+
+    def mentions_in(self, note: str | View) -> Sequence[Mention]:
+        """The mentions that a fusion weighs, by rules; none where there is no fusion."""
+        if self.rules is None:
+            return ()
+        return self.rules(read_view(note) if isinstance(note, str) else note)
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities `(notes, K)`."""
@@ -275,8 +321,12 @@ def pooled_logits(windows: Sequence[NDArray[np.int64]], run: Run) -> NDArray[np.
     return pooled
 
 
-def open_tagger(folder: Path) -> Runtime:
+def open_tagger(folder: Path, beside: Runtime) -> Runtime:
     """The tagger that the artifact in `folder` carries, whose files `check_files` has let pass.
+
+    Args:
+        folder: of the artifact.
+        beside: its model of whole notes, whose tokenizer serves both where it is the same one.
 
     Raises:
         InputError: it finds no spans, or as `Runtime.of_checked`.
@@ -285,7 +335,8 @@ def open_tagger(folder: Path) -> Runtime:
     settings = read_extractor(place)
     if settings.tags is None:
         raise InputError(f"{place}: of the task {settings.task}, which finds no spans; give a tagger")
-    return Runtime.of_checked(place, settings)
+    own, its = ((each / "tokenizer.json").read_bytes() for each in (folder, place))
+    return Runtime.of_checked(place, settings, tokenizer=beside.tokenizer if own == its else None)
 
 
 def checked_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:

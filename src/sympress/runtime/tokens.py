@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -126,7 +127,8 @@ def pieces_of(tokenizer: Tokenizer, text: str, *, offsets: bool, limit: int | No
         encoding = encode([text[start:end]], add_special_tokens=False)[0]
         ids.append(np.array(encoding.ids, dtype=np.int64))
         if offsets:
-            spans.append(np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2) + start)
+            flat = np.fromiter(chain.from_iterable(encoding.offsets), dtype=np.int64)
+            spans.append(flat.reshape(-1, 2) + start)
         found, start = found + len(ids[-1]), end
         size = min(SEGMENT_CHARACTERS, 2 * size)
     every = np.concatenate(ids) if ids else np.zeros(0, dtype=np.int64)

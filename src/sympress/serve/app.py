@@ -23,6 +23,7 @@ from sympress.serve.connection import Answers, HeldResponse, Uploads, is_lines, 
 from sympress.serve.forms import (
     EXTRACT_REQUEST,
     MEDIA_TYPES,
+    PAGE_SYMPTOMS,
     ErrorAnswer,
     ExtractAnswer,
     LineAnswer,
@@ -30,8 +31,10 @@ from sympress.serve.forms import (
     ModelDescription,
     ModelList,
     Status,
+    SymptomPage,
     assemble_answer,
     describe_model,
+    describe_symptoms,
     parse_request,
     shape_of,
 )
@@ -272,6 +275,17 @@ def _add_models(app: FastAPI, service: Service) -> None:
         return json_response({"models": [describe_model(model) for model in service.shelf.models()]})
 
     @app.get(
+        "/v1/models/{name}/symptoms",
+        response_model=SymptomPage,
+        tags=["models"],
+        responses=_errors(401, 404, 422),
+        openapi_extra={"parameters": [_page_parameter("offset", 0), _page_parameter("limit", PAGE_SYMPTOMS)]},
+    )
+    async def symptoms(request: Request, name: str) -> Response:
+        """The symptoms that a model may answer with and what people call them, a page at a time."""
+        return json_response(describe_symptoms(service.shelf.pick(name), request.query_params))
+
+    @app.get(
         "/v1/models/{name}/card",
         response_class=PlainTextResponse,
         tags=["models"],
@@ -307,6 +321,10 @@ def _add_page(app: FastAPI) -> None:
     app.add_api_route("/", lambda: show("index.html"), include_in_schema=False)
     app.add_api_route("/docs", lambda: show("docs.html"), include_in_schema=False)
     app.add_api_route("/page/{name}", show, include_in_schema=False)
+
+
+def _page_parameter(name: str, default: int) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": {"type": "integer", "default": default}}
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -130,19 +130,37 @@ class LineAnswer(NoteAnswer):
 class ModelDescription(BaseModel):
     """A served model; the first of the list is the default.
 
-    `names` says what people call each symptom that it may answer with; `card` is the address of its card.
-    Without `points_at_words` it answers for the whole note, and there are no mentions.
+    `symptom_count` says how many symptoms it may answer with, and `symptom_list` is the address of the first
+    page of them; `card` is the address of its card. Without `points_at_words` it answers for the whole note,
+    and there are no mentions.
     """
 
     name: str
     task: str
-    symptoms: list[str]
+    symptom_count: int
+    symptom_list: str
     size_bytes: int
     fingerprint: str
     loaded_at: str
-    names: dict[str, str]
     card: str | None
     points_at_words: bool
+
+
+class SymptomName(BaseModel):
+    """A symptom as answers have it, and what people call it."""
+
+    symptom: str
+    name: str
+
+
+class SymptomPage(BaseModel):
+    """Symptoms that a model may answer with, from `offset` on; `next` is the address of those behind them."""
+
+    model: str
+    total: int
+    offset: int
+    symptoms: list[SymptomName]
+    next: str | None
 
 
 class ModelList(BaseModel):
@@ -353,15 +371,55 @@ def _outcome(message: str) -> bytes:
 
 
 def describe_model(model: ServedModel) -> dict[str, Any]:
-    """`model` as `ModelDescription`, as plain values; where its folder lies is nobody's business."""
+    """`model` as `ModelDescription`, as plain values. Does not reveal the path of its folder."""
     return {
         "name": model.name,
         "task": model.task,
-        "symptoms": list(model.symptoms),
+        "symptom_count": len(model.named_symptoms),
+        "symptom_list": _list_of(model),
         "size_bytes": model.size_bytes,
         "fingerprint": model.fingerprint,
         "loaded_at": model.loaded_at,
-        "names": dict(model.names),
         "card": None if model.card is None else f"/v1/models/{model.name}/card",
         "points_at_words": model.points_at_words,
     }
+
+
+def _list_of(model: ServedModel) -> str:
+    return f"/v1/models/{model.name}/symptoms"
+
+
+#: Symptoms of one page of a model's list, where the client asks for no fewer.
+PAGE_SYMPTOMS = 1_000
+_WHOLE = re.compile("[0-9]{1,9}")
+
+
+def describe_symptoms(model: ServedModel, query: Mapping[str, str]) -> dict[str, Any]:
+    """A page of the symptoms of `model` as `SymptomPage`, as plain values.
+
+    Args:
+        model: of the list.
+        query: `offset`, of the first, and `limit`, how many at most.
+
+    Raises:
+        Refusal: 422, one of the two is no such number.
+    """
+    offset = _whole(query, "offset", 0, range(10**9))
+    limit = _whole(query, "limit", PAGE_SYMPTOMS, range(1, PAGE_SYMPTOMS + 1))
+    every, end = model.named_symptoms, offset + limit
+    more = f"{_list_of(model)}?offset={end}&limit={limit}" if end < len(every) else None
+    return {
+        "model": model.name,
+        "total": len(every),
+        "offset": offset,
+        "symptoms": [{"symptom": symptom, "name": name} for symptom, name in every[offset:end]],
+        "next": more,
+    }
+
+
+def _whole(query: Mapping[str, str], name: str, default: int, allowed: range) -> int:
+    given = query.get(name, str(default))
+    if not _WHOLE.fullmatch(given) or int(given) not in allowed:
+        message = f"{name}: give a whole number from {allowed[0]:,} to {allowed[-1]:,}"
+        raise Refusal(422, "invalid_request", message)
+    return int(given)

@@ -24,6 +24,7 @@ from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.task import task_of
 from sympress.processes import end_with_parent, unheard
 from sympress.runtime.artifact import files_to_run, parse_digest
+from sympress.runtime.model_file import model_file
 from sympress.serve.config import ServeConfig
 from sympress.serve.render import Question, Refusal, Rendered, render, render_failure
 
@@ -308,7 +309,7 @@ def _load(source: Source) -> tuple[Extractor, Vocabulary, Description]:
     description = Description(
         task=extractor.task,
         symptoms=tuple(extractor.symptoms),
-        size_bytes=0 if extractor.runtime is None else (folder / "model.onnx").stat().st_size,
+        size_bytes=0 if extractor.runtime is None else model_file(folder).stat().st_size,
         fingerprint=before,
         loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         names=load_names(extractor.settings, extractor.words.lexicon),
@@ -343,7 +344,7 @@ class ServedModel:
         extract: answers notes.
         task: `topic`, `present` or `mentions`.
         symptoms: names of the symptoms it knows.
-        size_bytes: size of `model.onnx`; 0 where rules answer alone.
+        size_bytes: size of the model's file; 0 where rules answer alone.
         fingerprint: of its files and of a user's own; see `Source.fingerprint`.
         loaded_at: time in UTC, ISO 8601.
         names: what people call each symptom that it may answer with, by id.
@@ -363,6 +364,12 @@ class ServedModel:
     card: str | None = None
     points_at_words: bool = True
     close: Callable[[], object] = bool
+
+    @property
+    def named_symptoms(self) -> list[tuple[str, str]]:
+        """Every symptom that it may answer with, its own first, and what people call it."""
+        every = dict.fromkeys([*self.symptoms, *self.names])
+        return [(symptom, self.names.get(symptom, symptom)) for symptom in every]
 
 
 class Shelf:

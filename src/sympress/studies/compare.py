@@ -21,7 +21,7 @@ from sympress.labels.task import task_of
 from sympress.progress import Reporter
 from sympress.report.claims import holm
 from sympress.results import Estimate, load_results
-from sympress.runtime.artifact import read_extractor, read_provenance
+from sympress.runtime.artifact import needed_files, read_extractor, read_provenance
 from sympress.runtime.session import Runtime
 from sympress.studies.data import StudyData, prepare
 from sympress.studies.results import Reread, reread
@@ -29,8 +29,6 @@ from sympress.studies.results import Reread, reread
 # Artifacts judged by more test notes than those of the sample that they were made from.
 
 
-#: The files of an artifact that decide its answers.
-_DECIDING = ("extractor.json", "model.onnx", "tokenizer.json")
 #: Notes that are answered before progress is told.
 _PART = 256
 
@@ -93,7 +91,7 @@ def answers_of(
 
 def _mark(artifact: Path, texts: list[str]) -> str:
     digest = hashlib.sha256()
-    for name in _DECIDING:  # a new card changes no answer
+    for name in sorted(needed_files(artifact)):  # a new card changes no answer
         digest.update(hashlib.sha256((artifact / name).read_bytes()).digest())
     for text in texts:
         digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())

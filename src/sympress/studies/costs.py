@@ -19,6 +19,7 @@ from sympress.labels.task import task_of
 from sympress.models.model import load_model
 from sympress.models.tfidf import ReferenceModel
 from sympress.results import Cost, YardstickCost
+from sympress.runtime.model_file import model_file, model_source
 from sympress.runtime.session import SLOWER_FUSED, Runtime, open_session, pooled_logits
 
 # The two yardsticks of every ratio: the teacher in PyTorch, and the best one gets without sympress.
@@ -175,10 +176,11 @@ class Candidate:
 
     def size(self) -> dict[str, Any]:
         """Bytes, parameters and the runtime, as `Cost` has them."""
-        path = self.folder / "model.onnx"
-        counts = count_weights(path) if self.reference is None else self.reference
+        counts = count_weights(model_source(self.folder)) if self.reference is None else self.reference
         return {
-            "size_bytes": path.stat().st_size if self.reference is None else self.reference.size_bytes,
+            "size_bytes": self.reference.size_bytes
+            if self.reference
+            else model_file(self.folder).stat().st_size,
             "parameters": counts.parameters if self.counted else None,
             "nonzero_parameters": counts.nonzero_parameters if self.counted else None,
             "runtime": "onnxruntime" if self.reference is None else "sympress",
@@ -246,6 +248,9 @@ def in_batches(runtime: Runtime) -> Callable[[Sequence[str]], object]:
     """Texts -> nothing, by an artifact of whole notes: windows by length, padded within batches of 16."""
 
     def run(texts: Sequence[str]) -> None:
+        if runtime.extractor.fusion is not None:
+            for text in texts:
+                runtime.mentions_in(text)
         ids = sorted((window for text in texts for window in runtime.windows_of(text).windows), key=len)
         for start in range(0, len(ids), BATCH):
             runtime.batch_logits(ids[start : start + BATCH])

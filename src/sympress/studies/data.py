@@ -223,7 +223,12 @@ def label_source(config: StudyConfig, notes: NoteSet | None) -> str:
     """What was asked for, or the best there is: people's codes, people's spans, rules.
 
     Synthetic notes know their symptoms by construction, but their default is the rule under study.
+
+    Raises:
+        InputError: symptoms are named for a task that takes none.
     """
+    if config.symptoms and not task_of(config.task).has_thresholds:
+        raise InputError(f"--symptoms is for --task present; the task is {config.task}")
     if config.labels != "auto":
         return config.labels
     task = task_of(config.task)
@@ -381,7 +386,7 @@ def read_further_notes(config: StudyConfig, data: StudyData, reporter: Reporter)
         )
     read = read_notes(config.notes, text_column=config.text_column, fraction=config.transfer_fraction)
     judged = data.frame[np.concatenate([data.split.validation, data.split.test])]
-    more = read.frame.join(data.frame, on="note_id", how="anti")
+    more = read.frame.join(_held(config, data, judged), on="note_id", how="anti")
     more = _training_side(config, more, judged)
     known = judged["patient_id"].drop_nulls().implode()
     more = more.filter(pl.col("patient_id").is_null() | ~pl.col("patient_id").is_in(known))
@@ -390,9 +395,17 @@ def read_further_notes(config: StudyConfig, data: StudyData, reporter: Reporter)
     return more
 
 
+def _held(config: StudyConfig, data: StudyData, judged: pl.DataFrame) -> pl.DataFrame:
+    """The notes of the study that may not be further notes: all but those before `train_from`."""
+    if config.train_from is None or config.transfer_from is None:
+        return data.frame
+    return pl.concat([data.frame.filter(pl.col("time") >= config.train_from), judged])
+
+
 def _training_side(config: StudyConfig, more: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
-    if config.train_from is not None:
-        more = more.filter(pl.col("time") >= config.train_from)
+    first = config.transfer_from or config.train_from
+    if first is not None:
+        more = more.filter(pl.col("time") >= first)
     if config.split == "time":
         more = more.filter(pl.col("time") < judged["time"].min())
         if config.validation_from is not None:

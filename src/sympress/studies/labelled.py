@@ -85,6 +85,8 @@ def label_present(source: str, sources: Sources, config: StudyConfig) -> Present
     """
     if source == "mix":
         return _mixed(parse_mix(config.mix), sources, config.top_k)
+    if config.symptoms:
+        return PresentLabels(_named_labels(source, sources, config.symptoms), sources.split)
     if source == "concepts":
         return PresentLabels(_choose_concepts(sources, config.top_k), sources.split)
     return PresentLabels(_CHOOSERS[cast("Provenance", source)](sources, config.top_k), sources.split)
@@ -116,6 +118,25 @@ def parse_mix(text: str | None) -> dict[Provenance, float]:
 
 def _choose_coded(sources: Sources, top_k: int) -> LabelSet:
     return label_coded_present(sources.frame, top_k=top_k, rows=sources.training)
+
+
+def _named_labels(source: str, sources: Sources, symptoms: tuple[str, ...]) -> LabelSet:
+    """The labels of symptoms that were named.
+
+    Raises:
+        InputError: no training note has one of them, or the source is not people's codes.
+    """
+    if source not in ("coded", "concepts"):
+        raise InputError(f"--symptoms names what people coded; the labels are {source}")
+    frame, counts = merge_codes(sources.frame) if source == "concepts" else (sources.frame, {})
+    labels = label_coded_present(frame, symptoms=symptoms)
+    absent = np.flatnonzero(labels.targets[sources.training].sum(axis=0) == 0)
+    if len(absent):
+        known = frame["codes"].explode().drop_nulls().unique().to_list()
+        name = symptoms[int(absent[0])]
+        raise InputError(f"--symptoms: no training note is coded {name!r}{nearest(name, known)}")
+    rule = f"{labels.rule}, {MERGED}" if source == "concepts" else labels.rule
+    return replace(labels, rule=rule, counts=counts | labels.counts)
 
 
 def _choose_concepts(sources: Sources, top_k: int) -> LabelSet:

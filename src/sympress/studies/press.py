@@ -23,9 +23,17 @@ from sympress.compression.recipe.material import Context, FurtherTeacher, Materi
 from sympress.config import StudyConfig
 from sympress.errors import InputError, SympressError
 from sympress.evaluation.cost import time_in_turn
+from sympress.evaluation.probabilities import fit_fusion
+from sympress.labels.lexicon import load_lexicon
+from sympress.labels.own_words import OwnWords
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.model import Pooling, SymptomModel, build_model, load_model, save_model
-from sympress.runtime.artifact import Extractor, write_checksums, write_extractor
+from sympress.models.rules import entries_for
+from sympress.runtime.artifact import Extractor, read_extractor, write_checksums, write_extractor
+from sympress.runtime.fusion import Fusion
+from sympress.runtime.linker import carried_words, held_as, write_words
+from sympress.runtime.model_file import model_source
+from sympress.runtime.session import Runtime
 from sympress.studies.costs import INT8, PYTORCH
 from sympress.training.data import encode_texts
 from sympress.training.epochs import Scorer, TrainSettings
@@ -34,7 +42,7 @@ from sympress.training.epochs import Scorer, TrainSettings
 PARITY_NOTES = 16
 JUDGED_NOTES = 64
 #: Names of rows and timings that no recipe may have.
-RESERVED = (*STRATEGIES, LONGER, "rule", "rule-assertion", "tfidf", PYTORCH, INT8)
+RESERVED = (*STRATEGIES, LONGER, "rule", "rule-assertion", "tfidf", "ensemble", PYTORCH, INT8)
 #: `NAME = recipe`; what stands before the first `=` is a name unless a bracket opens or a step ends in it.
 _NAMED = re.compile(r"([^=(>]*)=(.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -187,7 +195,8 @@ def press(
         recipe: what to do.
         material: notes, none of them a test note.
         settings: of every training that a step does not set itself.
-        extractor: the teacher's; the pressed one has a padding id of its own, and nothing settled yet.
+        extractor: the teacher's; the pressed one has a padding id of its own, and nothing settled yet but the
+            weights of a step that fuses.
         work: for finished steps.
         draft: folder to fill.
         score: judges validation logits after an epoch.
@@ -217,7 +226,8 @@ def press(
         step(what.step, number, total)
 
     state = run_recipe(recipe, load_model(teacher_folder), tokenizer, context, announce=announce)
-    unsettled = {"pad_id": state.pad_id, "thresholds": None, "calibration": None}  # the teacher's do not fit
+    # The teacher's do not fit.
+    unsettled = {"pad_id": state.pad_id, "thresholds": None, "calibration": None, "fusion": None}
     material = state.reads(material)
     if state.max_tokens is not None:
         unsettled |= {"max_tokens": material.max_tokens, "stride": material.stride}
@@ -237,6 +247,38 @@ def press(
     choices = [one.apply_to_file(exported) for one in recipe.steps]
     choice = next((one for one in reversed(choices) if one is not None), None)
     if choice is not None:
-        worst = parity(state.model, draft / "model.onnx", notes[:PARITY_NOTES])
+        worst = parity(state.model, model_source(draft), notes[:PARITY_NOTES])
     write_checksums(draft)
+    if any(one.fuses for one in recipe.steps):
+        fuse_artifact(draft, carried_words(teacher_folder, extractor), material)
     return Compressed(state, choice, worst)
+
+
+def fuse_artifact(folder: Path, words: OwnWords, material: Material) -> None:
+    """Fit on the validation notes what the rules' findings weigh beside the file in `folder`; write it there.
+
+    Args:
+        folder: a complete artifact of a task of whole notes.
+        words: that its rules read by; a lexicon of its own, or else the clinical one.
+        material: the validation notes and their labels.
+    """
+    settings = read_extractor(folder)
+    lexicon = words.lexicon or load_lexicon("clinical")
+    fusion = Fusion.neutral(entries_for(settings.symptoms, lexicon))
+    write_words(folder, words)
+    held = settings.model_copy(update={"lexicon": held_as(lexicon), "fusion": fusion})
+    write_extractor(folder, held)
+    write_checksums(folder)
+    runtime = Runtime.load(folder)
+    logits = np.stack([runtime.network_logits(text) for text in material.validation])
+    signs = np.stack([fusion.signs(runtime.mentions_in(text)) for text in material.validation])
+    slopes, shifts, weights = fit_fusion(logits, signs, material.validation_targets)
+    fitted = Fusion(
+        mentions=fusion.mentions,
+        slope=slopes.tolist(),
+        bias=shifts.tolist(),
+        present=weights[:, 0].tolist(),
+        denied=weights[:, 1].tolist(),
+    )
+    write_extractor(folder, held.model_copy(update={"fusion": fitted}))
+    write_checksums(folder)

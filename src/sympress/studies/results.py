@@ -20,9 +20,11 @@ from sympress.files import atomic_path, check_inputs
 from sympress.labels.task import task_of
 from sympress.progress import Reporter
 from sympress.report.page import Example
+from sympress.report.sections import PrecisionRecall
 from sympress.results import Results, StrategyResult, load_results
 from sympress.studies.data import StudyData, prepare
 from sympress.studies.folder import RunFolder
+from sympress.studies.judge import stored_settled
 from sympress.studies.rows import study_of
 from sympress.studies.task import NoteTestSet, TestSet, assemble_row, judge_together
 
@@ -261,15 +263,20 @@ def _agree(stored: Any, found: Any) -> bool:
     return bool(stored == found)
 
 
-# Test notes whose answer compression changed, for a report that was asked to show them.
+# Test notes for a report that was asked to show errors, and what other thresholds would give.
 
 
-#: Notes a row, and characters a note.
+#: Notes a row of each kind (changed by compression, wrong without it), and characters a note.
 NOTES_A_ROW, CHARACTERS = 3, 1200
+#: Points of a curve.
+_POINTS = 80
 
 
-def flipped_examples(folder: Path) -> list[Example]:
-    """Return up to `NOTES_A_ROW` flipped test notes of each compressed row, first seed, with text.
+def error_examples(folder: Path) -> list[Example]:
+    """Return test notes that the compressed rows answer otherwise than the baseline, or wrongly, with text.
+
+    Of each row, first seed: up to `NOTES_A_ROW` notes whose answer compression changed, then as many more
+    whose answer is wrong.
 
     Raises:
         InputError: the run or its notes cannot be read.
@@ -285,7 +292,8 @@ def _of_row(again: Reread, name: str, seed: int) -> list[Example]:
     found, base = again.answers(name, seed), again.answers("baseline", seed)
     notes = again.data.frame[again.data.split.test]
     names = again.data.labels.symptoms
-    flipped = np.flatnonzero((found != base).any(axis=1))[:NOTES_A_ROW]
+    changed = (found != base).any(axis=1)
+    wrong = (found != again.truth).any(axis=1) & ~changed
     return [
         Example(
             note_id=notes["note_id"][int(row)],
@@ -295,8 +303,56 @@ def _of_row(again: Reread, name: str, seed: int) -> list[Example]:
             baseline=_named(base[row], names),
             found=_named(found[row], names),
         )
-        for row in flipped
+        for row in (*np.flatnonzero(changed)[:NOTES_A_ROW], *np.flatnonzero(wrong)[:NOTES_A_ROW])
     ]
+
+
+def precision_recall(results: Results, kept: KeptPredictions) -> list[PrecisionRecall]:
+    """Precision against recall of every row, first seed, as all its thresholds move together.
+
+    A finding is ranked by the distance of its logit to the logit of its symptom's threshold, so that the
+    point where the thresholds are lies on the curve. Tasks without thresholds have no curves.
+
+    Args:
+        results: of the run.
+        kept: its predictions.
+    """
+    if not task_of(results.task).has_thresholds or not isinstance(kept.test, NoteTestSet):
+        return []
+    seed = min((row.seed for row in results.strategies), default=0)
+    truth = np.asarray(kept.test.truth, dtype=bool)
+    return [
+        _curve(row.name, results.task, kept, truth, seed)
+        for row in results.strategies
+        if row.seed == seed and (row.name, seed) in kept.stored
+    ]
+
+
+def _curve(
+    name: str, task: str, kept: KeptPredictions, truth: NDArray[np.bool_], seed: int
+) -> PrecisionRecall:
+    settled = stored_settled(kept.stored[name, seed])
+    found = settled.apply(task, np.asarray(kept.answers[name, seed], dtype=np.float64))
+    cuts = np.full(found.shape[1], 0.5) if settled.thresholds is None else settled.thresholds
+    logits = task_of(task).logits
+    distance = (logits(found) - logits(cuts)).ravel()
+    order = np.argsort(-distance, kind="stable")
+    right = np.cumsum(truth.ravel()[order])
+    ends = np.flatnonzero(np.diff(distance[order], append=-np.inf))  # findings of one distance come together
+    recall, precision = right[ends] / max(1, int(truth.sum())), right[ends] / (ends + 1)
+    affirmed = task_of(task).affirmed(found, cuts)
+    hits = int((affirmed & truth).sum())
+    grid = np.linspace(0, recall[-1], _POINTS)
+    chosen = np.searchsorted(ends, [max(0, int(affirmed.sum()) - 1)])
+    # Where recall stays while precision falls, both ends of the fall are shown.
+    places = (np.searchsorted(recall, grid), np.searchsorted(recall, grid, side="right") - 1, chosen)
+    shown = np.unique(np.clip(np.concatenate(places), 0, len(ends) - 1))
+    return PrecisionRecall(
+        name,
+        tuple(float(value) for value in recall[shown]),
+        tuple(float(value) for value in precision[shown]),
+        (hits / max(1, int(truth.sum())), hits / max(1, int(affirmed.sum()))),
+    )
 
 
 def _named(present: NDArray[np.bool_], names: tuple[str, ...]) -> tuple[str, ...]:

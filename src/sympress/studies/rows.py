@@ -27,6 +27,7 @@ from sympress.evaluation.quality import point_quality
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder
+from sympress.models.ensemble import Ensemble
 from sympress.models.model import load_model
 from sympress.models.rules import AssertedRule, RuleClassifier
 from sympress.models.tfidf import ReferenceModel, TfidfClassifier, fit_tfidf
@@ -36,6 +37,7 @@ from sympress.runtime.artifact import Extractor, write_checksums, write_provenan
 from sympress.runtime.session import Runtime, prepare_text
 from sympress.studies.costs import Candidate, in_batches
 from sympress.studies.data import StudyData, prepare, read_further_notes
+from sympress.studies.ensemble import ENSEMBLE, ensemble_logits, total_of, weigh_members
 from sympress.studies.folder import RunFolder
 from sympress.studies.judge import (
     KEPT,
@@ -64,6 +66,7 @@ LOADERS: dict[str, Callable[[Path], ReferenceModel]] = {
     "rule": RuleClassifier.load,
     "rule-assertion": AssertedRule.load,
     "tfidf": TfidfClassifier.load,
+    ENSEMBLE: Ensemble.load,
 }
 
 
@@ -151,9 +154,11 @@ class NoteTask(StudyTask[StudyData]):
     @property
     def references(self) -> tuple[str, ...]:
         """Only `present` asks what a note affirms."""
-        if task_of(self.config.note_task).has_thresholds:
-            return ("rule", "rule-assertion", "tfidf")
-        return ("rule", "tfidf")
+        if not task_of(self.config.note_task).has_thresholds:
+            return ("rule", "tfidf")
+        steps = [step for recipe in named(self.config.recipes).values() for step in recipe.steps]
+        teaches = any(step.needs_ensemble for step in steps)
+        return ("rule", "rule-assertion", "tfidf", *((ENSEMBLE,) if teaches else ()))
 
     @property
     def timed_texts(self) -> list[str]:
@@ -187,14 +192,20 @@ class NoteTask(StudyTask[StudyData]):
         made = made_by(
             recipe, () if name in (*STRATEGIES, LONGER) else self.transfer
         )  # a strategy reads no others
+        if any(one.needs_ensemble for one in recipe.steps):
+            made["networks"] = self.config.seeds
         if self.run.has_row(name, seed, made):
             return
         torch.manual_seed(seed)
         draft = self.run.work(name, seed) / "artifact"
+        material = self.material
+        if any(one.needs_ensemble for one in recipe.steps):
+            texts = [*material.training, *material.transfer]
+            material = replace(material, answers=ensemble_logits(self.run, texts, step))
         pressed = press(
             self.run.artifact(BASELINE, seed),
             recipe,
-            self.material,
+            material,
             train_settings(self.config, seed),
             self.extractor,
             work=self.run.work(name, seed),
@@ -216,6 +227,9 @@ class NoteTask(StudyTask[StudyData]):
 
         It sees the same characters of each note as the models do.
         """
+        if name == ENSEMBLE:
+            self._refer_to_ensemble(seed)
+            return
         data, run = self.data, self.run
         learnt = self.labelled_for_tfidf() if name == "tfidf" else None
         done, own = run.read_row(name, seed), len(data.split.train)
@@ -248,6 +262,25 @@ class NoteTask(StudyTask[StudyData]):
             row["training_notes"] = len(learnt[0])
             row["remarks"] = [f"learnt from {own:,} training notes and {further:,} labelled transfer notes"]
         run.write_row(name, seed, row, predictions)
+
+    def _refer_to_ensemble(self, seed: int) -> None:
+        """Weigh what the rows of the other models answered; the same for every seed."""
+        run, networks = self.run, self.config.seeds
+        if (run.read_row(ENSEMBLE, seed) or {}).get("networks") == networks:
+            return
+        targets = self.data.labels.targets[self.data.split.validation]
+        ensemble, predictions = weigh_members(run, targets, networks=networks, seed=seed)
+        row = {
+            "recipe": f"ensemble of {networks} baselines, TF-IDF and rules, weighed on validation notes",
+            "networks": networks,
+            "epochs": [],
+            "train_seconds": total_of(run, networks, "train_seconds"),
+            "remarks": ["the same for every seed"],
+            "parity_max_difference": None,
+            "macs_per_note": ensemble.macs_per_note,
+            **_settle(self.config, ENSEMBLE, predictions["validation"], targets).as_json(),
+        }
+        run.write_row(ENSEMBLE, seed, row, predictions)
 
     def _fit_tfidf(self, learnt: tuple[list[str], NDArray[np.uint8]], seed: int) -> TfidfClassifier:
         data, rows = self.data, self.data.split.validation
@@ -424,8 +457,8 @@ def _rule_model(data: StudyData, config: StudyConfig, name: str) -> ReferenceMod
 def _settle(
     config: StudyConfig, name: str, validation: NDArray[np.float64], targets: NDArray[np.uint8]
 ) -> OperatingPoint:
-    """Thresholds and calibration of TF-IDF as of every model; rules answer 0 and 1, and stay as they are."""
-    if name == "tfidf":
+    """Thresholds and calibration as of every model; rules answer 0 and 1, and stay as they are."""
+    if name in ("tfidf", ENSEMBLE):
         return choose_operating_point(
             config.note_task, validation, targets, calibrate=calibrates(config.protocol)
         )

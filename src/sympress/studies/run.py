@@ -19,13 +19,13 @@ from sympress.provenance import environment, public_settings
 from sympress.report.card import model_card
 from sympress.report.page import write_report
 from sympress.report.paper import file_stem, write_csvs
-from sympress.report.sections import flatten
+from sympress.report.sections import PrecisionRecall, flatten
 from sympress.results import Quality, Results, StrategyResult, YardstickCost
 from sympress.runtime.artifact import write_checksums, write_provenance
 from sympress.studies.costs import TIMED_SEED, measure_costs, teacher_yardsticks
 from sympress.studies.folder import RunFolder
 from sympress.studies.press import named, train_settings, try_encoder
-from sympress.studies.results import keep_predictions
+from sympress.studies.results import keep_predictions, precision_recall, read_predictions
 from sympress.studies.rows import study_of
 from sympress.studies.task import StudyTask, TestSet, assemble_row, judge_together
 
@@ -82,8 +82,8 @@ def run_study(
                 config=_public_config(config, command),
                 warnings=warnings,
             )
-            _write(results, run, task.references)
-            keep_predictions(run, test, rows)
+            kept = read_predictions(keep_predictions(run, test, rows), config.task)
+            _write(results, run, task.references, precision_recall(results, kept))
     return results
 
 
@@ -105,22 +105,27 @@ def with_longer(recipes: dict[str, Recipe], task: StudyTask[Any]) -> dict[str, R
 
 
 def _make_rows(task: StudyTask[Any], recipes: Mapping[str, Recipe], reporter: Reporter) -> None:
-    """Every row of every seed, the baseline of a seed first."""
-    for seed in range(task.config.seeds):
+    """Every row of every seed: all baselines first, then what no encoder makes, since both may teach."""
+    seeds = range(task.config.seeds)
+    for seed in seeds:
         _announce(reporter, task.run, BASELINE, seed)
         task.train(seed, reporter.step)
+    for seed in seeds:
+        for name in task.references:
+            task.refer(name, seed)
+    for seed in seeds:
         for name, recipe in recipes.items():
             _announce(reporter, task.run, name, seed)
             task.press(name, recipe, seed, reporter.step)
-        for name in task.references:
-            task.refer(name, seed)
 
 
-def _write(results: Results, run: RunFolder, references: Sequence[str]) -> None:
+def _write(
+    results: Results, run: RunFolder, references: Sequence[str], curves: Sequence[PrecisionRecall]
+) -> None:
     """The results file, what is made from it, and what each artifact says of itself."""
     write_json(run.path / "results.json", results.model_dump(mode="json"))
     write_csvs(results, run.path)
-    write_report(results, run.path)
+    write_report(results, run.path, curves=curves)
     _describe_artifacts(results, run, references)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
     AutoModelForMaskedLM,
     DataCollatorForLanguageModeling,
     PreTrainedModel,
@@ -29,11 +30,13 @@ from sympress.errors import InputError, bundled_encoder_folder, nearest
 from sympress.files import check_claim, full_disk_explained, read_object, write_json
 from sympress.models.encoder import (
     BUNDLED,
+    Encoder,
     fingerprint_encoder,
     load_encoder,
     quiet_transformers,
     save_encoder,
 )
+from sympress.models.families import check_kept, keep_layers_, layers_of, spread_layers
 from sympress.notes.intake import mask_placeholders
 from sympress.notes.split import assign_part, group_notes, groups_of, patient_keys, split_notes
 from sympress.progress import Reporter
@@ -195,14 +198,22 @@ def _stored_head(source: str) -> tuple[PreTrainedModel | None, bool]:
 
 
 def _fresh_head(encoder: PreTrainedModel) -> PreTrainedModel:
-    try:
-        head: PreTrainedModel = AutoModelForMaskedLM.from_config(encoder.config)
-    except ValueError as error:
+    check_has_head(encoder)
+    head: PreTrainedModel = AutoModelForMaskedLM.from_config(encoder.config)
+    return head
+
+
+def check_has_head(encoder: PreTrainedModel) -> None:
+    """See that there is a masked-language head for the architecture of `encoder`.
+
+    Raises:
+        InputError: transformers knows none.
+    """
+    if type(encoder.config) not in MODEL_FOR_MASKED_LM_MAPPING:
         raise InputError(
             f"architecture {encoder.config.model_type!r} has no masked-language head in transformers, so it "
-            "cannot be adapted"
-        ) from error
-    return head
+            "cannot be adapted; train it as it is, or adapt another encoder"
+        )
 
 
 # Notes held out from masked-language training: which they are, and what they say of the model.
@@ -286,6 +297,8 @@ class Judge:
 #
 # Task-adaptive pretraining of Gururangan et al. 2020 ("Don't Stop Pretraining", section 4) with the masking
 # of Devlin et al. 2019 (section 3.1, task 1), drawn anew each time a note is seen (Liu et al. 2019).
+# An encoder that loses layers meanwhile learns what the whole one says of hidden words as well (Sanh et al.
+# 2019, DistilBERT; on clinical notes Rohanian et al. 2023, "Lightweight transformers for clinical NLP").
 # Whether it helped is judged on notes held out from it, under masks that never change.
 
 
@@ -293,6 +306,9 @@ class Judge:
 SPLITS = ("patient", "time", "none")
 #: Learning rate of a fresh head while the encoder stands still.
 HEAD_RATE = 1e-3
+#: Of the loss of an encoder that loses layers: the share, and the temperature, of the whole one's answers.
+TEACHER_SHARE = 0.5
+TEACHER_TEMPERATURE = 2.0
 #: A fall of the held-out loss counts from this many standard errors on.
 CERTAIN_ERRORS = 2.0
 
@@ -308,6 +324,8 @@ class AdaptSettings:
         seed: of the masks, the order, the held-out notes and a fresh head.
         max_tokens: longest input in word pieces; what comes after is not seen.
         held_out_share: share of the notes that only judge, above 0 and below 1.
+        layers: how many layers stay, evenly spread; what they predict is taught by the whole encoder, too.
+            None for all.
     """
 
     epochs: int = 1
@@ -316,6 +334,11 @@ class AdaptSettings:
     seed: int = 0
     max_tokens: int = 256
     held_out_share: float = 0.05
+    layers: int | None = None
+
+    def as_stored(self) -> dict[str, Any]:
+        """The settings for `adapt.json`; `layers` only where some go."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -391,9 +414,9 @@ def training_side(
 
 def adapt(
     notes: pl.DataFrame,
-    output: str | Path,
+    output: Path,
     *,
-    encoder: str = BUNDLED,
+    encoder: Encoder,
     split: str = "patient",
     validation_from: datetime | None = None,
     settings: AdaptSettings | None = None,
@@ -406,19 +429,16 @@ def adapt(
     Args:
         notes: `NOTE_SCHEMA`, as `read_notes` gives them.
         output: folder of the adapted encoder.
-        encoder: `bundled`, a folder, or a Hugging Face id.
+        encoder: of `open_adaptable`.
         split: `patient`, `time` or `none`; notes that a study with this split would judge are left out.
         validation_from: first time that is left out, of split `time`.
         settings: how to learn.
         reporter: where progress goes; None for nowhere.
 
     Raises:
-        InputError: a setting cannot be; `output` holds something else, or was begun with other notes,
-            settings or encoder; or there are too few notes.
+        InputError: `output` was begun with other notes, settings or encoder, or there are too few notes.
     """
-    output, settings, reporter = Path(output), settings or AdaptSettings(), reporter or Reporter(quiet=True)
-    check_choices(settings, split, validation_from)
-    _check_free(output)
+    settings, reporter = settings or AdaptSettings(), reporter or Reporter(quiet=True)
     kept, groups = training_side(notes, split, validation_from)
     left_out = notes.height - kept.height
     reporter.say(
@@ -426,7 +446,7 @@ def adapt(
         + (f"; {left_out:,} that a study would judge are left out (split {split})" if left_out else "")
     )
     about = {
-        "encoder": Path(encoder).name if Path(encoder).is_absolute() else encoder,
+        "encoder": Path(encoder.name).name if Path(encoder.name).is_absolute() else encoder.name,
         "split": split,
         "validation_from": None if validation_from is None else validation_from.isoformat(),
     }
@@ -434,12 +454,26 @@ def adapt(
         return _adapt_folder(encoder, kept, groups, settings, about=about, output=output, reporter=reporter)
 
 
-def check_choices(settings: AdaptSettings, split: str, validation_from: datetime | None) -> None:
-    """Check what needs no note.
+def open_adaptable(
+    name: str, output: Path, settings: AdaptSettings, split: str, validation_from: datetime | None
+) -> Encoder:
+    """Load the encoder `name` (`bundled`, a folder, or a Hugging Face id), and check all that needs no note.
 
     Raises:
-        InputError: a setting cannot be.
+        InputError: a setting cannot be, `output` holds something else, or the encoder cannot be loaded or has
+            no mask token, no masked-language head or fewer layers than are to stay.
     """
+    _check_choices(settings, split, validation_from)
+    _check_free(output)
+    encoder = load_encoder(name)
+    Masking(encoder.tokenizer, encoder.model)
+    check_has_head(encoder.model)
+    if settings.layers is not None:
+        check_kept(len(layers_of(encoder.model)), settings.layers)
+    return encoder
+
+
+def _check_choices(settings: AdaptSettings, split: str, validation_from: datetime | None) -> None:
     _check(settings)
     if split not in SPLITS:
         raise InputError(f"--split {split!r} is not one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
@@ -448,7 +482,7 @@ def check_choices(settings: AdaptSettings, split: str, validation_from: datetime
 
 
 def _adapt_folder(
-    encoder: str,
+    loaded: Encoder,
     notes: pl.DataFrame,
     groups: NDArray[np.int64],
     settings: AdaptSettings,
@@ -457,9 +491,8 @@ def _adapt_folder(
     output: Path,
     reporter: Reporter,
 ) -> AdaptLog:
-    loaded = load_encoder(encoder)
     claim = {
-        "settings": asdict(settings),
+        "settings": settings.as_stored(),
         "inputs": {
             "notes": fingerprint_texts([fingerprint_frame(notes), str(groups.tolist())]),
             "encoder": fingerprint_encoder(loaded),
@@ -480,7 +513,7 @@ def _adapt_folder(
         settings,
         work,
         groups=groups,
-        head_from=str(bundled_encoder_folder()) if encoder == BUNDLED else encoder,
+        head_from=str(bundled_encoder_folder()) if loaded.name == BUNDLED else loaded.name,
         progress=lambda steps, total: reporter.step("adapting", steps, total),
     )
     save_encoder(loaded, work / "encoder-folder")
@@ -528,6 +561,8 @@ def adapt_encoder_(
 ) -> AdaptLog:
     """Train `encoder` in place as a masked language model; it ends as the best epoch, or as it was.
 
+    With `layers` of the settings it loses the others first, and learns from the whole one's answers, too.
+
     The head stands still meanwhile, unlike in the paper, so that whatever the held-out loss falls by is the
     encoder's doing. A fresh head is trained beforehand, for one epoch in which the encoder stands still:
     `before` is the loss of a head that knows the encoder, and no noise of an untrained one reaches it.
@@ -563,18 +598,24 @@ def adapt_encoder_(
     pad_id = int(tokenizer.pad_token_id or 0)
     fixed = Masking(tokenizer, encoder, settings.seed)
     judge = Judge.of(fixed, _dataset(notes, [usable[row] for row in judged]), pad_id)
-    whole = copy.deepcopy(encoder.state_dict())
     model.to(default_device())
-    teach = partial(_train, model, training, masking, pad_id=pad_id, progress=progress)
+    teach = partial(_train, training=training, masking=masking, pad_id=pad_id, progress=progress)
     head_seconds = 0.0
     if fresh:
         model.let_learn_(encoder=False)
-        head_seconds = teach(
-            replace(settings, epochs=1, learning_rate=HEAD_RATE), folder=folder / "head"
-        ).seconds
+        fast = replace(settings, epochs=1, learning_rate=HEAD_RATE)
+        head_seconds = teach(model, settings=fast, folder=folder / "head").seconds
+    teacher = None
+    if settings.layers is not None:
+        teacher = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
+        keep_layers_(encoder, spread_layers(len(layers_of(encoder)), settings.layers))
+        model = MaskedLanguageModel(encoder, model.head)  # which knows the weights that are left
+    whole = copy.deepcopy(encoder.state_dict())
     before = judge.losses(model)
     model.let_learn_(encoder=True)
-    log = teach(settings, folder=folder / "encoder", judge=judge, before=before)
+    log = teach(
+        model, settings=settings, folder=folder / "encoder", judge=judge, before=before, teacher=teacher
+    )
     epochs = tuple({key: float(epoch[key]) for key in DESCRIPTION} for epoch in log.epochs)
     best = min(epochs, key=lambda epoch: epoch["loss"])
     helped = best["fall"] > CERTAIN_ERRORS * best["standard_error"]
@@ -601,6 +642,16 @@ def _check(settings: AdaptSettings) -> None:
         raise InputError(f"held-out share {settings.held_out_share:g}: give one above 0 and below 1")
 
 
+def imitation_loss(answers: Tensor, wanted: Tensor) -> Tensor:
+    """T² KL(softmax(wanted / T) ‖ softmax(answers / T)), averaged over rows `(chosen, vocabulary)` of logits.
+
+    Hinton et al. 2015, section 2, with T = `TEACHER_TEMPERATURE`.
+    """
+    own, theirs = (torch.log_softmax(logits / TEACHER_TEMPERATURE, -1) for logits in (answers, wanted))
+    divergence = functional.kl_div(own, theirs, log_target=True, reduction="batchmean")
+    return TEACHER_TEMPERATURE**2 * divergence
+
+
 def _dataset(notes: EncodedNotes, rows: Sequence[int]) -> NoteDataset:
     ids = tuple(notes.ids[row] for row in rows)
     return NoteDataset(EncodedNotes(ids, 0), np.zeros((len(ids), 1), dtype=np.uint8))
@@ -617,13 +668,20 @@ def _train(
     progress: Progress | None,
     judge: Judge | None = None,
     before: NDArray[np.float64] | None = None,
+    teacher: MaskedLanguageModel | None = None,
 ) -> EpochLog:
     """Train with the studies' trainer; masks come from the random state that its checkpoints hold."""
 
     def loss(trained: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         ids, mask = batch["input_ids"], batch["attention_mask"]
         masked, chosen = masking.apply(ids, mask)
-        return functional.cross_entropy(trained(masked, mask, chosen).float(), ids[chosen])
+        answers = trained(masked, mask, chosen).float()
+        missed = functional.cross_entropy(answers, ids[chosen])
+        if teacher is None:
+            return missed
+        with torch.no_grad():
+            wanted = teacher(masked, mask, chosen).float()
+        return (1 - TEACHER_SHARE) * missed + TEACHER_SHARE * imitation_loss(answers, wanted)
 
     def score(_no_logits: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
         if judge is None or before is None:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from sympress.compression.recipe import Count, Positive, Step, Trial, Weight
 from sympress.errors import InputError
+from sympress.labels.task import task_of
 
 if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
@@ -67,8 +68,9 @@ class Distill(Step):
         dropout: share of a student's activations that training drops; None for the teacher's.
         answers: how the teacher gives its soft targets: `int8`, where there is no GPU, is faster than `float`
             and rounds.
-        teacher: whose soft targets: the `fine-tuned` model's, or those of the `pretrained` encoder with an
-            untrained head, as a published study had it.
+        teacher: whose soft targets: the `fine-tuned` model's; those of the study's `ensemble`, its baselines
+            of every seed with TF-IDF and the rules; or those of the `pretrained` encoder with an untrained
+            head, as a published study had it.
     """
 
     first: ClassVar[str | None] = "layers"
@@ -95,7 +97,7 @@ class Distill(Step):
     further: Annotated[int, Field(ge=0)] | None = None
     dropout: float | None = Field(None, ge=0, lt=1)
     answers: Answers = "float"
-    teacher: Literal["fine-tuned", "pretrained"] = "fine-tuned"
+    teacher: Literal["fine-tuned", "ensemble", "pretrained"] = "fine-tuned"
 
     @model_validator(mode="after")
     def _shape_is_whole(self) -> Self:
@@ -177,6 +179,18 @@ class Distill(Step):
         """Where the teacher was never fine-tuned."""
         return self.teacher == "pretrained"
 
+    @property
+    def needs_ensemble(self) -> bool:
+        """Where that is the teacher."""
+        return self.teacher == "ensemble"
+
+    def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
+        """All students of a recipe have one kind of teacher."""
+        del before
+        others = [step for step in after if isinstance(step, Distill)]
+        if any(step.needs_ensemble != self.needs_ensemble for step in others):
+            raise InputError("distill: give teacher=ensemble in every distill of the recipe, or in none")
+
     def check(self, shape: ModelShape, teacher: ModelShape, family: Family) -> None:
         """A fresh student takes rows of its teacher: it is at most as wide and as deep."""
         from sympress.models.families import NO_ATTENTION
@@ -204,6 +218,8 @@ class Distill(Step):
 
     def check_task(self, task: str) -> None:
         """Spans are read by windows, of one size in every model of a study."""
+        if self.needs_ensemble and not task_of(task).has_thresholds:
+            raise InputError(f"teacher=ensemble is for the task present; the task is {task}")
         if task == "mentions":
             given = self._given("tokens", "pool")
             if given:

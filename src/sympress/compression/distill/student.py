@@ -14,19 +14,13 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from sympress.errors import InputError
 from sympress.models.convolution import ConvolutionConfig, ConvolutionModel
-from sympress.models.families import family_of, keep_layers_, layers_of
+from sympress.models.families import check_kept, family_of, keep_layers_, layers_of, spread_layers
 from sympress.models.model import LowRankEmbedding, Pooling, SymptomModel
 
 # Students that start from their teacher's layers, and which layer of the teacher each layer imitates.
 
 
 LayerChoice = Literal["spread", "first", "last"]
-
-
-def spread_layers(layers: int, kept: int) -> tuple[int, ...]:
-    """`kept` of `layers` indices, evenly spread, always with the first and (for two or more) the last."""
-    _check_count(layers, kept)
-    return tuple(int(index) for index in np.floor(np.linspace(0, layers - 1, kept) + 0.5))
 
 
 def choose_layers(layers: int, kept: int | Sequence[int], choice: LayerChoice = "spread") -> tuple[int, ...]:
@@ -41,7 +35,7 @@ def choose_layers(layers: int, kept: int | Sequence[int], choice: LayerChoice = 
         InputError: the count or an index is outside the teacher, or the indices do not ascend.
     """
     if isinstance(kept, int):
-        _check_count(layers, kept)
+        check_kept(layers, kept)
         if choice == "spread":
             return spread_layers(layers, kept)
         return tuple(range(kept)) if choice == "first" else tuple(range(layers - kept, layers))
@@ -75,14 +69,9 @@ def uniform_map(student_layers: int, teacher_layers: int) -> tuple[int, ...]:
     Raises:
         InputError: the student has more layers than the teacher.
     """
-    _check_count(teacher_layers, student_layers)
+    check_kept(teacher_layers, student_layers)
     ratio = teacher_layers / student_layers
     return tuple(int(np.floor(layer * ratio + 0.5)) - 1 for layer in range(1, student_layers + 1))
-
-
-def _check_count(layers: int, kept: int) -> None:
-    if not 1 <= kept <= layers:
-        raise InputError(f"a student of {kept} layers cannot be taken from a teacher of {layers}")
 
 
 # Narrow students: a small fresh encoder of the teacher's family on the teacher's projected embeddings.

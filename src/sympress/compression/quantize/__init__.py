@@ -37,18 +37,21 @@ CHOICE_OF = {
 KERNEL_NAMES = tuple(
     dict.fromkeys([name for names in CHOICE_OF.values() for name in names] + [*KERNEL_OF.values()])
 )
+#: Codebooks of at most so many values have indices of half a byte.
+HALF_BYTE = 16
 _WEIGHT_BITS = {"int8": 8, "static": 8, "auto": 8, "weights8": 8, "weights4": 4, "int4": 4}
 
 
 class Quantize(Step):
-    """Fewer bits in the deployed file; the last step.
+    """Fewer bits in the deployed file; the last step but `store`.
 
     Attributes:
         kind: `int8` rounds activations as they come, `static` by a calibration set; `int4`, `weights4`
             and `weights8` store weights in fewer bits; `auto` times the candidates on this machine.
         embeddings: bits of the word embeddings.
         float_layers: how many layers, the most sensitive ones, stay in float.
-        aware: train with simulated int8 first.
+        clusters: values of each matrix that its weights share; None for all that int8 has.
+        aware: train with simulated int8, and clusters, first.
         epochs: passes of that training; None for the run's own.
         rate: learning rate of that training; None for the run's own.
     """
@@ -59,6 +62,7 @@ class Quantize(Step):
     kind: Literal["int8", "static", "int4", "weights8", "weights4", "auto"] = "int8"
     embeddings: Literal[8, 4] = 8
     float_layers: int = Field(0, ge=0)
+    clusters: int | None = Field(None, ge=2, le=256)
     aware: bool = False
     epochs: Count | None = None
     rate: Positive | None = None
@@ -67,6 +71,8 @@ class Quantize(Step):
     def _training_is_of_int8(self) -> Self:
         if self.aware and self.kind not in ("int8", "static"):
             raise ValueError(f"aware=true trains for int8 or static, not for {self.kind}")
+        if self.clusters is not None and self.kind not in ("int8", "static"):
+            raise ValueError(f"clusters are of the weights of int8 or static, not of {self.kind}")
         if not self.aware and (self.epochs is not None or self.rate is not None):
             raise ValueError("epochs and rate are those of training with simulated int8: add aware=true")
         return self
@@ -94,7 +100,7 @@ class Quantize(Step):
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """It acts on the file, which is made at the end."""
         del before
-        if after:
+        if not all(step.fuses or step.step == "store" for step in after):
             raise InputError("quantize must be the last step: nothing can be trained or removed after it")
 
     def apply(self, state: State, context: Context, number: int) -> str:
@@ -104,8 +110,9 @@ class Quantize(Step):
         from sympress.compression.recipe.engine import learn_from_teacher, settings_for
 
         if not self.aware:
-            return f"the file is quantized ({self.kind}, embeddings {self.embeddings} bits)"
-        make_aware_(state.model, reduce_range=True, embedding_bits=self.embeddings)
+            shared = "" if self.clusters is None else f", {self.clusters} values a matrix"
+            return f"the file is quantized ({self.kind}, embeddings {self.embeddings} bits{shared})"
+        make_aware_(state.model, reduce_range=True, embedding_bits=self.embeddings, clusters=self.clusters)
         settings = settings_for(context, epochs=self.epochs, rate=self.rate)
         learn_from_teacher(state, context, number, Distill(), settings)
         settle_aware_(state.model)
@@ -120,6 +127,7 @@ class Quantize(Step):
             kernels=self.kernels(exported.kernel),
             embedding_bits=self.embeddings,
             float_layers=self.float_layers,
+            clusters=self.clusters,
         )
 
     def kernels(self, wanted: str | None) -> tuple[str, ...]:
@@ -140,11 +148,12 @@ class Quantize(Step):
         return (KERNEL_OF[self.kind],)
 
     def reshape(self, shape: ModelShape) -> ModelShape:
-        """Fewer bits."""
+        """Fewer bits; an index of a codebook has four or eight."""
+        few = self.clusters is not None and self.clusters <= HALF_BYTE
         return replace(
             shape,
-            bits=_WEIGHT_BITS[self.kind],
-            embedding_bits=self.embeddings,
+            bits=4 if few else _WEIGHT_BITS[self.kind],
+            embedding_bits=4 if few else self.embeddings,
             float_layers=self.float_layers,
         )
 

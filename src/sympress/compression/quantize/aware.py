@@ -9,6 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sympress.compression.quantize.codebook import share_levels
 from sympress.errors import InputError
 from sympress.models.families import family_of, layers_of
 from sympress.models.model import OutputRounding, RoundedLinear, SymptomModel, replace_module_, with_rounding
@@ -354,14 +355,17 @@ class QatLinear(nn.Linear):
     s = (max - min) / 255, z = round(-min / s) (`DynamicQuantizeLinear` of the ONNX standard). Gradients
     pass straight through. It shares its parameters with the layer it replaces.
 
-    With `first` the file computes the first token alone (`keep_first_token_`): its range is what counts.
+    With `first` the file computes the first token alone (`keep_first_token_`): its range is what counts. With
+    `clusters` weights take the values of a codebook, found anew in each pass (`share_weights_`).
     """
 
-    def __init__(self, linear: nn.Linear, *, reduce_range: bool, first: bool = False) -> None:
+    def __init__(
+        self, linear: nn.Linear, *, reduce_range: bool, first: bool = False, clusters: int | None = None
+    ) -> None:
         bias = linear.bias is not None
         super().__init__(linear.in_features, linear.out_features, bias=bias, device="meta")
         self.weight, self.bias = linear.weight, linear.bias
-        self.top, self.first = 64 if reduce_range else 127, first
+        self.top, self.first, self.clusters = 64 if reduce_range else 127, first, clusters
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name that nn.Linear uses
         """Map `(..., in)` to `(..., out)` with rounded operands."""
@@ -381,13 +385,23 @@ class QatLinear(nn.Linear):
         """The weight `(out, in)` on its grid."""
         largest = self.weight.detach().abs().amax(1, keepdim=True)
         scale = (largest / self.top).clamp(min=torch.finfo(largest.dtype).tiny)
+        if self.clusters is not None:
+            return self.weight + (shared_rows(self.weight, scale, self.clusters) - self.weight).detach()
         return fake_quantize(self.weight, scale, torch.zeros_like(scale), -self.top, self.top)
 
 
-class QatEmbedding(nn.Embedding):
-    """An embedding whose rows are rounded as `quantize_embeddings_` stores them; shares its table."""
+def shared_rows(rows: Tensor, scales: Tensor, clusters: int) -> Tensor:
+    """`rows` `(n, width)` in 8 bits of their `scales` `(n, 1)`, with the values of one codebook."""
+    return share_levels((rows.detach() / scales).round(), clusters) * scales
 
-    def __init__(self, embedding: nn.Embedding, *, bits: int) -> None:
+
+class QatEmbedding(nn.Embedding):
+    """An embedding whose rows are rounded as `quantize_embeddings_` stores them; shares its table.
+
+    With `clusters`, of 8 bits, all rows share the values of a codebook.
+    """
+
+    def __init__(self, embedding: nn.Embedding, *, bits: int, clusters: int | None = None) -> None:
         super().__init__(
             embedding.num_embeddings,
             embedding.embedding_dim,
@@ -395,21 +409,29 @@ class QatEmbedding(nn.Embedding):
             device="meta",
         )
         self.weight = embedding.weight
-        self.bits = bits
+        self.bits, self.clusters = bits, clusters if bits == 8 else None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name that nn.Embedding uses
         """Rows `(..., width)` of ids `(...)`; rounding those that are looked up rounds the table."""
         rows = super().forward(input)
+        if self.clusters is not None:
+            table = self.weight.detach()
+            shared = functional.embedding(
+                input, shared_rows(table, row_scales(table, self.bits), self.clusters)
+            )
+            return rows + (shared - rows).detach()
         return round_rows(rows, row_scales(rows.detach(), self.bits), self.bits)
 
 
-def make_aware_(model: SymptomModel, *, reduce_range: bool, embedding_bits: int = 8) -> int:
+def make_aware_(
+    model: SymptomModel, *, reduce_range: bool, embedding_bits: int = 8, clusters: int | None = None
+) -> int:
     """Make linear layers and embeddings of `model` round as the deployed file will; returns how many.
 
     Train the model as usual, then `settle_aware_` it, export it and `quantize_onnx` it with the same
-    `reduce_range` and `embedding_bits`: on one note at a time the file gives the logits that the aware
-    model gave in evaluation, on every CPU (`open_session`). Dropout and padded batches make training noisier,
-    not different.
+    `reduce_range` and `embedding_bits`, and `share_weights_` of it where there are `clusters`: on one note at
+    a time the file gives the logits that the aware model gave in evaluation, on every CPU (`open_session`).
+    Dropout and padded batches make training noisier, not different.
 
     Raises:
         InputError: the model is aware already, or `embedding_bits` is not 8 or 4.
@@ -423,9 +445,10 @@ def make_aware_(model: SymptomModel, *, reduce_range: bool, embedding_bits: int 
     for name, module in modules:
         if type(module) is nn.Linear:
             alone = any(f"{name}.".startswith(f"{part}.") for part in first)
-            replace_module_(model, name, QatLinear(module, reduce_range=reduce_range, first=alone))
+            aware = QatLinear(module, reduce_range=reduce_range, first=alone, clusters=clusters)
+            replace_module_(model, name, aware)
         elif type(module) is nn.Embedding and module.num_embeddings >= SMALLEST_TABLE:
-            replace_module_(model, name, QatEmbedding(module, bits=embedding_bits))
+            replace_module_(model, name, QatEmbedding(module, bits=embedding_bits, clusters=clusters))
         else:
             continue
         count += 1

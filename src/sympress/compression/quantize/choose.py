@@ -20,6 +20,7 @@ from sympress.compression.quantize.kernels import (
     quantize_weights_only,
     weight_only_bits,
 )
+from sympress.compression.quantize.share import share_weights_
 from sympress.compression.recipe import Exported
 from sympress.errors import InputError, nearest
 from sympress.runtime.session import open_session
@@ -212,6 +213,7 @@ def build_candidates(
     names: Sequence[str] = (),
     embedding_bits: int = 8,
     keep_float: Sequence[str] = (),
+    clusters: int | None = None,
 ) -> dict[str, Path]:
     """Write `source` to `folder` once for each kernel in `names` (all available if empty); name -> file.
 
@@ -223,6 +225,7 @@ def build_candidates(
         embedding_bits: 8 or 4.
         keep_float: names of linear nodes to leave float; their number is part of the names that come back,
             as in `dynamic-7bit-2-float`.
+        clusters: values of each matrix that its weights share, see `share_weights_`; None for all.
 
     Raises:
         InputError: a name is unknown, the runtime lacks its kernel, or `notes` is empty.
@@ -238,11 +241,20 @@ def build_candidates(
         name = f"{kernel}-{len(keep_float)}-float" if keep_float else kernel
         built[name] = folder / f"{name}.onnx"
         KERNELS[kernel](source, built[name], notes, embedding_bits=embedding_bits, keep_float=keep_float)
+        if clusters is not None:
+            model = onnx.load(built[name])
+            share_weights_(model, clusters)
+            onnx.save(model, built[name])
     return built
 
 
 def quantize_file(
-    exported: Exported, *, kernels: Sequence[str], embedding_bits: int = 8, float_layers: int = 0
+    exported: Exported,
+    *,
+    kernels: Sequence[str],
+    embedding_bits: int = 8,
+    float_layers: int = 0,
+    clusters: int | None = None,
 ) -> Choice:
     """Replace the fp32 file `exported` by the quantized one, and say which kernel it has and why.
 
@@ -251,6 +263,7 @@ def quantize_file(
         kernels: of `KERNELS`; of several, the clock chooses among those about as accurate as the best.
         embedding_bits: 8 or 4.
         float_layers: how many layers, those that int8 harms most, stay in float.
+        clusters: values of each matrix that its weights share; None for all that there are.
 
     Raises:
         InputError: the runtime lacks the kernel, or there are fewer layers than are to stay in float.
@@ -266,6 +279,7 @@ def quantize_file(
         names=kernels,
         embedding_bits=embedding_bits,
         keep_float=worst,
+        clusters=clusters,
     )
     choice = choose_kernel(
         built,

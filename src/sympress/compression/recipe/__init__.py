@@ -154,6 +154,16 @@ class Step(BaseModel):
         """True if the step reads the encoder as it was before fine-tuning."""
         return False
 
+    @property
+    def needs_ensemble(self) -> bool:
+        """True if the step learns from the ensemble of a study."""
+        return False
+
+    @property
+    def fuses(self) -> bool:
+        """True if the deployed file is weighed against the rules on labelled validation notes."""
+        return False
+
     def further_notes(self, available: int) -> int:
         """How many of the `available` unlabelled notes the step learns from."""
         del available

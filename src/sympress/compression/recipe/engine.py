@@ -220,6 +220,11 @@ def _check_steps(steps: Sequence[Step], teacher: SymptomModel, context: Context)
                 f"step {number}, {step.step}: it needs the encoder before fine-tuning, which sympress study "
                 "has; take it out of the recipe"
             )
+        if step.needs_ensemble and context.material.answers is None:
+            raise InputError(
+                f"step {number}, {step.step}: teacher=ensemble is that of sympress study; name the teachers "
+                "with --teacher and leave it out"
+            )
         try:
             step.check(shape, whole, family)
             step.check_task(context.material.task)

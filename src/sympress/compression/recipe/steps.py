@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sympress.compression.distill import Distill
@@ -11,11 +12,15 @@ from sympress.compression.lowrank import LowRank
 from sympress.compression.prune import Mask, Prune
 from sympress.compression.quantize import Quantize
 from sympress.compression.recipe import Count, Positive, Step
+from sympress.compression.store import Store
 from sympress.compression.vocab import Vocab
 from sympress.errors import InputError
+from sympress.labels.task import task_of
 
 if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
+    from sympress.compression.search.estimate import ModelShape
+    from sympress.models.families import Family
     from sympress.models.model import SymptomModel
     from sympress.training.epochs import TrainSettings
 
@@ -28,11 +33,14 @@ class Adapt(Step):
 
     Attributes:
         epochs: passes over the notes.
+        layers: how many layers stay, evenly spread; the whole encoder teaches them while they still predict
+            hidden words. None for all.
     """
 
     first: ClassVar[str | None] = "epochs"
     step: Literal["adapt"] = "adapt"
     epochs: Count = 1
+    layers: Count | None = None
 
     @property
     def trains(self) -> bool:
@@ -49,6 +57,18 @@ class Adapt(Step):
         if before:
             raise InputError("adapt must be the first step: it trains the encoder before anything is pressed")
 
+    def check(self, shape: ModelShape, teacher: ModelShape, family: Family) -> None:
+        """A convolution over word vectors never predicted hidden words."""
+        del teacher
+        if not family.attention:
+            raise InputError("adapt needs an encoder with a masked-language head, which a convolution lacks")
+        if self.layers is not None and self.layers > shape.layers:
+            raise InputError(f"layers={self.layers} is more than the {shape.layers} of the encoder")
+
+    def reshape(self, shape: ModelShape) -> ModelShape:
+        """Fewer layers, where some go."""
+        return shape if self.layers is None else replace(shape, layers=self.layers)
+
     def apply(self, state: State, context: Context, number: int) -> str:
         """Train; the head fits again once a later step has trained it."""
         from sympress.training.adapt import AdaptSettings, adapt_encoder_
@@ -62,6 +82,7 @@ class Adapt(Step):
             batch_size=context.settings.batch_size,
             seed=context.settings.seed,
             max_tokens=context.material.max_tokens,
+            layers=self.layers,
         )
         texts = [*context.material.training, *context.material.transfer]
         folder = context.folder / f"checkpoints-{number}"
@@ -70,7 +91,8 @@ class Adapt(Step):
         )
         state.train_seconds += log.seconds
         after = "its head no longer fits until a later step (distill, fine-tune) trains it"
-        return f"{log.verdict()}; {after}" if log.helped else log.verdict()
+        changed = log.helped or self.layers is not None
+        return f"{log.verdict()}; {after}" if changed else log.verdict()
 
 
 # The step `fine-tune`: training on the labels.
@@ -168,6 +190,40 @@ def untrained_model(state: State, context: Context, seed: int) -> SymptomModel:
     return build_model(context.pretrained, state.model.symptoms, head.pooling, seed)
 
 
+# The step `fuse`: the model and the rules together.
+
+
+class Fuse(Step):
+    """Weigh the deployed file's logits against what the rules find; the last step.
+
+    The weights are fitted on validation notes and stored in `extractor.json` (`runtime.fusion`); the file
+    itself stays as it is.
+    """
+
+    step: Literal["fuse"] = "fuse"
+
+    @property
+    def fuses(self) -> bool:
+        """Always."""
+        return True
+
+    def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
+        """It weighs the finished file."""
+        del before
+        if after:
+            raise InputError("fuse must be the last step: its weights belong to the finished file")
+
+    def check_task(self, task: str) -> None:
+        """A note that has exactly one symptom is not asked about each of them."""
+        if not task_of(task).has_thresholds:
+            raise InputError(f"fuse is for the task present; the task is {task}")
+
+    def apply(self, state: State, context: Context, number: int) -> str:
+        """Nothing: the weights are fitted once the file is deployed."""
+        del state, context, number
+        return "what the rules find moves the logits, by weights fitted on validation notes"
+
+
 # The table of steps: the one place that names them all.
 
 
@@ -182,4 +238,6 @@ STEPS: dict[str, type[Step]] = {
     "prune": Prune,
     "mask": Mask,
     "quantize": Quantize,
+    "fuse": Fuse,
+    "store": Store,
 }

@@ -21,6 +21,7 @@ const MOST_DROPPED_BYTES = 4000000;
 const $ = (id) => document.getElementById(id);
 let answer = null;
 let models = new Map();
+const namesByModel = new Map();
 
 function element(tag, text, className) {
   const made = document.createElement(tag);
@@ -51,14 +52,28 @@ async function loadModels() {
   const listed = (await ask("/v1/models")).models;
   models = new Map(listed.map((model) => [model.name, model]));
   const options = listed.map((model) => {
-    const count = Object.keys(model.names).length || model.symptoms.length;
-    const option = element("option", `${model.name} · ${count} symptoms`);
+    const option = element("option", `${model.name} · ${model.symptom_count} symptoms`);
     option.value = model.name;
     return option;
   });
   $("model").replaceChildren(...options);
   $("model-field").hidden = false;
   showCardLink();
+}
+
+// What people call the symptoms of a model: the whole list, once. Asking for those of an answer would tell every
+// log on the way what is in the note.
+async function namesOf(model) {
+  if (!namesByModel.has(model)) {
+    const found = {};
+    for (let address = models.get(model)?.symptom_list; address; ) {
+      const page = await ask(address);
+      for (const one of page.symptoms) found[one.symptom] = one.name;
+      address = page.next;
+    }
+    namesByModel.set(model, found);
+  }
+  return namesByModel.get(model);
 }
 
 function showCardLink() {
@@ -95,7 +110,8 @@ async function extract() {
     const began = performance.now();
     const body = JSON.stringify({ text, model: $("model").value });
     answer = await ask("/v1/extract", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    show(text, answer, performance.now() - began);
+    const milliseconds = performance.now() - began;
+    show(text, answer, await namesOf(answer.model), milliseconds);
   } catch (error) {
     $("result").hidden = true;
     say(error instanceof TypeError ? "The server does not answer." : error.message, true);
@@ -104,11 +120,11 @@ async function extract() {
   }
 }
 
-function show(text, { model, notes: [note] }, milliseconds) {
+function show(text, { model, notes: [note] }, names, milliseconds) {
   if (note.failure) throw new Error(`The model has no answer: ${note.failure}.`);
   const points = models.get(model)?.points_at_words ?? true;
   const characters = Array.from(text); // offsets count characters; JavaScript's strings count UTF-16 units
-  const findings = findingsOf(note, characters, models.get(model)?.names ?? {});
+  const findings = findingsOf(note, characters, names);
   $("groups").replaceChildren(...Object.keys(ASSERTIONS).flatMap((kind) => group(kind, findings)));
   $("no-words").hidden = !points || findings.length > 0;
   $("no-spans").hidden = points;
@@ -160,7 +176,7 @@ function findingsOf({ mentions, symptoms }, characters, names) {
 }
 
 function percent(probability) {
-  return `${(100 * probability).toFixed(probability > 0.995 && probability < 1 ? 1 : 0)} %`;
+  return `${(100 * probability).toFixed(probability > 0.995 && probability < 1 ? 1 : 0)}\u00a0%`;
 }
 
 // What decided an assertion; nothing where only the words of the symptom speak.
