@@ -226,6 +226,7 @@ model: tagger ## the models in the box: the tagger, and one of whole notes from 
 	$(BIN)/sympress pack runs/model/artifacts/small-seed0 --rules --tagger runs/tagger/conv \
 		--validation $(DATA)/vaers/2004VAERSData.zip --most-mb 4 --force -o src/sympress/runtime/box
 	$(BIN)/python -m benchmarks.packed runs/model src/sympress/runtime/box -o results/box.json
+	$(BIN)/python -m benchmarks.fresh runs/model --used 0.4 -o results/model-fresh.json
 	$(call keep,model)
 
 # The codes of docs/results/recipes.md, which later codes have replaced in part, and a word-vector encoder without

@@ -495,12 +495,13 @@ def fresh_table(measured: Measured) -> list[str]:
                 interval(row["macro_f1"]),
             )
         )
-    seeds_most = max(row["seeds"] for row in measured["rows"].values())
+    most = max(row["seeds"] for row in measured["rows"].values())
+    trained = "one seed" if most == 1 else f"mean over {most} seeds"
     return [
         *lines,
         "",
         f"{format_number(measured['notes'], 0)} reports, the {measured['symptoms']} symptoms that one of "
-        f"them has; mean over {seeds_most} seeds; \\[ \\] 95 % interval over reports; `micro` takes "
+        f"them has; {trained}; \\[ \\] 95 % interval over reports; `micro` takes "
         f"{format_number(measured['micro']['latency_ms_p50'], 2)} ms for the same "
         "reports, read whole.",
     ]

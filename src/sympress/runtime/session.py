@@ -282,7 +282,13 @@ class Runtime:
         """Logits `(notes, K)`, the largest of each symptom over the windows of the note, fused if so said."""
         if not len(texts):
             return np.zeros((0, len(self.extractor.symptoms)), dtype=np.float32)
-        return np.stack([self.fuse(self.network_logits(text), self.mentions_in(text)) for text in texts])
+        logits = np.stack([self.network_logits(text) for text in texts])
+        if self.extractor.fusion is None:
+            return logits
+        # One after the other, model and rules would push each other out of the processor's cache.
+        return np.stack(
+            [self.fuse(own, self.mentions_in(text)) for own, text in zip(logits, texts, strict=True)]
+        )
 
     def network_logits(self, text: str) -> NDArray[np.float32]:
         """Logits `(K,)` of a note before anything is fused with them."""
