@@ -27,13 +27,13 @@ from sympress.files import write_json
 from sympress.labels.mentions import AnnotatedNote
 from sympress.notes.read import read_notes
 from sympress.provenance import environment
-from sympress.runtime.artifact import read_extractor
-from sympress.runtime.model_file import (
+from sympress.runtime.artifact import (
     MODEL_FILE,
     encode_model,
     model_bytes,
     model_file,
     model_source,
+    read_extractor,
 )
 from sympress.runtime.pack import LabelledNotes, coded_notes
 from sympress.runtime.session import Runtime, open_session

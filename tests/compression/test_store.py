@@ -12,8 +12,14 @@ from transformers import PreTrainedTokenizerFast
 from sympress.compression.recipe.language import parse_recipe
 from sympress.compression.recipe.material import Material
 from sympress.models.model import build_model, save_model
-from sympress.runtime.artifact import Extractor, check_files, read_extractor
-from sympress.runtime.model_file import CODED_FILE, model_bytes, model_file
+from sympress.runtime.artifact import (
+    CODED_FILE,
+    Extractor,
+    check_files,
+    model_bytes,
+    model_file,
+    read_extractor,
+)
 from sympress.runtime.session import Runtime, kernel_of, multiplies_integers
 from sympress.studies.press import Compressed, press
 from sympress.training.epochs import TrainSettings

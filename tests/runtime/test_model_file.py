@@ -12,9 +12,16 @@ import numpy as np
 import pytest
 
 from sympress.errors import InputError
-from sympress.runtime.artifact import check_files, files_to_run, write_checksums
+from sympress.runtime.artifact import (
+    check_files,
+    decode_model,
+    encode_model,
+    files_to_run,
+    model_bytes,
+    model_file,
+    write_checksums,
+)
 from sympress.runtime.extractor import Extractor
-from sympress.runtime.model_file import decode_model, encode_model, model_bytes, model_file
 from sympress.runtime.pack import summarize
 from sympress.runtime.session import Runtime, multiplies_integers
 

@@ -37,8 +37,8 @@ from sympress.evaluation.spans import Notes, match_spans
 from sympress.labels.mentions import Mention
 from sympress.labels.task import span_classes
 from sympress.results import Estimate, SpanScores
+from sympress.runtime.artifact import model_file
 from sympress.runtime.extractor import Extractor
-from sympress.runtime.model_file import model_file
 
 # Figures of answers against gold, with 95 % bootstrap intervals over patients, or notes.
 

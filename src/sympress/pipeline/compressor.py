@@ -29,8 +29,8 @@ from sympress.models.model import SymptomModel
 from sympress.pipeline.origin import Origin, Texts
 from sympress.progress import Reporter
 from sympress.provenance import provenance
+from sympress.runtime.artifact import model_file
 from sympress.runtime.extractor import DEFAULT_THRESHOLD
-from sympress.runtime.model_file import model_file
 from sympress.runtime.session import Runtime, open_session
 from sympress.studies.costs import INT8, MEMORY_NOTES, PYTORCH, Yardstick
 from sympress.studies.data import StudyData

@@ -25,10 +25,16 @@ from sympress.notes.synthesize import synthesize
 from sympress.pipeline.order import Given
 from sympress.progress import Reporter
 from sympress.provenance import fingerprint_annotated, fingerprint_texts
-from sympress.runtime.artifact import TRAINING_FILES, check_files, read_extractor, read_provenance
+from sympress.runtime.artifact import (
+    TRAINING_FILES,
+    check_files,
+    model_bytes,
+    model_file,
+    read_extractor,
+    read_provenance,
+)
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
-from sympress.runtime.model_file import model_bytes, model_file
 from sympress.runtime.session import prepare_text
 from sympress.runtime.tokens import classes_of
 from sympress.studies.data import StudyData, prepare, read_transfer_notes

@@ -23,11 +23,13 @@ from sympress.runtime.artifact import (
     TAGGER_FOLDER,
     Extractor,
     check_files,
+    model_bytes,
+    model_file,
+    model_source,
     read_extractor,
     read_provenance,
 )
 from sympress.runtime.linker import Rules, carried_words, rules_of
-from sympress.runtime.model_file import model_bytes, model_file, model_source
 from sympress.runtime.tokens import Pieces, Run, SpecialTokens, load_tokenizer, pieces_of, window_spans
 
 # Int8 files on every CPU: which kernel is made for which, and sessions that multiply right on all.

@@ -23,8 +23,7 @@ from sympress.errors import InputError
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.task import task_of
 from sympress.processes import end_with_parent, unheard
-from sympress.runtime.artifact import files_to_run, parse_digest
-from sympress.runtime.model_file import model_file
+from sympress.runtime.artifact import files_to_run, model_file, parse_digest
 from sympress.serve.config import ServeConfig
 from sympress.serve.render import Question, Refusal, Rendered, render, render_failure
 

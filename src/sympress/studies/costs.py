@@ -19,7 +19,7 @@ from sympress.labels.task import task_of
 from sympress.models.model import load_model
 from sympress.models.tfidf import ReferenceModel
 from sympress.results import Cost, YardstickCost
-from sympress.runtime.model_file import model_file, model_source
+from sympress.runtime.artifact import model_file, model_source
 from sympress.runtime.session import SLOWER_FUSED, Runtime, open_session, pooled_logits
 
 # The two yardsticks of every ratio: the teacher in PyTorch, and the best one gets without sympress.

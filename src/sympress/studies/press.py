@@ -29,10 +29,15 @@ from sympress.labels.own_words import OwnWords
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.model import Pooling, SymptomModel, build_model, load_model, save_model
 from sympress.models.rules import entries_for
-from sympress.runtime.artifact import Extractor, read_extractor, write_checksums, write_extractor
+from sympress.runtime.artifact import (
+    Extractor,
+    model_source,
+    read_extractor,
+    write_checksums,
+    write_extractor,
+)
 from sympress.runtime.fusion import Fusion
 from sympress.runtime.linker import carried_words, held_as, write_words
-from sympress.runtime.model_file import model_source
 from sympress.runtime.session import Runtime
 from sympress.studies.costs import INT8, PYTORCH
 from sympress.training.data import encode_texts

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 
+from sympress.compression.quantize.codebook import share_weights_
 from sympress.compression.quantize.kernels import (
     linear_nodes,
     quantize_calibrated,
@@ -20,7 +21,6 @@ from sympress.compression.quantize.kernels import (
     quantize_weights_only,
     weight_only_bits,
 )
-from sympress.compression.quantize.share import share_weights_
 from sympress.compression.recipe import Exported
 from sympress.errors import InputError, nearest
 from sympress.runtime.session import open_session

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sympress.compression.recipe import Exported, Step
 from sympress.errors import InputError
-from sympress.runtime.model_file import encode_model
+from sympress.runtime.artifact import encode_model
 
 if TYPE_CHECKING:
     from sympress.compression.recipe.material import Context, State
