@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,13 @@ from sympress.progress import Reporter
 from sympress.results import Cost, Results, load_results
 from sympress.studies.data import StudyData, prepare
 from sympress.studies.folder import RunFolder
-from sympress.studies.results import check_results, keep_predictions, precision_recall, read_predictions
+from sympress.studies.results import (
+    _curve,
+    check_results,
+    keep_predictions,
+    precision_recall,
+    read_predictions,
+)
 from sympress.studies.task import NoteTestSet, assemble_row, judge_together
 
 COST = Cost(
@@ -142,7 +149,7 @@ def test_predictions_of_other_notes_rows_and_files_are_refused(run: Path, tmp_pa
             read_predictions(tmp_path / "damaged.npz", "topic")
 
 
-def test_precision_against_recall_passes_through_the_thresholds(
+def test_precision_against_recall_has_a_curve_a_row_with_the_f1_of_its_thresholds(
     run: Path, study: tuple[StudyConfig, StudyData]
 ) -> None:
     config, _ = study
@@ -159,5 +166,14 @@ def test_precision_against_recall_passes_through_the_thresholds(
         recall, precision = one.chosen
         assert quality.micro_f1 is not None
         assert 2 * recall * precision / (recall + precision) == pytest.approx(quality.micro_f1.value)
-        points = list(zip(one.recall, one.precision, strict=True))
-        assert min(abs(x - recall) + abs(y - precision) for x, y in points) < 1e-9
+
+
+def test_the_point_of_the_thresholds_lies_on_the_curve() -> None:
+    random = np.random.default_rng(0)
+    truth = random.random((30, 3)) < 0.15
+    found = np.clip(0.6 * truth + 0.5 * random.random(truth.shape), 0.01, 0.99)
+    row = {"recipe": "r", "thresholds": [0.45] * 3, "calibration": {"a": [1.2] * 3, "b": [0.0] * 3}}
+    kept: Any = SimpleNamespace(stored={("safe", 0): row}, answers={("safe", 0): found})
+    curve = _curve("safe", "present", kept, truth, 0)
+    assert curve.chosen == (1.0, 13 / 24)
+    assert curve.chosen in list(zip(curve.recall, curve.precision, strict=True))
