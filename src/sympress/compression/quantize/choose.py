@@ -18,9 +18,9 @@ from sympress.compression.quantize.kernels import (
     quantize_calibrated,
     quantize_onnx,
     quantize_weights_only,
+    share_weights_,
     weight_only_bits,
 )
-from sympress.compression.quantize.share import share_weights_
 from sympress.compression.recipe import Exported
 from sympress.errors import InputError, nearest
 from sympress.runtime.session import open_session
