@@ -8,8 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from sympress.compression.quantize.aware import quantize_embeddings_, round_rows, row_scales
-from sympress.compression.quantize.codebook import pack_nibbles
+from sympress.compression.quantize.aware import pack_nibbles, quantize_embeddings_, round_rows, row_scales
 from sympress.errors import InputError
 
 

@@ -22,8 +22,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from sympress.compression.quantize.aware import looks_up
-from sympress.compression.quantize.codebook import constant
+from sympress.compression.quantize.aware import constant, looks_up
 from sympress.compression.quantize.kernels import write_bare
 from sympress.errors import SympressError
 from sympress.models.model import SymptomModel

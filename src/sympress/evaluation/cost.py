@@ -217,7 +217,7 @@ def count_weights(source: Path | bytes) -> WeightCounts:
     return WeightCounts(total, nonzero)
 
 
-#: How the name of a codebook ends; see `compression.quantize.share`.
+#: How the name of a codebook ends; see `compression.quantize.kernels`.
 _BOOK = "_codebook"
 
 

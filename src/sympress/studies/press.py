@@ -1,7 +1,8 @@
-"""A row of the study that is a recipe: the fine-tuned baseline of its seed, pressed and deployed."""
+"""Rows of a study that are made of others: pressed by a recipe from the baseline, or the ensemble of all."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import tempfile
@@ -14,21 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from sympress.compression.distill.teachers import PART_NOTES
 from sympress.compression.export import export_checked, parity
 from sympress.compression.quantize.choose import Choice
 from sympress.compression.recipe import Exported, Step
 from sympress.compression.recipe.engine import run_recipe
-from sympress.compression.recipe.language import LONGER, STRATEGIES, Recipe, read_recipe
+from sympress.compression.recipe.language import BASELINE, LONGER, STRATEGIES, Recipe, read_recipe
 from sympress.compression.recipe.material import Context, FurtherTeacher, Material, State, encode_notes
 from sympress.config import StudyConfig
 from sympress.errors import InputError, SympressError
-from sympress.evaluation.cost import time_in_turn
+from sympress.evaluation.cost import count_weights, time_in_turn
 from sympress.evaluation.probabilities import fit_fusion
+from sympress.files import atomic_path
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.own_words import OwnWords
+from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder, token_limit
+from sympress.models.ensemble import FILE, Ensemble, signs_of
 from sympress.models.model import Pooling, SymptomModel, build_model, load_model, save_model
 from sympress.models.rules import entries_for
+from sympress.provenance import fingerprint_texts
 from sympress.runtime.artifact import (
     Extractor,
     model_source,
@@ -40,6 +46,7 @@ from sympress.runtime.fusion import Fusion
 from sympress.runtime.linker import carried_words, held_as, write_words
 from sympress.runtime.session import Runtime
 from sympress.studies.costs import INT8, PYTORCH
+from sympress.studies.folder import RunFolder
 from sympress.training.data import encode_texts
 from sympress.training.epochs import Scorer, TrainSettings
 
@@ -287,3 +294,88 @@ def fuse_artifact(folder: Path, words: OwnWords, material: Material) -> None:
     )
     write_extractor(folder, held.model_copy(update={"fusion": fitted}))
     write_checksums(folder)
+
+
+# The ensemble of a study: weighed from what its rows answered, and asked what students are to imitate.
+
+
+#: The row of the baselines of every seed, TF-IDF and the rules, weighed on validation notes.
+ENSEMBLE = "ensemble"
+#: The rows that are members beside the baselines; of the first seed.
+_OTHERS = ("tfidf", "rule-assertion")
+
+Probabilities = dict[str, NDArray[np.float64]]
+
+
+def weigh_members(
+    run: RunFolder, targets: NDArray[np.uint8], *, networks: int, seed: int
+) -> tuple[Ensemble, Probabilities]:
+    """Fit the ensemble on the members' answers to validation notes and write it; its answers by part.
+
+    Args:
+        run: with the rows of the members.
+        targets: `(notes, K)` of the validation notes.
+        networks: how many seeds' baselines are members.
+        seed: of the row that is made; the ensemble is the same for every seed.
+    """
+    logits, signs = {}, {}
+    for part in ("validation", "test"):
+        own = [run.predictions(BASELINE, one, part) for one in range(networks)]
+        logits[part] = np.mean([task_of("present").logits(one) for one in own], axis=0)
+        signs[part] = signs_of(*(run.predictions(one, 0, part) for one in _OTHERS))
+    slope, bias, weights = fit_fusion(logits["validation"], signs["validation"], targets)
+    folders = [run.artifact(BASELINE, one) for one in range(networks)]
+    counts = [count_weights(folder / "model.onnx") for folder in folders]
+    ensemble = Ensemble(
+        run.artifact(ENSEMBLE, seed),
+        tuple(folder.name for folder in folders),
+        run.artifact("tfidf", 0).name,
+        run.artifact("rule-assertion", 0).name,
+        slope,
+        bias,
+        weights,
+        macs_per_note=int(total_of(run, networks, "macs_per_note")),
+        network_weights=(
+            sum(one.parameters for one in counts),
+            sum(one.nonzero_parameters for one in counts),
+        ),
+    )
+    shutil.rmtree(ensemble.folder, ignore_errors=True)
+    ensemble.save(ensemble.folder)
+    answers = {
+        part: task_of("present").probabilities(ensemble.combine(logits[part], signs[part])) for part in logits
+    }
+    return ensemble, answers
+
+
+def total_of(run: RunFolder, networks: int, key: str) -> float:
+    """The sum of what the rows of all members have under `key`."""
+    rows = [run.read_row(BASELINE, one) or {} for one in range(networks)]
+    rows += [run.read_row(one, 0) or {} for one in _OTHERS]
+    return sum(float(row[key]) for row in rows)
+
+
+def ensemble_logits(
+    run: RunFolder, texts: Sequence[str], step: Callable[[str, int, int], None]
+) -> NDArray[np.float32]:
+    """What the ensemble says of `texts`, `(notes, K)`, computed once.
+
+    Args:
+        run: with the row of the ensemble.
+        texts: as the models see them.
+        step: told of progress.
+    """
+    ensemble = Ensemble.load(run.artifact(ENSEMBLE, 0))
+    mark = hashlib.sha256((ensemble.folder / FILE).read_bytes()).hexdigest()[:16]
+    kept = run.work(ENSEMBLE, 0) / f"{mark}-{fingerprint_texts(texts)[:16]}.npy"
+    if kept.is_file():
+        stored: NDArray[np.float32] = np.load(kept, allow_pickle=False)
+        return stored
+    parts = []
+    for start in range(0, len(texts), PART_NOTES):
+        parts.append(ensemble.logits(texts[start : start + PART_NOTES]))
+        step("the ensemble's answers", min(start + PART_NOTES, len(texts)), len(texts))
+    logits = np.concatenate(parts).astype(np.float32)
+    with atomic_path(kept) as draft, draft.open("wb") as stream:
+        np.save(stream, logits, allow_pickle=False)
+    return logits

@@ -37,7 +37,6 @@ from sympress.runtime.artifact import Extractor, write_checksums, write_provenan
 from sympress.runtime.session import Runtime, prepare_text
 from sympress.studies.costs import Candidate, in_batches
 from sympress.studies.data import StudyData, prepare, read_further_notes
-from sympress.studies.ensemble import ENSEMBLE, ensemble_logits, total_of, weigh_members
 from sympress.studies.folder import RunFolder
 from sympress.studies.judge import (
     KEPT,
@@ -49,7 +48,17 @@ from sympress.studies.judge import (
 )
 from sympress.studies.labelled import FurtherLabels, label_further
 from sympress.studies.mentions import MentionsTask
-from sympress.studies.press import move_artifact, named, press, train_settings, write_model
+from sympress.studies.press import (
+    ENSEMBLE,
+    ensemble_logits,
+    move_artifact,
+    named,
+    press,
+    total_of,
+    train_settings,
+    weigh_members,
+    write_model,
+)
 from sympress.studies.task import NoteTestSet, Step, StudyTask
 from sympress.studies.train import Trained, fine_tune, macs_per_note, make_extractor, stride_of
 from sympress.training.data import EncodedNotes, NoteDataset

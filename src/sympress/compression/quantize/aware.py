@@ -9,7 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sympress.compression.quantize.codebook import constant, pack_nibbles, share_levels
+from sympress.compression.quantize.codebook import share_levels
 from sympress.errors import InputError
 from sympress.models.families import family_of, layers_of
 from sympress.models.model import OutputRounding, RoundedLinear, SymptomModel, replace_module_, with_rounding
@@ -227,6 +227,16 @@ def round_rows(rows: Tensor, scales: Tensor, bits: int) -> Tensor:
     return fake_quantize(rows, scales, torch.zeros_like(scales), -top, top)
 
 
+def pack_nibbles(levels: np.ndarray) -> np.ndarray:
+    """Levels -8..7 `(rows, width)` as `(rows, ceil(width / 2))` bytes: first half low, second half high."""
+    shifted = (levels + 8).astype(np.uint8)
+    half = -(-levels.shape[1] // 2)
+    low, high = shifted[:, :half], shifted[:, half:]
+    high = np.pad(high, ((0, 0), (0, half - high.shape[1])))
+    packed: np.ndarray = low | (high << 4)
+    return packed
+
+
 def quantize_embeddings_(model: ModelProto, bits: int) -> list[str]:
     """Store every embedding table of `model` in `bits` with a scale a row; returns the tables' names.
 
@@ -316,6 +326,13 @@ def _nibbles(model: ModelProto, name: str, width: int) -> list[NodeProto]:
         ]
         nodes.append(helper.make_node("Slice", [halves, *bounds], [f"{name}_nibbles"]))
     return nodes
+
+
+def constant(model: ModelProto, name: str, value: np.ndarray) -> str:
+    """`name`, which `model` holds as a constant from now on, as `value` unless it did already."""
+    if all(tensor.name != name for tensor in model.graph.initializer):
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    return name
 
 
 def _replace(model: ModelProto, node: NodeProto, replacement: list[NodeProto]) -> None:

@@ -13,12 +13,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 
-from sympress.compression.quantize.codebook import share_weights_
 from sympress.compression.quantize.kernels import (
     linear_nodes,
     quantize_calibrated,
     quantize_onnx,
     quantize_weights_only,
+    share_weights_,
     weight_only_bits,
 )
 from sympress.compression.recipe import Exported
