@@ -222,7 +222,8 @@ model: tagger ## the models in the box: the tagger, and one of whole notes from 
 	$(BIN)/python -m benchmarks.convolution --pieces-of runs/tagger/conv -o runs/conv-encoder
 	$(STUDY) --notes $(DATA)/vaers --protocol clinical --task present --labels concepts --train-from 2000 --top-k 97 \
 		--split time --encoder runs/conv-encoder --strategies baseline --no-baseline-longer --seeds 3 --epochs 4 \
-		--batch-size 64 --learning-rate 0.002 --max-tokens 320 --pooling maximum --recipe "small = quantize(int8)" -o runs/model
+		--batch-size 64 --learning-rate 0.002 --max-tokens 320 --pooling maximum --recipe "small = quantize(int8)" \
+		--recipe "small-fused = quantize(int8) > fuse" -o runs/model
 	$(BIN)/sympress pack runs/model/artifacts/small-seed0 --rules --tagger runs/tagger/conv \
 		--validation $(DATA)/vaers/2004VAERSData.zip --most-mb 4 --force -o src/sympress/runtime/box
 	$(BIN)/python -m benchmarks.packed runs/model src/sympress/runtime/box -o results/box.json
@@ -230,18 +231,14 @@ model: tagger ## the models in the box: the tagger, and one of whole notes from 
 	$(call keep,model)
 
 # The codes of docs/results/recipes.md, which later codes have replaced in part, and a word-vector encoder without
-# attention that learns them from the reports of 2000 to 2003. Older reports teach students without their codes.
+# attention that learns them from the reports of 2000 to 2003.
 CODES := Pyrexia,Injection site hypersensitivity,Injection site oedema,Rash,Injection site pain,Pain,Pruritus,Injection site erythema,Infection,Vasodilatation,Urticaria,Drug ineffective,Agitation,Myalgia,Vomiting,Headache,Injection site mass,Convulsion,Nausea,Arthralgia
-TAUGHT := T=1, alpha=0.7, epochs=3, batch=64, dropout=0, teacher=ensemble
-WITHOUT_ATTENTION := --recipe "small = vocab(keep=9000) > quantize(int8)" --recipe "small-fused = vocab(keep=9000) > quantize(int8) > fuse" \
-	--recipe "taught = vocab(keep=9000) > distill(student=conv, width=96, channels=192, $(TAUGHT)) > quantize(int8)" \
-	--recipe "taught-fused = vocab(keep=9000) > distill(student=conv, width=96, channels=192, $(TAUGHT)) > quantize(int8) > fuse" \
-	--recipe "large-fused = vocab(keep=12000) > distill(student=conv, width=192, channels=384, $(TAUGHT)) > quantize(int8) > fuse"
-bench-convolution: install ## models without attention, the rules fused with them, taught by an ensemble; three seeds; hours of a core
-	$(BIN)/python -m benchmarks.convolution --width 192 --channels 384 -o runs/wide-conv-encoder
+WITHOUT_ATTENTION := --recipe "small = vocab(keep=9000) > quantize(int8)" --recipe "small-fused = vocab(keep=9000) > quantize(int8) > fuse"
+bench-convolution: install ## models without attention from labels alone, and the rules fused with them; three seeds; half an hour of a core
+	$(BIN)/python -m benchmarks.convolution -o runs/plain-conv-encoder
 	$(STUDY) --notes $(DATA)/vaers --protocol clinical --task present --labels coded --symptoms "$(CODES)" --train-from 2000 \
-		--split time --transfer-fraction 1 --transfer-from 1990 --encoder runs/wide-conv-encoder --strategies baseline --seeds 3 \
-		--epochs 4 --batch-size 64 --learning-rate 0.002 --max-tokens 320 --pooling maximum $(WITHOUT_ATTENTION) -o runs/without-attention
+		--split time --encoder runs/plain-conv-encoder --strategies baseline --no-baseline-longer --seeds 3 --epochs 4 --batch-size 64 \
+		--learning-rate 0.002 --max-tokens 320 --pooling maximum $(WITHOUT_ATTENTION) -o runs/without-attention
 	$(call keep,without-attention)
 	$(BIN)/python -m benchmarks.fresh runs/without-attention --used 0.4 -o results/without-attention-fresh.json
 

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args(arguments)
     found = judge_packed(given.run, given.artifact)
-    size = sum(path.stat().st_size for path in given.artifact.iterdir())
+    size = sum(path.stat().st_size for path in given.artifact.rglob("*") if path.is_file())
     write_json(given.output, {"format": 1, "size_bytes": size, **found, "environment": environment()})
 
 
