@@ -27,6 +27,8 @@ def named_extras() -> list[tuple[str, str, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "MissingExtraError":
                 extra, package = (getattr(argument, "value", "") for argument in node.args)
+                if not extra:  # the caller names it
+                    continue
                 found.append((f"{path.name}:{node.lineno}", str(extra), str(package)))
     return found
 

@@ -66,7 +66,7 @@ def pressed(
         "quantize(int8, clusters=8)",
         "quantize(static, clusters=8, embeddings=4)",
         "mask(0.5) > quantize(int8, clusters=4)",
-        "vocab(keep=0.5) > lowrank(rank=8, method=svd) > quantize(int8, clusters=6, aware=true)",
+        "vocab(keep=0.8) > lowrank(rank=8, method=svd) > quantize(int8, clusters=6, aware=true)",
         "mask(0.9)",
     ],
 )
