@@ -43,17 +43,17 @@ from sympress.studies.train import Labelled, make_material
 from sympress.training.epochs import TrainSettings
 
 ARTIFACT = "as it is"
-REFERENCE = "vocab(keep=9400) > quantize(int8)"
+REFERENCE = "quantize(int8)"
 #: Without training, and Deep Compression's stages with it.
 RECIPES = (
     REFERENCE,
-    "vocab(keep=9400) > quantize(int8, embeddings=4)",
-    "vocab(keep=9400) > quantize(int8, clusters=32)",
-    "vocab(keep=9400) > quantize(int8, clusters=16)",
-    "vocab(keep=9400) > quantize(int8, clusters=8)",
-    "vocab(keep=9400) > quantize(int8, clusters=4)",
-    "vocab(keep=9400) > quantize(int8, clusters=4, aware=true, epochs=1)",
-    "vocab(keep=9400) > mask(0.5) > quantize(int8, clusters=8, aware=true, epochs=1)",
+    "quantize(int8, embeddings=4)",
+    "quantize(int8, clusters=32)",
+    "quantize(int8, clusters=16)",
+    "quantize(int8, clusters=8)",
+    "quantize(int8, clusters=4)",
+    "quantize(int8, clusters=4, aware=true, epochs=1)",
+    "mask(0.5) > quantize(int8, clusters=8, aware=true, epochs=1)",
 )
 SEED = 0
 TIMED = 200
