@@ -150,7 +150,17 @@ def test_a_span_that_says_all_is_well_or_leads_to_nothing_is_no_finding(span: st
     assert says_nothing(span)
 
 
-@pytest.mark.parametrize("span", ["severe pain", "not doing well", "well-circumscribed mass", "feels loose"])
+@pytest.mark.parametrize(
+    "span",
+    [
+        "severe pain",
+        "not doing well",
+        "well-circumscribed mass",
+        "feels loose",
+        "loss of normal sensation",
+        "no longer normal",
+    ],
+)
 def test_a_span_with_a_word_of_its_own_is_a_finding(span: str) -> None:
     assert not says_nothing(span)
 

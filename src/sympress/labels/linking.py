@@ -140,6 +140,8 @@ _PREPOSITIONS = _BY_KIND["preposition"]
 _BESIDE = _SMALL | _HOW
 #: Of a span that a tagger found, words that tell nothing by themselves.
 _EMPTY = frozenset({"or", "no", "not", "do", "does", "did", "doing", "going", "getting", "other", "able"})
+#: Words that turn `normal` and `well` into a finding: `loss of normal sensation`, `no longer normal`.
+_TURNING = _BY_KIND["less"] | _BY_KIND["more"] | _BY_KIND["odd"] | {"not", "no", "never", "less", "hardly"}
 #: Beginnings that turn a word into its opposite; no mistake of spelling makes one of another.
 _OPPOSITES = (
     ("hyper", "hypo"), ("tachy", "brady"), ("macro", "micro"), ("poly", "oligo"), ("inter", "intra"),
@@ -285,7 +287,7 @@ def says_nothing(surface: str) -> bool:
     if all(word in _LIGHT or word in _BESIDE or word in _EMPTY or not word for word in words):
         return True
     well = _WELL.intersection(words) - ({"well"} if words[-1] != "well" else set())  # `well circumscribed`
-    return bool(well) and "not" not in words
+    return bool(well) and all(word not in _TURNING for word in words)
 
 
 def _inflected(words: str) -> frozenset[str]:
