@@ -135,6 +135,21 @@ def test_a_temperature_is_nothing_where_the_lexicon_has_no_fever(tmp_path: Path)
         "No appetite changes",
         "no sleep disorder clinic",
         "depressed skull fracture",
+        "A depressed PTH level",
+        "severe pulmonary hypertension",
+        "portal hypertensive gastropathy",
+        "Blood and sputum cultures were sent.",
+        "The left anterior descending artery (LAD) was stented; LAD flow was good.",
+        "The relaxant was withdrawn.",
+        "Hemoglobin fell to 8.",
+        "Vesicular breath sounds; seminal vesicles normal",
+        "an ovarian cyst",
+        "unresponsive to medical therapy",
+        "macular edema",
+        "cerebral edema and brain swelling",
+        "Friedreich's ataxia",
+        "array CGH was normal",
+        "a red arrow",
     ],
 )
 def test_words_with_another_meaning_affirm_nothing(text: str) -> None:
@@ -146,6 +161,21 @@ def test_the_same_word_counts_where_it_is_the_symptom() -> None:
     assert told("takes cough syrup for cough") == [("cough", "cough", "present")]
     assert told("chest pain (CP), now CP again")[-1] == ("CP", "chest-pain", "present")
     assert told("URI sx, ST, cough")[1] == ("ST", "sore-throat", "present")
+    assert told("brings up sputum, is withdrawn and unresponsive; fell at home") == [
+        ("sputum", "productive-cough", "present"),
+        ("withdrawn", "apathy", "present"),
+        ("unresponsive", "decreased-consciousness", "present"),
+        ("fell at home", "falls", "present"),
+    ]
+    assert told("edema, a cyst, red eyes, hypertension")[0] == ("edema", "edema", "present")
+    assert [each[0] for each in told("edema, a cyst, hypertension")] == ["edema", "cyst", "hypertension"]
+
+
+def test_a_denial_ends_where_its_clause_has_its_verb() -> None:
+    assert told("No wheezes were heard at the bases and crackles were heard at the apices.") == [
+        ("wheezes", "wheezing", "absent"),
+        ("crackles", "crackles", "present"),
+    ]
 
 
 @pytest.mark.parametrize(

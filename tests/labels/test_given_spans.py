@@ -87,6 +87,21 @@ def test_a_span_with_an_abbreviation_that_means_something_else_here_is_no_mentio
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("CT showed cerebral edema.", "edema"),
+        ("CT showed cerebral edema.", "cerebral edema"),
+        ("Scans show liver lesions.", "lesions"),
+        ("A macular hole was seen.", "macular hole"),
+    ],
+)
+def test_a_word_that_is_no_symptom_here_is_a_finding_all_the_same(
+    annotator: Annotator, text: str, span: str
+) -> None:
+    assert found(annotator, text, span) == [(span, None, "present", 0.9)]
+
+
 def test_what_a_tagger_asserts_is_not_asked(annotator: Annotator) -> None:
     text = "No fever. A boggy prostate was felt."
     start = text.index("boggy")

@@ -56,7 +56,7 @@ def test_every_id_is_kebab_case_and_every_form_is_lower_case_with_single_spaces(
         ("diarrhoea", "diarrhea"), ("diarrea", "diarrhea"), ("dypsnea", "dyspnea"), ("dyspnoea", "dyspnea"),
         ("pain in his left knee", "knee-pain"), ("pain in the chest", "chest-pain"),
         ("chest hurts", "chest-pain"),
-        ("stomach ache", "abdominal-pain"), ("oedema", "edema"), ("haematuria", "hematuria"),
+        ("stomach ache", "abdominal-pain"), ("pitting oedema", "edema"), ("haematuria", "hematuria"),
         ("redness at injection site", "injection-site-redness"),
         ("injection site swelling", "injection-site-swelling"),
         ("swelling of the left leg", "leg-swelling"), ("weakness in both legs", "limb-weakness"),

@@ -96,8 +96,12 @@ def _aligned(long: str, letters: str) -> int | None:
 
 
 def _gives_initials(long: str, letters: str) -> bool:
-    left = iter(letters)
-    return all(word[0] in left for word in _WORD.findall(long) if word not in _SMALL)
+    """Whether every word gives a letter; of three letters or more the last may not: `LAD` artery."""
+    firsts = [word[0] for word in _WORD.findall(long) if word not in _SMALL]
+    left, given = iter(letters), 0
+    while given < len(firsts) and firsts[given] in left:
+        given += 1
+    return given >= len(firsts) - (len(letters) > 2)
 
 
 # The labeller: the symptoms that a note mentions, and what it asserts of each.
@@ -109,6 +113,10 @@ FEVER = "fever"
 _TEMPERATURE = -1
 #: The number of a span that a tagger found and no form names.
 _GIVEN = -2
+#: Letters that an abbreviation has at the most.
+_ABBREVIATED = 4
+#: Characters beside a form that its conditions read.
+_AROUND = 100
 #: Forms and headings, overlapping ones too, for each mention that a note may have.
 _FORMS_A_MENTION = 8
 
@@ -280,6 +288,16 @@ class Annotator:
         """Whether the conditions of an ambiguous form hold."""
         return holds(self._forms.conditions[match[2]], reduced, match[0], match[1])
 
+    def meant_otherwise(self, text: str, start: int, end: int) -> frozenset[str]:
+        """Ids of the symptoms whose ambiguous forms in `text[start:end]` mean something else there."""
+        first = max(0, start - _AROUND)
+        reduced = reduce_text(text[first : end + _AROUND])
+        forms, _ = self._index.find(reduced, start - first, end - first)
+        refused = [
+            one for one in forms if one[2] in self._forms.conditions and not self._counts(one, reduced)
+        ]
+        return frozenset(name for *_, number in refused for name in self._told[number] if name is not None)
+
     def _without_defined(self, matches: list[Found], text: str) -> list[Found]:
         """Leave out abbreviations to which the note itself gives another meaning: `cerebral palsy (CP)`."""
         defined: dict[str, set[int]] = {}
@@ -358,10 +376,14 @@ def _denied(mention: Mention) -> Mention:
 
 
 def _without(given: Sequence[Mention], refused: set[tuple[int, int]]) -> Sequence[Mention]:
-    """The spans that touch no form of `refused`, which means something else here: `ST elevation`."""
-    if not given or not refused:
+    """The spans that touch no abbreviation of `refused`, which means something else here: `ST elevation`.
+
+    A longer word that is no symptom of the lexicon is a finding all the same: `edema` of the brain.
+    """
+    short = sorted(place for place in refused if place[1] - place[0] <= _ABBREVIATED)
+    if not given or not short:
         return given
-    starts, ends = zip(*sorted(refused), strict=True)
+    starts, ends = zip(*short, strict=True)
     reached = list(itertools.accumulate(ends, max))
     kept = []
     for span in given:

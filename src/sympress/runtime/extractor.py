@@ -327,13 +327,16 @@ class Extractor:
         """
         if self._rules is None:
             return by_tagger(spans)
-        found = sourced(self._rules(view, most, spans))
+        found = sourced(self._rules.mentions_of(view, most, spans))
         if not spans or self._link is None:
             return found
         return [self._named(view.text, one) if one.source == "model" else one for one in found]
 
     def _named(self, text: str, one: Sourced) -> Sourced:
-        named = self._link and self._link(text[one.mention.start : one.mention.end])
+        start, end = one.mention.start, one.mention.end
+        named = self._link and self._link(text[start:end])
+        if named and self._rules and named in self._rules.meant_otherwise(text, start, end):
+            return one
         return replace(one, mention=replace(one.mention, symptom=named))
 
     def mentions_in(self, text: str) -> list[Sourced]:
@@ -408,7 +411,7 @@ class Extractor:
             return self.model.mentions_in(view)
         if found is not None and self._tagger is None:
             return [one.mention for one in found]
-        return self._rules(view, MENTIONS_MOST)
+        return self._rules.mentions_of(view, MENTIONS_MOST)
 
     def beliefs(self, logits: NDArray[np.float32]) -> dict[str, Belief]:
         """What the model says of each symptom of a note with these logits `(K,)`."""

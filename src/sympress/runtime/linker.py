@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
 from sympress.errors import InputError, place_of
 from sympress.files import refuse_pipe, write_text
+from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import (
     BUILT_IN,
     Lexicon,
@@ -21,11 +20,9 @@ from sympress.labels.lexicon import (
     load_lexicon,
 )
 from sympress.labels.linking import SpanLinker
-from sympress.labels.mentions import Mention
 from sympress.labels.own_words import OwnWords, words_of_text
 from sympress.labels.task import task_of
 from sympress.labels.user_files import read_text
-from sympress.notes.markup import View
 from sympress.runtime.artifact import Extractor
 from sympress.runtime.tokens import Link
 
@@ -171,24 +168,14 @@ def write_lexicon(folder: Path, extractor: Extractor, lexicon: Lexicon) -> None:
         write_words(folder, OwnWords(lexicon))
 
 
-class Rules(Protocol):
-    """Finds mentions by rules."""
-
-    def __call__(
-        self, view: View, most: int | None = None, spans: Sequence[Mention] = (), /
-    ) -> Sequence[Mention]:
-        """Those of a note with the `spans` of a tagger, `most` or an error; see `Annotator.mentions_of`."""
-        ...
-
-
-def load_rules(extractor: Extractor, words: OwnWords) -> Rules | None:
+def load_rules(extractor: Extractor, words: OwnWords) -> Annotator | None:
     """What finds the further mentions of a note by rules; None where the artifact asks for none."""
     return rules_of(words) if extractor.rules else None
 
 
-def rules_of(words: OwnWords) -> Rules | None:
+def rules_of(words: OwnWords) -> Annotator | None:
     """What finds mentions by the lexicon of `words`; None where there is none."""
-    return None if words.lexicon is None else words.annotator(words.lexicon, at_once=False).mentions_of
+    return None if words.lexicon is None else words.annotator(words.lexicon, at_once=False)
 
 
 def load_link(words: OwnWords) -> Link | None:

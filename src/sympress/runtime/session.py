@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sympress.errors import InputError, is_panic
+from sympress.labels.annotate import Annotator
 from sympress.labels.mentions import Mention
 from sympress.labels.task import task_of
 from sympress.notes.intake import mask_placeholders
@@ -29,7 +30,7 @@ from sympress.runtime.artifact import (
     read_extractor,
     read_provenance,
 )
-from sympress.runtime.linker import Rules, carried_words, rules_of
+from sympress.runtime.linker import carried_words, rules_of
 from sympress.runtime.tokens import Pieces, Run, SpecialTokens, load_tokenizer, pieces_of, window_spans
 
 # Int8 files on every CPU: which kernel is made for which, and sessions that multiply right on all.
@@ -163,7 +164,7 @@ class Runtime:
     """An artifact in memory. One note at a time needs no padding, so its answer never depends on others."""
 
     def __init__(
-        self, extractor: Extractor, tokenizer: Tokenizer, session: Any, rules: Rules | None = None
+        self, extractor: Extractor, tokenizer: Tokenizer, session: Any, rules: Annotator | None = None
     ) -> None:
         self.extractor, self.tokenizer, self.session = extractor, tokenizer, session
         #: What finds the mentions that a fusion weighs; None where there is no fusion.
@@ -305,7 +306,7 @@ class Runtime:
         """The mentions that a fusion weighs, by rules; none where there is no fusion."""
         if self.rules is None:
             return ()
-        return self.rules(read_view(note) if isinstance(note, str) else note)
+        return self.rules.mentions_of(read_view(note) if isinstance(note, str) else note)
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities `(notes, K)`."""
