@@ -211,7 +211,7 @@ bench-deep-compression: install ## weights that share values, and a coded file, 
 		--validation $(DATA)/vaers/2004VAERSData.zip --test $(DATA)/vaers/2005VAERSData.zip -o results/deep-compression.json
 
 .PHONY: model tagger
-CONVOLUTION := vocab(keep=9000) > distill(student=conv, width=128, channels=192, layers=3, dilation=2, T=1, alpha=0.5, epochs=6, batch=32) > quantize(int8)
+CONVOLUTION := vocab(keep=9000) > distill(student=conv, width=128, channels=192, layers=4, dilation=3, T=1, alpha=0.5, epochs=6, batch=32) > quantize(int8)
 tagger: install ## the tagger in the box: a student of MACCROBAT, taught by the taggers of its five folds; hours of a core
 	$(BIN)/python -m benchmarks.maccrobat --data $(DATA)/maccrobat --epochs 12 \
 		--transfer $(DATA)/case_reports_unlabelled.jsonl.gz=8000 --transfer $(DATA)/mtsamples=1000 \

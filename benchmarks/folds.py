@@ -31,7 +31,7 @@ from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.models.encoder import Encoder, fingerprint_encoder
 from sympress.models.model import load_model
 from sympress.notes.intake import Note
-from sympress.provenance import fingerprint_annotated, fingerprint_lexicon, fingerprint_texts
+from sympress.provenance import fingerprint_annotated, fingerprint_texts
 from sympress.runtime.artifact import read_extractor, write_checksums, write_extractor
 from sympress.runtime.session import Runtime, prepare_text
 from sympress.studies.judge import answer_note, predict_mentions
@@ -314,13 +314,12 @@ def _stepped(name: str) -> Callable[[str, int, int], None]:
 def _claim(
     options: Options, fold: Fold, documents: Sequence[AnnotatedNote], encoder: Encoder
 ) -> dict[str, Any]:
-    """All that a fold's predictions depend on."""
+    """All that a fold's spans depend on: not the lexicon, which only names them."""
     silver = read_reports(options.reports, options.silver) if options.silver and options.reports else []
     return {
         "settings": {"silver_weight": options.silver_weight, **tagger_record(options.config, options.seed)},
         "inputs": {
             "notes": fingerprint_annotated(documents),
-            "lexicon": fingerprint_lexicon(load_lexicon("clinical")),
             "split": fingerprint_texts([json.dumps([fold.train, fold.validation, fold.test])]),
             "silver": fingerprint_texts([text for _, text in silver]),
             "encoder": fingerprint_encoder(encoder),

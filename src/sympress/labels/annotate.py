@@ -214,13 +214,10 @@ class Annotator:
             raise InputError(too_many_mentions(most))
         spans = [(start, end) for start, end, number in kept if number == _GIVEN or self._told[number]]
         joined = {at for start, end in spans if (at := text.find("\n", start, end)) >= 0}
-
-        def read(spans: Sequence[tuple[int, int]]) -> NoteContext:
-            return NoteContext(reduced, headings, self._finder, self._sections, spans=spans, joined=joined)
-
-        with_given = read(spans)
+        with_given = NoteContext(reduced, headings, self._finder, self._sections, spans=spans, joined=joined)
         own = [(start, end) for start, end, number in kept if number != _GIVEN and self._told[number]]
-        note = with_given if len(own) == len(spans) else read(own)  # a tagger changes nothing of a form
+        # What a tagger found changes nothing of a form.
+        note = with_given if len(own) == len(spans) else with_given.without_others(own)
         found: list[Mention] = []
         for start, end, number in kept:
             span = tagged.get(start)
@@ -256,13 +253,13 @@ class Annotator:
                 start = self._behind_cues(reduced, span.start, span.end)
                 if start < span.end and not says_nothing(reduced.folded[start : span.end]):
                     added.append((start, span.end, _GIVEN))
-                    bounds[start] = replace(span, start=start)
+                    bounds[start] = _from(span, start)
                 continue
             first, end, _ = over[0]
             if first == shared:  # an earlier span stands in it too
                 bounds.pop(first, None)
             elif len(over) == 1 and span.start <= first and end <= span.end:
-                bounds[first] = replace(span, start=self._behind_cues(reduced, span.start, first))
+                bounds[first] = _from(span, self._behind_cues(reduced, span.start, first))
             elif len(over) == 1 and first <= span.start and span.end <= end and _whole(reduced.folded, span):
                 bounds[first] = span
             shared = over[-1][0]
@@ -391,6 +388,10 @@ def _without(given: Sequence[Mention], refused: set[tuple[int, int]]) -> Sequenc
         if not last or reached[last - 1] <= span.start:
             kept.append(span)
     return kept
+
+
+def _from(span: Mention, start: int) -> Mention:
+    return span if start == span.start else replace(span, start=start)
 
 
 def _whole(text: str, span: Mention) -> bool:

@@ -294,7 +294,8 @@ class Extractor:
             raise InputError(TOO_LONG)
         try:
             view = read_view(text)
-            return in_original(self._answer_view(view, most), view.span, view.markup)
+            answer = self._answer_view(view, most)
+            return answer if view.starts is None else in_original(answer, view.span, view.markup)
         except MemoryError as error:
             raise SympressError("not enough memory for this note") from error
         except InputError:  # of ours, so without the note's words
@@ -335,7 +336,7 @@ class Extractor:
     def _named(self, text: str, one: Sourced) -> Sourced:
         start, end = one.mention.start, one.mention.end
         named = self._link and self._link(text[start:end])
-        if named and self._rules and named in self._rules.meant_otherwise(text, start, end):
+        if named is None or (self._rules and named in self._rules.meant_otherwise(text, start, end)):
             return one
         return replace(one, mention=replace(one.mention, symptom=named))
 

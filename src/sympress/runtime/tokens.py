@@ -163,6 +163,8 @@ OUTSIDE = "O"
 #: Sums of log probabilities that differ by less are taken for equal.
 _ROUNDING = 1e-9
 Floats = NDArray[np.float64]
+#: Whether each of the first code points is a letter or a digit.
+_ALPHANUMERIC = np.array([chr(code).isalnum() for code in range(0x250)])
 #: Logits `(tokens, tags)`, or `(K,)`, of one window of word-piece ids `(tokens,)`, special tokens included.
 Run = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 #: Id of the symptom that a surface form names, or None.
@@ -197,11 +199,20 @@ def word_starts(text: str, starts: NDArray[np.int64], ends: NDArray[np.int64]) -
     """
     begins = np.ones(len(starts), dtype=np.bool_)
     touching = np.flatnonzero(starts[1:] <= ends[:-1]) + 1
-    for at in touching.tolist():
-        left, right = int(ends[at - 1]), int(starts[at])
-        if starts[at] < ends[at - 1] or (left and text[left - 1].isalnum() and text[right].isalnum()):
-            begins[at] = False
+    left, right = ends[touching - 1], starts[touching]
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    met = left > 0
+    met[met] = _alphanumeric(codes[left[met] - 1]) & _alphanumeric(codes[right[met]])
+    begins[touching[met | (right < left)]] = False
     return begins
+
+
+def _alphanumeric(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """For each code point of `codes` whether it is a letter or a digit."""
+    found = _ALPHANUMERIC[np.minimum(codes, len(_ALPHANUMERIC) - 1)]
+    for at in np.flatnonzero(codes >= len(_ALPHANUMERIC)).tolist():
+        found[at] = chr(codes[at]).isalnum()
+    return found
 
 
 def merge_windows(

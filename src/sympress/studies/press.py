@@ -53,6 +53,8 @@ from sympress.training.epochs import Scorer, TrainSettings
 #: Notes on which ONNX is compared with PyTorch, and on which kernels and layers are judged.
 PARITY_NOTES = 16
 JUDGED_NOTES = 64
+#: Pieces that a convolution reads at once in a long note; the more, the less is read twice.
+WIDE_WINDOW = 1024
 #: Names of rows and timings that no recipe may have.
 RESERVED = (*STRATEGIES, LONGER, "rule", "rule-assertion", "tfidf", "ensemble", PYTORCH, INT8)
 #: `NAME = recipe`; what stands before the first `=` is a name unless a bracket opens or a step ends in it.
@@ -170,16 +172,18 @@ def move_artifact(draft: Path, final: Path) -> None:
     draft.replace(final)
 
 
-def deployed_stride(state: State, max_tokens: int, stride: int) -> int:
-    """Pieces from one window to the next: as far apart as changes nothing, or `stride` of other models.
+def deployed_windows(state: State, tagger: bool, max_tokens: int, stride: int) -> tuple[int, int]:
+    """Pieces of a window and from one to the next: as far apart as changes nothing, or as they were given.
 
     A convolution sees few pieces to each side. Where windows share twice as many, each piece stands in one as
-    in the whole note (`runtime.tokens.merge_windows`).
+    in the whole note (`runtime.tokens.merge_windows`); a tagger, which pools nothing, may then read long
+    ones, which share less.
     """
     reach = getattr(state.model.encoder.config, "reach", None)
     if reach is None:
-        return stride
-    return max(1, max_tokens - state.tokenizer.num_special_tokens_to_add() - 2 * int(reach))
+        return max_tokens, stride
+    wide = max(max_tokens, WIDE_WINDOW) if tagger else max_tokens
+    return wide, max(1, wide - state.tokenizer.num_special_tokens_to_add() - 2 * int(reach))
 
 
 def press(
@@ -244,7 +248,9 @@ def press(
     if state.max_tokens is not None:
         unsettled |= {"max_tokens": material.max_tokens, "stride": material.stride}
     if material.stride is not None:
-        unsettled |= {"stride": deployed_stride(state, material.max_tokens, material.stride)}
+        tagger = task_of(extractor.task).finds_spans
+        windows = deployed_windows(state, tagger, material.max_tokens, material.stride)
+        unsettled |= dict(zip(("max_tokens", "stride"), windows, strict=True))
     notes = list(encode_notes(state.tokenizer, material.validation[:JUDGED_NOTES], material).ids)
     worst = write_model(state.model, state.tokenizer, extractor.model_copy(update=unsettled), notes, draft)
     exported = Exported(

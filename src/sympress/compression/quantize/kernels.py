@@ -82,7 +82,49 @@ def quantize_linears(
             weight_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             nodes_to_exclude=[name for node in left for name in (node, f"{node}_MatMul")],  # Gemm: renamed
         )
-    write_bare(onnx.load(target), target)
+    written = onnx.load(target)
+    round_states_once_(written)
+    write_bare(written, target)
+
+
+def round_states_once_(model: ModelProto) -> int:
+    """Round the states that a convolution lays side by side before it does so; returns how many it found.
+
+    `Pad`, `Slice` and `Concat` then move bytes, and every state is rounded once instead of `kernel_size`
+    times. Padding is the zero point, and a range always holds 0: where the kernel is odd, so that every state
+    stands in what is laid side by side, the products are the same to the last bit.
+
+    Args:
+        model: a file of `quantize_dynamic`, changed in place.
+    """
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    first: dict[str, NodeProto] = {}  # what rounds, by the padding before which it stands from now on
+    changed: set[str] = set()
+    for rounding in (node for node in model.graph.node if node.op_type == "DynamicQuantizeLinear"):
+        beside = made_by.get(rounding.input[0])
+        parts = [made_by.get(name) for name in beside.input] if beside and beside.op_type == "Concat" else []
+        cut = {part.input[0] for part in parts if part and part.op_type == "Slice"}
+        pad = made_by.get(cut.pop()) if len(cut) == 1 else None
+        if beside is None or pad is None or pad.op_type != "Pad" or len(pad.input) != 2:
+            continue
+        levels, _, zero_point = rounding.output
+        changed |= {pad.output[0], *beside.input, beside.output[0]}
+        rounding.input[0], pad.input[0] = pad.input[0], f"{levels}_states"
+        rounding.output[0], beside.output[0] = f"{levels}_states", levels
+        pad.input.append(zero_point)
+        first[pad.output[0]] = rounding
+    moved = [rounding.output[0] for rounding in first.values()]
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        if node.output[0] in first:
+            nodes.append(first[node.output[0]])
+        if node.output[0] not in moved:
+            nodes.append(node)
+    shapes = [value for value in model.graph.value_info if value.name not in changed]
+    del model.graph.node[:], model.graph.value_info[:]
+    model.graph.node.extend(nodes)
+    model.graph.value_info.extend(shapes)
+    return len(first)
 
 
 def write_bare(model: ModelProto, target: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
+from copy import copy
 from functools import cache
 
 from sympress.labels.assertion.answers import (
@@ -140,13 +141,23 @@ class NoteContext:
         self._sections = find_sections(reduced.masked, headings, sections.kinds, self._opens_list)
         self._sentences = Sentences(reduced.masked, joined)
         self._lines = Lines(reduced.masked, self._opens_list)
+        self._section_starts = [section.start for section in self._sections]
+        self.ask_for(spans)
+
+    def ask_for(self, spans: Sequence[Span]) -> None:
+        """Take other spans to ask for, and forget what was read for those before."""
         self._spans = spans
         self._statement: tuple[Span, Statement] | None = None
         self._leads: dict[int, Mapping[str, Placed]] = {}
         self._marks: dict[Span, Mark | None] = {}
         self._begun: dict[int, Row] = {}
         self._headers: dict[tuple[int, Callable[[str, int, int], bool]], Span | None] = {}
-        self._section_starts = [section.start for section in self._sections]
+
+    def without_others(self, spans: Sequence[Span]) -> NoteContext:
+        """The same note where only `spans` are asked for; its sections and lines are not read again."""
+        made = copy(self)
+        made.ask_for(spans)
+        return made
 
     def context(self, start: int, end: int) -> dict[str, Reason]:
         """Return everything that holds of one of the spans, with what says so."""
