@@ -28,6 +28,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from sympress.errors import InputError, MissingExtraError, bundled_encoder_folder, nearest
+from sympress.files import read_settings
 from sympress.models.families import family_named
 
 # Folders in Hugging Face form: what is wrong with one is said before anything of it is loaded.
@@ -134,7 +135,7 @@ def _check_vocabulary(folder: Path, what: str) -> None:
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_settings(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({type(error).__name__}); copy the {what} again") from error
     if not isinstance(value, dict):

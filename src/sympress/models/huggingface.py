@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from sympress.errors import InputError, SympressError
+from sympress.files import read_settings
 from sympress.models.encoder import (
     SAFE,
     SAFE_INDEX,
@@ -156,7 +157,7 @@ def _explain_other_folders(folder: Path) -> None:
 def _check_config(folder: Path) -> tuple[Kind, tuple[str, ...]]:
     """What the checkpoint answers for, and its labels, from config.json alone."""
     check_config(folder, "checkpoint")
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config: dict[str, Any] = json.loads(read_settings(folder / "config.json"))
     family = config["model_type"]
     published = [name for name, one in FAMILIES.items() if one.attention]  # ours come as artifacts
     if family not in published:
