@@ -2,10 +2,11 @@
 
 Small valid inputs (CSV, JSON lines, Parquet, an artifact, a user's words, a request, a recipe) are altered
 by a seeded random generator: bits are flipped, parts are cut, repeated or swapped, numbers become huge,
-values change their type, structures nest, odd characters and NULs come in. Each is read as `sympress extract` and the
-service read it, in a worker process whose address space, memory and time are limited. A finding is whatever
-is neither an answer nor an `InputError` of few lines nor a refusal of the service below 500: a traceback, a
-process that died or took too long, memory above the limit. `--keep` writes the inputs of findings.
+values change their type, structures nest, odd characters and NULs come in. Each is read as `sympress
+extract` and the service read it, in a worker process whose address space, memory and time are limited. A
+finding is whatever is neither an answer nor an `InputError` of few lines nor a refusal of the service below
+500: a traceback, a process that died or took too long, memory above the limit. `--keep` writes the inputs
+of findings.
 """
 
 from __future__ import annotations

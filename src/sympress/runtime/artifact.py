@@ -434,6 +434,18 @@ def check_files(folder: Path, digest: str | None = None, *, also: Iterable[str] 
             raise InputError(f"{path}: changed since it was written (its checksum differs); copy it again")
 
 
+def own_files(folder: Path) -> list[str]:
+    """Names of all files in `folder` that belong to the artifact, its list and its card among them.
+
+    What else lies there is not the artifact's, and is neither copied nor shared with it.
+
+    Raises:
+        InputError: the list is missing or cannot be read.
+    """
+    names = [*_read_checksums(folder), *sorted(_NOT_LISTED)]
+    return [name for name in names if (folder / name).is_file()]
+
+
 def artifact_digest(folder: Path) -> str:
     """`sha256:` and the digest of `checksums.json`, and so of every file of the artifact but its card.
 
