@@ -27,7 +27,7 @@ from typing import ParamSpec, TypeVar
 _KEY_SHOWN, _KEYS_SHOWN = 40, 8
 #: What a message quotes of one word, and its length: a path may be long, but no file makes a message of its
 #: own length.
-_LONG_WORD, _WORD_SHOWN, _MOST_SAID = re.compile(r"\S{1001,}"), 100, 5_000
+_LONG_WORD, _WORD_SHOWN, _MOST_SAID = re.compile(r"\S{1001,}"), 100, 4_000
 
 
 class SympressError(Exception):

@@ -194,6 +194,7 @@ def test_a_fusion_that_names_a_symptom_without_end_takes_no_time():
     ("settings", "problem"),
     [
         ({"max_tokens": 10**12}, "damaged at max_tokens"),
+        ({"\ud800": 1}, "damaged (a name is no text)"),
         ({"max_tokens": 512, "stride": 1}, "damaged (stride: less than a part in 16 of max_tokens)"),
         ({"evidence": {"fever": {"mentions": [], "words": ["a" * 5_000_000]}}}, "damaged at evidence.fever"),
         ({"evidence": {"fever": {"mentions": [], "words": ["a"] * 2_000}}}, "damaged at evidence.fever"),

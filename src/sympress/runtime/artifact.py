@@ -337,7 +337,8 @@ def read_extractor(folder: Path) -> Extractor:
         return Extractor.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = f"at {place_of(first['loc'])}" if first["loc"] else f"({first['ctx']['error']})"
+        said = first.get("ctx", {}).get("error", "a name is no text")  # half a pair of surrogates in a key
+        where = f"at {place_of(first['loc'])}" if first["loc"] else f"({said})"
         raise InputError(f"{path}: damaged {where}; copy the artifact again") from error
 
 
