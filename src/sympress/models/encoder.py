@@ -29,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 
 from sympress.errors import InputError, MissingExtraError, bundled_encoder_folder, nearest
 from sympress.files import read_settings
-from sympress.models.families import family_named
+from sympress.models.families import CONFIG_SIZES, family_named
 
 # Folders in Hugging Face form: what is wrong with one is said before anything of it is loaded.
 
@@ -81,6 +81,10 @@ def check_config(folder: Path, what: str) -> None:
             f"{folder}: config.json has the model_type {kind!r}{nearest(kind, CONFIG_MAPPING)}, which "
             f"transformers {transformers.__version__} does not know; upgrade it or take another {what}"
         )
+    for name, most in CONFIG_SIZES.items():
+        size = config.get(name)
+        if size is not None and not (type(size) is int and 0 <= size <= most):
+            raise InputError(f"{folder}: {name} in config.json is no whole number up to {most:,}; mend it")
 
 
 def _check_weights(folder: Path, what: str) -> None:
@@ -88,9 +92,10 @@ def _check_weights(folder: Path, what: str) -> None:
         _check_safetensors(folder / SAFE, what)
     elif (folder / SAFE_INDEX).is_file():
         parts = _read_json(folder / SAFE_INDEX, what).get("weight_map")
-        if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
+        named = list(parts.values()) if isinstance(parts, dict) else [None]
+        if not all(isinstance(name, str) and Path(name).name == name for name in named):
             raise InputError(f"{folder}: {SAFE_INDEX} is damaged; copy the {what} again")
-        for name in sorted(set(parts.values())):
+        for name in sorted(set(named)):
             if not (folder / name).is_file():
                 raise InputError(f"{folder}: {name} of {SAFE_INDEX} is missing; copy the {what} again")
             _check_safetensors(folder / name, what)
