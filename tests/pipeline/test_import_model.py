@@ -300,6 +300,10 @@ def drop_head(folder: Path) -> None:
         (lambda folder: edit(folder, id2label={0: "\ud800", 1: "b", 2: "c"}), "that cannot be printed"),
         (lambda folder: edit(folder, id2label={0: "\x1b[2J", 1: "b", 2: "c"}), "that cannot be printed"),
         (lambda folder: edit(folder, num_labels=2**31), "num_labels in config.json is no whole number up to"),
+        (
+            lambda folder: edit(folder, hidden_size=80_000, num_hidden_layers=900),
+            r"config.json describes [\d,]+ parameters, more than weights of",
+        ),
         (lambda folder: edit(folder, architectures=["XForMaskedLM"]), "architecture XForMaskedLM"),
         (lambda folder: edit(folder, architectures=5), "architecture none"),
         (lambda folder: edit(folder, pad_token_id=None), "no pad_token_id"),

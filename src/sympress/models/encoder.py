@@ -44,6 +44,8 @@ _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 #: Vocabularies that transformers converts with the package sentencepiece.
 _SENTENCEPIECE = ("spm.model", "spiece.model", "sentencepiece.bpe.model")
 _UNREAD_VOCABULARIES = ("*.model", "*.tiktoken")
+#: Parameters that weights may lack: a pooler, say.
+_FEW_PARAMETERS = 10_000_000
 _CONVERT = (
     "convert them to safetensors where you trust their source (save_pretrained of transformers writes it)"
 )
@@ -62,6 +64,7 @@ def check_folder(folder: Path, what: str = "encoder") -> None:
     """
     check_config(folder, what)
     _check_weights(folder, what)
+    _check_parameters(folder, what)
     _check_vocabulary(folder, what)
 
 
@@ -120,6 +123,23 @@ def _check_safetensors(path: Path, what: str) -> None:
             pass
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: damaged or cut short; copy the {what} again") from error
+
+
+def _check_parameters(folder: Path, what: str) -> None:
+    """Check that config.json describes no larger model than the weights fill: noise would fill the rest."""
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            described = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    except Exception:  # whatever is wrong with it, loading says so
+        return
+    count = sum(one.numel() for one in described.parameters())
+    weights = [*folder.glob("*.safetensors"), folder / SINGLE_PICKLE]
+    size = sum(path.stat().st_size for path in weights if path.is_file())
+    if count > size + _FEW_PARAMETERS:
+        raise InputError(
+            f"{folder}: config.json describes {count:,} parameters, more than weights of {size:,} bytes "
+            f"hold; copy the {what} again"
+        )
 
 
 def _check_vocabulary(folder: Path, what: str) -> None:
