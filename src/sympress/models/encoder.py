@@ -98,7 +98,7 @@ def _check_weights(folder: Path, what: str) -> None:
         named = list(parts.values()) if isinstance(parts, dict) else [None]
         if not all(isinstance(name, str) and Path(name).name == name for name in named):
             raise InputError(f"{folder}: {SAFE_INDEX} is damaged; copy the {what} again")
-        for name in sorted(set(named)):
+        for name in sorted(map(str, set(named))):
             if not (folder / name).is_file():
                 raise InputError(f"{folder}: {name} of {SAFE_INDEX} is missing; copy the {what} again")
             _check_safetensors(folder / name, what)
