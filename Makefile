@@ -83,7 +83,7 @@ docs: install ## rewrite tables and reference pages in the documents, then build
 .PHONY: fuzz
 COUNT ?= 10000
 SEED ?= 0
-fuzz: install ## read altered inputs of six kinds (COUNT, SEED): no traceback, no abort, no memory above 1 GB
+fuzz: install ## read altered inputs of seven kinds (COUNT, SEED): no traceback, no abort, no memory above 1 GB
 	$(BIN)/python -m benchmarks.fuzz --count $(COUNT) --seed $(SEED) --keep runs/fuzz -o runs/fuzz.json
 
 check: lint types test ## all of the above that can fail

@@ -1,11 +1,12 @@
-"""Altered inputs of six kinds: nothing but an answer or one clear line may come of them: `make fuzz`.
+"""Altered inputs of seven kinds: nothing but an answer or one clear line may come of them: `make fuzz`.
 
-Small valid inputs (CSV, JSON lines, Parquet, an artifact, a user's words, a request) are altered by a seeded
-random generator: bits are flipped, parts are cut, repeated or swapped, numbers become huge, values change
-their type, structures nest, odd characters and NULs come in. Each is read as `sympress extract` and the
-service read it, in a worker process whose address space, memory and time are limited. A finding is whatever
-is neither an answer nor an `InputError` of few lines nor a refusal of the service below 500: a traceback, a
-process that died or took too long, memory above the limit. `--keep` writes the inputs of findings.
+Small valid inputs (CSV, JSON lines, Parquet, an artifact, a user's words, a request, a recipe) are altered
+by a seeded random generator: bits are flipped, parts are cut, repeated or swapped, numbers become huge,
+values change their type, structures nest, odd characters and NULs come in. Each is read as `sympress
+extract` and the service read it, in a worker process whose address space, memory and time are limited. A
+finding is whatever is neither an answer nor an `InputError` of few lines nor a refusal of the service below
+500: a traceback, a process that died or took too long, memory above the limit. `--keep` writes the inputs
+of findings.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import io
 import json
 import multiprocessing
 import random
+import re
 import shutil
 import signal
 import sys
@@ -34,6 +36,7 @@ from typing import Any
 
 import polars as pl
 
+from sympress.compression.recipe.language import Recipe, parse_recipe, read_recipe
 from sympress.errors import InputError
 from sympress.evaluation.cost import own_peak_bytes
 from sympress.extract.shapes import COLUMNS, Header
@@ -41,9 +44,16 @@ from sympress.extract.sources import ItemCounts, find_notes, stream_items
 from sympress.extract.workers import Order, answer_chunk, cut_chunks
 from sympress.files import write_json
 from sympress.labels.own_words import read_own_words
-from sympress.runtime.artifact import BOX_FOLDER, read_extractor, write_checksums, write_extractor
+from sympress.runtime.artifact import (
+    BOX_FOLDER,
+    encode_model,
+    read_extractor,
+    write_checksums,
+    write_extractor,
+)
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
+from sympress.runtime.fusion import Fusion
 from sympress.runtime.linker import with_words, write_words
 from sympress.serve.forms import ManyNotes, parse_request
 from sympress.serve.render import Refusal, render
@@ -112,6 +122,13 @@ REQUESTS = [
     {"text": "fever, no cough", "model": "a"},
     {"notes": [{"id": "1", "text": "fever"}, {"id": "2", "text": "denies \U0001f600 pain"}], "model": None},
 ]
+
+RECIPES = (
+    "adapt(2, layers=3) > distill(layers=2, hidden=1) > quantize(int8)",
+    "vocab(keep=0.4) > prune(macs=0.8) > quantize(int8, clusters=16) > store(entropy) > fuse",
+    "pretrained > lowrank(rank=4, method=svd, where=classifier) > fine-tune(rate=0.001)",
+    "mask(0.3) > fine-tune(simulate=eager)",
+)
 
 #: Bytes and texts that have broken readers of files.
 _ODD_BYTES = (
@@ -275,8 +292,11 @@ def _alter_inside(raw: bytes, chance: random.Random) -> bytes:
 
 
 @cache
-def _whole_artifact() -> Path:
-    """The model in the box, with a small lexicon, cues and sections of its own; removed at the end."""
+def _whole_artifact(*, coded: bool = False) -> Path:
+    """The model in the box with a fusion, a small lexicon, cues and sections of its own; removed at the end.
+
+    `coded`: its model file is entropy-coded.
+    """
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     made = folder / "artifact"
@@ -284,8 +304,12 @@ def _whole_artifact() -> Path:
     for name, text in (("lexicon", LEXICON), ("cues", CUES), ("sections", SECTIONS)):
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     words = read_own_words(folder / "lexicon.toml", folder / "cues.toml", folder / "sections.toml")
-    write_extractor(made, with_words(read_extractor(made), words))
+    settings = with_words(read_extractor(made), words)
+    fusion = Fusion.neutral([[name] for name in settings.symptoms])
+    write_extractor(made, settings.model_copy(update={"fusion": fusion}))
     write_words(made, words)
+    if coded:
+        encode_model(made / "model.onnx")
     write_checksums(made)
     return made
 
@@ -301,8 +325,8 @@ def _list_again(listed: Path, altered: Path) -> None:
 def make_artifact(folder: Path, chance: random.Random) -> list[Path]:
     """An artifact one of whose files is altered, most of the time with checksums of what it is now."""
     made = folder / "artifact"
-    shutil.copytree(_whole_artifact(), made)
-    names = sorted(path.name for path in made.iterdir() if path.suffix in {".json", ".toml", ".onnx"})
+    shutil.copytree(_whole_artifact(coded=chance.random() < 0.5), made)
+    names = sorted(path.name for path in made.iterdir() if path.suffix in {".json", ".toml", ".onnx", ".gz"})
     name = chance.choice([*names, "extractor.json", "tokenizer.json"])
     path = made / name
     raw = path.read_bytes()
@@ -360,6 +384,24 @@ def make_request(folder: Path, chance: random.Random) -> list[Path]:
     return [folder / "request.json"]
 
 
+def make_recipe(folder: Path, chance: random.Random) -> list[Path]:
+    """A recipe as text or as a file, of which words, values or tables are others."""
+    if chance.random() < 0.5:
+        words = re.findall(r"[\w.+-]+|[^\w.+-]", chance.choice(RECIPES))
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            at, odd = chance.randrange(len(words)), chance.choice(_ODD_TEXTS)
+            other = chance.choice((odd, str(chance.choice(_ODD_VALUES))[:500], chance.choice(words), ""))
+            words[at : at + chance.choice((0, 1, 1, 3))] = [other]
+            words = words or ["x"]
+        (folder / "recipe.txt").write_bytes("".join(words).encode("utf-8", "surrogatepass"))
+        return [folder / "recipe.txt"]
+    value = parse_recipe(chance.choice(RECIPES)).to_dict()
+    for _ in range(chance.choice((1, 1, 2))):
+        value = alter_value(value, chance)
+    (folder / "recipe.json").write_bytes(json_bytes(value, chance))
+    return [folder / "recipe.json"]
+
+
 MAKERS: dict[str, Callable[[Path, random.Random], list[Path]]] = {
     "csv": make_csv,
     "jsonl": make_jsonl,
@@ -367,6 +409,7 @@ MAKERS: dict[str, Callable[[Path, random.Random], list[Path]]] = {
     "artifact": make_artifact,
     "words": make_words,
     "request": make_request,
+    "recipe": make_recipe,
 }
 
 _ORDER = Order("notes", csv=False, header=Header(COLUMNS, "fuzz", "2026-01-01T00:00:00"))
@@ -415,11 +458,27 @@ class Reader:
             name = path.stem
             words = read_own_words(**{name: path})
             words.annotator("paper").mentions(_NOTES[0])
+        elif kind == "recipe":
+            self._read_recipe(path)
         else:
             request = parse_request(path.read_bytes(), 256)
             notes = request.notes if isinstance(request, ManyNotes) else [request]
             for note in notes:
                 render(self._rules.answer(note.text))
+
+    @staticmethod
+    def _read_recipe(path: Path) -> None:
+        """A text as `--recipe` takes it, or tables, of which JSON holds more than TOML."""
+        if path.suffix == ".txt":
+            recipe = read_recipe(path.read_bytes().decode("utf-8", "surrogatepass"))
+        else:
+            try:
+                tables = json.loads(path.read_bytes())
+            except (ValueError, RecursionError):
+                return
+            recipe = Recipe.from_dict(tables if isinstance(tables, dict) else {"step": tables})
+        if parse_recipe(str(recipe)) != recipe:
+            raise ValueError("read back, it is another recipe")
 
     @staticmethod
     def _checked(error: InputError | Refusal) -> str:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -187,3 +187,20 @@ def test_a_local_cluster_listens_on_the_loopback_only_and_the_death_of_its_node_
         "run the same command again"
     ], err
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize(("tls", "warned"), [("0", True), ("1", False)])
+def test_notes_that_cross_the_network_unencrypted_are_warned_of(
+    tls: str, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("RAY_USE_TLS", tls)
+    for step in ("_check_reachable", "_keep_standard_output", "_check_loopback"):
+        monkeypatch.setattr(processes, step, lambda *_: None)
+    monkeypatch.setattr(processes, "_initialized", lambda *_: nullcontext())
+    for address in ("10.0.0.1:6379", processes.LOCAL):
+        with connected(address):
+            pass
+        said = capsys.readouterr().err
+        assert said.startswith(f"--ray {address}: notes cross the network unencrypted, as RAY_USE_TLS") == (
+            warned and address != processes.LOCAL
+        )

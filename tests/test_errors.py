@@ -26,3 +26,9 @@ def test_an_error_goes_through_a_pipe(error: SympressError):
 
 def test_a_missing_extra_names_the_command():
     assert "pip install 'sympress[train]'" in str(MissingExtraError("train", "torch"))
+
+
+def test_a_list_of_any_length_makes_no_message_of_any_length():
+    message = str(InputError(f"kind={[1] * 5_000} must be a word"))
+    assert message.startswith("kind=[1, 1, ")
+    assert len(message) < 4_010

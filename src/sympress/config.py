@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sympress.errors import InputError, nearest
 from sympress.files import refuse_pipe
 from sympress.labels.task import TASKS, TaskName, task_of
+from sympress.notes.intake import TOKENS_MOST
 
 Protocol = Literal["paper", "clinical"]
 
@@ -232,7 +233,7 @@ class TrainingConfig(_Settings):
         "the average of the second half.",
         marks=_NO_FLAG,
     )
-    max_tokens: int | None = setting(None, "Longest input in word pieces: a window.", ge=8)
+    max_tokens: int | None = setting(None, "Longest input in word pieces: a window.", ge=8, le=TOKENS_MOST)
     windows: Literal["first", "all"] | None = setting(
         None, "What of a note is read: its first window, or all; a symptom's logit is then its largest."
     )

@@ -25,8 +25,9 @@ from typing import ParamSpec, TypeVar
 
 
 _KEY_SHOWN, _KEYS_SHOWN = 40, 8
-#: What a message quotes of one word: a path may be long, but no file makes a message of its own length.
-_LONG_WORD, _WORD_SHOWN = re.compile(r"\S{1001,}"), 100
+#: What a message quotes of one word, and its length: a path may be long, but no file makes a message of its
+#: own length.
+_LONG_WORD, _WORD_SHOWN, _MOST_SAID = re.compile(r"\S{1001,}"), 100, 4_000
 
 
 class SympressError(Exception):
@@ -35,7 +36,8 @@ class SympressError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(_LONG_WORD.sub(lambda word: f"{word.group()[:_WORD_SHOWN]}…", message))
+        said = _LONG_WORD.sub(lambda word: f"{word.group()[:_WORD_SHOWN]}…", message)
+        super().__init__(said if len(said) <= _MOST_SAID else f"{said[:_MOST_SAID]}…")
 
 
 class InputError(SympressError):

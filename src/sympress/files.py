@@ -20,6 +20,9 @@ from sympress.errors import InputError, SympressError
 # Writing files so that a final name never holds half a file, and saying so when a disk is full.
 
 
+#: Most bytes of a file that is no table of notes and holds no weights; 250,000 word pieces take 17 MB.
+SETTINGS_BYTES = 32_000_000
+
 #: The file in a folder that `alone` holds.
 LOCK = "lock"
 
@@ -79,6 +82,24 @@ def refuse_pipe(path: Path) -> None:
         raise InputError(f"{path}: no file but a pipe or a device; write it to a file first")
 
 
+def read_settings(path: Path) -> str:
+    """The UTF-8 text of a file beside a model's weights, all of which fits into memory many times over.
+
+    Raises:
+        InputError: a pipe or a device, or more than `SETTINGS_BYTES`.
+        OSError: it is missing or cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    refuse_pipe(path)
+    with path.open("rb") as file:
+        raw = file.read(SETTINGS_BYTES + 1)
+    if len(raw) > SETTINGS_BYTES:
+        raise InputError(
+            f"{path}: more than {SETTINGS_BYTES // 10**6} MB, which no such file has; copy it again"
+        )
+    return raw.decode("utf-8")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, all of it or none."""
     with atomic_path(path) as temporary:
@@ -88,7 +109,7 @@ def write_text(path: Path, text: str) -> None:
 def read_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`, or None if there is none: what was stored by a run may be half-written."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_settings(path))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

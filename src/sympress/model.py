@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sympress.errors import InputError
 from sympress.files import full_disk_explained, is_bare
-from sympress.runtime.artifact import read_provenance
+from sympress.runtime.artifact import check_files, own_files, read_provenance
 from sympress.runtime.extractor import Extractor
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def upload(
 ) -> str:
     """Upload the artifact `folder` to the repository `repo_id`, made where it is not there; its address.
 
+    Only `own_files` go there: what somebody else laid into the folder, such as notes, stays.
+
     Raises:
         InputError: `repo_id` is no id, or the Hub refuses or cannot be reached.
     """
@@ -79,7 +82,10 @@ def upload(
     try:
         address = hub.create_repo(repo_id, private=private, exist_ok=True)
         hub.upload_folder(
-            repo_id=repo_id, folder_path=folder, commit_message=message or "Upload a sympress artifact"
+            repo_id=repo_id,
+            folder_path=folder,
+            allow_patterns=[glob.escape(name) for name in own_files(folder)],
+            commit_message=message or "Upload a sympress artifact",
         )
     except Exception as error:  # of the Hub, or of the network
         raise InputError(
@@ -218,17 +224,19 @@ class Model(Extractor):
         """Write the artifact to `folder`, which is not there yet or empty; return it.
 
         Raises:
-            InputError: something is there already, or cannot be written.
+            InputError: something is there already, or cannot be written, or the artifact has changed since
+                it was loaded.
         """
-        self._be_open()
+        self._check_unchanged()
         target = Path(folder).expanduser()
         if not is_bare(target):
             raise InputError(f"{target}: there is something already; save to another folder")
         draft = target.with_name(f".{target.name}.draft")
         with full_disk_explained(target):
             shutil.rmtree(draft, ignore_errors=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(self.folder, draft)
+            for name in own_files(self.folder):
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.folder / name, draft / name)
             shutil.rmtree(target, ignore_errors=True)
             draft.replace(target)
         return target
@@ -250,7 +258,17 @@ class Model(Extractor):
             message: of the commit.
 
         Raises:
-            InputError: the Hub refuses, or cannot be reached.
+            InputError: the Hub refuses, or cannot be reached, or the artifact has changed since it was
+                loaded.
+        """
+        self._check_unchanged()
+        return upload(self.folder, repo_id, private=private, token=token, message=message)
+
+    def _check_unchanged(self) -> None:
+        """Check that the folder still holds the artifact that was loaded.
+
+        Raises:
+            InputError: it does not.
         """
         self._be_open()
-        return upload(self.folder, repo_id, private=private, token=token, message=message)
+        check_files(self.folder, None if self._origin is None else self._origin.digest)

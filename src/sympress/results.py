@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sympress.errors import InputError
-from sympress.files import refuse_pipe
+from sympress.errors import InputError, place_of
+from sympress.files import read_settings
 
 # Quality in a results file: what `results.py` nests in each row.
 #
@@ -449,12 +449,11 @@ def load_results(run: str | Path) -> Results:
     """
     path = Path(run)
     path = path / "results.json" if path.is_dir() else path
-    refuse_pipe(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_settings(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no results here; give the folder that `sympress study -o` wrote") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}); run the study again") from error
     found = raw.get("format") if isinstance(raw, dict) else None
     if found != RESULTS_FORMAT:
@@ -465,5 +464,5 @@ def load_results(run: str | Path) -> Results:
         return Results.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = place_of(first["loc"])
         raise InputError(f"{path}: damaged at {where} ({first['msg']}); run the study again") from error

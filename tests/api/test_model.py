@@ -12,12 +12,13 @@ from typing import Any
 import huggingface_hub
 import numpy as np
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 from transformers import AutoModelForSequenceClassification, CamembertConfig, CamembertModel
 
 import sympress
 from sympress.errors import InputError
 from sympress.model import Model
-from sympress.runtime.artifact import check_files
+from sympress.runtime.artifact import check_files, write_checksums
 
 Notes = Callable[[int, int], tuple[list[str], list[list[str]]]]
 SPANS = [[(0, 5, "fever")], [], [(6, 10, "rash")]] * 4
@@ -157,8 +158,14 @@ def test_a_model_goes_to_the_hub_and_comes_back(
         assert more == {"private": True, "exist_ok": True}
         return f"https://huggingface.co/{repo_id}"
 
-    def put(_self: object, *, repo_id: str, folder_path: Path, commit_message: str) -> None:
-        hub[repo_id] = Path(shutil.copytree(folder_path, tmp_path / "hub"))
+    def put(
+        _self: object, *, repo_id: str, folder_path: Path, allow_patterns: list[str], commit_message: str
+    ) -> None:
+        given = [path.relative_to(folder_path).as_posix() for path in folder_path.rglob("*")]
+        for name in filter_repo_objects(given, allow_patterns=allow_patterns):
+            (tmp_path / "hub" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder_path / name, tmp_path / "hub" / name)
+        hub[repo_id] = tmp_path / "hub"
 
     def get(name: str, *, local_files_only: bool = False, **_: Any) -> str:
         if local_files_only or name not in hub:
@@ -174,6 +181,44 @@ def test_a_model_goes_to_the_hub_and_comes_back(
         assert opened("fever").to_dict() == model("fever").to_dict()
     with pytest.raises(InputError, match="no id of the Hub; write OWNER/NAME"):
         model.push_to_hub("pocket")
+
+
+def test_what_is_not_the_artifacts_is_neither_uploaded_nor_saved(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = sympress.load(model.save(tmp_path / "own"))
+    whole = {path.name for path in own.folder.iterdir()}
+    (own.folder / "notes.csv").write_text("note_id,text\n1,fever\n")
+    (own.folder / "work").mkdir()
+    (own.folder / "work" / ".env").write_text("TOKEN=x")
+    sent: list[str] = []
+
+    def put(_self: object, *, folder_path: Path, allow_patterns: list[str], **_: object) -> None:
+        given = [path.relative_to(folder_path).as_posix() for path in folder_path.rglob("*")]
+        sent.extend(filter_repo_objects(given, allow_patterns=allow_patterns))
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda *_a, **_k: "https://hub")
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", put)
+    own.push_to_hub("my-org/own")
+    assert set(sent) == whole
+    assert {path.name for path in own.save(tmp_path / "again").iterdir()} == whole
+
+
+def test_an_artifact_that_changed_since_it_was_loaded_is_neither_uploaded_nor_saved(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = sympress.load(model.save(tmp_path / "own"))
+    settings = json.loads((own.folder / "extractor.json").read_text())
+    (own.folder / "extractor.json").write_text(json.dumps(settings | {"text_window": 9}))
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda *_a, **_k: pytest.fail("asked"))
+    for listed_anew in (False, True):
+        if listed_anew:
+            write_checksums(own.folder)
+        with pytest.raises(InputError, match=r"changed since it was written|another artifact than"):
+            own.push_to_hub("my-org/own")
+        with pytest.raises(InputError, match=r"changed since it was written|another artifact than"):
+            own.save(tmp_path / "again")
+        assert not (tmp_path / "again").exists()
 
 
 def test_a_family_that_is_not_supported_is_refused_in_one_line(tmp_path: Path, tokenizer: Any):

@@ -32,7 +32,7 @@ def reader(fuzz: ModuleType):
     return fuzz.Reader()
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "artifact", "words", "request"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "artifact", "words", "request", "recipe"])
 def test_an_altered_input_is_answered_or_refused(fuzz: ModuleType, reader, tmp_path: Path, kind: str):
     before, found = own_peak_bytes(), {}
     for number in range(COUNT):
@@ -49,7 +49,11 @@ def test_what_is_not_altered_is_answered(fuzz: ModuleType, reader, tmp_path: Pat
     for name, text in (("lexicon", fuzz.LEXICON), ("cues", fuzz.CUES), ("sections", fuzz.SECTIONS)):
         (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
         assert reader.read("words", tmp_path / f"{name}.toml") == "answered"
-    assert reader.read("artifact", fuzz._whole_artifact()) == "answered"
+    for coded in (False, True):
+        assert reader.read("artifact", fuzz._whole_artifact(coded=coded)) == "answered"
+    for recipe in fuzz.RECIPES:
+        (tmp_path / "recipe.txt").write_text(recipe, encoding="utf-8")
+        assert reader.read("recipe", tmp_path / "recipe.txt") == "answered"
 
 
 def test_an_input_depends_on_its_number_only(fuzz: ModuleType):

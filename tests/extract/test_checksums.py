@@ -45,7 +45,7 @@ def alter(folder: Path) -> None:
     """Change what the artifact answers by, without a sign of damage."""
     path = folder / "extractor.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(raw | {"stride": 3}), encoding="utf-8")
+    path.write_text(json.dumps(raw | {"text_window": 9}), encoding="utf-8")
 
 
 def delete(folder: Path) -> str:

@@ -343,3 +343,16 @@ def test_outputs_have_the_mode_that_umask_says(notes: Path, tmp_path: Path, name
         os.umask(before)
     for path in (tmp_path / name, tmp_path / f"{name}.errors.jsonl"):
         assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folders_that_an_output_lacks_are_made(notes: Path, tmp_path: Path, name: str):
+    output = tmp_path / "new" / "er" / name
+    run(notes, *RULES, "-o", output)
+    assert count(output) == ROWS - 1
+    with pytest.raises(SystemExit) as done:
+        command(["label", str(notes), "--task", "mentions", "-o", str(tmp_path / "own" / "labels.jsonl")])
+    assert done.value.code == 0
+    assert (tmp_path / "own" / "labels.jsonl").is_file()
+    (tmp_path / "file").touch()
+    assert "file" in refused(notes, *RULES, "-o", tmp_path / "file" / name)

@@ -188,9 +188,28 @@ def test_a_part_of_sharded_weights_that_is_not_whole_is_named(folder: Path, dama
             ": config.json has the model_type 'bertt' (did you mean 'bert'?), which transformers "
             f"{transformers.__version__} does not know; upgrade it or take another encoder",
         ),
+        *(
+            (
+                "config.json",
+                f'{{"model_type": "bert", "{name}": {size}}}',
+                f": {name} in config.json is no whole number up to {most}; mend it",
+            )
+            for name, size, most in [
+                ("num_labels", 2**31, "100,000"),
+                ("num_hidden_layers", 10**6, "1,000"),
+                ("hidden_size", 1e9, "100,000"),
+                ("vocab_size", -1, "10,000,000"),
+                ("vocab_size", '"many"', "10,000,000"),
+            ]
+        ),
         (
             "model.safetensors.index.json",
             '{"weight_map": [1]}',
+            ": model.safetensors.index.json is damaged; copy the encoder again",
+        ),
+        (
+            "model.safetensors.index.json",
+            '{"weight_map": {"a": "../encoder/model.safetensors"}}',
             ": model.safetensors.index.json is damaged; copy the encoder again",
         ),
     ],

@@ -28,7 +28,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from sympress.errors import InputError, MissingExtraError, bundled_encoder_folder, nearest
-from sympress.models.families import family_named
+from sympress.files import read_settings
+from sympress.models.families import CONFIG_SIZES, family_named
 
 # Folders in Hugging Face form: what is wrong with one is said before anything of it is loaded.
 
@@ -43,6 +44,8 @@ _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 #: Vocabularies that transformers converts with the package sentencepiece.
 _SENTENCEPIECE = ("spm.model", "spiece.model", "sentencepiece.bpe.model")
 _UNREAD_VOCABULARIES = ("*.model", "*.tiktoken")
+#: Parameters that weights may lack: a pooler, say.
+_FEW_PARAMETERS = 10_000_000
 _CONVERT = (
     "convert them to safetensors where you trust their source (save_pretrained of transformers writes it)"
 )
@@ -61,6 +64,7 @@ def check_folder(folder: Path, what: str = "encoder") -> None:
     """
     check_config(folder, what)
     _check_weights(folder, what)
+    _check_parameters(folder, what)
     _check_vocabulary(folder, what)
 
 
@@ -80,6 +84,10 @@ def check_config(folder: Path, what: str) -> None:
             f"{folder}: config.json has the model_type {kind!r}{nearest(kind, CONFIG_MAPPING)}, which "
             f"transformers {transformers.__version__} does not know; upgrade it or take another {what}"
         )
+    for name, most in CONFIG_SIZES.items():
+        size = config.get(name)
+        if size is not None and not (type(size) is int and 0 <= size <= most):
+            raise InputError(f"{folder}: {name} in config.json is no whole number up to {most:,}; mend it")
 
 
 def _check_weights(folder: Path, what: str) -> None:
@@ -87,9 +95,10 @@ def _check_weights(folder: Path, what: str) -> None:
         _check_safetensors(folder / SAFE, what)
     elif (folder / SAFE_INDEX).is_file():
         parts = _read_json(folder / SAFE_INDEX, what).get("weight_map")
-        if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
+        named = list(parts.values()) if isinstance(parts, dict) else [None]
+        if not all(isinstance(name, str) and Path(name).name == name for name in named):
             raise InputError(f"{folder}: {SAFE_INDEX} is damaged; copy the {what} again")
-        for name in sorted(set(parts.values())):
+        for name in sorted(map(str, set(named))):
             if not (folder / name).is_file():
                 raise InputError(f"{folder}: {name} of {SAFE_INDEX} is missing; copy the {what} again")
             _check_safetensors(folder / name, what)
@@ -116,6 +125,23 @@ def _check_safetensors(path: Path, what: str) -> None:
         raise InputError(f"{path}: damaged or cut short; copy the {what} again") from error
 
 
+def _check_parameters(folder: Path, what: str) -> None:
+    """Check that config.json describes no larger model than the weights fill: noise would fill the rest."""
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            described = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    except Exception:  # whatever is wrong with it, loading says so
+        return
+    count = sum(one.numel() for one in described.parameters())
+    weights = [*folder.glob("*.safetensors"), folder / SINGLE_PICKLE]
+    size = sum(path.stat().st_size for path in weights if path.is_file())
+    if count > size + _FEW_PARAMETERS:
+        raise InputError(
+            f"{folder}: config.json describes {count:,} parameters, more than weights of {size:,} bytes "
+            f"hold; copy the {what} again"
+        )
+
+
 def _check_vocabulary(folder: Path, what: str) -> None:
     if any((folder / name).is_file() for name in _VOCABULARIES):
         return
@@ -134,7 +160,7 @@ def _check_vocabulary(folder: Path, what: str) -> None:
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_settings(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({type(error).__name__}); copy the {what} again") from error
     if not isinstance(value, dict):

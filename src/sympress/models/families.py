@@ -55,6 +55,19 @@ class Family:
         return not self.convolution
 
 
+#: The largest size that config.json may give, by the names of all families: transformers makes objects of
+#: them before any weight is compared with them.
+CONFIG_SIZES: dict[str, int] = {
+    "num_labels": 100_000,
+    "vocab_size": 10_000_000,
+    "max_position_embeddings": 10_000_000,
+    "type_vocab_size": 1_000,
+    **dict.fromkeys(("num_hidden_layers", "n_layers"), 1_000),
+    **dict.fromkeys(("num_attention_heads", "n_heads"), 10_000),
+    **dict.fromkeys(("hidden_size", "dim", "embedding_size"), 100_000),
+    **dict.fromkeys(("intermediate_size", "hidden_dim"), 1_000_000),
+}
+
 _BERT = Family(
     layers="encoder.layer",
     queries_keys_values=("attention.self.query", "attention.self.key", "attention.self.value"),

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from sympress.errors import InputError, SympressError
+from sympress.files import read_settings
 from sympress.models.encoder import (
     SAFE,
     SAFE_INDEX,
@@ -156,14 +157,15 @@ def _explain_other_folders(folder: Path) -> None:
 def _check_config(folder: Path) -> tuple[Kind, tuple[str, ...]]:
     """What the checkpoint answers for, and its labels, from config.json alone."""
     check_config(folder, "checkpoint")
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config: dict[str, Any] = json.loads(read_settings(folder / "config.json"))
     family = config["model_type"]
     published = [name for name, one in FAMILIES.items() if one.attention]  # ours come as artifacts
     if family not in published:
         raise InputError(
             f"{folder}: its architecture is {family!r}; checkpoints of {', '.join(published)} can be imported"
         )
-    named = config.get("architectures") or ["none"]
+    listed = config.get("architectures")
+    named = listed if isinstance(listed, list) and listed else ["none"]
     kind = next((kind for ending, kind in ENDINGS.items() if str(named[0]).endswith(ending)), None)
     if kind is None:
         raise InputError(
@@ -178,6 +180,10 @@ def _check_config(folder: Path) -> tuple[Kind, tuple[str, ...]]:
     return kind, _labels(folder, config)
 
 
+#: Characters of the longest name of a label; it is looked for among thousands, and stands in every answer.
+NAME_MOST = 500
+
+
 def _labels(folder: Path, config: dict[str, Any]) -> tuple[str, ...]:
     held = config.get("id2label", {0: "LABEL_0", 1: "LABEL_1"})  # what transformers leaves out
     try:
@@ -187,6 +193,11 @@ def _labels(folder: Path, config: dict[str, Any]) -> tuple[str, ...]:
     labels = tuple(named.get(index, "") for index in range(len(named)))
     if not labels or not all(label.strip() for label in labels):
         raise InputError(f"{folder}: id2label in config.json does not name the labels 0 to K-1; mend it")
+    if max(map(len, labels)) > NAME_MOST or not all(label.isprintable() for label in labels):
+        raise InputError(
+            f"{folder}: id2label in config.json has a label of more than {NAME_MOST} characters, or one that "
+            "cannot be printed; mend it"
+        )
     if len(set(labels)) < len(labels):
         raise InputError(f"{folder}: id2label in config.json has a label twice; give each its own name")
     return labels

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.activations import ACT2FN
 
 from sympress.errors import InputError
-from sympress.files import atomic_path
+from sympress.files import atomic_path, read_settings
 
 
 class OutputRounding(nn.Module):
@@ -323,7 +323,7 @@ def load_model(folder: Path) -> SymptomModel:
         InputError: a file is missing, or the folder was not written by sympress.
     """
     try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        raw = json.loads(read_settings(folder / "config.json"))
         head = raw[_KEY]
         state = load_file(folder / "model.safetensors")
     except (OSError, ValueError, KeyError, SafetensorError) as error:

@@ -105,6 +105,9 @@ Progress = Callable[[int, int | None], None]
 #: that is never closed or a file that holds no notes, and must not fill the memory.
 NOTE_LIMIT = 16 * 2**20
 
+#: Most word pieces of a window, twice what the longest encoder of a family that is read takes.
+TOKENS_MOST = 16_384
+
 #: Why rows are left out, as counted in `ReadingCounts.dropped`.
 MALFORMED, RETRACTED, WITHOUT_TEXT = "malformed row", "retracted (ISERROR)", "without text"
 NOT_UTF8 = "not UTF-8"

@@ -26,6 +26,7 @@ from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder, token_limit
 from sympress.models.huggingface import Checkpoint, Rows, adopt, load_checkpoint
 from sympress.models.model import save_model
+from sympress.notes.intake import TOKENS_MOST
 from sympress.pipeline.origin import Labeller
 from sympress.provenance import environment
 from sympress.report.card import imported_card
@@ -351,7 +352,7 @@ def _extractor(
 def _max_tokens(checkpoint: Checkpoint, wanted: int | None) -> int:
     tokenizer = checkpoint.tokenizer
     encoder = Encoder(checkpoint.name, checkpoint.model, tokenizer)
-    most = token_limit(encoder, int(tokenizer.model_max_length))
+    most = min(TOKENS_MOST, token_limit(encoder, int(tokenizer.model_max_length)))
     least = SpecialTokens.of(_bare(tokenizer)).count + 2
     if wanted is None:
         return max(most, least)

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sympress.errors import InputError, place_of
-from sympress.files import refuse_pipe, write_json
+from sympress.files import read_settings, refuse_pipe, write_json
 from sympress.labels.task import TaskName, task_of
+from sympress.notes.intake import TOKENS_MOST
 from sympress.runtime.fusion import Fusion
 from sympress.runtime.tokens import classes_of
 
@@ -70,8 +71,8 @@ def _importing(place: Path) -> str:
 
 def _config(place: Path) -> dict[str, Any]:
     try:
-        raw = json.loads((place / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        raw = json.loads(read_settings(place / "config.json"))
+    except (InputError, OSError, ValueError, RecursionError):
         return {}
     return raw if isinstance(raw, dict) else {}
 
@@ -145,6 +146,10 @@ class Calibration(BaseModel):
 
 ARTIFACT_FORMAT = 1
 
+#: Most windows that see the same word piece; beyond, a note takes memory and time without end.
+OVERLAP_MOST = 16
+_Word = Annotated[str, Field(max_length=200)]
+
 
 class Evidence(BaseModel):
     """Words that stand for a symptom of the model which they do not name in full.
@@ -162,7 +167,7 @@ class Evidence(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mentions: list[str]
-    words: list[str] = Field(default_factory=list)
+    words: list[_Word] = Field(default_factory=list, max_length=1_000)
 
 
 class Extractor(BaseModel):
@@ -206,7 +211,7 @@ class Extractor(BaseModel):
     symptoms: list[str]
     thresholds: list[Annotated[float, Field(ge=0, le=1)]] | None = None
     calibration: Calibration | None = None
-    max_tokens: int = Field(ge=1)
+    max_tokens: int = Field(ge=1, le=TOKENS_MOST)
     text_window: int | None = Field(None, ge=1)
     lower: bool = False
     mask_placeholders: bool = False
@@ -247,6 +252,8 @@ class Extractor(BaseModel):
             and len(thresholds) != known,
             f"calibration: not one line for each of {known} symptoms": lines
             and not len(lines.a) == len(lines.b) == known,
+            f"stride: less than a part in {OVERLAP_MOST} of max_tokens": self.stride is not None
+            and self.stride * OVERLAP_MOST < self.max_tokens,
             f"tags: the task {self.task} has none": whole_note and self.tags is not None,
             "tags: none, and no rules": not whole_note and self.tags is None and not self.rules,
             "tags: not 'O', then 'B-' and 'I-' of each assertion": self.tags is not None
@@ -299,9 +306,8 @@ def read_provenance(folder: Path, *, missing: str) -> Any:
         InputError: the file is missing or damaged.
     """
     path = folder / "provenance.json"
-    refuse_pipe(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_settings(path))
     except FileNotFoundError:
         raise InputError(f"{folder}: {missing}") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -315,9 +321,8 @@ def read_extractor(folder: Path) -> Extractor:
         InputError: the folder is no artifact, is damaged or of a newer format.
     """
     path = folder / "extractor.json"
-    refuse_pipe(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_settings(path))
     except (FileNotFoundError, NotADirectoryError):
         hint = what_else(Path(folder))
         raise InputError(f"{folder}: no artifact here (extractor.json is missing){hint}") from None
@@ -332,7 +337,8 @@ def read_extractor(folder: Path) -> Extractor:
         return Extractor.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = f"at {place_of(first['loc'])}" if first["loc"] else f"({first['ctx']['error']})"
+        said = first.get("ctx", {}).get("error", "a name is no text")  # half a pair of surrogates in a key
+        where = f"at {place_of(first['loc'])}" if first["loc"] else f"({said})"
         raise InputError(f"{path}: damaged {where}; copy the artifact again") from error
 
 
@@ -429,6 +435,18 @@ def check_files(folder: Path, digest: str | None = None, *, also: Iterable[str] 
             raise InputError(f"{path}: changed since it was written (its checksum differs); copy it again")
 
 
+def own_files(folder: Path) -> list[str]:
+    """Names of all files in `folder` that belong to the artifact, its list and its card among them.
+
+    What else lies there is not the artifact's, and is neither copied nor shared with it.
+
+    Raises:
+        InputError: the list is missing or cannot be read.
+    """
+    names = [*_read_checksums(folder), *sorted(_NOT_LISTED)]
+    return [name for name in names if (folder / name).is_file()]
+
+
 def artifact_digest(folder: Path) -> str:
     """`sha256:` and the digest of `checksums.json`, and so of every file of the artifact but its card.
 
@@ -454,9 +472,8 @@ def parse_digest(given: str) -> str:
 
 def _read_checksums(folder: Path) -> dict[str, str]:
     path = folder / CHECKSUMS_FILE
-    refuse_pipe(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_settings(path))
     except FileNotFoundError:
         raise InputError(
             f"{path}: missing, so nothing tells whether the files are whole; copy the artifact again"

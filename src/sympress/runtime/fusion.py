@@ -93,10 +93,10 @@ class Fusion(BaseModel):
         return np.array(self.slope), np.array(self.bias), weights
 
     @cached_property
-    def _columns(self) -> dict[str, tuple[int, ...]]:
+    def _columns(self) -> dict[str, list[int]]:
         """The model's symptoms, by number, that each symptom of the lexicon stands for."""
-        columns: dict[str, tuple[int, ...]] = {}
+        columns: dict[str, list[int]] = {}
         for column, ids in enumerate(self.mentions):
-            for one in ids:
-                columns[one] = (*columns.get(one, ()), column)
+            for one in set(ids):
+                columns.setdefault(one, []).append(column)
         return columns

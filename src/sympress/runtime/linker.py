@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from sympress.errors import InputError, place_of
-from sympress.files import refuse_pipe, write_text
+from sympress.files import read_settings, write_text
 from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import (
     BUILT_IN,
@@ -19,6 +19,7 @@ from sympress.labels.lexicon import (
     forms_by_symptom,
     load_lexicon,
 )
+from sympress.labels.lexicon_file import MOST_FORMS_TOGETHER
 from sympress.labels.linking import SpanLinker
 from sympress.labels.own_words import OwnWords, words_of_text
 from sympress.labels.task import task_of
@@ -43,6 +44,7 @@ FORMS_FILE = "forms.json"
 TEXT_FILES = {"cues": "cues.toml", "sections": "sections.toml"}
 
 _LEXICON = TypeAdapter(Lexicon)
+_FORMS = TypeAdapter(dict[str, list[str]])
 
 
 def check_words(folder: Path, settings: Extractor, words: OwnWords) -> None:
@@ -111,19 +113,19 @@ def _carried_lexicon(folder: Path, held: str) -> Lexicon:
     if held in BUILT_IN:
         return load_lexicon(held)
     path = folder / held
-    refuse_pipe(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_settings(path))
         if held == FORMS_FILE:
-            entries = [Symptom(str(name), tuple(map(str, own)), str(name)) for name, own in raw.items()]
-            return Lexicon(FORMS_FILE, tuple(entries))
+            own = _FORMS.validate_python(raw)
+            entries = tuple(Symptom(name, tuple(forms), name) for name, forms in own.items())
+            return _bounded(Lexicon(FORMS_FILE, entries), path)
         found = raw["format"]
         if isinstance(found, int) and found > LEXICON_FORMAT:
             raise InputError(f"{path}: format {found} is newer than this sympress; upgrade sympress")
         lexicon = _LEXICON.validate_python(raw["lexicon"])
         if not all(0 <= at < len(lexicon.symptoms) for places in lexicon.combined.values() for at in places):
             raise InputError(f"{path}: damaged at combined; copy the artifact again")
-        return lexicon
+        return _bounded(lexicon, path)
     except ValidationError as error:
         where = place_of(error.errors()[0]["loc"])
         raise InputError(f"{path}: damaged at {where}; copy the artifact again") from error
@@ -131,6 +133,14 @@ def _carried_lexicon(folder: Path, held: str) -> Lexicon:
         raise InputError(
             f"{path}: missing or damaged ({type(error).__name__}); copy the artifact again"
         ) from error
+
+
+def _bounded(lexicon: Lexicon, path: Path) -> Lexicon:
+    """`lexicon`, whose forms are no more than those of a file that a user writes."""
+    forms = sum(len(one.forms) for one in lexicon.symptoms)
+    if forms > MOST_FORMS_TOGETHER:
+        raise InputError(f"{path}: {forms:,} forms, {MOST_FORMS_TOGETHER:,} at most; make the artifact again")
+    return lexicon
 
 
 # What names the symptom of a found span, and what finds further mentions: the words of an artifact.

@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from sympress.errors import InputError
-from sympress.files import full_disk_explained, read_object, write_text
+from sympress.files import full_disk_explained, read_object, read_settings, write_text
 from sympress.labels.lexicon import Lexicon, load_lexicon, vaers_to_clinical
 from sympress.labels.linking import SpanLinker
 from sympress.labels.own_words import OURS, OwnWords
@@ -444,7 +444,7 @@ def _say_on_card(card: Path, before: Settings, settings: Settings) -> None:
     """
     if not card.is_file():
         return
-    text, _, said_before = card.read_text(encoding="utf-8").partition(f"\n{_PACKED}\n")
+    text, _, said_before = read_settings(card).partition(f"\n{_PACKED}\n")
     said = [
         f"Rules of the lexicon `{settings.lexicon}` find the mentions and their assertion; they have no "
         "probability. The figures above are the model's, without the rules.",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -221,12 +222,7 @@ class Runtime:
                 f"{folder}: a damaged artifact ({type(error).__name__}); copy it again"
             ) from error
         check_kernel(folder)
-        answers, asked = session.get_outputs()[0].shape[-1], len(extractor.tags or extractor.symptoms)
-        if isinstance(answers, int) and answers != asked:
-            raise InputError(
-                f"{folder}: {model_file(folder).name} gives {answers} numbers where extractor.json names "
-                f"{asked}; copy the artifact again"
-            )
+        _check_ends(folder / model_file(folder).name, session, extractor)
         return loaded
 
     def prepare(self, text: str) -> str:
@@ -268,6 +264,12 @@ class Runtime:
         result: NDArray[np.float32] = self.session.run(
             None, {"input_ids": row, "attention_mask": np.ones_like(row)}
         )[0][0]
+        asked, each = len(self.extractor.tags or self.extractor.symptoms), ids.shape
+        expected = (asked,) if self.extractor.tags is None else (*each, asked)
+        if result.shape != expected:
+            raise InputError(
+                f"the model gives logits of shape {result.shape}, not {expected}; make the artifact again"
+            )
         return checked_logits(result)
 
     def batch_logits(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
@@ -300,7 +302,10 @@ class Runtime:
     def fuse(self, logits: NDArray[np.float32], mentions: Iterable[Mention]) -> NDArray[np.float32]:
         """`logits` `(K,)` of a note, moved by the `mentions` in it where the artifact says so."""
         fusion = self.extractor.fusion
-        return logits if fusion is None else fusion.apply(logits, fusion.signs(mentions))
+        if fusion is None:
+            return logits
+        with np.errstate(over="ignore", invalid="ignore"):
+            return checked_logits(fusion.apply(logits, fusion.signs(mentions)), "fusion", "numbers")
 
     def mentions_in(self, note: str | View) -> Sequence[Mention]:
         """The mentions that a fusion weighs, by rules; none where there is no fusion."""
@@ -313,11 +318,16 @@ class Runtime:
         return self.probabilities(self.predict_logits(texts))
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities of logits `(..., K)`, calibrated where the artifact says how: softmax or sigmoids."""
+        """Probabilities of logits `(..., K)`, calibrated where the artifact says how: softmax or sigmoids.
+
+        Raises:
+            InputError: the calibration makes one of them NaN.
+        """
         task, calibration = self.extractor.task, self.extractor.calibration
         if calibration is None:
             return task_of(task).probabilities(logits)
-        return calibration.apply(logits, task=task)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return checked_logits(calibration.apply(logits, task=task), "calibration", "numbers")
 
 
 def pooled_logits(windows: Sequence[NDArray[np.int64]], run: Run) -> NDArray[np.float32]:
@@ -344,19 +354,56 @@ def open_tagger(folder: Path, beside: Runtime) -> Runtime:
     settings = read_extractor(place)
     if settings.tags is None:
         raise InputError(f"{place}: of the task {settings.task}, which finds no spans; give a tagger")
-    own, its = ((each / "tokenizer.json").read_bytes() for each in (folder, place))
-    return Runtime.of_checked(place, settings, tokenizer=beside.tokenizer if own == its else None)
+    same = filecmp.cmp(folder / "tokenizer.json", place / "tokenizer.json", shallow=False)
+    return Runtime.of_checked(place, settings, tokenizer=beside.tokenizer if same else None)
 
 
-def checked_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`logits`, of any shape, which are numbers: NaN is below every threshold and would say "no symptoms".
+#: What takes and what gives the model's numbers, as ONNX Runtime names their types.
+_INPUTS = {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"}
+_LOGITS = "tensor(float)"
+
+
+def _check_ends(file: Path, session: Any, extractor: Extractor) -> None:
+    """Check that a graph takes word pieces and gives the logits that `extractor` has names for.
+
+    Raises:
+        InputError: it takes or gives something else, or another number of logits.
+    """
+    takes = {one.name: one.type for one in session.get_inputs()}
+    gives = session.get_outputs()
+    if takes != _INPUTS or not gives or gives[0].type != _LOGITS:
+        raise InputError(
+            f"{file}: no graph from input_ids and attention_mask to logits, as deployed models are; "
+            "make the artifact again"
+        )
+    shape, asked = gives[0].shape, len(extractor.tags or extractor.symptoms)
+    answers, axes = (shape[-1] if shape else None), 2 if extractor.tags is None else 3
+    if len(shape) != axes:
+        raise InputError(f"{file}: gives logits of {len(shape)} axes, not {axes}; make the artifact again")
+    if isinstance(answers, int) and answers != asked:
+        raise InputError(
+            f"{file.parent}: {file.name} gives {answers} numbers where extractor.json names {asked}; "
+            "copy the artifact again"
+        )
+
+
+Numbers = TypeVar("Numbers", NDArray[np.float32], NDArray[np.float64])
+
+
+def checked_logits(numbers: Numbers, what: str = "model", of: str = "weights") -> Numbers:
+    """`numbers`, of any shape, which are some: NaN is below every threshold and would say "no symptoms".
+
+    Args:
+        numbers: logits, or what was made of them.
+        what: part of the artifact that made them.
+        of: what it made them with, which is damaged where they are no numbers.
 
     Raises:
         InputError: one of them is NaN or infinite.
     """
-    if not np.isfinite(logits).all():
-        raise InputError("the model gives NaN or infinity for logits: its weights are damaged, make it again")
-    return logits
+    if not np.isfinite(numbers).all():
+        raise InputError(f"the {what} gives NaN or infinity for logits: its {of} are damaged, make it again")
+    return numbers
 
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sympress.errors import InputError
+from sympress.files import read_settings
 from sympress.labels.mentions import Assertion, Mention
 from sympress.labels.task import span_classes
 
@@ -35,20 +36,28 @@ _LEAST_CHARACTERS = 512
 #: How many times as long as a text a normalizer may make it; those of the BERT families make it three times.
 GROWTH_MOST = 64
 
+#: Special tokens and copies of a text that a template may make of it; usual are a copy and two tokens.
+PARTS_MOST = 64
+
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """Load a `tokenizer.json`, without truncation and padding.
 
     Raises:
-        InputError: its normalizer can make a text more than `GROWTH_MOST` times as long.
+        InputError: its normalizer can make a text more than `GROWTH_MOST` times as long, or its template has
+            more than `PARTS_MOST` parts.
         Exception: it is damaged; the tokenizers library raises no other.
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_settings(path)
     raw = json.loads(text)
     if _growth(raw.get("normalizer")) > GROWTH_MOST:
         raise InputError(
             f"{path}: its normalizer makes a text more than {GROWTH_MOST} times as long; "
             "make the artifact again"
+        )
+    if _parts(raw.get("post_processor")) > PARTS_MOST:
+        raise InputError(
+            f"{path}: its template puts more than {PARTS_MOST} parts around a text; make the artifact again"
         )
     tokenizer = Tokenizer.from_str(text)
     tokenizer.no_padding()
@@ -65,6 +74,25 @@ def _growth(normalizer: Any) -> int:
         return math.prod(map(_growth, inside))
     added = normalizer.get("content", normalizer.get("prepend"))
     return max(1, len(added)) if isinstance(added, str) else 1
+
+
+def _parts(processor: Any) -> int:
+    """How many special tokens and copies of a text the templates of a post-processor make of one text."""
+    if not isinstance(processor, dict):
+        return 1
+    inside, template = processor.get("processors"), processor.get("single")
+    if isinstance(inside, list):
+        return math.prod(map(_parts, inside))
+    if not isinstance(template, list):
+        return 1
+    tokens = processor.get("special_tokens")
+    sizes = {
+        name: max(1, len(one["ids"]))
+        for name, one in (tokens.items() if isinstance(tokens, dict) else ())
+        if isinstance(one, dict) and isinstance(one.get("ids"), list)
+    }
+    named = [part.get("SpecialToken") for part in template if isinstance(part, dict)]
+    return sum(sizes.get(str(one.get("id")), 1) if isinstance(one, dict) else 1 for one in named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,6 +20,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from sympress.errors import InputError
+from sympress.files import read_settings
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.task import task_of
 from sympress.processes import end_with_parent, unheard
@@ -103,7 +104,9 @@ class Source:
         digest = sha256(self.words.digest().encode() if self.words.named() else b"")
         paths = [self.folder / name for name in files_to_run(self.folder)]
         for path in [*paths, *([self.concepts] if self.concepts else [])]:
-            digest.update(path.read_bytes() if path.is_file() else b"")
+            if path.is_file():
+                with path.open("rb") as file:
+                    digest.update(file_digest(file, "sha256").digest())
         return digest.hexdigest()[:16]
 
 
@@ -321,8 +324,8 @@ def _load(source: Source) -> tuple[Extractor, Vocabulary, Description]:
 def _card(folder: Path) -> str | None:
     """The card of the artifact in `folder`, if there is one that can be read."""
     try:
-        return (folder / "README.md").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return read_settings(folder / "README.md")
+    except (InputError, OSError, UnicodeDecodeError):
         return None
 
 
