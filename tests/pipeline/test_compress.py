@@ -21,7 +21,7 @@ from sympress.compression.recipe import Exported
 from sympress.compression.recipe import material as taught
 from sympress.compression.recipe.language import parse_recipe
 from sympress.compression.recipe.material import Context, Material, State
-from sympress.compression.search.budget import parse_budget
+from sympress.compression.search import parse_budget
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.evaluation.cost import time_in_turn

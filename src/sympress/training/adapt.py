@@ -41,10 +41,10 @@ from sympress.notes.intake import mask_placeholders
 from sympress.notes.split import assign_part, group_notes, groups_of, patient_keys, split_notes
 from sympress.progress import Reporter
 from sympress.provenance import fingerprint_frame, fingerprint_texts
+from sympress.training import train
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog, Progress, TrainSettings, default_device, mixed_precision
 from sympress.training.losses import IGNORED
-from sympress.training.train import train
 
 # An encoder with a masked-language head, and the masks it learns from.
 
