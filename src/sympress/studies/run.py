@@ -68,7 +68,7 @@ def run_study(
             recipes = with_longer({name: task.recipe(name) for name in strategies[1:]} | recipes, task)
             if run.read_row(BASELINE, 0) is None:
                 pooling = "token" if config.task == "mentions" else config.pooling or "cls"
-                try_encoder(encoder, config.top_k, pooling)
+                try_encoder(encoder, task.outputs, pooling)
             _make_rows(task, recipes, reporter)
             test = task.test_set()
             rows, yardsticks = _measure(task, test, (BASELINE, *recipes, *task.references), reporter)

@@ -99,6 +99,14 @@ class Lesson:
     symptoms: tuple[str, ...] = ()
     seed: int = 0
 
+    @property
+    def outputs(self) -> int:
+        """Of the model's head: tags of a task that finds spans, else symptoms."""
+        task = task_of(self.config.task)
+        if not task.finds_spans:
+            return len(self.symptoms)
+        return len(tags_of(classes_in(self.training.mentions, task)))
+
     def check(self) -> None:
         """Refuse notes that nothing can be learnt from.
 
