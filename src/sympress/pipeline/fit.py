@@ -130,7 +130,8 @@ def fit(plan: Fit, output: Path, *, command: str | None = None, reporter: Report
     with reporter, full_disk_explained(work):
         learnt, judged = (_labelled(plan, side) for side in (plan.train, plan.validation))
         lesson = Lesson(learnt, judged, plan.config, lexicon, plan.symptoms, plan.seed)
-        pooling = "token" if plan.config.task == "mentions" else plan.config.pooling or "cls"
+        spans = task_of(plan.config.task).finds_spans
+        pooling = "token" if spans else plan.config.pooling or "cls"
         try_encoder(encoder, lesson.outputs, pooling)
         with alone(work, output):
             key = hashlib.sha256(f"{plan.fingerprint} {plan.symptoms} {plan.config!r} {plan.seed}".encode())
