@@ -144,7 +144,6 @@ LONGEST = (
     "studies/test_press.py",
     "compression/test_export.py",
     "pipeline/test_compress.py",
-    "studies/test_recorded_recipes.py",
     "extract/test_extract_outputs.py",
     "api/test_commands.py",
     "studies/test_study_mentions.py",

@@ -19,7 +19,7 @@ from sympress.runtime.extractor import Extractor, OnError
 
 if TYPE_CHECKING:
     from sympress.compression.recipe.language import Recipe
-    from sympress.compression.search.budget import Budget
+    from sympress.compression.search import Budget
     from sympress.config import StudyConfig
     from sympress.evaluation.evaluate import Evaluation, Step
     from sympress.results import Results
@@ -325,7 +325,7 @@ def _name(model: Any) -> str:
 
 def _recipe_or_budget(how: Any) -> tuple[Recipe | None, Budget | None]:
     from sympress.compression.recipe.language import Recipe, read_recipe
-    from sympress.compression.search.budget import Budget, parse_budget
+    from sympress.compression.search import Budget, parse_budget
 
     if isinstance(how, str | Path):
         return (None, parse_budget(str(how))) if "<=" in str(how) else (read_recipe(how), None)

@@ -24,7 +24,7 @@ NOTES = 300
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, memory_unmeasured: None) -> Path:
     """A folder with `notes.parquet` and `run/`, a tiny study of the task `present` on them."""
     folder = tmp_path_factory.mktemp("command")
     synthesize(NOTES, seed=0).frame.write_parquet(folder / "notes.parquet")

@@ -17,7 +17,7 @@ from sympress.compression.distill import COPIED, NARROW, Distill
 from sympress.compression.prune import Prune
 from sympress.compression.quantize import Quantize
 from sympress.compression.recipe.language import Recipe, named_recipes, parse_recipe
-from sympress.compression.search.budget import BUDGET_KEYS, Budget, parse_budget
+from sympress.compression.search import BUDGET_KEYS, Budget, parse_budget
 from sympress.compression.search.estimate import (
     GRAPH_BYTES,
     GRAPH_BYTES_PER_LAYER,

@@ -12,7 +12,7 @@ import torch
 
 from sympress.compression.lowrank.factorize import factorize_embeddings_
 from sympress.compression.recipe.language import Recipe, parse_recipe
-from sympress.compression.search.budget import parse_budget
+from sympress.compression.search import parse_budget
 from sympress.compression.search.estimate import (
     ModelShape,
     check_recipe,

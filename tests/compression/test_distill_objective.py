@@ -21,10 +21,10 @@ from sympress.compression.distill.objective import (
 from sympress.compression.distill.student import narrow_student, student_of
 from sympress.errors import InputError
 from sympress.models.model import SymptomModel, build_model, load_model, save_model
+from sympress.training import train
 from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import TrainSettings, mixed_precision
 from sympress.training.losses import loss_of
-from sympress.training.train import train
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 EVERYTHING = DistillSettings(labels=0.3, soft=0.7, hidden=2.0, relations=3.0, relation_heads=4)

@@ -22,10 +22,10 @@ from sympress.compression.recipe.material import Context, Material, State, finge
 from sympress.errors import InputError
 from sympress.models.families import family_of, layer_linears, layers_of, position_rows
 from sympress.models.model import LowRankEmbedding, LowRankLinear, SymptomModel, build_model, load_model
+from sympress.training import train
 from sympress.training.data import Collate, NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog, TrainSettings, predict_logits
 from sympress.training.losses import loss_of
-from sympress.training.train import train
 
 WORDS = ("fever", "cough", "pain", "nausea", "chills", "patient", "denies", "reports", "with", "rash")
 FAMILIES = ("bert", "modernbert")

@@ -92,6 +92,9 @@ def test_models_share_a_structure_where_they_differ_in_weights_alone(make_encode
     save_model(saved, tmp_path)
     assert structure_of(saved) == own
     assert structure_of(load_model(tmp_path)) == own
+    make_encoder("bert", 1).save_pretrained(tmp_path / "encoder")
+    loaded = AutoModel.from_pretrained(tmp_path / "encoder")
+    assert structure_of(build_model(loaded, 3, "mean", seed=0).eval()) == own
     others = [built(), built(), built(), built(), built(pooling="cls"), built(pooling="maximum")]
     remove_(others[0], Kept(((0, 3), (0, 1)), (tuple(range(30)), tuple(range(30)))))
     lowrank_(others[1], method="svd", rank=4)

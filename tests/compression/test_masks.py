@@ -13,10 +13,10 @@ from torch import nn
 from sympress.compression.prune.masks import apply_masks_, keep_masked, magnitude_masks
 from sympress.errors import InputError
 from sympress.models.model import SymptomModel, build_model
+from sympress.training import train
 from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import TrainSettings
 from sympress.training.losses import loss_of
-from sympress.training.train import train
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from sympress.compression.prune.masks import GradualMasks, apply_masks_, cubic_s
 from sympress.errors import InputError
 from sympress.models.families import layer_linears
 from sympress.models.model import SymptomModel, build_model, load_model, save_model
+from sympress.training import train
 from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import TrainSettings
 from sympress.training.losses import loss_of
-from sympress.training.train import train
 
 IDS = torch.tensor([[2, 7, 9, 11, 12, 30, 3], [2, 8, 3, 0, 0, 0, 0], [2, 17, 25, 9, 3, 0, 0]])
 MASK = (IDS != 0).long()

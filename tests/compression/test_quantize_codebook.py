@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from sympress.compression.export import export_onnx
-from sympress.compression.quantize.aware import make_aware_, settle_aware_
+from sympress.compression.quantize import codebook, nearest_index
+from sympress.compression.quantize.aware import make_aware_, settle_aware_, share_levels
 from sympress.compression.quantize.choose import logits_of
-from sympress.compression.quantize.codebook import codebook, nearest_index, share_levels
 from sympress.compression.quantize.kernels import quantize_onnx, share_weights_
 from sympress.compression.recipe.language import parse_recipe
 from sympress.errors import InputError

@@ -43,9 +43,9 @@ def logits(model: SymptomModel) -> torch.Tensor:
         return model.eval()(IDS, MASK)
 
 
-def both(encoder: PreTrainedModel) -> tuple[SymptomModel, SymptomModel]:
+def both(encoder: PreTrainedModel, pooling: str = "mean") -> tuple[SymptomModel, SymptomModel]:
     """The same model, whole and cut to `TOKENS`."""
-    whole = build_model(encoder, 3, "mean", seed=0).eval()
+    whole = build_model(encoder, 3, pooling, seed=0).eval()
     whole.head.output.weight.data *= 50  # logits of a trained model's size
     cut = copy.deepcopy(whole)
     cut_positions_(cut, TOKENS)
@@ -79,7 +79,7 @@ def test_inputs_up_to_the_longest_get_the_same_logits(make_encoder: Callable, tm
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "deberta-v2"])  # positions from 0, from 2, relative
 def test_the_files_agree_and_are_smaller_by_the_rows(make_encoder: Callable, tmp_path: Path, family: str):
-    whole, cut = both(make_encoder(family))
+    whole, cut = both(make_encoder(family), "cls")  # as in test_export.py: traced once for both files
     sizes = {}
     for name, model in (("whole", whole), ("cut", cut)):
         export_onnx(model, tmp_path / f"{name}.onnx")

@@ -14,6 +14,7 @@ import torch
 from sklearn.metrics import f1_score
 from transformers import BertConfig, BertForSequenceClassification
 
+from sympress.compression import distill
 from sympress.compression.distill import Distill
 from sympress.compression.distill.teachers import fingerprint_teacher
 from sympress.compression.quantize import Quantize
@@ -21,7 +22,7 @@ from sympress.compression.recipe import Exported
 from sympress.compression.recipe import material as taught
 from sympress.compression.recipe.language import parse_recipe
 from sympress.compression.recipe.material import Context, Material, State
-from sympress.compression.search.budget import parse_budget
+from sympress.compression.search import parse_budget
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.evaluation.cost import time_in_turn
@@ -284,7 +285,12 @@ def test_a_named_kernel_replaces_what_the_step_stands_for(teacher: Path, tmp_pat
         assert [candidate.name for candidate in choice.candidates] == ["fp32", name]
 
 
-def test_a_search_ends_with_the_artifact_and_its_front(teacher: Path, tmp_path: Path) -> None:
+def test_a_search_ends_with_the_artifact_and_its_front(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for student in ("COPIED", "NARROW"):
+        few = getattr(distill, student).model_copy(update={"updates": 60})
+        monkeypatch.setattr(distill, student, few)
     order = Order(
         model=teacher,
         output=tmp_path / "out",

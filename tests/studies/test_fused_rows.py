@@ -88,6 +88,7 @@ def test_the_ensemble_is_a_rival_in_the_table_and_beats_a_network_that_learnt_no
     recorded = {row.name: row.recipe for row in results.strategies}
     assert recorded["stack"] == STACK
     assert str(parse_recipe(TAUGHT)) == recorded["taught"]
+    assert all(20e6 < (row.cost.peak_rss_bytes or 0) < 4e9 for row in results.strategies)
 
 
 def test_every_figure_follows_from_the_predictions(finished: tuple[Path, Results]) -> None:

@@ -1,10 +1,11 @@
-"""The whole study on a tiny encoder: every strategy through the same contract, and kill and resume."""
+"""The whole study on a tiny encoder: every strategy through one contract, killed, resumed, pressed again."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,16 +19,20 @@ import onnx
 import pytest
 import torch
 
-from sympress.compression.recipe.language import PUBLISHED, REAL
+from sympress.compression.recipe.language import LONGER, PUBLISHED, REAL, parse_recipe
 from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.files import alone
+from sympress.models.encoder import load_encoder
 from sympress.models.model import load_model
 from sympress.notes.synthesize import synthesize
+from sympress.progress import Reporter
 from sympress.results import Results, StrategyResult, load_results
 from sympress.runtime.session import Runtime
+from sympress.studies.folder import RunFolder
 from sympress.studies.results import check_results, read_predictions
-from sympress.studies.run import run_study
+from sympress.studies.rows import NoteTask
+from sympress.studies.run import run_study, with_longer
 
 SMALL = {
     "synthetic_notes": 600,
@@ -43,12 +48,15 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def finished(
-    tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, in_32_bits: None
+    tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, in_32_bits: None, memory_unmeasured: None
 ) -> tuple[Path, Results]:
     """A run of every strategy, the published variants included."""
     run = tmp_path_factory.mktemp("study") / "run"
     config = StudyConfig(encoder=str(encoder_folder), protocol="paper", **SMALL)
-    return run, run_study(config, run, command="sympress study -o run")
+    threads = torch.get_num_threads()
+    results = run_study(config, run, command="sympress study -o run")
+    torch.set_num_threads(threads)  # timing takes one; a row that is pressed again is to compute alike
+    return run, results
 
 
 def row(results: Results, name: str) -> StrategyResult:
@@ -303,3 +311,52 @@ def test_a_run_killed_in_its_third_strategy_ends_as_one_never_killed(
     assert "baseline (seed 0): done before" in caplog.text
     assert (killed / "rows" / "baseline-seed0.json").stat().st_mtime_ns == before
     assert without_timings(killed / "results.json") == without_timings(whole / "results.json")
+
+
+#: What a row says of its recipe.
+SAID = ("recipe", "epochs", "remarks")
+
+
+@pytest.fixture(scope="module")
+def task(
+    finished: tuple[Path, Results], encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> NoteTask:
+    """The finished study in a copy of its folder, for further rows."""
+    run = shutil.copytree(finished[0], tmp_path_factory.mktemp("further") / "run")
+    settings: dict[str, Any] = SMALL | {"baseline_longer": True}
+    config = StudyConfig(encoder=str(encoder_folder), protocol="paper", **settings).resolved()
+    return NoteTask.set_up(config, load_encoder(str(encoder_folder)), RunFolder(run), Reporter(quiet=True))
+
+
+def step(_name: str, _done: int, _total: int) -> None:
+    """Nobody watches."""
+
+
+def answered(task: NoteTask, name: str) -> list[np.ndarray]:
+    return [task.run.predictions(name, 0, part) for part in ("validation", "test")]
+
+
+@pytest.mark.parametrize("name", [name for name in (*REAL, *PUBLISHED) if name != "baseline"])
+def test_a_recorded_recipe_gives_the_same_row_again(task: NoteTask, name: str) -> None:
+    row = task.run.read_row(name, 0)
+    assert row is not None
+    task.press(f"again-{name}", parse_recipe(row["recipe"]), 0, step)
+    repeated = task.run.read_row(f"again-{name}", 0)
+    assert [repeated[key] for key in SAID] == [row[key] for key in SAID]
+    for once, again in zip(answered(task, name), answered(task, f"again-{name}"), strict=True):
+        np.testing.assert_array_equal(once, again)
+
+
+def test_the_baseline_is_trained_on_and_anew_when_a_longer_recipe_comes(task: NoteTask) -> None:
+    recipes = with_longer({"distillation": task.recipe("distillation")}, task)
+    assert {name: str(recipe) for name, recipe in recipes.items()}[LONGER] == "fine-tune(epochs=1)"
+    task.press(LONGER, recipes[LONGER], 0, step)
+    before, after = answered(task, "baseline"), answered(task, LONGER)
+    changed = [np.abs(a - b).max() for a, b in zip(before, after, strict=True)]
+    assert min(changed) > 0
+    assert with_longer(recipes, task)[LONGER] == recipes[LONGER]
+    assert task.run.read_row(LONGER, 0) is not None
+    longer = with_longer({"slow": parse_recipe("distill(layers=1, epochs=3)")}, task)
+    assert str(longer[LONGER]) == "fine-tune(epochs=3)"
+    assert task.run.read_row(LONGER, 0) is None
+    assert list(with_longer({"quick": parse_recipe("quantize(int8)")}, task)) == ["quick"]

@@ -104,6 +104,11 @@ def test_pressed_taggers_are_smaller_and_say_so(finished: tuple[Path, Results]) 
     assert set(results.yardsticks) == {"pytorch-fp32", "onnx-int8"}
 
 
+def test_the_memory_of_every_row_is_that_of_a_process_that_answers(finished: tuple[Path, Results]) -> None:
+    _, results = finished
+    assert all(20e6 < (found.cost.peak_rss_bytes or 0) < 4e9 for found in results.strategies)
+
+
 def test_the_artifact_names_symptoms_and_codes(finished: tuple[Path, Results]) -> None:
     run, _ = finished
     extractor = Extractor.load(run / "artifacts" / "baseline-seed0")
@@ -119,6 +124,7 @@ def test_the_same_call_again_trains_nothing(
     run, results = finished
     monkeypatch.setattr("sympress.studies.mentions.train_artifact", None)
     monkeypatch.setattr("sympress.studies.mentions.press_artifact", None)
+    monkeypatch.setattr("sympress.studies.costs.peak_memory_bytes", lambda _folder, _texts: 1)
     again = run_study(make_config({**SMALL, "encoder": str(encoder_folder)}), run)
     assert [found.quality for found in again.strategies] == [found.quality for found in results.strategies]
 

@@ -21,6 +21,7 @@ from transformers import (
 from sympress.compression.recipe.material import Context, Material, State
 from sympress.compression.recipe.steps import Adapt
 from sympress.errors import InputError
+from sympress.models.encoder import masked_language_model
 from sympress.models.model import build_model
 from sympress.training.adapt import (
     AdaptLog,
@@ -30,7 +31,6 @@ from sympress.training.adapt import (
     adapt_encoder_,
     hold_out,
     imitation_loss,
-    masked_language_model,
 )
 from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import TrainSettings

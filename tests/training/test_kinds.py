@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sympress.labels.mentions import AnnotatedNote, Mention, OtherSpan
 from sympress.models.model import build_model, load_model, save_model
+from sympress.training import parameter_groups, train
 from sympress.training.data import Collate, NoteDataset
 from sympress.training.epochs import TrainSettings
 from sympress.training.losses import IGNORED, TOKENS_A_NOTE
@@ -27,7 +28,6 @@ from sympress.training.tagging import (
     spread_targets,
     window_targets,
 )
-from sympress.training.train import parameter_groups, train
 
 TEXT = "patient reports fever after dose and pain with arm and cough"
 TAGS = ("O", "B-present", "I-present")

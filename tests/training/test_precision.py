@@ -8,8 +8,8 @@ import pytest
 import torch
 import transformers
 
+from sympress.training import training_arguments
 from sympress.training.epochs import TrainSettings, has_bf16, mixed_precision
-from sympress.training.train import training_arguments
 
 
 @pytest.mark.parametrize(("flag", "expected"), [("avx512_bf16", True), ("amx_bf16", True), ("avx2", False)])

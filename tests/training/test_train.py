@@ -16,10 +16,10 @@ from transformers import PreTrainedTokenizerFast
 
 from sympress.errors import SympressError
 from sympress.models.model import SymptomModel, build_model
+from sympress.training import parameter_groups, train
 from sympress.training.data import NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog, TrainSettings, predict_logits
 from sympress.training.losses import loss_of
-from sympress.training.train import parameter_groups, train
 
 SYMPTOMS = ("fever", "cough", "pain")
 FILLER = ("patient", "reports", "with", "and", "the", "after", "dose", "arm", "a", "b", "c", "d", "e", "f")

@@ -34,7 +34,7 @@ from sympress.compression.recipe.material import (
 from sympress.errors import InputError
 from sympress.models.model import SymptomModel, build_model
 from sympress.training import data as module
-from sympress.training import train as training
+from sympress.training import train
 from sympress.training.data import (
     Collate,
     EncodedNotes,
@@ -50,7 +50,6 @@ from sympress.training.data import (
 )
 from sympress.training.epochs import TrainSettings, predict_logits
 from sympress.training.losses import loss_of
-from sympress.training.train import train
 
 FILLER = ("patient", "reports", "with", "and", "the", "after", "dose", "arm", "a", "b", "c", "d", "e", "f")
 SETTINGS = TrainSettings(epochs=2, batch_size=4, learning_rate=1e-3, save_steps=50)
@@ -228,8 +227,8 @@ def test_a_batch_that_is_run_in_parts_teaches_the_same(
         sizes.append([len(part["input_ids"]) for part in parts])
         return parts
 
-    monkeypatch.setattr(training, "WINDOWS_AT_ONCE", 2)
-    monkeypatch.setattr(training, "split_batch", counted)
+    monkeypatch.setattr("sympress.training.WINDOWS_AT_ONCE", 2)
+    monkeypatch.setattr("sympress.training.split_batch", counted)
     parts = train_on(model, notes, tmp_path / "parts", batch_size=6)
     assert max(len(own) for own in sizes) > 1
     assert max(size for own in sizes for size in own) <= 6

@@ -206,7 +206,7 @@ def _order(
         InputError: the recipe or the budget is none.
     """
     from sympress.compression.recipe.language import read_recipe
-    from sympress.compression.search.budget import parse_budget
+    from sympress.compression.search import parse_budget
     from sympress.pipeline.order import Order
 
     return Order(

@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import onnx
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from torch import Tensor, nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from sympress.compression.quantize.aware import constant, looks_up
 from sympress.compression.quantize.kernels import write_bare
@@ -397,6 +397,10 @@ _NOT_STRUCTURE = {
 }
 
 
+#: What `from_pretrained` leaves in a model, and no graph depends on, where it holds nothing.
+_LEFT_BY_LOADING = ("_use_kernels", "_weight_conversions")
+
+
 class _Structure(pickle.Pickler):
     """Writes all of a model but the numbers of its weights: what its graph depends on."""
 
@@ -406,6 +410,15 @@ class _Structure(pickle.Pickler):
         weights = [*model.parameters(), *model.buffers()]
         self._weights = {id(tensor): place for place, tensor in enumerate(weights)}
         self._source = model.encoder.name_or_path
+
+    def reducer_override(self, value: object) -> Any:
+        """An encoder that was loaded is written as one of the same shape that was built."""
+        if not isinstance(value, PreTrainedModel):
+            return NotImplemented
+        reduced: Any = value.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+        make, arguments, state, *_ = reduced
+        held = {name: one for name, one in state.items() if name not in _LEFT_BY_LOADING or one}
+        return make, arguments, held
 
     def persistent_id(self, value: object) -> object:
         """What is written for a path, set, configuration or tensor; None for what is pickled as usual."""

@@ -15,7 +15,7 @@ from sympress.extract.concepts import Vocabulary
 from sympress.labels.mentions import Assertion
 from sympress.labels.task import affirms
 from sympress.notes.intake import Note
-from sympress.runtime.note_result import Finding, NoteResult, findings_of, reason_in_words, rounded
+from sympress.runtime.note_result import Finding, NoteResult, finding_fields, findings_of
 
 if TYPE_CHECKING:
     from sympress.extract.sources import Item  # which needs polars, and the service does not
@@ -454,23 +454,9 @@ def finding_rows(note: Note, result: NoteResult, header: Header, serial: int) ->
     A note without a finding has one row all the same, so that it can be told from one never read.
     """
     base = carried(note, header) | dict.fromkeys(FINDING_COLUMNS)
-    rows = [_finding_fields(one) for one in findings_of(result)]
+    rows = [finding_fields(one) for one in findings_of(result)]
     whole = {"truncated": result.truncated, "markup": result.markup}
     return [{**base, **row, **whole} for row in rows or [{}]]
-
-
-def _finding_fields(one: Finding) -> Row:
-    start, end = one.span or (None, None)
-    return {
-        "symptom": one.symptom,
-        "code": one.code,
-        "assertion": one.assertion,
-        "probability": rounded(one.probability),
-        "start": start,
-        "end": end,
-        "source": one.source,
-        "reason": None if one.reason is None else reason_in_words(one.reason),
-    }
 
 
 def _omop(note: Note, result: NoteResult, header: Header, serial: int) -> list[Row]:  # noqa: ARG001

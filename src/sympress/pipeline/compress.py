@@ -15,7 +15,7 @@ from sympress.compression.distill.teachers import fingerprint_teacher, label_ord
 from sympress.compression.quantize.choose import available_kernels
 from sympress.compression.recipe.language import UNTRAINED, Recipe, parse_recipe, read_recipe
 from sympress.compression.recipe.material import FurtherTeacher, encode_notes
-from sympress.compression.search.budget import Budget, SearchResult
+from sympress.compression.search import Budget, SearchResult
 from sympress.compression.search.estimate import ModelShape, check_recipe, shape_of
 from sympress.compression.search.search import estimates, search
 from sympress.compression.vocab.trim import choose_pieces, count_pieces, trim_vocabulary_

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sympress.compression.distill import Distill
 from sympress.compression.recipe.language import Recipe
 from sympress.compression.recipe.material import FurtherTeacher, Material, encode_notes
-from sympress.compression.search.budget import SearchResult
+from sympress.compression.search import SearchResult
 from sympress.config import StudyConfig
 from sympress.evaluation.cost import peak_memory_bytes
 from sympress.evaluation.quality import describe_changes

@@ -128,14 +128,16 @@ def fit(plan: Fit, output: Path, *, command: str | None = None, reporter: Report
     lexicon = load_lexicon(plan.config.lexicon or "clinical")
     encoder = load_encoder(plan.config.encoder or "bundled", case=plan.config.case)
     with reporter, full_disk_explained(work):
-        pooling = "token" if plan.config.task == "mentions" else plan.config.pooling or "cls"
-        try_encoder(encoder, len(plan.symptoms) or 3, pooling)
+        learnt, judged = (_labelled(plan, side) for side in (plan.train, plan.validation))
+        lesson = Lesson(learnt, judged, plan.config, lexicon, plan.symptoms, plan.seed)
+        spans = task_of(plan.config.task).finds_spans
+        pooling = "token" if spans else plan.config.pooling or "cls"
+        try_encoder(encoder, lesson.outputs, pooling)
         with alone(work, output):
             key = hashlib.sha256(f"{plan.fingerprint} {plan.symptoms} {plan.config!r} {plan.seed}".encode())
             draft = work / key.hexdigest()[:12] / "artifact"  # so that checkpoints are those of this plan
-            learnt, judged = (_labelled(plan, side) for side in (plan.train, plan.validation))
             train_artifact(
-                Lesson(learnt, judged, plan.config, lexicon, plan.symptoms, plan.seed),
+                lesson,
                 encoder,
                 draft,
                 progress=lambda done, total: reporter.step("training", done, total),

@@ -9,7 +9,7 @@ from typing import Any
 
 from sympress.compression.quantize import KERNEL_NAMES, Quantize
 from sympress.compression.recipe.language import Recipe
-from sympress.compression.search.budget import Budget
+from sympress.compression.search import Budget
 from sympress.errors import InputError, nearest
 from sympress.evaluation.gold import Gold, pair_of, texts_of
 from sympress.files import read_object

@@ -297,12 +297,11 @@ def _yaml(text: str) -> str:
     return json.dumps(printable(text))
 
 
-def artifact_card(record: Mapping[str, Any], symptoms: Sequence[str]) -> str:
-    """Markdown for the `README.md` of a pressed artifact; every number comes from its provenance `record`."""
-    config = record["config"]
-    lines = [
-        *front_matter(str(config["task"]), str(config["encoder"] or "bundled"), record["data"]["name"]),
-        "# A pressed symptom extractor",
+def _opening(title: str, task: str, encoder: str, dataset: str) -> list[str]:
+    """How every card of an artifact begins, up to what it is."""
+    return [
+        *front_matter(task, encoder, dataset),
+        f"# {title}",
         "",
         "## Intended use",
         "",
@@ -310,6 +309,19 @@ def artifact_card(record: Mapping[str, Any], symptoms: Sequence[str]) -> str:
         "",
         "## What it is",
         "",
+    ]
+
+
+def artifact_card(record: Mapping[str, Any], symptoms: Sequence[str]) -> str:
+    """Markdown for the `README.md` of a pressed artifact; every number comes from its provenance `record`."""
+    config = record["config"]
+    lines = [
+        *_opening(
+            "A pressed symptom extractor",
+            str(config["task"]),
+            str(config["encoder"] or "bundled"),
+            record["data"]["name"],
+        ),
         *_origin(record, symptoms),
         "",
         "Steps of the recipe:",
@@ -333,15 +345,7 @@ def imported_card(record: Mapping[str, Any], task: str, symptoms: Sequence[str])
     """Markdown for the `README.md` of an imported artifact; every word comes from its provenance `record`."""
     source = record["source"]
     lines = [
-        *front_matter(task, source["name"], "the checkpoint's"),
-        "# An imported symptom extractor",
-        "",
-        "## Intended use",
-        "",
-        *intended_use(),
-        "",
-        "## What it is",
-        "",
+        *_opening("An imported symptom extractor", task, source["name"], "the checkpoint's"),
         f"- Task: `{task}` ({len(symptoms)} symptoms)",
         f"- Imported from: {escape_markdown(source['name'])}, architecture "
         f"{escape_markdown(source['model_type'])} "
@@ -365,15 +369,7 @@ def trained_card(record: Mapping[str, Any], task: str, symptoms: Sequence[str]) 
     kind = task_of(task)
     average = "of exact spans" if kind.finds_spans else kind.average
     lines = [
-        *front_matter(task, encoder, "notes that were given"),
-        "# A trained symptom extractor",
-        "",
-        "## Intended use",
-        "",
-        *intended_use(),
-        "",
-        "## What it is",
-        "",
+        *_opening("A trained symptom extractor", task, encoder, "notes that were given"),
         f"- Task: `{task}` ({len(symptoms)} symptoms)",
         f"- Fine-tuned from: {escape_markdown(encoder)} (its licence applies to these weights); seed "
         f"{record['seed']}",

@@ -16,7 +16,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sympress.compression.search.budget import FINISHED, SearchResult, Tried, parse_budget
+from sympress.compression.search import FINISHED, SearchResult, Tried, parse_budget
 from sympress.errors import InputError, MissingExtraError
 from sympress.files import write_json, write_text
 from sympress.report.advice import Advice, advise

@@ -295,6 +295,21 @@ def reason_in_words(reason: Reason) -> str:
     return (said or reason.kind) + place
 
 
+def finding_fields(one: Finding) -> dict[str, Any]:
+    """A finding as the fields of a flat row; the reason in words."""
+    start, end = one.span or (None, None)
+    return {
+        "symptom": one.symptom,
+        "code": one.code,
+        "assertion": one.assertion,
+        "probability": rounded(one.probability),
+        "start": start,
+        "end": end,
+        "source": one.source,
+        "reason": None if one.reason is None else reason_in_words(one.reason),
+    }
+
+
 # What was found in notes as a table.
 
 
@@ -327,22 +342,12 @@ def _rows(result: NoteResult) -> list[dict[str, Any]]:
         return [{"failure": result.failure}]
     rows = []
     for one in findings_of(result):
-        start, end = one.span or (None, None)
-        rows.append(
-            {
-                "symptom": one.symptom,
-                "code": one.code,
-                "assertion": one.assertion,
-                "probability": rounded(one.probability),
-                "start": start,
-                "end": end,
-                "words": None
-                if result.text is None or one.span is None
-                else encodable(result.text[start:end]),
-                "source": one.source,
-                "reason": None if one.reason is None else encodable(reason_in_words(one.reason)),
-            }
-        )
+        row = finding_fields(one)
+        if result.text is not None and one.span is not None:
+            row["words"] = encodable(result.text[slice(*one.span)])
+        if one.reason is not None:
+            row["reason"] = encodable(row["reason"])
+        rows.append(row)
     return rows
 
 

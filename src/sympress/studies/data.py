@@ -112,42 +112,29 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
     gold, notes = read_sources(config, lexicon, reporter)
     source = label_source(config, notes)
     check_labelling(task, source)
-    warnings: list[str] = []
-    weights = None
     one = task_of(task).labels == "one"
+    frame = notes.frame
+    labels: LabelSet | None = None
+    weights: NDArray[np.float32] | None = None
     if one:
-        labels = _topic_labels(config, notes.frame, lexicon, source, reporter)
-        chosen = pl.DataFrame({"note_id": labels.note_ids}, schema={"note_id": pl.String})
-        frame = chosen.join(notes.frame, on="note_id", how="left", maintain_order="left")
-        reporter.say(f"labelled {frame.height:,} notes with one of {', '.join(labels.symptoms)}")
-        split, duplicates = split_frame(config, frame, reporter)
-    else:
-        frame = notes.frame
-        if source == "gold":  # a note that nobody annotated has no labels
-            frame = frame.filter(pl.col("note_id").is_in([note.note_id for note in gold or []]))
-        split, duplicates = split_frame(config, frame, reporter)
+        frame, labels = _with_one_topic(config, notes.frame, lexicon, source, reporter)
+    elif source == "gold":  # a note that nobody annotated has no labels
+        frame = frame.filter(pl.col("note_id").is_in([note.note_id for note in gold or []]))
+    split, duplicates = split_frame(config, frame, reporter)
+    if labels is None:
         labelled = label_present(source, Sources(frame, lexicon, gold, split, reporter.step), config)
         labels, split, weights = labelled.labels, labelled.split, labelled.weights
     _check_classes(labels, split)
     check_leaks(split, frame, duplicates, strict=config.protocol != "paper")
-    if config.validation_notes is False:
-        warnings.append(
-            "no validation notes, as published: the test notes score every epoch; nothing is chosen by them"
-        )
-    if split.counts.patients_on_both_sides or split.counts.duplicates_on_both_sides:
-        warnings.append(
-            f"{split.counts.patients_on_both_sides} test notes have a note of the same patient, and "
-            f"{split.counts.duplicates_on_both_sides} a copy, in training (the published split allows it)"
-        )
+    warnings = _split_warnings(config, split)
     labelling = dict(labels.counts)
     if one and labels.provenance == "silver":
         names = {symptom.id or symptom.name: symptom.name for symptom in lexicon.symptoms}
-        window = config.text_window or None
         labelling |= negated_label_share(
             frame,
             labels,
             Annotator(lexicon).mentions,
-            text_window=window,
+            text_window=config.text_window or None,
             names=names,
             progress=partial(reporter.step, "looking up what labels rest on"),
         )
@@ -165,6 +152,32 @@ def prepare(config: StudyConfig, reporter: Reporter) -> StudyData:
         warnings += drift_warnings(drift)
     inputs = data_inputs(notes.frame, lexicon, split, fingerprint_labels(labels, weights))
     return StudyData(frame, labels, split, lexicon, description, inputs, tuple(warnings), weights)
+
+
+def _with_one_topic(
+    config: StudyConfig, notes: pl.DataFrame, lexicon: Lexicon, source: str, reporter: Reporter
+) -> tuple[pl.DataFrame, LabelSet]:
+    """The notes that have a topic, and their topics, in one order."""
+    labels = _topic_labels(config, notes, lexicon, source, reporter)
+    chosen = pl.DataFrame({"note_id": labels.note_ids}, schema={"note_id": pl.String})
+    frame = chosen.join(notes, on="note_id", how="left", maintain_order="left")
+    reporter.say(f"labelled {frame.height:,} notes with one of {', '.join(labels.symptoms)}")
+    return frame, labels
+
+
+def _split_warnings(config: StudyConfig, split: Split) -> list[str]:
+    """What the published protocol lets happen."""
+    warnings = []
+    if config.validation_notes is False:
+        warnings.append(
+            "no validation notes, as published: the test notes score every epoch; nothing is chosen by them"
+        )
+    if split.counts.patients_on_both_sides or split.counts.duplicates_on_both_sides:
+        warnings.append(
+            f"{split.counts.patients_on_both_sides} test notes have a note of the same patient, and "
+            f"{split.counts.duplicates_on_both_sides} a copy, in training (the published split allows it)"
+        )
+    return warnings
 
 
 def read_sources(

@@ -246,6 +246,11 @@ class MentionsTask(StudyTask[SpanData]):
         return len(self.data.split.train), 0
 
     @property
+    def outputs(self) -> int:
+        """A logit a tag."""
+        return self._lesson(0).outputs
+
+    @property
     def references(self) -> tuple[str, ...]:
         """The rules, where they say what the task asks."""
         return (RULE,) if "silver" in task_of(self.config.task).sources else ()

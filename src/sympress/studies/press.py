@@ -242,17 +242,10 @@ def press(
         step(what.step, number, total)
 
     state = run_recipe(recipe, load_model(teacher_folder), tokenizer, context, announce=announce)
-    # The teacher's do not fit.
-    unsettled = {"pad_id": state.pad_id, "thresholds": None, "calibration": None, "fusion": None}
     material = state.reads(material)
-    if state.max_tokens is not None:
-        unsettled |= {"max_tokens": material.max_tokens, "stride": material.stride}
-    if material.stride is not None:
-        tagger = task_of(extractor.task).finds_spans
-        windows = deployed_windows(state, tagger, material.max_tokens, material.stride)
-        unsettled |= dict(zip(("max_tokens", "stride"), windows, strict=True))
     notes = list(encode_notes(state.tokenizer, material.validation[:JUDGED_NOTES], material).ids)
-    worst = write_model(state.model, state.tokenizer, extractor.model_copy(update=unsettled), notes, draft)
+    unsettled = _unsettled(extractor, state, material)
+    worst = write_model(state.model, state.tokenizer, unsettled, notes, draft)
     exported = Exported(
         path=draft / "model.onnx",
         calibration=encode_notes(state.tokenizer, material.training[:JUDGED_NOTES], material).ids,
@@ -270,6 +263,18 @@ def press(
     if any(one.fuses for one in recipe.steps):
         fuse_artifact(draft, carried_words(teacher_folder, extractor), material)
     return Compressed(state, choice, worst)
+
+
+def _unsettled(extractor: Extractor, state: State, material: Material) -> Extractor:
+    """The teacher's settings without those that do not fit the pressed model."""
+    changed = {"pad_id": state.pad_id, "thresholds": None, "calibration": None, "fusion": None}
+    if state.max_tokens is not None:
+        changed |= {"max_tokens": material.max_tokens, "stride": material.stride}
+    if material.stride is not None:
+        tagger = task_of(extractor.task).finds_spans
+        windows = deployed_windows(state, tagger, material.max_tokens, material.stride)
+        changed |= dict(zip(("max_tokens", "stride"), windows, strict=True))
+    return extractor.model_copy(update=changed)
 
 
 def fuse_artifact(folder: Path, words: OwnWords, material: Material) -> None:

@@ -139,6 +139,11 @@ class NoteTask(StudyTask[StudyData]):
         """The training notes and the transfer notes."""
         return len(self.data.split.train), len(self.transfer)
 
+    @property
+    def outputs(self) -> int:
+        """A logit a symptom."""
+        return len(self.extractor.symptoms)
+
     def labelled_for_tfidf(self) -> tuple[list[str], NDArray[np.uint8]]:
         """Every labelled note that a student of this study saw, as the models see it, and its targets.
 

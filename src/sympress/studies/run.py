@@ -13,6 +13,7 @@ from sympress.compression.recipe.language import BASELINE, LONGER, Recipe, choos
 from sympress.config import StudyConfig
 from sympress.errors import InputError, MissingExtraError, SympressError, require_training
 from sympress.files import full_disk_explained, write_json, write_text
+from sympress.labels.task import task_of
 from sympress.models.encoder import fingerprint_encoder, load_encoder
 from sympress.progress import Reporter
 from sympress.provenance import environment, public_settings
@@ -67,8 +68,8 @@ def run_study(
         with run.held(config, {**task.data.inputs, "encoder": fingerprint_encoder(encoder)}):
             recipes = with_longer({name: task.recipe(name) for name in strategies[1:]} | recipes, task)
             if run.read_row(BASELINE, 0) is None:
-                pooling = "token" if config.task == "mentions" else config.pooling or "cls"
-                try_encoder(encoder, config.top_k, pooling)
+                pooling = "token" if task_of(config.task).finds_spans else config.pooling or "cls"
+                try_encoder(encoder, task.outputs, pooling)
             _make_rows(task, recipes, reporter)
             test = task.test_set()
             rows, yardsticks = _measure(task, test, (BASELINE, *recipes, *task.references), reporter)

@@ -188,6 +188,11 @@ class StudyTask(ABC, Generic[D]):
         """How many labelled and how many further notes there are to learn from."""
 
     @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Of the head of its models: symptoms or tags."""
+
+    @property
     def warnings(self) -> list[str]:
         """What a reader should know of the notes."""
         return []

@@ -35,6 +35,7 @@ from sympress.runtime.session import Runtime, prepare_text
 from sympress.runtime.tokens import tags_of
 from sympress.studies.judge import Judged, judge_file, scorer_of
 from sympress.studies.press import move_artifact, press, train_settings, write_model
+from sympress.training import train
 from sympress.training.data import EncodedNotes, NoteDataset, default_stride
 from sympress.training.epochs import EpochLog, Progress, Scorer, default_device
 from sympress.training.losses import loss_of
@@ -45,7 +46,6 @@ from sympress.training.tagging import (
     detach_kinds_,
     kinds_of,
 )
-from sympress.training.train import train
 
 # Labelled notes, how a model will read them, and what it learns from.
 
@@ -98,6 +98,14 @@ class Lesson:
     lexicon: Lexicon
     symptoms: tuple[str, ...] = ()
     seed: int = 0
+
+    @property
+    def outputs(self) -> int:
+        """Of the model's head: tags of a task that finds spans, else symptoms."""
+        task = task_of(self.config.task)
+        if not task.finds_spans:
+            return len(self.symptoms)
+        return len(tags_of(classes_in(self.training.mentions, task)))
 
     def check(self) -> None:
         """Refuse notes that nothing can be learnt from.

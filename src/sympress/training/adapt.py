@@ -17,23 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import (
-    MODEL_FOR_MASKED_LM_MAPPING,
-    AutoModelForMaskedLM,
-    DataCollatorForLanguageModeling,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.modeling_outputs import BaseModelOutput
+from transformers import DataCollatorForLanguageModeling, PreTrainedModel, PreTrainedTokenizerBase
 
 from sympress.errors import InputError, bundled_encoder_folder, nearest
 from sympress.files import check_claim, full_disk_explained, read_object, write_json
 from sympress.models.encoder import (
     BUNDLED,
     Encoder,
+    MaskedLanguageModel,
+    check_has_head,
     fingerprint_encoder,
     load_encoder,
-    quiet_transformers,
+    masked_language_model,
     save_encoder,
 )
 from sympress.models.families import check_kept, keep_layers_, layers_of, spread_layers
@@ -41,12 +36,12 @@ from sympress.notes.intake import mask_placeholders
 from sympress.notes.split import assign_part, group_notes, groups_of, patient_keys, split_notes
 from sympress.progress import Reporter
 from sympress.provenance import fingerprint_frame, fingerprint_texts
+from sympress.training import train
 from sympress.training.data import Collate, EncodedNotes, NoteDataset, encode_texts
 from sympress.training.epochs import EpochLog, Progress, TrainSettings, default_device, mixed_precision
 from sympress.training.losses import IGNORED
-from sympress.training.train import train
 
-# An encoder with a masked-language head, and the masks it learns from.
+# The masks that an encoder learns from.
 
 
 class Masking:
@@ -89,131 +84,6 @@ class Masking:
             chosen = labels != IGNORED
             if chosen.any() or barred.all():
                 return masked.clamp(max=self._last).to(ids.device), chosen.to(ids.device)
-
-
-class _ChosenStates(nn.Module):
-    """Stands where a masked-language model has its encoder and hands on the chosen states alone."""
-
-    def __init__(self, encoder: PreTrainedModel) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.chosen: Tensor | None = None
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        **_nothing_else: Any,
-    ) -> BaseModelOutput:
-        """Return states `(1, chosen, hidden)`."""
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return BaseModelOutput(last_hidden_state=states[self.chosen].unsqueeze(0))
-
-
-class MaskedLanguageModel(nn.Module):
-    """`encoder` under the head of its architecture's masked-language model.
-
-    The head sees the chosen word pieces only: a vocabulary of logits for all of them would be most of the
-    work. Weights that the head shares with the embeddings stand once in the state.
-    """
-
-    symptoms = 0  # it tells none apart: whoever predicts symptoms with it gets none
-
-    def __init__(self, encoder: PreTrainedModel, head: PreTrainedModel) -> None:
-        super().__init__()
-        self.states = _ChosenStates(encoder)
-        setattr(head, head.base_model_prefix, self.states)
-        self.head = head
-        first: dict[int, str] = {}
-        self._aliases = {
-            name: first[id(weight)]
-            for name, weight in self.named_parameters(remove_duplicate=False)
-            if first.setdefault(id(weight), name) != name
-        }
-        self.register_state_dict_post_hook(_drop_aliases)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_add_aliases)  # type: ignore[no-untyped-call]
-
-    @property
-    def encoder(self) -> PreTrainedModel:
-        """What is adapted."""
-        return self.states.encoder
-
-    def let_learn_(self, *, encoder: bool) -> None:
-        """Let either the encoder learn or the rest; embeddings that both use are the encoder's."""
-        for weight in self.parameters():
-            weight.requires_grad = not encoder
-        self.encoder.requires_grad_(requires_grad=encoder)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, chosen: Tensor) -> Tensor:
-        """Logits `(chosen, vocabulary)` of the word pieces where `chosen` `(batch, tokens)` is True."""
-        self.states.chosen = chosen
-        logits: Tensor = self.head(input_ids=input_ids, attention_mask=attention_mask).logits
-        return logits.squeeze(0)
-
-
-def _drop_aliases(module: Any, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
-    for alias in module._aliases:
-        state.pop(prefix + alias, None)
-
-
-def _add_aliases(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for alias, name in module._aliases.items():
-        state[prefix + alias] = state[prefix + name]
-
-
-def masked_language_model(
-    encoder: PreTrainedModel, head_from: str | None, seed: int
-) -> tuple[MaskedLanguageModel, bool]:
-    """`encoder` itself under a head, and whether the head is fresh.
-
-    The head comes from the checkpoint `head_from` where that holds one, else from `seed`; a fresh one
-    shares its output matrix with the word embeddings (Press and Wolf 2017).
-
-    Raises:
-        InputError: transformers knows no masked-language head for this architecture or shape.
-    """
-    with torch.random.fork_rng(devices=[]), quiet_transformers():
-        torch.manual_seed(seed)
-        head, fresh = _stored_head(head_from) if head_from else (None, True)
-        if head is None:
-            head = _fresh_head(encoder)
-    output, table = head.get_output_embeddings(), encoder.get_input_embeddings()
-    shapes = [getattr(getattr(module, "weight", None), "shape", None) for module in (output, table)]
-    if shapes[0] is None or shapes[0] != shapes[1]:
-        raise InputError("only a whole encoder can be adapted, before anything is removed from it")
-    if fresh or getattr(encoder.config, "tie_word_embeddings", True):
-        output.weight = table.weight
-    return MaskedLanguageModel(encoder, head), fresh
-
-
-def _stored_head(source: str) -> tuple[PreTrainedModel | None, bool]:
-    try:
-        head, info = AutoModelForMaskedLM.from_pretrained(
-            source, local_files_only=True, output_loading_info=True, dtype=torch.float32
-        )
-    except (OSError, ValueError):
-        return None, True
-    prefix = head.base_model_prefix + "."
-    return head, any(not name.startswith(prefix) for name in info["missing_keys"])
-
-
-def _fresh_head(encoder: PreTrainedModel) -> PreTrainedModel:
-    check_has_head(encoder)
-    head: PreTrainedModel = AutoModelForMaskedLM.from_config(encoder.config)
-    return head
-
-
-def check_has_head(encoder: PreTrainedModel) -> None:
-    """See that there is a masked-language head for the architecture of `encoder`.
-
-    Raises:
-        InputError: transformers knows none.
-    """
-    if type(encoder.config) not in MODEL_FOR_MASKED_LM_MAPPING:
-        raise InputError(
-            f"architecture {encoder.config.model_type!r} has no masked-language head in transformers, so it "
-            "cannot be adapted; train it as it is, or adapt another encoder"
-        )
 
 
 # Notes held out from masked-language training: which they are, and what they say of the model.
@@ -584,20 +454,10 @@ def adapt_encoder_(
         SympressError: the loss became infinite or not a number.
     """
     _check(settings)
-    masking = Masking(tokenizer, encoder)
-    notes = encode_texts(tokenizer, texts, settings.max_tokens)
-    usable = [row for row, ids in enumerate(notes.ids) if masking.has_words(ids)]
-    if len(usable) < MINIMUM_NOTES:
-        raise InputError(f"adapting needs at least {MINIMUM_NOTES} notes with words; these are {len(usable)}")
-    if groups is None:
-        number: dict[str, int] = {}
-        groups = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
-    learnt, judged = hold_out(groups[usable], settings.held_out_share, settings.seed)
+    masking, pad_id = Masking(tokenizer, encoder), int(tokenizer.pad_token_id or 0)
+    training, held_out, counts = _two_sides(masking, texts, tokenizer, settings, groups)
     model, fresh = masked_language_model(encoder, head_from, settings.seed)
-    training = _dataset(notes, [usable[row] for row in learnt])
-    pad_id = int(tokenizer.pad_token_id or 0)
-    fixed = Masking(tokenizer, encoder, settings.seed)
-    judge = Judge.of(fixed, _dataset(notes, [usable[row] for row in judged]), pad_id)
+    judge = Judge.of(Masking(tokenizer, encoder, settings.seed), held_out, pad_id)
     model.to(default_device())
     teach = partial(_train, training=training, masking=masking, pad_id=pad_id, progress=progress)
     head_seconds = 0.0
@@ -607,9 +467,7 @@ def adapt_encoder_(
         head_seconds = teach(model, settings=fast, folder=folder / "head").seconds
     teacher = None
     if settings.layers is not None:
-        teacher = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
-        keep_layers_(encoder, spread_layers(len(layers_of(encoder)), settings.layers))
-        model = MaskedLanguageModel(encoder, model.head)  # which knows the weights that are left
+        model, teacher = _lose_layers_(model, settings.layers)
     whole = copy.deepcopy(encoder.state_dict())
     before = judge.losses(model)
     model.let_learn_(encoder=True)
@@ -623,10 +481,7 @@ def adapt_encoder_(
     if not helped:
         encoder.load_state_dict(whole)
     return AdaptLog(
-        notes=len(learnt),
-        held_out=len(judged),
-        empty=len(texts) - len(usable),
-        truncated=notes.truncated,
+        **counts,
         fresh_head=fresh,
         before=float(before.sum() / judge.masked),
         epochs=epochs,
@@ -640,6 +495,40 @@ def _check(settings: AdaptSettings) -> None:
         raise InputError(f"--learning-rate {settings.learning_rate:g}: give one above 0")
     if not 0 < settings.held_out_share < 1:
         raise InputError(f"held-out share {settings.held_out_share:g}: give one above 0 and below 1")
+
+
+def _two_sides(
+    masking: Masking,
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    settings: AdaptSettings,
+    groups: NDArray[np.int64] | None,
+) -> tuple[NoteDataset, NoteDataset, dict[str, int]]:
+    """Notes to learn from, notes held out, and how many there are, as `AdaptLog` has them."""
+    notes = encode_texts(tokenizer, texts, settings.max_tokens)
+    usable = [row for row, ids in enumerate(notes.ids) if masking.has_words(ids)]
+    if len(usable) < MINIMUM_NOTES:
+        raise InputError(f"adapting needs at least {MINIMUM_NOTES} notes with words; these are {len(usable)}")
+    if groups is None:
+        number: dict[str, int] = {}
+        groups = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
+    sides = hold_out(groups[usable], settings.held_out_share, settings.seed)
+    learnt, judged = (_dataset(notes, [usable[row] for row in side]) for side in sides)
+    counts = {
+        "notes": len(learnt),
+        "held_out": len(judged),
+        "empty": len(texts) - len(usable),
+        "truncated": notes.truncated,
+    }
+    return learnt, judged, counts
+
+
+def _lose_layers_(model: MaskedLanguageModel, layers: int) -> tuple[MaskedLanguageModel, MaskedLanguageModel]:
+    """Remove all but `layers` of the encoder; the model that is left, and the whole one, which teaches it."""
+    teacher = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
+    encoder = model.encoder
+    keep_layers_(encoder, spread_layers(len(layers_of(encoder)), layers))
+    return MaskedLanguageModel(encoder, model.head), teacher  # a new one: it knows the weights that are left
 
 
 def imitation_loss(answers: Tensor, wanted: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sympress.compression.quantize.codebook import share_levels
+from sympress.compression.quantize import SMALLEST_MATRIX, codebook, nearest_index
 from sympress.errors import InputError
 from sympress.models.families import family_of, layers_of
 from sympress.models.model import OutputRounding, RoundedLinear, SymptomModel, replace_module_, with_rounding
@@ -388,6 +388,18 @@ class QatLinear(nn.Linear):
         if self.clusters is not None:
             return self.weight + (shared_rows(self.weight, scale, self.clusters) - self.weight).detach()
         return fake_quantize(self.weight, scale, torch.zeros_like(scale), -self.top, self.top)
+
+
+def share_levels(levels: Tensor, clusters: int) -> Tensor:
+    """`levels`, whole numbers as floats, each as the value of their codebook that is nearest to it.
+
+    A matrix smaller than `SMALLEST_MATRIX` stays as it is.
+    """
+    if levels.numel() < SMALLEST_MATRIX:
+        return levels.detach()
+    whole = levels.detach().cpu().numpy().astype(np.int16)
+    book = codebook(whole, clusters)
+    return torch.from_numpy(book[nearest_index(whole, book)]).to(levels)
 
 
 def shared_rows(rows: Tensor, scales: Tensor, clusters: int) -> Tensor:

@@ -23,9 +23,8 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from sympress.compression.quantize import HALF_BYTE
+from sympress.compression.quantize import HALF_BYTE, SMALLEST_MATRIX, codebook, nearest_index
 from sympress.compression.quantize.aware import constant, pack_nibbles, quantize_embeddings_
-from sympress.compression.quantize.codebook import SMALLEST_MATRIX, codebook, nearest_index
 from sympress.errors import InputError, nearest
 from sympress.runtime.session import open_session
 

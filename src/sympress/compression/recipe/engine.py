@@ -35,10 +35,10 @@ from sympress.files import read_object, write_json
 from sympress.models.encoder import fingerprint_weights
 from sympress.models.families import family_of
 from sympress.models.model import SymptomModel, load_model, save_model
+from sympress.training import BatchLoss, dropping, from_logits, train
 from sympress.training.data import NoteDataset
 from sympress.training.epochs import TrainSettings, default_device
 from sympress.training.losses import loss_of
-from sympress.training.train import BatchLoss, dropping, from_logits, train
 
 # The trainings that steps ask for: from labels, from a teacher, with masks kept or weights rounded.
 

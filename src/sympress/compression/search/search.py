@@ -19,7 +19,7 @@ from sympress.compression.quantize import Quantize
 from sympress.compression.recipe import Step, Trial
 from sympress.compression.recipe.language import Recipe
 from sympress.compression.recipe.steps import STEPS
-from sympress.compression.search.budget import (
+from sympress.compression.search import (
     BEHIND,
     BUDGET_KEYS,
     FINISHED,
