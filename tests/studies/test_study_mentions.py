@@ -13,6 +13,7 @@ import pytest
 from sympress.api import compress
 from sympress.config import StudyConfig, make_config
 from sympress.errors import InputError
+from sympress.labels.lexicon import load_lexicon
 from sympress.notes.synthesize import synthesize
 from sympress.report.verdict import console_table, verdict
 from sympress.results import Results, StrategyResult, load_results
@@ -68,6 +69,9 @@ def test_every_row_is_judged_by_spans(finished: tuple[Path, Results]) -> None:
     rules = row(results, "rule-assertion").quality.spans
     assert rules is not None
     assert (rules.overlapping.f1.value or 0) > 0.5  # synthetic notes are made of lexicon-like forms
+    ids = {symptom.id for symptom in load_lexicon("clinical").symptoms}
+    assert {*results.data.symptoms, *(one.symptom for one in rules.per_symptom)} <= ids
+    assert (rules.overlapping_symptom.f1.value or 0) > 0.5
 
 
 def test_every_figure_follows_from_the_predictions_beside_the_results(
