@@ -56,7 +56,7 @@ LIBRARIES := .venv-demo/lib/python3.*/site-packages
 	rm -f $(LIBRARIES)/torch/bin/*[tT]est* $(LIBRARIES)/torch/bin/protoc* $(LIBRARIES)/onnxruntime/capi/libonnxruntime.so*
 	find $(LIBRARIES)/bokeh/server/static -type f ! -name bokeh.min.js -delete
 	find $(LIBRARIES) -type d -name tests -prune -exec rm -rf {} +
-	.venv-demo/bin/python -m pip uninstall --quiet --yes --disable-pip-version-check pip
+	.venv-demo/bin/python -m pip uninstall --quiet --yes --disable-pip-version-check setuptools pip
 	find .venv-demo -type d -name __pycache__ -prune -exec rm -rf {} +
 	-strip --strip-unneeded $(LIBRARIES)/torch/lib/libtorch_cpu.so $(LIBRARIES)/torch/lib/libtorch_python.so \
 		$(LIBRARIES)/_polars_runtime*/*.so
