@@ -35,24 +35,29 @@ $(BIN)/.installed: pyproject.toml constraints.txt requirements.lock
 lock: ## write requirements.lock and requirements-demo.lock anew from constraints.txt; needs uv, and UV_FIND_LINKS set
 	$(COMPILE) --extra dev -o requirements.lock
 	$(COMPILE) --extra demo $(UNUSED:%=--no-emit-package %) -o requirements-demo.lock
-# What the demo does without: figures for papers, and vocabularies of other encoders.
-UNUSED := sentence-transformers matplotlib cycler fonttools kiwisolver pyparsing python-dateutil sentencepiece
+# What the demo does without: figures for papers, vocabularies of other encoders, pictures, downloads, TF-IDF, and
+# searches for settings. A command that needs one of them says so.
+UNUSED := sentence-transformers matplotlib cycler fonttools kiwisolver pyparsing python-dateutil sentencepiece \
+	pillow hf-xet scikit-learn joblib threadpoolctl optuna alembic mako colorlog sqlalchemy setuptools
 COMPILE := uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-package torch \
 	--python-version 3.11.7 -c constraints.txt pyproject.toml
 
 # The demo has an environment of its own, with the least that it needs, unless everything is installed already:
-# no tests of libraries, no headers for C++, and, where `strip` is there, no symbols that only a debugger reads.
-# The packaged encoder is read by transformers.
+# no tests of libraries, nothing for programs in C++ or TypeScript, no pip, no compiled copies of modules, and, where
+# `strip` is there, no symbols that only a debugger reads. The packaged encoder is read by transformers.
 DEMO := $(if $(wildcard $(BIN)/.installed),$(BIN),.venv-demo/bin)
 LIBRARIES := .venv-demo/lib/python3.*/site-packages
 .venv-demo/bin/.installed: pyproject.toml constraints.txt requirements-demo.lock
-	test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
+	$(PYTHON) -m venv --clear .venv-demo
 	.venv-demo/bin/python $(PIP_INSTALL) --no-compile --no-deps --require-hashes -r requirements-demo.lock
 	.venv-demo/bin/python $(PIP_INSTALL) --no-compile $(TORCH)
 	.venv-demo/bin/python $(PIP_INSTALL) --no-compile --no-deps -e .
 	rm -rf $(LIBRARIES)/torch/test $(LIBRARIES)/torch/include $(LIBRARIES)/onnx/backend/test
-	rm -f $(LIBRARIES)/torch/bin/*[tT]est* $(LIBRARIES)/torch/bin/protoc*
+	rm -f $(LIBRARIES)/torch/bin/*[tT]est* $(LIBRARIES)/torch/bin/protoc* $(LIBRARIES)/onnxruntime/capi/libonnxruntime.so*
+	find $(LIBRARIES)/bokeh/server/static -type f ! -name bokeh.min.js -delete
 	find $(LIBRARIES) -type d -name tests -prune -exec rm -rf {} +
+	.venv-demo/bin/python -m pip uninstall --quiet --yes --disable-pip-version-check setuptools pip
+	find .venv-demo -type d -name __pycache__ -prune -exec rm -rf {} +
 	-strip --strip-unneeded $(LIBRARIES)/torch/lib/libtorch_cpu.so $(LIBRARIES)/torch/lib/libtorch_python.so \
 		$(LIBRARIES)/_polars_runtime*/*.so
 	touch $@

@@ -79,7 +79,7 @@ def throughput_table(measured: MeasuredRates) -> list[str]:
 
 def peers_table(measured: MeasuredRates) -> list[str]:
     """What `benchmarks.peers` wrote: notes a second and core of the bundled artifact and of its peers."""
-    lines = table_head(["what answers", "notes a second and core", "the box is faster by"])
+    lines = table_head(["what answers", "notes a second and core", "the box is … as fast"])
     for name, row in measured["rows"].items():
         faster = "–" if name == "box" else f"{format_number(row['box_times_as_fast'], 1)}×"
         lines.append(table_row(name, format_number(row["notes_per_cpu_second"], 1), faster))

@@ -125,12 +125,12 @@ def protocols() -> list[str]:
 
 def results_file() -> list[str]:
     """Every part of `results.json` with its keys, from the file itself down to its smallest part."""
-    return _models(Results, first="the file")
+    return _models(Results, first="The file")
 
 
 def artifact_settings() -> list[str]:
     """Every key of `extractor.json`."""
-    return _models(Extractor, first="extractor.json")
+    return _models(Extractor, first="`extractor.json`")
 
 
 def _models(root: type[BaseModel], *, first: str) -> list[str]:
@@ -139,7 +139,7 @@ def _models(root: type[BaseModel], *, first: str) -> list[str]:
     for model in met:
         told, meanings = _docstring(model)
         title = first if model is root else f"`{model.__name__}`"
-        lines += [f"## {title[:1].upper()}{title[1:]}", "", told, ""]
+        lines += [f"## {title}", "", told, ""]
         lines += [_row("key", "value", "default", "what it is"), _row(*[":--"] * 4)]
         for name, field in model.model_fields.items():
             met += [part for part in _parts(field.annotation) if part not in met]

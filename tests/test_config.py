@@ -161,10 +161,18 @@ def test_what_goes_on_in_a_folder_may_add_rows_and_measure_anew_and_nothing_else
     more |= {"transfer_from": "1990"}
     moved = {"notes": Path("b.csv"), "gold": Path("g"), "lexicon": "l.tsv", "encoder": "e"}
     assert (
-        StudyConfig(**more, **moved, resamples=50, threads=4, margin=0.02, baseline_longer=False).fixed()
+        StudyConfig(
+            **more,
+            **moved,
+            resamples=50,
+            threads=4,
+            margin=0.02,
+            baseline_longer=False,
+            keep_weights=False,
+        ).fixed()
         == config.fixed()
     )
-    free = {*more, *moved, "resamples", "threads", "margin", "baseline_longer"}
+    free = {*more, *moved, "resamples", "threads", "margin", "baseline_longer", "keep_weights"}
     assert config.fixed().keys() == StudyConfig.model_fields.keys() - free
 
 

@@ -284,7 +284,7 @@ class CompressionConfig(_Settings):
 
 
 class MeasurementConfig(_Settings):
-    """How the deployed files are measured; no row depends on it."""
+    """How the deployed files are measured, and what stays beside them; no row depends on it."""
 
     panel: ClassVar = "Measurement"
 
@@ -297,6 +297,12 @@ class MeasurementConfig(_Settings):
         lt=1,
     )
     resamples: int = setting(1000, "Bootstrap resamples.", marks=_MAY_CHANGE, ge=50)
+    keep_weights: bool = setting(
+        True,
+        "Keep the weights that `sympress compress` starts from; without them a finished run holds only what "
+        "is deployed, and no row can be added.",
+        marks=_MAY_CHANGE,
+    )
 
 
 Group = TypeVar("Group", bound=_Settings)

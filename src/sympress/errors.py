@@ -140,7 +140,7 @@ def names_arguments(arguments: Mapping[str, str]) -> Callable[[Callable[P, T]], 
 
 
 def require_training(extra: str = "train") -> None:
-    """Check that what training needs is installed.
+    """Check that what every training needs is installed.
 
     Args:
         extra: to name where something is missing; `demo` holds `train` and an encoder.
@@ -154,12 +154,20 @@ def require_training(extra: str = "train") -> None:
         "accelerate",
         "onnx",
         "onnxscript",
-        "optuna",
-        "sklearn",
         "rensa",
     ):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(extra, package)
+
+
+def require_optuna() -> None:
+    """Check that what proposes settings in a search is installed.
+
+    Raises:
+        MissingExtraError: Optuna is not.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise MissingExtraError("train", "optuna")
 
 
 def require_serving() -> None:

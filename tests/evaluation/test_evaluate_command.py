@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +17,7 @@ from sympress.evaluation.evaluate import evaluate
 from sympress.evaluation.gold import gold_of_spans, gold_of_symptoms
 from sympress.evaluation.records import EvaluationResults
 from sympress.labels.mentions import AnnotatedNote, Mention
-from sympress.runtime.artifact import BOX_FOLDER, RULES_FOLDER
+from sympress.runtime.artifact import RULES_FOLDER
 from sympress.runtime.extractor import Extractor
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -46,7 +45,6 @@ def test_the_document_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(BOX_FOLDER, "artifact")
     told = []
     for language, file, body in FENCED.findall(PAGE):
         if file:

@@ -177,6 +177,24 @@ def test_a_baseline_at_chance_makes_every_comparison_meaningless(make_run, make_
     assert "gains" in verdict(make_run(make_strategy("baseline", quality=better), row))[0]
 
 
+def test_where_spans_are_a_model_that_ignores_the_note_cannot_know(make_run, make_strategy, make_quality):
+    # More spans than notes: naming the same symptoms for every note would have an F1 above 1.
+    many = [one.model_copy(update={"support": 500}) for one in topics(make_quality, 3)]
+    row = make_strategy("small", difference=(0.1, 0.05, 0.15), smaller=True)
+
+    def said(f1):
+        quality = make_quality(f1, per_symptom=many)
+        run = make_run(make_strategy("baseline", quality=quality), row).model_copy(
+            update={"task": "mentions"}
+        )
+        return verdict(run)[0]
+
+    assert "gains" in said(0.1)
+    assert said(0.0) == (
+        "The baseline finds nothing, so comparisons with it mean nothing; train longer, or on more notes."
+    )
+
+
 def test_a_gain_stands_beside_what_longer_training_gives(make_run, make_strategy):
     run = make_run(
         make_strategy("baseline", 0.80),

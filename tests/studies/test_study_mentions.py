@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sympress.api import compress
 from sympress.config import StudyConfig, make_config
 from sympress.errors import InputError
+from sympress.labels.lexicon import load_lexicon
 from sympress.notes.synthesize import synthesize
 from sympress.report.verdict import console_table, verdict
 from sympress.results import Results, StrategyResult, load_results
+from sympress.runtime.artifact import check_files
 from sympress.runtime.extractor import Extractor
 from sympress.studies.results import check_results, read_predictions
 from sympress.studies.run import run_study
@@ -65,6 +69,9 @@ def test_every_row_is_judged_by_spans(finished: tuple[Path, Results]) -> None:
     rules = row(results, "rule-assertion").quality.spans
     assert rules is not None
     assert (rules.overlapping.f1.value or 0) > 0.5  # synthetic notes are made of lexicon-like forms
+    ids = {symptom.id for symptom in load_lexicon("clinical").symptoms}
+    assert {*results.data.symptoms, *(one.symptom for one in rules.per_symptom)} <= ids
+    assert (rules.overlapping_symptom.f1.value or 0) > 0.5
 
 
 def test_every_figure_follows_from_the_predictions_beside_the_results(
@@ -127,6 +134,33 @@ def test_the_same_call_again_trains_nothing(
     monkeypatch.setattr("sympress.studies.costs.peak_memory_bytes", lambda _folder, _texts: 1)
     again = run_study(make_config({**SMALL, "encoder": str(encoder_folder)}), run)
     assert [found.quality for found in again.strategies] == [found.quality for found in results.strategies]
+
+
+def test_a_run_that_keeps_no_weights_is_judged_again_but_gets_no_row(
+    finished: tuple[Path, Results], encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(finished[0], tmp_path / "run")
+    asked = {**SMALL, "encoder": str(encoder_folder), "keep_weights": False}
+    first = run_study(make_config(asked), run)
+    assert not [*run.rglob("*.safetensors"), *run.glob("yardsticks")]
+    artifact = run / "artifacts" / "tiny-seed0"
+    check_files(artifact)
+    assert Extractor.load(artifact).answer("fever and no cough") == Extractor.load(
+        finished[0] / "artifacts" / "tiny-seed0"
+    ).answer("fever and no cough")
+    with pytest.raises(InputError, match="what is deployed alone cannot be pressed"):
+        compress(artifact, "quantize(int8)", training=False, output=tmp_path / "smaller")
+
+    monkeypatch.setattr("sympress.studies.run.measure_costs", None)  # nothing is timed anew
+    again = run_study(make_config({**asked, "resamples": 60}), run)
+    assert again.yardsticks == first.yardsticks
+    assert [one.cost for one in again.strategies] == [one.cost for one in first.strategies]
+    assert [one.quality.f1.value for one in again.strategies] == [
+        one.quality.f1.value for one in finished[1].strategies
+    ]
+    more = (*SMALL["recipes"], "new = quantize(int8)")  # type: ignore[misc]
+    with pytest.raises(InputError, match=r"no row 'new', and none can be added: the run kept no weights"):
+        run_study(make_config({**asked, "recipes": more}), run)
 
 
 def test_the_report_has_its_table(finished: tuple[Path, Results]) -> None:

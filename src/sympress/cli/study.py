@@ -152,6 +152,7 @@ _DEMO = {
     ),
     "baseline_longer": False,
     "learning_rate": 1e-4,
+    "keep_weights": False,
 }
 _FULL = {"synthetic_notes": 600, "epochs": 1, "max_tokens": 64}
 _SMALLEST = {"synthetic_notes": 200, "epochs": 1, "max_tokens": 64, "resamples": 200}

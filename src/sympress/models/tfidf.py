@@ -6,6 +6,7 @@ scikit-learn or PyTorch.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import re
@@ -151,6 +152,16 @@ class TfidfClassifier:
         return {"tfidf.npz": arrays.getvalue(), "tfidf.json": to_json(described)}
 
 
+def require_scikit_learn() -> None:
+    """Check that TF-IDF can be fitted; it predicts without.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    if importlib.util.find_spec("sklearn") is None:
+        raise MissingExtraError("train", "scikit-learn")
+
+
 def fit_tfidf(
     texts: Sequence[str],
     targets: ArrayLike,
@@ -175,11 +186,10 @@ def fit_tfidf(
         MissingExtraError: scikit-learn is not installed.
         InputError: no word occurs in two notes.
     """
-    try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise MissingExtraError("train", "scikit-learn") from error
+    require_scikit_learn()
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
     vectorizer = TfidfVectorizer(analyzer=_terms, sublinear_tf=True, min_df=2)
     try:
         features = vectorizer.fit_transform(texts)

@@ -16,8 +16,7 @@ from sympress.compression.quantize.choose import available_kernels
 from sympress.compression.recipe.language import UNTRAINED, Recipe, parse_recipe, read_recipe
 from sympress.compression.recipe.material import FurtherTeacher, encode_notes
 from sympress.compression.search import Budget, SearchResult
-from sympress.compression.search.estimate import ModelShape, check_recipe, shape_of
-from sympress.compression.search.search import estimates, search
+from sympress.compression.search.estimate import ModelShape, check_recipe, estimates, shape_of
 from sympress.compression.vocab.trim import choose_pieces, count_pieces, trim_vocabulary_
 from sympress.errors import InputError
 from sympress.files import (
@@ -329,6 +328,8 @@ def _presser(plan: Plan, texts: Texts, reporter: Reporter) -> Compressor:
 
 
 def _search(plan: Plan, budget: Budget, compressor: Compressor) -> SearchResult:
+    from sympress.compression.search.search import search
+
     result = search(
         budget,
         compressor,

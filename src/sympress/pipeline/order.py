@@ -10,7 +10,7 @@ from typing import Any
 from sympress.compression.quantize import KERNEL_NAMES, Quantize
 from sympress.compression.recipe.language import Recipe
 from sympress.compression.search import Budget
-from sympress.errors import InputError, nearest
+from sympress.errors import InputError, nearest, require_optuna
 from sympress.evaluation.gold import Gold, pair_of, texts_of
 from sympress.files import read_object
 
@@ -125,12 +125,15 @@ def check_order(order: Order, *, dry: bool = False) -> None:
     Raises:
         InputError: both or neither of recipe and budget, steps or a search that train where nothing may,
             notes that are needed and missing, an unknown kernel, or an output that is taken.
+        MissingExtraError: Optuna, which searches for a budget, is not installed.
     """
     recipe, budget = order.recipe, order.budget
     if (recipe is not None) + (budget is not None) != 1 and (budget is not None or order.trains):
         raise InputError("give either --recipe or --budget: what to do, or what the result may cost")
     if budget is not None and not order.trains:
         raise InputError("--budget searches recipes that train; leave out --budget or --no-training")
+    if budget is not None and not dry:
+        require_optuna()
     if order.trials < 1:
         raise InputError(f"--trials {order.trials} must be at least 1")
     _check_kernel(order)

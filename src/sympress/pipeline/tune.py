@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import shutil
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from sympress.compression.recipe.language import BASELINE
 from sympress.config import StudyConfig
-from sympress.errors import InputError, MissingExtraError, SympressError, nearest, require_training
+from sympress.errors import InputError, SympressError, nearest, require_optuna, require_training
 from sympress.files import check_settings, full_disk_explained, write_json, write_text
 from sympress.models.encoder import fingerprint_encoder, load_encoder
 from sympress.models.model import save_model
@@ -150,8 +149,7 @@ def run_tuning(
         SympressError: every trial diverged.
     """
     require_training()
-    if importlib.util.find_spec("optuna") is None:
-        raise MissingExtraError("train", "optuna")
+    require_optuna()
     names, resolved = search.names(), config.resolved()
     run, folder = RunFolder(Path(output)), Path(output) / search.strategy
     reporter = reporter or Reporter(quiet=True)

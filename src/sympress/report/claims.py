@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sympress.config import MARGIN
 from sympress.errors import MissingExtraError
+from sympress.labels.task import task_of
 from sympress.results import Comparison, Estimate, Pooled, Results, StrategyResult
 
 # The test of all trainings and notes together.
@@ -172,7 +173,8 @@ def at_chance(results: Results, *, micro: bool) -> float | None:
     """Return the F1 of a model that ignores the note if the baseline is not shown to do better, else None.
 
     Of a topic that is 1/K, macro: a guess by how frequent each is. Of symptoms it is the best that naming
-    the same ones for every note gets. It is asked of every seed: one baseline at chance spoils the mean.
+    the same ones for every note gets. Of spans it is 0: where they are, only the note says. It is asked of
+    every seed: one baseline at chance spoils the mean.
     """
     rows = [row for row in results.strategies if row.name == "baseline"]
     chance = max((_chance(row, results, micro=micro) for row in rows), default=0.0)
@@ -185,7 +187,7 @@ def at_chance(results: Results, *, micro: bool) -> float | None:
 def _chance(row: StrategyResult, results: Results, *, micro: bool) -> float:
     support = sorted((one.support for one in row.quality.per_symptom if one.support), reverse=True)
     notes = results.data.test
-    if not support or not notes:
+    if not support or not notes or task_of(results.task).finds_spans:
         return 0.0
     if micro:
         total = sum(support)

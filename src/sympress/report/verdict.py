@@ -78,10 +78,10 @@ def chance_sentence(results: Results) -> list[str]:
     chance = at_chance(results, micro=kind == "micro F1")
     if chance is None:
         return []
-    return [
-        f"The baseline is at chance: a model that ignores the note has {kind} {chance:.3f}, so comparisons "
-        "with it mean nothing; train longer, or on more notes."
-    ]
+    learnt = (
+        f"is at chance: a model that ignores the note has {kind} {chance:.3f}" if chance else "finds nothing"
+    )
+    return [f"The baseline {learnt}, so comparisons with it mean nothing; train longer, or on more notes."]
 
 
 def beating_reference(found: list[Group]) -> tuple[Group, Group] | None:

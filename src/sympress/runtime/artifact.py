@@ -357,10 +357,11 @@ CHECKSUMS_FORMAT = 1
 TAGGER_FOLDER = "tagger"
 _BESIDE_MODEL = ("extractor.json", "tokenizer.json")
 _WHERE_PRESENT = ("forms.json", "lexicon.json", "cues.toml", "sections.toml")
+WEIGHTS_FILE = "model.safetensors"
 #: What training reads of an artifact beside what the runtime does.
 TRAINING_FILES = (
     "config.json",
-    "model.safetensors",
+    WEIGHTS_FILE,
     "provenance.json",
     "tokenizer_config.json",
     "special_tokens_map.json",

@@ -387,6 +387,11 @@ _COLOURS: dict[Assertion, str] = {
 }
 #: Of spans that are told something else than an assertion.
 _COLOUR = "#f6c9a8"
+#: Of each mention: corners also where a line breaks in it, and its colour on paper.
+_MARK = (
+    "color:#000;padding:.1em .2em;border-radius:.2em;-webkit-box-decoration-break:clone;"
+    "box-decoration-break:clone;-webkit-print-color-adjust:exact;print-color-adjust:exact"
+)
 _LEFT_OUT = '<div style="opacity:.7">{}</div>'
 
 _Part = tuple[int, int, tuple[Finding, ...]]
@@ -417,7 +422,7 @@ def _text(text: str, found: Sequence[Finding]) -> str:
     inner = "".join(_part(shown[start:end], end, around) for start, end, around in _parts(found, len(shown)))
     left = len(text) - len(shown)
     rest = _LEFT_OUT.format(f"and {left:,} more characters") if left else ""
-    return f'<div style="white-space:pre-wrap">{inner}</div>{rest}'
+    return f'<div style="white-space:pre-wrap;line-height:1.9">{inner}</div>{rest}'
 
 
 def _parts(found: Sequence[Finding], length: int) -> Iterator[_Part]:
@@ -447,8 +452,7 @@ def _part(words: str, end: int, around: Sequence[Finding]) -> str:
     )
     title = escape("; ".join(_title(one) for one in around))
     colour = _COLOURS.get(around[-1].assertion, _COLOUR)
-    style = f"background:{colour};color:#000;padding:.1em .2em;border-radius:.2em"
-    return f'<mark style="{style}" title="{title}">{escape(words)}{labels}</mark>'
+    return f'<mark style="background:{colour};{_MARK}" title="{title}">{escape(words)}{labels}</mark>'
 
 
 def _label(one: Finding) -> str:

@@ -34,6 +34,7 @@ from sympress.files import (
     write_json,
 )
 from sympress.labels.mentions import Mention
+from sympress.runtime.artifact import WEIGHTS_FILE
 
 RUN_FORMAT = 2
 
@@ -130,6 +131,14 @@ class RunFolder:
         (self.path / "rows" / f"{_key(name, seed)}.json").unlink(missing_ok=True)
         shutil.rmtree(self.artifact(name, seed), ignore_errors=True)
         shutil.rmtree(self.work(name, seed), ignore_errors=True)
+
+    def has_weights(self, name: str, seed: int) -> bool:
+        """Whether a row can still be pressed and run in PyTorch; so it is until `drop_weights`."""
+        return (self.artifact(name, seed) / WEIGHTS_FILE).is_file()
+
+    def drop_weights(self, name: str, seed: int) -> None:
+        """Leave only what is deployed of a row."""
+        (self.artifact(name, seed) / WEIGHTS_FILE).unlink(missing_ok=True)
 
     def write_row(
         self,

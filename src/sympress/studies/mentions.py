@@ -18,6 +18,7 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError
 from sympress.evaluation.spans import compare_spans, exact_counts, exact_f1, score_mentions
 from sympress.labels.annotate import Annotator
+from sympress.labels.gold.mentions import form_key, ids_by_form
 from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.mentions import AnnotatedNote, Mention
 from sympress.labels.note_labels import check_labelling
@@ -91,7 +92,7 @@ def prepare_spans(config: StudyConfig, reporter: Reporter) -> SpanData:
     source = label_source(config, None)
     check_labelling(config.task, source)
     if source == "gold" and config.gold is None:
-        source, notes, annotated = "synthetic", *_synthetic(config, reporter)
+        source, notes, annotated = "synthetic", *_synthetic(config, lexicon, reporter)
     else:
         gold, notes = read_sources(config, lexicon, reporter)
         annotated = _annotated(source, notes, gold, lexicon, reporter)
@@ -135,14 +136,18 @@ def _annotated(
     return found
 
 
-def _synthetic(config: StudyConfig, reporter: Reporter) -> tuple[NoteSet, list[AnnotatedNote]]:
-    """Synthetic notes and the mentions that they hold by construction."""
+def _synthetic(
+    config: StudyConfig, lexicon: Lexicon, reporter: Reporter
+) -> tuple[NoteSet, list[AnnotatedNote]]:
+    """Synthetic notes and the mentions that they hold by construction, called as the lexicon calls them."""
     if config.notes is not None:
         raise InputError("labels from gold need the annotated notes: give --gold FILE or FOLDER")
-    _, notes = read_sources(config, load_lexicon(config.lexicon or "clinical"), reporter)
+    _, notes = read_sources(config, lexicon, reporter)
+    ids = ids_by_form(lexicon)
     rows: dict[str, list[Mention]] = {}
     for row in synthesize(config.synthetic_notes, seed=0).mentions.iter_rows(named=True):
-        mention = Mention(row["start"], row["end"], row["symptom"], row["assertion"])
+        named = ids.get(form_key(row["symptom"]))
+        mention = Mention(row["start"], row["end"], named, row["assertion"])
         rows.setdefault(row["note_id"], []).append(mention)
     return notes, [
         AnnotatedNote(note_id, text, tuple(rows.get(note_id, ())))

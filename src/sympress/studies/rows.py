@@ -30,7 +30,7 @@ from sympress.models.encoder import Encoder
 from sympress.models.ensemble import Ensemble
 from sympress.models.model import load_model
 from sympress.models.rules import AssertedRule, RuleClassifier
-from sympress.models.tfidf import ReferenceModel, TfidfClassifier, fit_tfidf
+from sympress.models.tfidf import ReferenceModel, TfidfClassifier, fit_tfidf, require_scikit_learn
 from sympress.progress import Reporter
 from sympress.provenance import fingerprint_texts, provenance
 from sympress.runtime.artifact import Extractor, write_checksums, write_provenance
@@ -105,6 +105,7 @@ class NoteTask(StudyTask[StudyData]):
     @classmethod
     def set_up(cls, config: StudyConfig, encoder: Encoder, run: RunFolder, reporter: Reporter) -> NoteTask:
         """Prepare the notes, and tokenize them as the artifacts will."""
+        require_scikit_learn()
         data = prepare(config, reporter)
         further = read_further_notes(config, data, reporter)
         made = make_bench(config, data, encoder, run, further["text"].to_list())

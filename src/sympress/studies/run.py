@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from sympress.report.card import model_card
 from sympress.report.page import write_report
 from sympress.report.paper import file_stem, write_csvs
 from sympress.report.sections import PrecisionRecall, flatten
-from sympress.results import Quality, Results, StrategyResult, YardstickCost
+from sympress.results import Cost, Quality, Results, StrategyResult, YardstickCost, load_results
 from sympress.runtime.artifact import write_checksums, write_provenance
 from sympress.studies.costs import TIMED_SEED, measure_costs, teacher_yardsticks
 from sympress.studies.folder import RunFolder
@@ -67,12 +68,15 @@ def run_study(
             reporter.say(f"note: {warning}")
         with run.held(config, {**task.data.inputs, "encoder": fingerprint_encoder(encoder)}):
             recipes = with_longer({name: task.recipe(name) for name in strategies[1:]} | recipes, task)
+            names = (BASELINE, *recipes, *task.references)
+            measured = measured_before(run, names)
             if run.read_row(BASELINE, 0) is None:
                 pooling = "token" if task_of(config.task).finds_spans else config.pooling or "cls"
                 try_encoder(encoder, task.outputs, pooling)
             _make_rows(task, recipes, reporter)
             test = task.test_set()
-            rows, yardsticks = _measure(task, test, (BASELINE, *recipes, *task.references), reporter)
+            costs, yardsticks = measured or _time(task, names, reporter)
+            rows = _judge(task, test, names, costs, reporter)
             results = Results(
                 protocol=config.protocol,
                 task=config.task,
@@ -100,9 +104,38 @@ def with_longer(recipes: dict[str, Recipe], task: StudyTask[Any]) -> dict[str, R
         return recipes
     for seed in range(task.config.seeds):
         row = task.run.read_row(LONGER, seed)
-        if row is not None and row["recipe"] != str(longer):
+        if row is not None and row["recipe"] != str(longer) and task.run.has_weights(BASELINE, seed):
             task.run.drop_row(LONGER, seed)
     return {**recipes, LONGER: longer}
+
+
+Measured = tuple[dict[str, Cost], dict[str, YardstickCost]]
+
+
+def measured_before(run: RunFolder, names: Sequence[str]) -> Measured | None:
+    """What rows cost where it was measured before the weights went, without which none is timed or pressed.
+
+    Args:
+        run: of the study.
+        names: of the rows that are wanted.
+
+    Returns:
+        The costs of rows and yardsticks; None while the weights are there, or not made yet.
+
+    Raises:
+        InputError: a row is wanted that the finished run does not have.
+    """
+    if run.read_row(BASELINE, TIMED_SEED) is None or run.has_weights(BASELINE, TIMED_SEED):
+        return None
+    finished = load_results(run.path)
+    costs = {row.name: row.cost for row in finished.strategies if row.seed == TIMED_SEED}
+    for name in names:
+        if name not in costs:
+            raise InputError(
+                f"{run.path}: no row {name!r}, and none can be added: the run kept no weights "
+                "(--no-keep-weights); choose another -o"
+            )
+    return costs, finished.yardsticks
 
 
 def _make_rows(task: StudyTask[Any], recipes: Mapping[str, Recipe], reporter: Reporter) -> None:
@@ -127,15 +160,17 @@ def _write(
     write_json(run.path / "results.json", results.model_dump(mode="json"))
     write_csvs(results, run.path)
     write_report(results, run.path, curves=curves)
+    if not results.config["keep_weights"]:
+        for row in results.strategies:
+            run.drop_weights(row.name, row.seed)
+        shutil.rmtree(run.path / "yardsticks", ignore_errors=True)
     _describe_artifacts(results, run, references)
 
 
-def _measure(
-    task: StudyTask[Any], test: TestSet, names: Sequence[str], reporter: Reporter
-) -> tuple[list[StrategyResult], dict[str, YardstickCost]]:
+def _time(task: StudyTask[Any], names: Sequence[str], reporter: Reporter) -> Measured:
     run, config = task.run, task.config
     reporter.say("timing every row in turn")
-    costs, yardsticks = measure_costs(
+    return measure_costs(
         {name: task.candidate(name, TIMED_SEED) for name in names},
         task.timed_texts,
         baseline=BASELINE,
@@ -144,6 +179,12 @@ def _measure(
         ),
         threads=config.threads,
     )
+
+
+def _judge(
+    task: StudyTask[Any], test: TestSet, names: Sequence[str], costs: Mapping[str, Cost], reporter: Reporter
+) -> list[StrategyResult]:
+    run, config = task.run, task.config
     reporter.say("computing intervals")
     rows = [
         assemble_row(
@@ -158,8 +199,7 @@ def _measure(
         for seed in range(config.seeds)
         for name in names
     ]
-    judged = judge_together(rows, run, test, margin=config.margin, resamples=config.resamples)
-    return judged, yardsticks
+    return judge_together(rows, run, test, margin=config.margin, resamples=config.resamples)
 
 
 def _announce(reporter: Reporter, run: RunFolder, name: str, seed: int) -> None:

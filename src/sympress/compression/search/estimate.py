@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from sympress.compression.quantize import Quantize
 from sympress.compression.recipe.language import Recipe
 from sympress.errors import InputError
 from sympress.models.families import Family, family_of, head_width, layers_of, position_rows
@@ -151,6 +152,15 @@ def estimate_macs(recipe: Recipe, shape: ModelShape, tokens: int) -> int:
     if pressed.attention and pressed.embedding_width != pressed.hidden:
         embeddings += tokens * pressed.embedding_width * pressed.hidden
     return embeddings + layers + _head_weights(pressed)
+
+
+def estimates(recipe: Recipe, shape: ModelShape, tokens: int) -> dict[str, float]:
+    """What arithmetic tells of a recipe before training: `size_mb` and `macs_ratio` to the teacher."""
+    teacher = Recipe((Quantize(),))  # changes no multiply-accumulate
+    return {
+        "size_mb": estimate_size_bytes(recipe, shape) / 1e6,
+        "macs_ratio": estimate_macs(recipe, shape, tokens) / estimate_macs(teacher, shape, tokens),
+    }
 
 
 def _layer_bytes(shape: ModelShape, layer: int, bits: int) -> float:

@@ -15,7 +15,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from sympress.compression.quantize import Quantize
 from sympress.compression.recipe import Step, Trial
 from sympress.compression.recipe.language import Recipe
 from sympress.compression.recipe.steps import STEPS
@@ -30,7 +29,7 @@ from sympress.compression.search import (
     SearchResult,
     Tried,
 )
-from sympress.compression.search.estimate import ModelShape, estimate_macs, estimate_size_bytes
+from sympress.compression.search.estimate import ModelShape, estimates
 from sympress.errors import InputError
 
 # The Pareto set: the points that no other point beats.
@@ -257,15 +256,6 @@ class _Runner:
             self.study.tell(trial, earlier.value)
         else:
             self.study.tell(trial, state=TrialState.PRUNED)
-
-
-def estimates(recipe: Recipe, shape: ModelShape, tokens: int) -> dict[str, float]:
-    """What arithmetic tells of a recipe before training: `size_mb` and `macs_ratio` to the teacher."""
-    teacher = Recipe((Quantize(),))  # changes no multiply-accumulate
-    return {
-        "size_mb": estimate_size_bytes(recipe, shape) / 1e6,
-        "macs_ratio": estimate_macs(recipe, shape, tokens) / estimate_macs(teacher, shape, tokens),
-    }
 
 
 def value_of(budget: Budget, measured: Mapping[str, float]) -> float:
