@@ -112,7 +112,7 @@ check-tables: install ## compute the tables in results/ again from the predictio
 		table=results/$$(basename $$(dirname $$found)).json; \
 		test ! -f $$table || $(BIN)/sympress report $$table --check $$found || exit 1; done
 
-.PHONY: bench-convolution bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-peers bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence bench-deep-compression
+.PHONY: bench-concepts bench-convolution bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-peers bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence bench-deep-compression
 .PHONY: bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
 bench-vaers-coded: install ## the paper's protocol on VAERS, symptoms coded by people
 	$(STUDY) --notes $(DATA)/vaers $(PAPER) --fraction 0.05 -o runs/vaers-coded
@@ -234,6 +234,13 @@ model: tagger ## the models in the box: the tagger, and one of whole notes from 
 	$(BIN)/python -m benchmarks.packed runs/model src/sympress/runtime/box -o results/box.json
 	$(BIN)/python -m benchmarks.fresh runs/model --used 0.4 -o results/model-fresh.json
 	$(call keep,model)
+
+bench-concepts: install ## the 20 most frequent symptoms alone, with the word vectors that make model made; a quarter of an hour of a core
+	$(STUDY) --notes $(DATA)/vaers --protocol clinical --task present --labels concepts --train-from 2000 --top-k 20 \
+		--split time --encoder runs/conv-encoder --strategies baseline --no-baseline-longer --seeds 3 --epochs 4 \
+		--batch-size 64 --learning-rate 0.002 --max-tokens 320 --pooling maximum --recipe "small = quantize(int8)" \
+		--recipe "small-fused = quantize(int8) > fuse" -o runs/concepts-20
+	$(call keep,concepts-20)
 
 # The codes of docs/results/recipes.md, which later codes have replaced in part, and a word-vector encoder without
 # attention that learns them from the reports of 2000 to 2003.
