@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,15 @@ SMALL = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums are added up in one order, whatever was timed before, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def finished(
     tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path, in_32_bits: None, memory_unmeasured: None
@@ -53,10 +62,7 @@ def finished(
     """A run of every strategy, the published variants included."""
     run = tmp_path_factory.mktemp("study") / "run"
     config = StudyConfig(encoder=str(encoder_folder), protocol="paper", **SMALL)
-    threads = torch.get_num_threads()
-    results = run_study(config, run, command="sympress study -o run")
-    torch.set_num_threads(threads)  # timing takes one; a row that is pressed again is to compute alike
-    return run, results
+    return run, run_study(config, run, command="sympress study -o run")
 
 
 def row(results: Results, name: str) -> StrategyResult:
