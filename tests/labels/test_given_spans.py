@@ -102,6 +102,13 @@ def test_a_word_that_is_no_symptom_here_is_a_finding_all_the_same(
     assert found(annotator, text, span) == [(span, None, "present", 0.9)]
 
 
+def test_a_word_of_a_span_that_means_something_else_names_nothing(annotator: Annotator) -> None:
+    text = "CT showed cerebral edema; there is edema of both legs."
+
+    assert annotator.meant_otherwise(text, text.index("edema"), text.index(";")) == {"edema"}
+    assert annotator.meant_otherwise(text, text.index("edema of"), text.index(" of")) == frozenset()
+
+
 def test_what_a_tagger_asserts_is_not_asked(annotator: Annotator) -> None:
     text = "No fever. A boggy prostate was felt."
     start = text.index("boggy")
