@@ -17,6 +17,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -128,26 +129,29 @@ def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
     encode = csv_lines if order.csv else json_lines
     vocabulary = vocabulary_of(extractor, order.header.vocabulary.concepts)
     header = replace(order.header, vocabulary=vocabulary)
-    failures: list[Failure] = []
+    failures: dict[int, Failure] = {}
     data: list[bytes] = []
     places: list[int] = []
     tally = dict.fromkeys(("notes", "failed", "written", "truncated", "findings", "windows", "characters"), 0)
+    asked: list[tuple[int, Note]] = []
     for serial, item in enumerate(chunk.items, start=chunk.first):
         if isinstance(item, Failure):
-            failures.append(item)
-            continue
-        if order.shape == "omop" and (fault := id_fault(item.note_id)):
-            failures.append(Failure(item.note_id, fault))
-            continue
-        result = extractor.answer(item.text, most_mentions=order.most_mentions)
+            failures[serial] = item
+        elif order.shape == "omop" and (fault := id_fault(item.note_id)):
+            failures[serial] = Failure(item.note_id, fault)
+        else:
+            asked.append((serial, item))
+    results = extractor.answers((note.text for _, note in asked), most_mentions=order.most_mentions)
+    for (serial, item), result in zip(asked, results, strict=True):
         if result.failure is not None:
-            failures.append(Failure(item.note_id, result.failure))
+            failures[serial] = Failure(item.note_id, result.failure)
             continue
         try:
             rows = SHAPES[order.shape](item, result, header, serial)
             data.append(encode(rows))
         except Exception as error:  # whatever is odd in one note, the others go on
-            failures.append(Failure(item.note_id, f"its row cannot be written ({type(error).__name__})"))
+            reason = f"its row cannot be written ({type(error).__name__})"
+            failures[serial] = Failure(item.note_id, reason)
             continue
         places.append(serial - chunk.first)
         tally["notes"] += 1
@@ -160,7 +164,8 @@ def answer_chunk(extractor: Extractor, chunk: Chunk, order: Order) -> Answered:
             counted = MARKUP + result.markup
             tally[counted] = tally.get(counted, 0) + 1
     tally["failed"] = len(failures)
-    errors = json_lines([{"note_id": failure.note_id, "reason": failure.reason} for failure in failures])
+    told = [failure for _, failure in sorted(failures.items(), key=itemgetter(0))]
+    errors = json_lines([{"note_id": failure.note_id, "reason": failure.reason} for failure in told])
     return Answered(chunk.end, b"".join(data), errors, tally, places)
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sympress.labels.mentions import Mention, Reason, Source
 from sympress.labels.task import affirms
@@ -21,8 +22,7 @@ NEAR_CHARACTERS = 200
 _BY_MODEL = Reason("model")
 
 
-@dataclass(frozen=True, slots=True)
-class Belief:
+class Belief(NamedTuple):
     """What a model of whole notes says of one symptom.
 
     Attributes:

@@ -32,7 +32,17 @@ from sympress.runtime.artifact import (
     read_provenance,
 )
 from sympress.runtime.linker import carried_words, rules_of
-from sympress.runtime.tokens import Pieces, Run, SpecialTokens, load_tokenizer, pieces_of, window_spans
+from sympress.runtime.tokens import (
+    Link,
+    Pieces,
+    Run,
+    SpecialTokens,
+    decode_mentions,
+    load_tokenizer,
+    note_logits,
+    pieces_of,
+    window_spans,
+)
 
 # Int8 files on every CPU: which kernel is made for which, and sessions that multiply right on all.
 
@@ -356,6 +366,38 @@ def open_tagger(folder: Path, beside: Runtime) -> Runtime:
         raise InputError(f"{place}: of the task {settings.task}, which finds no spans; give a tagger")
     same = filecmp.cmp(folder / "tokenizer.json", place / "tokenizer.json", shallow=False)
     return Runtime.of_checked(place, settings, tokenizer=beside.tokenizer if same else None)
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """What a tagger found in the word pieces of a note, in how many windows, and whether text is unread."""
+
+    spans: tuple[Mention, ...] = ()
+    windows: int = 0
+    cut: bool = False
+    pieces: Pieces | None = None
+
+
+def find_spans(runtime: Runtime | None, text: str, link: Link | None) -> Tagged:
+    """The spans of a tagger in `text`, named by `link`; nothing without one."""
+    if runtime is None:
+        return Tagged()
+    pieces = runtime.pieces(text, offsets=True)
+    logits = note_logits(
+        pieces, runtime.specials, room=runtime.room, stride=runtime.stride, run=runtime.logits_of
+    )
+    settings = runtime.extractor
+    spans = decode_mentions(
+        logits,
+        pieces.starts,
+        pieces.ends,
+        settings.tags or (),
+        text,
+        span_bias=settings.span_bias,
+        link=link,
+    )
+    windows = len(window_spans(len(pieces.ids), runtime.room, runtime.stride))
+    return Tagged(spans, windows, runtime.cuts(text), pieces)
 
 
 #: What takes and what gives the model's numbers, as ONNX Runtime names their types.

@@ -251,6 +251,8 @@ def merge_windows(
     A piece is answered by the window in which it is farthest from a cut; the ends of the note are no cuts.
     Of equals the earlier window answers.
     """
+    if len(rows) == 1:
+        return rows[0]
     merged = np.zeros((pieces, rows[0].shape[-1]), dtype=np.float32)
     best = np.full(pieces, -1, dtype=np.int64)
     for row, (start, end) in zip(rows, spans, strict=True):
@@ -288,7 +290,7 @@ def note_logits(
 class _Scores:
     """Log probabilities of each piece: outside, beginning and inside of any span `(pieces,)`.
 
-    `assertion` `(pieces, assertions)` is that of each assertion, given that the piece is part of a span.
+    `assertion` `(assertions, pieces)` is that of each assertion, given that the piece is part of a span.
     """
 
     outside: Floats
@@ -298,16 +300,19 @@ class _Scores:
 
 
 def _scores(logits: NDArray[np.float32]) -> _Scores:
-    wide = logits.astype(np.float64)
-    wide = wide - _log_sum(wide)[:, None]
-    begin, inside = wide[:, 1::2], wide[:, 2::2]
+    wide = np.ascontiguousarray(
+        logits.T, dtype=np.float64
+    )  # numpy adds whole rows up fast, short ones slowly
+    wide = wide - _log_sum(wide)
+    begin, inside = wide[1::2], wide[2::2]
     either = np.logaddexp(begin, inside)
-    return _Scores(wide[:, 0], _log_sum(begin), _log_sum(inside), either - _log_sum(either)[:, None])
+    return _Scores(wide[0], _log_sum(begin), _log_sum(inside), either - _log_sum(either))
 
 
 def _log_sum(values: Floats) -> Floats:
-    top = values.max(axis=-1, keepdims=True)
-    return np.asarray(np.log(np.exp(values - top).sum(axis=-1)) + top[..., 0], dtype=np.float64)
+    """Of each column of `values` `(rows, pieces)`."""
+    top = values.max(axis=0)
+    return np.asarray(np.log(np.exp(values - top).sum(axis=0)) + top, dtype=np.float64)
 
 
 def decode_mentions(
@@ -346,9 +351,9 @@ def decode_mentions(
         if start >= end:
             continue
         own = slice(first, last + 1)
-        told = int(np.argmax(scores.assertion[own].sum(axis=0)))
+        told = int(np.argmax(scores.assertion[:, own].sum(axis=1)))
         on_path = scores.begin[first] + scores.inside[first + 1 : last + 1].sum()
-        score = float(np.exp(on_path / (last + 1 - first)) * np.exp(scores.assertion[own, told]).mean())
+        score = float(np.exp(on_path / (last + 1 - first)) * np.exp(scores.assertion[told, own]).mean())
         symptom = None if link is None else link(text[start:end])
         said = cast("Assertion", classes[told])
         found.append(Mention(start, end, symptom, said, min(score, 1.0)))
