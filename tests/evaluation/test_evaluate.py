@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import cycle
 
 import pytest
@@ -49,6 +50,9 @@ class Scripted:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._rules, name)
+
+    def answers(self, texts: Iterable[str]) -> Iterator[NoteResult]:
+        return map(self.answer, texts)
 
     def answer(self, _text: str) -> NoteResult:
         mentions = next(self._answers)

@@ -6,6 +6,7 @@ import pytest
 
 from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import load_lexicon
+from sympress.notes.markup import read_view
 
 ANNOTATOR = Annotator(load_lexicon("clinical"))
 
@@ -206,3 +207,13 @@ def test_a_denial_ends_where_its_clause_has_its_verb() -> None:
 )
 def test_the_words_of_patients_and_of_hurried_notes_are_found(text: str, symptom: str) -> None:
     assert told(text) == [(text, symptom, "present")]
+
+
+def test_mentions_of_some_symptoms_are_those_that_the_whole_reading_gives() -> None:
+    text = "Denies fever, n/v or cough but reports rash. Asymptomatic since.\nHx of headache, rash now."
+    view, every = read_view(text), ANNOTATOR.mentions(text)
+    for only in ({"rash"}, {"vomiting", "fever"}, {one.symptom for one in every if one.symptom}):
+        found = ANNOTATOR.mentions_of(view, only=only)
+        assert list(found) == [one for one in every if one.symptom in only]
+        assert found
+    assert ANNOTATOR.mentions_of(view, only=()) == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,40 @@ def test_an_answer_is_the_same_whatever_stands_beside_it(tiny_artifact: Path):
     assert tuple(extractor(text) for text in TEXTS) == together
     assert extractor(TEXTS[::-1]) == together[::-1]
     assert Extractor.load(tiny_artifact, threads=3)(TEXTS) == together
+
+
+def test_a_stream_of_notes_is_answered_in_order_and_no_further_ahead_than_a_group(tiny_artifact: Path):
+    extractor, taken = Extractor.load(tiny_artifact), list[int]()
+
+    def stream(count: int) -> Iterator[str]:
+        for at in range(count):
+            taken.append(at)
+            yield TEXTS[at % len(TEXTS)]
+
+    answers = extractor.answers(stream(100))
+    first = next(answers)
+    assert len(taken) <= 16
+    every = [extractor.answer(text) for text in TEXTS]
+    assert [first, *answers] == [every[at % len(TEXTS)] for at in range(100)]
+    taken.clear()
+    long = (text * 4_000 for text in stream(7))
+    next(extractor.answers(long))
+    assert len(taken) < 7  # a group of long notes is small
+
+
+def test_a_failing_note_leaves_those_of_its_group_alone(tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch):
+    extractor = Extractor.load(tiny_artifact)
+    right, read = extractor(TEXTS), extractor.note_logits
+
+    def fails(text: str, *given: object, **named: object):
+        if text == TEXTS[0]:
+            raise MemoryError
+        return read(text, *given, **named)
+
+    monkeypatch.setattr(extractor, "note_logits", fails)
+    answered = extractor(TEXTS)
+    assert answered[0].failure == "not enough memory for this note"
+    assert answered[1:] == right[1:]
 
 
 def test_every_kind_of_note_has_a_defined_result(tiny_artifact: Path):

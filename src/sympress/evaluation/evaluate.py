@@ -193,8 +193,8 @@ def _answered(
         SympressError: not one note was answered.
     """
     answers: list[NoteResult] = []
-    for note in gold.notes:
-        answers.append(extractor.answer(note.text))
+    for answer in extractor.answers(note.text for note in gold.notes):
+        answers.append(answer)
         if step is not None:
             step("answering notes", len(answers), len(gold.notes))
     failed = Counter(one.failure for one in answers if one.failure is not None)

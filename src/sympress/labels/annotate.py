@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -161,7 +161,12 @@ class Annotator:
         return found if view.starts is None else tuple(_moved(one, view.span) for one in found)
 
     def mentions_of(
-        self, view: View, most: int | None = None, spans: Sequence[Mention] = ()
+        self,
+        view: View,
+        most: int | None = None,
+        spans: Sequence[Mention] = (),
+        *,
+        only: Container[str] | None = None,
     ) -> tuple[Mention, ...]:
         """Return the mentions of what a note's reader sees, by start, with offsets into `view.text`.
 
@@ -174,11 +179,12 @@ class Annotator:
                 symptom that it names, if any, and one that holds a single form, or stands in it, gives that
                 mention its bounds; both have its score, and all others None. What any of them asserts is
                 read in the note, as for the forms, whatever the tagger says.
+            only: symptoms whose mentions are asked for, which takes less time; None for all.
 
         Raises:
             InputError: there are more than `most`; no memory is taken for more.
         """
-        found = self._read(view.text, most, spans)
+        found = self._read(view.text, most, spans, only)
         if not view.denied:
             return found
         reached, at = 0, 0
@@ -189,7 +195,9 @@ class Annotator:
             told.append(_denied(mention) if reached > mention.start else mention)
         return tuple(told)
 
-    def _read(self, text: str, most: int | None = None, given: Sequence[Mention] = ()) -> tuple[Mention, ...]:
+    def _read(
+        self, text: str, most: int | None, given: Sequence[Mention], only: Container[str] | None
+    ) -> tuple[Mention, ...]:
         """Return the mentions of plain text.
 
         Of forms that overlap the leftmost counts, of those the longest; none goes on in another statement.
@@ -212,6 +220,9 @@ class Annotator:
         kept, tagged = self._with_given(kept, given, reduced)
         if most is not None and len(kept) > most:
             raise InputError(too_many_mentions(most))
+        named = [self._names(number, tagged.get(start), only) for start, _, number in kept]
+        if not any(named):
+            return ()
         spans = [(start, end) for start, end, number in kept if number == _GIVEN or self._told[number]]
         joined = {at for start, end in spans if (at := text.find("\n", start, end)) >= 0}
         with_given = NoteContext(reduced, headings, self._finder, self._sections, spans=spans, joined=joined)
@@ -219,16 +230,22 @@ class Annotator:
         # What a tagger found changes nothing of a form.
         note = with_given if len(own) == len(spans) else with_given.without_others(own)
         found: list[Mention] = []
-        for start, end, number in kept:
-            span = tagged.get(start)
-            named = (span.symptom if span else None,) if number == _GIVEN else self._told[number]
-            if named:
+        for (start, end, number), names in zip(kept, named, strict=True):
+            if names:
                 assertion, reason = decide((with_given if number == _GIVEN else note).context(start, end))
                 assertion, reason = self._by_word(assertion, reason, number, reduced, (start, end))
-                if assertion != "present" or named != (None,) or number == _GIVEN:
+                if assertion != "present" or names != (None,) or number == _GIVEN:
+                    span = tagged.get(start)
                     first, last, score = (span.start, span.end, span.score) if span else (start, end, None)
-                    found += [Mention(first, last, one, assertion, score, reason) for one in named]
+                    found += [Mention(first, last, one, assertion, score, reason) for one in names]
         return tuple(found)
+
+    def _names(
+        self, number: int, span: Mention | None, only: Container[str] | None
+    ) -> tuple[str | None, ...]:
+        """The symptoms of a form, or of a tagger's span; None where it names none."""
+        names = (span.symptom if span else None,) if number == _GIVEN else self._told[number]
+        return names if only is None else tuple([one for one in names if one in only])
 
     def _with_given(
         self, kept: list[Found], given: Sequence[Mention], reduced: Reduced

@@ -256,7 +256,7 @@ class Extractor:
         if isinstance(notes, str):
             return self._told(self._read([notes], MENTIONS_MOST)[0], notes)
         texts = list(_each_text(notes))
-        groups = list(_groups(texts))
+        groups = list(_groups(texts, min(_TOGETHER_NOTES, -(-len(texts) // self.threads))))
         if self.threads == 1 or len(groups) < 2:
             read: Iterable[list[NoteResult | SympressError]] = (
                 self._read(one, MENTIONS_MOST) for one in groups
@@ -436,7 +436,8 @@ class Extractor:
             return self.model.mentions_in(view)
         if found is not None and self._tagger is None:
             return [one.mention for one in found]
-        return self._rules.mentions_of(view, MENTIONS_MOST)
+        fusion = self.settings.fusion
+        return self._rules.mentions_of(view, MENTIONS_MOST, only=None if fusion is None else fusion.weighed)
 
     def beliefs(self, logits: NDArray[np.float32]) -> dict[str, Belief]:
         """What the model says of each symptom of a note with these logits `(K,)`."""
@@ -470,14 +471,14 @@ class _Seen:
     read: tuple[NDArray[np.float32], int, bool] | None = None
 
 
-def _groups(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Texts that are read together: a few, and of a bounded length, so that memory is."""
+def _groups(texts: Iterable[str], most: int = _TOGETHER_NOTES) -> Iterator[list[str]]:
+    """Texts that are read together: `most` or fewer, and of a bounded length, so that memory is."""
     group: list[str] = []
     characters = 0
     for text in texts:
         group.append(text)
         characters += len(text)
-        if len(group) == _TOGETHER_NOTES or characters >= _TOGETHER_CHARACTERS:
+        if len(group) == most or characters >= _TOGETHER_CHARACTERS:
             yield group
             group, characters = [], 0
     if group:

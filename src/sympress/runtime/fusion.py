@@ -8,7 +8,7 @@ symptom weighs the two. It is fitted on validation notes (`evaluation.probabilit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import cached_property
 from typing import Self
 
@@ -85,6 +85,11 @@ class Fusion(BaseModel):
         slope, bias, weights = self._numbers
         fused = slope * logits + bias + (signs * weights).sum(axis=-1)
         return np.asarray(fused, dtype=np.float32)
+
+    @property
+    def weighed(self) -> Container[str]:
+        """The symptoms of the lexicon whose mentions count."""
+        return self._columns.keys()
 
     @cached_property
     def _numbers(self) -> tuple[Floats, Floats, Floats]:

@@ -319,9 +319,10 @@ class Runtime:
 
     def mentions_in(self, note: str | View) -> Sequence[Mention]:
         """The mentions that a fusion weighs, by rules; none where there is no fusion."""
-        if self.rules is None:
+        if self.rules is None or self.extractor.fusion is None:
             return ()
-        return self.rules.mentions_of(read_view(note) if isinstance(note, str) else note)
+        view = read_view(note) if isinstance(note, str) else note
+        return self.rules.mentions_of(view, only=self.extractor.fusion.weighed)
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities `(notes, K)`."""
