@@ -94,6 +94,7 @@ def test_a_span_with_an_abbreviation_that_means_something_else_here_is_no_mentio
         ("CT showed cerebral edema.", "cerebral edema"),
         ("Scans show liver lesions.", "lesions"),
         ("A macular hole was seen.", "macular hole"),
+        ("CT showed a mass effect.", "mass effect"),
     ],
 )
 def test_a_word_that_is_no_symptom_here_is_a_finding_all_the_same(

@@ -39,6 +39,9 @@ WITHIN_A_LINE = [
         "no fever, cough for 3 days, ",
         "not fever, but cough ",
         "if fever ",
+        "without a fever, a cough, ",
+        "fever, cough and rash resolved, ",
+        "no fever and the cough ",
         "mother has fever ",
     ),
 ]

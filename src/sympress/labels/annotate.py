@@ -212,7 +212,7 @@ class Annotator:
             return ()
         conditions = self._forms.conditions
         counted = [match for match in forms if match[2] not in conditions or self._counts(match, reduced)]
-        given = _without(given, {match[:2] for match in forms} - {match[:2] for match in counted})
+        given = _without(given, {match[:2] for match in forms} - {match[:2] for match in counted}, text)
         if "(" in text:
             counted = self._without_defined(counted, text)
         kept = self._with_temperatures(keep_longest(_on_one_line(counted, text)), temperatures)
@@ -389,12 +389,16 @@ def _denied(mention: Mention) -> Mention:
     return replace(mention, assertion="absent", reason=_NEGATED)
 
 
-def _without(given: Sequence[Mention], refused: set[tuple[int, int]]) -> Sequence[Mention]:
+def _without(given: Sequence[Mention], refused: set[tuple[int, int]], text: str) -> Sequence[Mention]:
     """The spans that touch no abbreviation of `refused`, which means something else here: `ST elevation`.
 
-    A longer word that is no symptom of the lexicon is a finding all the same: `edema` of the brain.
+    A word that is no symptom of the lexicon is a finding all the same: `edema` of the brain, `mass effect`.
     """
-    short = sorted(place for place in refused if place[1] - place[0] <= _ABBREVIATED)
+    short = sorted(
+        (start, end)
+        for start, end in refused
+        if end - start <= _ABBREVIATED and not text[start + 1 : end].islower()
+    )
     if not given or not short:
         return given
     starts, ends = zip(*short, strict=True)

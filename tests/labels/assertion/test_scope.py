@@ -86,6 +86,8 @@ def test_each_setting_limits_a_cue(settings: str, text: str, expected: list[str]
         (stop("absent", "aber", "behind_mention = true"), "nix aber cough", [A]),
         (stop("absent", "aber", "behind_mention = true"),
          "nix fever aber cough", [A, P]),
+        (stop("absent", "aber", "unless_or = true"), "nix fever aber or cough", [A, A]),
+        (stop("absent", "aber", "unless_or = true"), "nix fever aber dort, or cough", [A, P]),
         # Stops do not hide one another, whichever is longer.
         (stop("absent", "und dann") + stop("family", "dann"),
          "nix fever und dann cough", [A, P]),
@@ -127,6 +129,28 @@ def test_what_ends_a_scope(rest: str, text: str, expected: list[str]) -> None:
         ("no fever has a cough and rash", [A, P, P]),
         ("no pain had nausea", [A, P]),
         ("denies having fever", [A]),
+        # A number before a symptom, an article, an owner or a verb makes a statement too.
+        ("No fever, 2 seizures.", [A, P]),
+        ("No fever, a cough.", [A, P]),
+        ("Without a fever, a cough, a rash.", [A, A, A]),
+        ("No fever, a cough or rash.", [A, A, A]),
+        ("No fever and the cough is mild.", [A, P]),
+        ("Without fever and her pain was mild.", [A, P]),
+        ("No fever and the cough.", [A, A]),
+        ("No pain in the arm and the leg, cough or rash.", [A, A, A]),
+        ("Rash without itching, and cough without fever.", [P, A, P, A]),
+        # Where a denial has its verb, `or` goes on.
+        ("No nausea was reported at home or vomiting.", [A, A]),
+        ("No nausea was reported at home and vomiting was seen.", [A, P]),
+        ("No fever during the day or cough.", [A, A]),
+        # What is said behind a list is said of all of it.
+        ("Fever, nausea and rash disappeared.", [H, H, H]),
+        ("Fever, chills and mild cough denied.", [A, A, A]),
+        ("Has a cough. Fever, and rash resolved.", [P, H, H]),
+        ("Hives and itching, which went away within an hour.", [H, H]),
+        ("Fever, cough and headache which has resolved.", [P, P, H]),
+        ("Cough and a rash that is resolved.", [P, H]),
+        ("Cough, Neg: fever, rash.", [P, A, A]),
         ("denies fever states has cough", [A, P]),
         # What is denied at first is no symptom.
         ("No prior surgeries, fever, rash.", [P, P]),

@@ -67,7 +67,7 @@ _BEFORE: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(rf"(?:{_YES_BOX}|{_YES_SIGN}){_SPACE}$", re.I), "present"),
     (re.compile(r"(?<![\w+])\+{1,3}[ \t]?$"), "present"),
     (re.compile(rf"[.,:;][ \t]+{_MINUS}$|[,:;]{_MINUS}$"), "absent"),
-    (re.compile(r"(?<![\d.:/,-])\b(?:x[ \t]?)?0[ \t]+$"), "absent"),
+    (re.compile(r"(?<![\d.:/,-])\b(?:x[ \t]?)?0(?:[ \t]*/[ \t]*10|[ \t]+out of[ \t]+10)?[ \t]+$"), "absent"),
     (re.compile(r"(?:^|(?<=[\s(,]))\?{1,3}[ \t]?$"), "possible"),
 )
 _NO_WORD, _YES_WORD = r"(?:no|n|absent|denies)\b", r"(?:yes|y|present)\b"
@@ -86,7 +86,7 @@ _COLON = r"(?:[:=][*_\"']{0,2}|[-–—]{1,2}>|→|=>)"
 _LEADER = r"(?:[?]|[-–—]{1,2}(?=[ \t])|\.{2,}|_{2,}|\||\t+|[ \t]{2,})"
 # `Pain 0/10`, `nausea score: 0`, `vomiting x0`.
 _ZERO = (
-    r"(?:[ \t]*(?:pain[ \t]+)?(?:score|level|scale|rating|grade|severity))?[ \t]*"
+    r"(?:[ \t]*\(?(?:pain[ \t]+)?(?:score|level|scale|rating|grade|severity))?[ \t]*"
     r"(?:is|was|of|rated|[:=(-])?[ \t]*"
     r"(?:\(?0[ \t]*-[ \t]*10\)?[ \t]*[:=][ \t]*)?(?:x[ \t]?0|\b0)"
     r"(?:[ \t]*/[ \t]*\d{1,2}|[ \t]+out of[ \t]+\d{1,2})?\b"
@@ -150,11 +150,19 @@ _CSV = re.compile(rf",[ \t]*(?:(?P<absent>{_NO})|(?P<present>{_YES}|1))[ \t]*\r?
 _SPEAKER = r"(?:A|Ans|Answer|Pt|Patient|Mother|Father|Guest|P)"
 # `Yes since Monday` answers; `No pain` tells something of its own.
 _ANSWER_GOES_ON = r"since|for|but|sometimes|last|yesterday|today|when|after|now|still|i|he|she"
+_ANSWERS_NO = (
+    r"no(?:ne|pe)?(?:[ \t]+at[ \t]+all)?|denie[sd]|neg(?:ative)?|never"
+    r"|not[ \t]+(?:at[ \t]+all|any[ \t]?more|now|today|really|currently|recently|lately)"
+)
+_ANSWERS_YES = (
+    r"yes|yeah|yep|positive|pos|(?:just[ \t]+)?a[ \t]+(?:little(?:[ \t]+bit)?|bit|lot)"
+    r"|sometimes|occasionally|often|always|every[ \t]+(?:day|night|morning)"
+)
 _QUESTION = re.compile(
-    r"[^.?!;\n]{0,80}\?\s*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?"
+    r"[^.?!;\n]{0,80}\?[\s\"”]*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?"
     rf"(?:[\[(<]{_SPEAKER}[\])>][ \t:]*|(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*"
     r"|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
-    r"(?:(?P<absent>no(?:ne|pe)?|denie[sd]|neg(?:ative)?|never)|(?P<present>yes|yeah|yep|positive|pos))\b"
+    rf"(?:(?P<absent>{_ANSWERS_NO})|(?P<present>{_ANSWERS_YES}))\b"
     rf"(?=[ \t]*(?:[.,;|\r\n]|$)|(?<=yes)[ \t]+(?:{_ANSWER_GOES_ON})\b)",
     re.I,
 )
@@ -356,12 +364,21 @@ class Row:
         """Whether only the mark stands between symptom `at` and the next, and the last has one too."""
         if len(self._spans) < 2 or not self._begins_with(self._spans[0][0], " \t-*•"):
             return False
-        if at + 1 < len(self._spans) and self._text[behind : self._spans[at + 1][0]].strip(" \t,;"):
+        if at + 1 < len(self._spans):
+            if self._text[behind : self._spans[at + 1][0]].strip(" \t,;"):
+                return False
+        elif not self._only_marked(self._spans[at - 1][1], self._spans[at][0]):
             return False
         tail = self._text[self._spans[-1][1] : min(self._line[1], self._spans[-1][1] + 20)]
         return any(
             pattern.match(f"{tail.rstrip()} ." if tail.strip() else "") for pattern, _ in (*_GLUED, *_BARE)
         )
+
+    def _only_marked(self, first: int, last: int) -> bool:
+        """Whether a mark, or nothing, stands between two symptoms."""
+        gap = self._text[first : min(last, first + _GAP)]
+        found = (pattern.match(f"{gap.rstrip()} .") for pattern, _ in (*_GLUED, *_BARE))
+        return not gap.strip(" \t,;") or any(one and not gap[one.end() :].strip(" \t,;") for one in found)
 
     def _begins_with(self, place: int, marks: str) -> bool:
         """Whether nothing but `marks` stands on the line before `place`, which is near its beginning."""

@@ -49,6 +49,7 @@ class Cue:
         leaves_section: a stop also ends what the section asserts.
         behind_mention: a stop counts only where a mention stands between the cue and it.
         before_mention: a stop counts only where none does.
+        unless_or: a stop does not count where `or` joins the next mention.
         recent: a statement also ends what `history of` says of the mention before it.
         second_item: a statement counts only in the item behind the first comma, where no other follows.
         excepts: a statement only keeps a denial from the mention directly before it.
@@ -70,6 +71,7 @@ class Cue:
     leaves_section: bool = False
     behind_mention: bool = False
     before_mention: bool = False
+    unless_or: bool = False
     recent: bool = False
     second_item: bool = False
     excepts: bool = False
@@ -267,6 +269,7 @@ def _read(reader: _Reader, table: Mapping[str, Any], where: str) -> Cue:
         leaves_section=table.get("leaves_section", False),
         behind_mention=table.get("behind_mention", False),
         before_mention=table.get("before_mention", False),
+        unless_or=table.get("unless_or", False),
         recent=table.get("recent", False),
         second_item=table.get("second_item", False),
         excepts=table.get("excepts", False),
@@ -301,7 +304,17 @@ _READERS: dict[str, _Reader] = {
     "pseudo": _Reader("pseudo", frozenset({"phrases"})),
     "stop": _Reader(
         "stop",
-        frozenset({"phrases", "ends", "after_comma", "leaves_section", "behind_mention", "before_mention"}),
+        frozenset(
+            {
+                "phrases",
+                "ends",
+                "after_comma",
+                "leaves_section",
+                "behind_mention",
+                "before_mention",
+                "unless_or",
+            }
+        ),
     ),
     "statement": _Reader("statement", frozenset({"phrases", "recent", "second_item", "excepts"})),
 }

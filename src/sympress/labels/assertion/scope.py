@@ -26,6 +26,17 @@ _COMMA, _NUMBER, _BRACKET = (
     re.compile(r"[()]"),
 )
 _RATIO = re.compile(r"\s*\d+/\d")
+_ARTICLE = re.compile(r"\s*an?\s")
+_COUNT = re.compile(r"\s*\d{1,2} $")
+_AND_OWNER = re.compile(r"\band (?=(?:his|her|their|my|the) )")
+_OR = re.compile(r"\bn?or\b")
+#: What joins the symptoms of a list: `,` and, before the last of them, `and` or `or`.
+_LINK = re.compile(r"[ \n]*(?:,[ \n]*)?(?P<last>(?:and|or)\b|[&/])?(?:[ \n]*[a-z-]+){0,2}[ \n]*")
+_LONGEST_LINK = 40
+#: So much of an item is looked at for the `or` that closes its list.
+_ITEM = 80
+_OF_LAST = re.compile(r"\b(?:that|which|it|this) (?:has|is|was)\b")
+_OF_ONE = re.compile(r"\b(?:has|is|was|it|this)\b")
 _NUMBERED = re.compile(r"(?:\.[ \t]?#?|#)\d")
 _DASH = re.compile(r"(?<=\s)[-–—]{1,2}(?=\s)")
 _SOON = 30
@@ -92,10 +103,13 @@ class Statement:
         self._asked = mentions if asked is None else asked
         self._brackets: _Brackets | None = None
         self._second: list[int] = []
+        self._owners: list[int] = []
+        self._articles: list[int] = []
         self._recent: list[int] = []
         self._told: tuple[list[int], list[int]] | None = None
         self._cues: list[Placed] = []
         self._denial_ends: list[int] = []
+        self._list_ends: list[int | None] | None = None
         self._reaches: dict[Span, Reach] = {}
         self._is_read = False
 
@@ -210,7 +224,7 @@ class Statement:
                 cue = placed.cue
                 if cue.role == "cue" and cue.forward:
                     active.setdefault(cue.assertion, deque(maxlen=_REMEMBERED)).append(placed)
-                elif cue.role == "stop" and self._stops(cue, placed.start):
+                elif cue.role == "stop" and self._stops(placed):
                     if active:
                         self._stop(active, placed)
                     stopped |= cue.ends
@@ -248,7 +262,7 @@ class Statement:
                     active.setdefault(cue.assertion, deque(maxlen=_REMEMBERED)).append(placed)
                 elif cue.role == "cue":
                     active.pop("absent", None)
-                elif cue.role == "stop" and self._stops(cue, placed.start):
+                elif cue.role == "stop" and self._stops(placed):
                     for assertion in cue.ends:
                         active.pop(assertion, None)
             for assertion, open_cues in active.items():
@@ -258,13 +272,26 @@ class Statement:
                         break
 
     def _mention_between(self, open_cues: deque[Placed] | None, place: int) -> bool:
-        if not open_cues:
-            return False
-        at = bisect_left(self._mentions, (open_cues[-1].end, 0))
-        return at < len(self._mentions) and self._mentions[at][1] <= place
+        return open_cues is not None and self._any_between(open_cues[-1].end, place)
 
-    def _stops(self, cue: Cue, start: int) -> bool:
-        return not cue.after_comma or self._text[max(0, start - 8) : start].rstrip().endswith(",")
+    def _any_between(self, first: int, last: int) -> bool:
+        """Whether a mention stands between two places."""
+        at = bisect_left(self._mentions, (first, 0))
+        return at < len(self._mentions) and self._mentions[at][1] <= last
+
+    def _stops(self, placed: Placed) -> bool:
+        cue, start = placed.cue, placed.start
+        if cue.after_comma and not self._text[max(0, start - 8) : start].rstrip().endswith(","):
+            return False
+        return not (cue.unless_or and self._or_follows(placed.end))
+
+    def _or_follows(self, place: int) -> bool:
+        """Whether `or` stands between a place and the next mention, near by and before any comma."""
+        at = bisect_left(self._mentions, (place, 0))
+        if at == len(self._mentions):
+            return False
+        gap = self._text[place : min(self._mentions[at][0], place + 2 * _LONG_WORD)]
+        return "," not in gap and _OR.search(gap) is not None
 
     def _reaches_on(self, placed: Placed, span: Span) -> bool:
         cue, start, end = placed.cue, placed.end, span[0]
@@ -324,10 +351,46 @@ class Statement:
         return self._list_goes_on(place, commas)
 
     def _reaches_back(self, placed: Placed, span: Span) -> bool:
-        cue, start, end = placed.cue, span[1], placed.start
-        if not _words_between(self._text, start, end, cue.max_words):
+        """Whether a cue reaches the mention before it, or the last of the list in which that stands."""
+        cue, start = placed.cue, placed.start
+        if self._text.startswith(":", placed.end):  # it leads what follows
             return False
-        return cue.across_commas or "," not in self._text[start:end]
+        if self._near_before(cue, span[1], start):
+            # `cough and a rash that is resolved`
+            of_last = _OF_LAST.search(self._text, max(0, start - 6), placed.end) is not None
+            return not (of_last and self._any_between(span[1], start))
+        if cue.assertion not in ("absent", "historical") or _OF_ONE.search(self._text, start, placed.end):
+            return False
+        end = self._list_end(span)
+        return end is not None and end <= start and self._near_before(cue, end, start)
+
+    def _near_before(self, cue: Cue, end: int, start: int) -> bool:
+        if not _words_between(self._text, end, start, cue.max_words):
+            return False
+        return cue.across_commas or "," not in self._text[end:start]
+
+    def _list_end(self, span: Span) -> int | None:
+        """Where the list ends in which a mention stands: `fever, cough and rash`; None where none does."""
+        if self._list_ends is None:
+            mentions = self._mentions
+            ends: list[int | None] = [None] * len(mentions)
+            for at in range(len(mentions) - 2, -1, -1):
+                link = self._link(mentions[at][1], mentions[at + 1][0])
+                if link is not None:
+                    ends[at] = ends[at + 1] or (mentions[at + 1][1] if link["last"] else None)
+            self._list_ends = ends
+        at = bisect_left(self._mentions, span)
+        return self._list_ends[at] if at < len(self._mentions) and self._mentions[at] == span else None
+
+    def _link(self, end: int, start: int) -> re.Match[str] | None:
+        """What joins two mentions of one list: no cue, and at most two other words."""
+        if not 0 < start - end <= _LONGEST_LINK:
+            return None
+        at = bisect_left(self._cues, (end,))
+        if any(one.cue.role != "statement" and one.start < start for one in self._cues[at : at + 3]):
+            return None
+        link = _LINK.fullmatch(self._text, end, start)
+        return link if link is not None and (link["last"] or "," in link.group()) else None
 
     def _own_statement(self, cue_end: int, span: Span) -> bool:
         """Whether a symptom behind a comma is told by itself: `no fever, cough for 3 days`.
@@ -336,6 +399,8 @@ class Statement:
         denial. In a list that ends in `or` it tells nothing: `no fever, pain at rest for weeks, or cough`.
         """
         commas, telling = self._items()
+        if self._own_clause(cue_end, span, commas, telling):
+            return True
         first = bisect_left(commas, cue_end)
         if first == len(commas) or commas[first] > span[0]:
             return False
@@ -348,10 +413,22 @@ class Statement:
             )  # what ends a denial may tell as well: `since`
         if first == behind - 1 and behind == len(commas) and self._told_in(self._second, span[1], item_end):
             return True
-        tells = bisect_right(telling, commas[first])
-        if tells == len(telling) or telling[tells] >= item_end:
+        # `without a fever, a cough` is one list
+        kinds = [telling] if _ARTICLE.match(self._text, cue_end) else [telling, self._articles]
+        for places in kinds:
+            tells = bisect_right(places, commas[first])
+            if tells < len(places) and places[tells] < item_end:
+                return not self._list_goes_on(places[tells], commas)
+        return False
+
+    def _own_clause(self, cue_end: int, span: Span, commas: Sequence[int], telling: Sequence[int]) -> bool:
+        """Whether a symptom behind `and` has a verb or an owner: `no fever and the cough is mild`."""
+        at = bisect_left(self._owners, span[0]) - 1
+        if at < 0 or self._owners[at] < cue_end:
             return False
-        return not self._list_goes_on(telling[tells], commas)
+        behind = bisect_left(commas, self._owners[at])
+        item_end = commas[behind] if behind < len(commas) else self._bounds[1]
+        return item_end >= span[1] and self._told_in(telling, self._owners[at], item_end)
 
     def _list_goes_on(self, place: int, commas: Sequence[int]) -> bool:
         """Whether `or` stands before `place` in its item, or closes the list in a later, short one."""
@@ -385,12 +462,30 @@ class Statement:
             self._second = [placed.start for placed in told if placed.cue.second_item]
             self._recent = [placed.start for placed in told if placed.cue.recent]
             telling += [at + 1 for at in commas if _RATIO.match(text, at + 1, last)]
+            telling += [start - 1 for start, _ in self._mentions if self._is_counted(start, commas)]
+            ends = (*commas[1:], last)
+            self._articles = [
+                at + 1
+                for at, end in zip(commas, ends, strict=False)
+                if _ARTICLE.match(text, at + 1, last)
+                and not _LIST_ENDS.search(text, at, min(end, at + _ITEM))
+            ]
+            self._owners = [at.start() for at in _AND_OWNER.finditer(text, first, last)]
             telling += [end for _, end in self._mentions if _LABELS.match(text, end, last)]
             telling += [
                 at.start() for at in _NUMBER.finditer(text, first, last) if self._measures(at.start(), commas)
             ]
             self._told = commas, sorted(telling)
         return self._told
+
+    def _is_counted(self, start: int, commas: Sequence[int]) -> bool:
+        """Whether a number stands before the symptom at `start` and opens its item: `2 loose stools`."""
+        before = bisect_left(commas, start) - 1
+        return (
+            before >= 0
+            and start - commas[before] < 8
+            and _COUNT.fullmatch(self._text, commas[before] + 1, start) is not None
+        )
 
     def _measures(self, place: int, commas: Sequence[int]) -> bool:
         """Whether the number at `place` stands behind a symptom of its item: `tachycardia 120`."""

@@ -27,6 +27,7 @@ _SHORT = frozenset({
 # fmt: on
 _ITEM = re.compile(r"(?:[-*#•·–—]|\(?\d{1,2}[.)])\s|[•·☐☑☒✓□○●]|[\[({][ xX_]?[\])}]|[-+]\w|\|")
 _LABEL = re.compile(r"[A-Za-z][\w /&()-]{0,50}:")
+_CITED = re.compile(r"\d{1,3}(?:[,–-] ?\d{1,3}){0,5} [A-Z]")
 #: A line at least this long may end where the writer's screen ended, not the sentence.
 _WRAPPED_FROM = 50
 #: No line of a paragraph that is wrapped narrower than this is taken for a full one.
@@ -47,7 +48,7 @@ _ITEM_WORDS = 5
 _ITEM_LENGTH = 60
 _TELLS = re.compile(
     r"\d|[:+(]|\b(?:no|not|is|are|was|were|has|had|have|with|without|denie[sd]|reports?|complains?|states?|notes?|new|now|"
-    r"since|for|but|still|today|continues?|presents?|positive|negative|also|did|does|when|after)\b",
+    r"since|for|but|still|today|continues?|presents?|positive|negative|absent|also|did|does|when|after)\b",
     re.IGNORECASE,
 )
 _LAST_OF_LIST = re.compile(r"\s*(?:n?or)\b", re.IGNORECASE)
@@ -143,7 +144,12 @@ def _is_break(text: str, place: int, items: _Items) -> bool:
         ends = not behind or behind.isspace() or (mark == "!" and behind.isalpha())
         return ends and not text[place - 1 : place].isspace()
     if behind and not behind.isspace():
-        return behind in "\"')]" or (behind.isupper() and text[place - 1 : place].islower())
+        small = text[place - 1 : place].islower()
+        # The number of a source stands behind a sentence: `gait ataxia.5 Her`.
+        cited = behind.isdigit() and small and _CITED.match(text, place + 1) is not None
+        return (
+            behind in "\"')]" or (behind.isupper() and small) or (cited and not _is_abbreviation(text, place))
+        )
     return not _is_abbreviation(text, place)
 
 
