@@ -11,6 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+# Before NumPy and PyTorch look at it, and for the processes that tests start: a tiny encoder is no faster on
+# more threads, and while the threads of two processes wait for each other's cores, they spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch
