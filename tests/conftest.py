@@ -6,10 +6,12 @@ import gc
 import json
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+
+# Before NumPy and PyTorch look at it, and for the processes that tests start: a tiny encoder is no faster on
+# more threads, and while the threads of two processes wait for each other's cores, they spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -36,6 +38,7 @@ from artifacts import (  # noqa: F401  fixtures
     tiny_tagger,
 )
 from sympress.models.convolution import ConvolutionConfig
+from traces import shared_in
 
 WORDS = [
     "fever",
@@ -144,7 +147,6 @@ LONGEST = (
     "studies/test_press.py",
     "compression/test_export.py",
     "pipeline/test_compress.py",
-    "extract/test_extract_outputs.py",
     "api/test_commands.py",
     "studies/test_study_mentions.py",
     "api/test_model.py",
@@ -168,40 +170,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def each_structure_is_traced_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tracing a tiny encoder takes four seconds: the processes of a test run share what they have traced.
-
-    Beside that, the exporter would read its table of ONNX operators anew every time, and PyTorch would keep
-    what it found of each operator, which pays in models of many layers alone.
-    """
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tracing a tiny encoder takes seconds: the processes of a test run share what they have traced, here."""
     own = tmp_path_factory.getbasetemp()
-    traced = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "traced"
-    traced.mkdir(exist_ok=True)
-    export = torch.onnx.export
-
-    def exported(wrapped: Any, *arguments: Any, **more: Any) -> Any:
-        import onnx_ir
-        from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-        from sympress.compression.export import structure_of
-
-        structure = structure_of(wrapped.model)
-        stored = traced / f"{structure}.onnx"
-        if structure is not None and stored.is_file():
-            return SimpleNamespace(model=onnx_ir.load(stored))
-        if isinstance(vars(ONNXRegistry)["from_torchlib"], classmethod):
-            ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))
-        with torch._dynamo.config.patch(fake_tensor_cache_enabled=False):
-            program = export(wrapped, *arguments, **more)
-        if structure is not None:
-            draft = traced / f"{os.getpid()}.onnx"
-            onnx_ir.save(program.model, draft)
-            draft.replace(stored)
-        return program
-
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "traced"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.onnx, "export", exported)
-        yield
+        patch.setattr(torch.onnx, "export", shared_in(folder, torch.onnx.export))
+        yield folder
 
 
 @pytest.fixture(scope="module", autouse=True)

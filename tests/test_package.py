@@ -24,7 +24,8 @@ def named_extras() -> list[tuple[str, str, str]]:
     """Where a missing package is reported: the place, the extra, and the package where both are literal."""
     found = []
     for path in sorted((ROOT / "src").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        code = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(code)) if "MissingExtraError" in code else ():
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "MissingExtraError":
                 extra, package = (getattr(argument, "value", "") for argument in node.args)
                 if not extra:  # the caller names it

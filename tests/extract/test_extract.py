@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from sympress.cli.extract import extract
 from sympress.errors import InputError
 from sympress.extract.job import Pace
-from sympress.extract.workers import CHUNK_NOTES, answer_chunk, csv_lines
+from sympress.extract.workers import answer_chunk, csv_lines, cut_chunks
 
 CANARY = "zebrafinch-4711"
 NOTES = [
@@ -186,8 +186,10 @@ def test_workers_do_not_change_a_byte(tiny_artifact: Path, tmp_path: Path):
 
 
 def test_rules_are_answered_here_until_processes_are_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    source = tmp_path / "in.jsonl"
-    source.write_text("".join(json.dumps({"text": f"no fever, cough {at}"}) + "\n" for at in range(6000)))
+    source, chunks, notes = tmp_path / "in.jsonl", 47, 8
+    lines = [json.dumps({"text": f"no fever, cough {at}"}) for at in range(chunks * notes)]
+    source.write_text("\n".join(lines))
+    monkeypatch.setattr("sympress.extract.job.cut_chunks", partial(cut_chunks, notes=notes))
     run(source, "-m", "rules", "-o", tmp_path / "1.jsonl", "-j", 1, "-q")
     here = []
 
@@ -199,9 +201,9 @@ def test_rules_are_answered_here_until_processes_are_ready(tmp_path: Path, monke
     monkeypatch.setattr("sympress.extract.workers.answer_chunk", slowly)
     monkeypatch.setattr("sympress.extract.workers.ALONE_SECONDS", 0.5)
     run(source, "-m", "rules", "-o", tmp_path / "2.jsonl", "-j", 2, "-q")
-    assert 1 <= len(here) < math.ceil(6000 / CHUNK_NOTES)
+    assert 1 <= len(here) < chunks
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
-    assert len(ids((tmp_path / "1.jsonl").read_text())) == 6000
+    assert len(ids((tmp_path / "1.jsonl").read_text())) == len(lines)
 
 
 def test_a_short_job_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,6 +8,7 @@ import resource
 import shutil
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from sympress.errors import SympressError
 from sympress.extract import checkpoint
 from sympress.extract import checkpoint as finish
 from sympress.extract.job import Pace
+from sympress.extract.workers import cut_chunks
 
 RULES = ("-m", "rules", "-j", "1", "-q")
 NAMES = ["out.jsonl", "out.csv", "out.parquet"]
-ROWS = 300
+ROWS, CHUNK = 9, 3
 
 
 def rows(patient: str = "p1", time: str = "2024-01-31", kind: str = "Nursing", stay: str = "e1") -> str:
@@ -31,6 +33,12 @@ def rows(patient: str = "p1", time: str = "2024-01-31", kind: str = "Nursing", s
     notes = [{"note_id": str(at), "text": f"fever {at}", **fields} for at in range(ROWS)]
     notes[7]["text"] = " "
     return "".join(json.dumps(note) + "\n" for note in notes)
+
+
+@pytest.fixture(autouse=True)
+def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every job has three chunks, of few notes."""
+    monkeypatch.setattr("sympress.extract.job.cut_chunks", partial(cut_chunks, notes=CHUNK))
 
 
 @pytest.fixture
@@ -86,7 +94,7 @@ def test_data_that_is_removed_midway_is_a_failure_and_the_command_begins_anew(
     output, partial, done = tmp_path / name, tmp_path / f"{name}.partial", []
 
     def once(self: Pace, reached: int) -> None:
-        if not done and reached > 128:
+        if not done and reached > CHUNK:
             done.append(remove(partial))
 
     monkeypatch.setattr(Pace, "done", once)

@@ -1,5 +1,6 @@
 """What the words of a mention say themselves: denials, temperatures, abbreviations, other meanings."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,15 @@ from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import load_lexicon
 from sympress.notes.markup import read_view
 
-ANNOTATOR = Annotator(load_lexicon("clinical"))
+
+@cache
+def clinical() -> Annotator:
+    return Annotator(load_lexicon("clinical"))
 
 
-def told(text: str, annotator: Annotator = ANNOTATOR) -> list[tuple[str, str | None, str]]:
-    return [(text[one.start : one.end], one.symptom, one.assertion) for one in annotator.mentions(text)]
+def told(text: str, annotator: Annotator | None = None) -> list[tuple[str, str | None, str]]:
+    mentions = (annotator or clinical()).mentions(text)
+    return [(text[one.start : one.end], one.symptom, one.assertion) for one in mentions]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,7 @@ def told(text: str, annotator: Annotator = ANNOTATOR) -> list[tuple[str, str | N
 )
 def test_a_word_that_denies_its_symptom_is_absent(text: str, words: str, symptom: str | None) -> None:
     assert (words, symptom, "absent") in told(text)
-    (reason,) = [one.reason for one in ANNOTATOR.mentions(text) if text[one.start : one.end] == words]
+    (reason,) = [one.reason for one in clinical().mentions(text) if text[one.start : one.end] == words]
     assert reason is not None
     assert (reason.kind, reason.words) == ("word", words.lower())
 
@@ -101,7 +106,7 @@ def test_a_normal_temperature_is_no_fever(text: str) -> None:
 
 
 def test_a_measured_fever_names_its_value_as_the_reason() -> None:
-    (mention,) = ANNOTATOR.mentions("Temp 101.5 F")
+    (mention,) = clinical().mentions("Temp 101.5 F")
     assert mention.reason is not None
     assert (mention.reason.kind, mention.reason.words) == ("value", "temp 101.5 f")
 

@@ -243,8 +243,18 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
 
 
 STRATEGIES = "baseline,distillation,pruning-masked"
-#: `python -m sympress`, computing as the fixture `in_32_bits` lets this process compute.
-IN_32_BITS = "import torch; torch.cpu.get_capabilities = dict; from sympress.cli.main import run; run()"
+#: `python -m sympress`, computing and tracing as the fixtures `in_32_bits` and `traced` let this process do.
+ALIKE = """
+import sys, torch
+from pathlib import Path
+tests, traced = sys.argv.pop(1), Path(sys.argv.pop(1))
+sys.path.insert(0, tests)
+from traces import shared_in
+torch.onnx.export = shared_in(traced, torch.onnx.export)
+torch.cpu.get_capabilities = dict
+from sympress.cli.main import run
+run()
+"""
 
 
 def in_two_epochs(encoder: Path) -> StudyConfig:
@@ -255,14 +265,15 @@ def in_two_epochs(encoder: Path) -> StudyConfig:
     )
 
 
-def command(encoder: Path, run: Path) -> list[str]:
+def command(encoder: Path, run: Path, traced: Path) -> list[str]:
     """`in_two_epochs` as a process of its own, which can be killed."""
     config = in_two_epochs(encoder)
     flags = {"--encoder": encoder, "--strategies": STRATEGIES, "-o": run}
     named = {*SMALL, "epochs"} - {"baseline_longer"}
     flags |= {f"--{name.replace('_', '-')}": getattr(config, name) for name in sorted(named)}
     parts = [*(str(part) for pair in flags.items() for part in pair), "--no-baseline-longer"]
-    return [sys.executable, "-c", IN_32_BITS, "study", *parts]
+    tests = str(Path(__file__).parents[1])
+    return [sys.executable, "-c", ALIKE, tests, str(traced), "study", *parts]
 
 
 def without_timings(results: Path) -> dict[str, Any]:
@@ -293,12 +304,13 @@ def test_a_run_killed_in_its_third_strategy_ends_as_one_never_killed(
     encoder_folder: Path,
     in_32_bits: None,
     memory_unmeasured: None,
+    traced: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_study(in_two_epochs(encoder_folder), whole)
     victim = subprocess.Popen(
-        command(encoder_folder, killed),
+        command(encoder_folder, killed, traced),
         env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -277,7 +277,7 @@ def _is_the_mask(model: ModelProto, wide: str, before: list[NodeProto]) -> bool:
     constants = [tensor for tensor in model.graph.initializer if tensor.name in used]
     graph = helper.make_graph(before, "mask", inputs, [output], constants)
     part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    session = open_session(part.SerializeToString(), threads=0)
+    session = open_session(part.SerializeToString(), threads=1)
     rng = np.random.default_rng(0)
     for size in _TRIED:
         mask = rng.integers(0, 2, size=size).astype(np.int64)
@@ -525,7 +525,7 @@ def export_onnx(model: SymptomModel, path: Path) -> None:
 @torch.inference_mode()
 def parity(model: SymptomModel, file: Path | bytes, notes: list[NDArray[np.int64]]) -> float:
     """Largest absolute difference of a logit over `notes` between `model` and an ONNX file, or its bytes."""
-    session = open_session(file, threads=0)
+    session = open_session(file, threads=torch.get_num_threads())
     model = model.eval().cpu()
     differences = [0.0]
     for note in notes:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 
@@ -113,7 +114,7 @@ def logits_of(model: Path | bytes, notes: Sequence[NDArray[np.int64]]) -> NDArra
     """
     if len(notes) == 0:
         raise InputError("a validation set without notes: there is nothing to compare logits on")
-    session = open_session(model, threads=0)
+    session = open_session(model, threads=torch.get_num_threads())
     answers = (
         session.run(None, {"input_ids": note[None], "attention_mask": np.ones_like(note[None])})[0]
         for note in notes

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import (
@@ -264,7 +265,7 @@ def _runs(bits: int) -> bool:
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
     try:
-        session = open_session(model.SerializeToString(), threads=0)
+        session = open_session(model.SerializeToString(), threads=1)
         session.run(None, {"x": np.zeros((1, 16), dtype=np.float32)})
     except Exception:  # the runtime's errors have no common base of their own
         return False
@@ -358,7 +359,7 @@ def _observing(model: ModelProto, tensors: Sequence[str]) -> Any:
     probe.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors
     )
-    return open_session(probe.SerializeToString(), threads=0, disabled=())
+    return open_session(probe.SerializeToString(), threads=torch.get_num_threads(), disabled=())
 
 
 def _observed(
