@@ -216,9 +216,9 @@ def test_the_words_of_patients_and_of_hurried_notes_are_found(text: str, symptom
 
 def test_mentions_of_some_symptoms_are_those_that_the_whole_reading_gives() -> None:
     text = "Denies fever, n/v or cough but reports rash. Asymptomatic since.\nHx of headache, rash now."
-    view, every = read_view(text), ANNOTATOR.mentions(text)
+    view, every = read_view(text), clinical().mentions(text)
     for only in ({"rash"}, {"vomiting", "fever"}, {one.symptom for one in every if one.symptom}):
-        found = ANNOTATOR.mentions_of(view, only=only)
+        found = clinical().mentions_of(view, only=only)
         assert list(found) == [one for one in every if one.symptom in only]
         assert found
-    assert ANNOTATOR.mentions_of(view, only=()) == ()
+    assert clinical().mentions_of(view, only=()) == ()
