@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from sympress.errors import InputError, SympressError
-from sympress.files import alone, atomic_path, full_disk_explained, is_bare, write_json, write_text
+from sympress.files import (
+    alone,
+    atomic_path,
+    full_disk_explained,
+    is_bare,
+    refuse_pipe,
+    write_json,
+    write_text,
+)
 
 
 def full(*_: Any, **__: Any) -> Any:
@@ -112,6 +120,7 @@ def chained(cause: Exception) -> RuntimeError:
     [
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("Error while serializing: No space left on device (os error 28)"),
+        RuntimeError("Error while serializing: I/O error: File too large (os error 27)"),
         chained(OSError(errno.EDQUOT, "Disk quota exceeded")),
     ],
 )
@@ -156,3 +165,14 @@ def test_a_lock_that_was_left_is_nothing_in_the_way(tmp_path: Path):
     write_json(folder / "study.json", {})
     assert not is_bare(folder)
     assert not is_bare(folder / "study.json")
+    (folder / "nowhere").symlink_to(folder / "missing")
+    assert not is_bare(folder / "nowhere")
+
+
+@pytest.mark.skipif(not Path("/proc/kmsg").exists(), reason="a file of Linux")
+def test_a_file_that_waits_for_the_kernel_is_refused(tmp_path: Path):
+    (tmp_path / "gold.jsonl").symlink_to("/proc/kmsg")
+    with pytest.raises(InputError, match=r"gold\.jsonl: no file but a pipe or a device"):
+        refuse_pipe(tmp_path / "gold.jsonl")
+    (tmp_path / "empty").touch()
+    refuse_pipe(tmp_path / "empty")

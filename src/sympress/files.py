@@ -75,10 +75,14 @@ def refuse_to_overwrite(written: Iterable[Path], read: Iterable[os.stat_result])
 def refuse_pipe(path: Path) -> None:
     """Refuse a pipe or a device, which may never end; a file that is missing is left to what reads it.
 
+    So is a file of the kernel that says nothing of its size: `/proc/kmsg` waits for a word.
+
     Raises:
         InputError: with the path.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if not path.exists() or path.is_dir():
+        return
+    if not path.is_file() or (path.stat().st_size == 0 and path.resolve().is_relative_to("/proc")):
         raise InputError(f"{path}: no file but a pipe or a device; write it to a file first")
 
 
@@ -145,9 +149,9 @@ def alone(folder: Path, output: Path) -> Iterator[None]:
 
 
 def is_bare(folder: Path) -> bool:
-    """True if `folder` is missing, or holds nothing but the lock of `alone`; False for a file."""
+    """True if `folder` is missing, or holds only the lock of `alone`; False for a file or a dead link."""
     if not folder.is_dir():
-        return not folder.exists()
+        return not os.path.lexists(folder)
     return all(found.name == LOCK for found in folder.iterdir())
 
 
@@ -173,15 +177,17 @@ def full_disk_explained(folder: Path) -> Iterator[None]:
 def _disk_is_full(folder: Path, error: BaseException) -> bool:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(cause, OSError) and cause.errno in _FULL:
             return True
-        if "No space left" in str(cause):
+        if any(os.strerror(one) in str(cause) for one in _FULL):
             return True
         cause = cause.__cause__ or cause.__context__
     place = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path())
     return shutil.disk_usage(place).free < _NEARLY_FULL_BYTES
 
 
+#: A full disk, a full quota, a limit of the size of a file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: PyTorch's writer does not say why it failed; with less than this left, the disk is why.
 _NEARLY_FULL_BYTES = 1_000_000
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
+from pydantic import TypeAdapter
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
@@ -15,6 +17,9 @@ from sympress.runtime.note_result import NoteResult
 SPAN_EXTENSIONS = ("assertion", "code", "probability", "source")
 #: What each document says: its `NoteResult`.
 DOC_EXTENSION = "symptoms"
+#: Where a document keeps that as plain values, as spaCy writes documents and sends them between processes.
+_STORED = "sympress"
+_RESULT = TypeAdapter(NoteResult)
 
 
 class SymptomComponent:
@@ -57,8 +62,14 @@ class SymptomComponent:
             span._.probability = one.score
             spans.append(span)
         doc.spans[self.spans_key] = spans
-        doc._.set(DOC_EXTENSION, result)
+        doc.user_data[_STORED] = _RESULT.dump_python(replace(result, text=None), mode="json")
         return doc
+
+
+def _result_of(doc: Doc) -> NoteResult | None:
+    """What was found in a document; None where no component of ours has read it."""
+    stored = doc.user_data.get(_STORED)
+    return None if stored is None else replace(_RESULT.validate_python(stored), text=doc.text)
 
 
 @Language.factory(
@@ -83,5 +94,5 @@ def create(nlp: Language, name: str, model: str | None, spans_key: str, threads:
         if not Span.has_extension(extension):
             Span.set_extension(extension, default=None)
     if not Doc.has_extension(DOC_EXTENSION):
-        Doc.set_extension(DOC_EXTENSION, default=None)
+        Doc.set_extension(DOC_EXTENSION, getter=_result_of)
     return SymptomComponent(load(model, threads=threads), spans_key)

@@ -42,6 +42,18 @@ def test_a_stream_of_texts_gives_what_each_text_gives(nlp):
         ]
 
 
+def test_a_document_is_written_and_read_with_what_was_found(nlp):
+    """As spaCy does between the processes of `nlp.pipe(..., n_process=2)`, and in a DocBin."""
+    doc = nlp(NOTE)
+    again = spacy.tokens.Doc(nlp.vocab).from_bytes(doc.to_bytes())
+    assert again._.symptoms == doc._.symptoms
+    assert again._.symptoms.text == NOTE
+    assert [(one.label_, one._.assertion) for one in again.spans["sympress"]] == [
+        (one.label_, one._.assertion) for one in doc.spans["sympress"]
+    ]
+    assert spacy.blank("en")("fever")._.symptoms is None
+
+
 def test_a_span_that_ends_inside_a_token_has_the_whole_token(nlp):
     doc = nlp("fever/chills")
     assert all(span.text == "fever" or "chills" in span.text for span in doc.spans["sympress"])

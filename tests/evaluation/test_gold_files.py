@@ -212,6 +212,8 @@ MENTION = {"start": 0, "end": 5, "symptom": "fever", "assertion": "present"}
         ({"note_id": "1", "mentions": ["fever"]}, "no mention; write start, end"),
         ({"note_id": "1", "mentions": "fever"}, "'mentions' is no list"),
         ({"note_id": None, "mentions": []}, "'note_id' is missing"),
+        ({"note_id": "1", "symptoms": [["chills"]]}, "'symptoms' is no list of names"),
+        ({"note_id": "1", "symptoms": [{"symptom": 5}]}, "'symptoms' is no list of names"),
         ({"note_id": "1", "offset": "6", "lexical_variant": "Fever"}, "is not its lexical_variant"),
         (
             {"note_id": "1", "text": "Fever!", "spans": [{"start": 0, "end": 5, "label": "Symptom"}]},

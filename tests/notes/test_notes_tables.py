@@ -85,6 +85,7 @@ def test_a_table_without_header_does_not_show_its_first_note(tmp_path: Path, fir
         ("n.csv", b"\n\n", "holds blank lines only"),
         ("n.csv", b"note_id,text\n", "a header without rows"),
         ("n.jsonl", b"\n", "a header without rows"),
+        ("n.jsonl", b"{}\n", "no column with a well-known name for the text"),
         ("n.csv", b"\x00\x01\x02", "a binary file"),
         ("n.csv", bytes(range(1, 32)) * 40, "a binary file"),
         ("n.csv", "text\nfieber\n".encode("utf-16-le"), "UTF-16 without its mark; add --encoding"),

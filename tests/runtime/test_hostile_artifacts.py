@@ -18,7 +18,7 @@ from sympress.errors import InputError
 from sympress.files import SETTINGS_BYTES, read_object, read_settings
 from sympress.labels.mentions import Mention
 from sympress.results import load_results
-from sympress.runtime.artifact import read_extractor, write_checksums
+from sympress.runtime.artifact import encode_model, read_extractor, write_checksums
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.fusion import Fusion
 from sympress.runtime.linker import MOST_FORMS_TOGETHER
@@ -107,7 +107,7 @@ def cast(kind: int) -> list[onnx.NodeProto]:
                 [helper.make_node("SequenceConstruct", ["zero"], ["logits"])],
                 helper.make_tensor_sequence_value_info("logits", TensorProto.FLOAT, None),
             ),
-            NO_GRAPH,
+            "model.onnx: holds the operator SequenceConstruct, which",
         ),
         (graph([ADD], logits("n", 3), {"token_type_ids": TensorProto.INT64}, numbers_of=ZEROS), NO_GRAPH),
         (graph([ADD], logits("n", 3), {"input_ids": TensorProto.FLOAT}, numbers_of=ZEROS), NO_GRAPH),
@@ -124,6 +124,89 @@ def test_a_graph_that_is_no_model_of_ours_is_refused_when_it_is_loaded(
         Extractor.load(folder)
     assert problem in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def told(node: onnx.NodeProto, **more: Any) -> bytes:
+    """A graph whose logits a node of any kind makes of `zero`."""
+    model = onnx.load_from_string(graph([node], logits("n", 3), numbers_of=ZEROS))
+    model.graph.MergeFrom(onnx.GraphProto(**more))
+    return bytes(model.SerializeToString())
+
+
+def endless() -> bytes:
+    numbers, truth = helper.make_tensor_value_info("n", INT64, []), TensorProto.BOOL
+    goes_on, going = (helper.make_tensor_value_info(name, truth, []) for name in ("goes_on", "going"))
+    state, stated = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("s", "stated"))
+    same = [helper.make_node("Identity", *names) for names in ((["going"], ["goes_on"]), (["s"], ["stated"]))]
+    body = helper.make_graph(same, "body", [numbers, going, state], [goes_on, stated])
+    return told(helper.make_node("Loop", ["", "", "zero"], ["logits"], body=body))
+
+
+def with_function() -> bytes:
+    model = onnx.load_from_string(told(ADD))
+    adds = helper.make_node("Add", ["a", "a"], ["b"])
+    twice = helper.make_function("", "Add", ["a"], ["b"], [adds], [helper.make_opsetid("", 17)])
+    model.functions.append(twice)
+    return bytes(model.SerializeToString())
+
+
+def elsewhere() -> bytes:
+    tensor = TensorProto(
+        name="far", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL
+    )
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    return told(ADD, initializer=[tensor])
+
+
+def sparse() -> bytes:
+    one, first = (
+        numpy_helper.from_array(np.ones(1, np.float32), "wide"),
+        numpy_helper.from_array(np.array([0])),
+    )
+    wide = onnx.SparseTensorProto(values=one, indices=first, dims=[10**10])
+    return told(ADD, sparse_initializer=[wide])
+
+
+OTHER_MAKER = helper.make_node("Attention", ["zero"], ["logits"], domain="com.microsoft")
+
+
+@pytest.mark.parametrize(
+    ("content", "holds"),
+    [
+        (endless(), "an attribute with field 6"),
+        (told(helper.make_node("RandomNormal", [], ["logits"], shape=[1, 3])), "the operator RandomNormal"),
+        (told(OTHER_MAKER), "the operator Attention"),
+        (told(helper.make_node("\x1b[2J", ["zero"], ["logits"])), "the operator without a name"),
+        (with_function(), "a model with field 25"),
+        (elsewhere(), "a tensor with field 13"),
+        (sparse(), "a graph with field 15"),
+        (told(ADD)[:-1], "no ONNX file"),
+        (b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "no ONNX file"),
+        (b"\x3b" * 40, "no ONNX file"),
+        (b"\x08\x01" * 1_000_001, "more parts than a model has"),
+    ],
+    ids=["a loop", "chance", "another domain", "no name", "a function", "another file", "a sparse tensor",
+         "cut off", "a long number", "groups", "many parts"],
+)  # fmt: skip
+def test_a_graph_that_may_not_end_or_reads_other_files_is_not_run(
+    altered: Callable[..., Path], content: bytes, holds: str
+):
+    folder = altered(lambda folder: (folder / "model.onnx").write_bytes(content))
+    with pytest.raises(InputError) as refused:
+        Extractor.load(folder)
+    said = "which deployed models do not; make the artifact again"
+    assert str(refused.value) == f"{folder / 'model.onnx'}: holds {holds}, {said}"
+
+
+def test_two_halves_of_a_graph_are_one_also_where_it_is_coded(altered: Callable[..., Path]):
+    """Protobuf puts together what a message holds twice, and takes the last of what it has once."""
+
+    def change(folder: Path) -> None:
+        (folder / "model.onnx").write_bytes(endless() + told(ADD))
+        encode_model(folder / "model.onnx")
+
+    with pytest.raises(InputError, match=r"model\.onnx\.gz: holds an attribute with field 6, which"):
+        Extractor.load(altered(change))
 
 
 def test_logits_of_another_shape_are_a_failure_and_no_answer(altered: Callable[..., Path]):

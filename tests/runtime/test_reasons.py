@@ -114,7 +114,7 @@ def test_notes_in_a_markup_are_counted():
     extractor = SimpleNamespace(
         words=OwnWords(),
         settings=SimpleNamespace(codes={}),
-        answer=lambda text, most_mentions: RESULT if "cough" in text else WHOLE,
+        answers=lambda texts, most_mentions: (RESULT if "cough" in text else WHOLE for text in texts),
     )
     other = Note("8", None, None, None, None, None, None, "fever", None)
     answered = answer_chunk(

@@ -23,10 +23,12 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 from serving import KEY, Running, WordModel, running
 
 from sympress.errors import InputError
+from sympress.evaluation.cost import own_peak_bytes
 from sympress.serve.auth import read_keys
 from sympress.serve.config import ServeConfig
+from sympress.serve.forms import parse_request
 from sympress.serve.metrics import Metrics, SparingLog, open_log
-from sympress.serve.render import Rendered
+from sympress.serve.render import Refusal, Rendered
 from sympress.serve.server import Door, client_of, listen
 
 ASK = b"POST /v1/extract HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -273,6 +275,25 @@ def test_a_body_nested_without_end_is_refused(nested: bytes):
         )
         assert answer.status_code == 422
         assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"notes":[' + b",".join([b"{}"] * 300_000) + b"]}", "notes.0.text: field required"),
+        (json.dumps({"text": "a"} | {f"{key:x}": 1 for key in range(300_000)}).encode(), "extra inputs"),
+        (json.dumps({"notes": [{"id": "", "text": ""}] * 100_000}).encode(), "notes: more than 256 in one"),
+    ],
+    ids=["faults", "keys", "notes"],
+)
+def test_a_body_of_many_faults_takes_no_memory_and_holds_nobody_up(body: bytes, said: str):
+    """Each fault took 2 kB: a body of 4 MB ended a service of 1 GiB, and others waited for ten seconds."""
+    before, began = own_peak_bytes(), time.process_time()
+    with pytest.raises(Refusal) as refused:
+        parse_request(body, 256)
+    assert said in refused.value.message
+    assert time.process_time() - began < 1
+    assert own_peak_bytes() - before < 150e6
 
 
 def test_lines_with_a_hash_are_no_keys(tmp_path: Path):

@@ -245,8 +245,10 @@ def _read_symptoms(row: Row, where: str, note: NoteRows, vocabulary: Vocabulary)
     named = value.split(";") if isinstance(value, str) else value
     if not (named is None or isinstance(named, list)):
         raise InputError(f"{where}: 'symptoms' is no list of names")
-    rows = (one.get("symptom") if isinstance(one, dict) else one for one in named or [])
-    note.affirmed = {str(name).strip() for name in rows if name}
+    rows = [one.get("symptom") if isinstance(one, dict) else one for one in named or []]
+    if not all(isinstance(name, str) for name in rows if name is not None):
+        raise InputError(f"{where}: 'symptoms' is no list of names")
+    note.affirmed = {name.strip() for name in rows if name}
 
 
 def _read_symptom(row: Row, where: str, note: NoteRows, vocabulary: Vocabulary) -> None:  # noqa: ARG001

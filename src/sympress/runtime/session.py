@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import filecmp
+import mmap
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,6 +97,7 @@ def open_session(file: Path | bytes, *, threads: int, disabled: Sequence[str] = 
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what fails is raised as well
     options.enable_mem_pattern = False  # a pattern is kept for every length of a note that is met
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # bytes may look like its own too
     options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(
         file, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled)
@@ -153,6 +156,109 @@ def multiplies_integers(folder: Path) -> bool:
     """Whether the model of the artifact in `folder` has products of integers."""
     content = model_bytes(folder)  # an operator's name stands in it as it is
     return any(name in content for name in _INTEGER_PRODUCTS)
+
+
+# What a deployed graph may hold, looked at in its file before ONNX Runtime reads it.
+#
+# ONNX Runtime runs whatever a graph says: loops without end, functions, files that lie beside it. What
+# encoders and our steps are written with needs none of that.
+
+
+#: Operators of encoders, heads and steps; whatever they are given, each ends by itself.
+_OPERATORS = frozenset(
+    b"Abs Add And ArgMax BitShift BitwiseAnd Cast CastLike Ceil Clip Concat Constant ConstantOfShape "
+    b"Conv Cos CumSum DequantizeLinear Div DynamicQuantizeLinear Equal Erf Exp Expand Flatten Floor "
+    b"Gather GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity LayerNormalization Less "
+    b"LessOrEqual Log MatMul MatMulInteger Max Min Mod Mul Neg Not Or Pad Pow QuantizeLinear Range "
+    b"Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Round ScatterND Shape Sigmoid "
+    b"Sign Sin Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze "
+    b"Where".split()
+)
+#: Of ONNX Runtime's own, the product that weights of 4 bits are read by.
+_OWN_OPERATORS = frozenset({b"MatMulNBits"})
+_DOMAINS = {b"": _OPERATORS, b"ai.onnx": _OPERATORS, b"com.microsoft": _OWN_OPERATORS}
+#: The fields of each message of onnx.proto that a deployed file may have, and the message that one holds.
+#: Left out are functions and training (of a model), sparse tensors (of a graph), graphs (of an attribute) and
+#: data in other files (of a tensor).
+_FIELDS: dict[str, dict[int, str]] = {
+    "a model": dict.fromkeys((1, 2, 3, 4, 5, 6, 8, 14), "") | {7: "a graph"},
+    "a graph": dict.fromkeys((2, 10, 11, 12, 13, 14, 16), "") | {1: "a node", 5: "a tensor"},
+    "a node": dict.fromkeys((1, 2, 3, 4, 6, 7, 9), "") | {5: "an attribute"},
+    "an attribute": dict.fromkeys((1, 2, 3, 4, 7, 8, 9, 13, 20), "") | {5: "a tensor"},
+    "a tensor": dict.fromkeys((1, 2, 4, 5, 7, 8, 9, 10, 11, 12, 14), ""),
+}
+_TYPE, _DOMAIN = 4, 7  # fields of a node
+#: Largest models have 60,000; what has more is made to be read without end.
+_MOST_FIELDS = 1_000_000
+
+
+def check_graph(file: Path | bytes) -> None:
+    """Check that an ONNX file, or its bytes, holds operators of encoders and nothing that runs without end.
+
+    One pass over the fields of its messages; no weights are copied.
+
+    Raises:
+        ValueError: it is no ONNX file, or holds something else (the message says what).
+        OSError: it cannot be read.
+    """
+    if isinstance(file, Path) and file.stat().st_size:
+        with file.open("rb") as opened:
+            content = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+    else:
+        content = memoryview(file if isinstance(file, bytes) else b"")
+    _check_message(content, "a model", count())
+
+
+def _check_message(message: memoryview, kind: str, met: count[int]) -> None:
+    known = _FIELDS[kind]
+    said = {_TYPE: b"", _DOMAIN: b""}
+    for number, content in _fields_of(message):
+        if number not in known:
+            raise ValueError(f"{kind} with field {number}")
+        if next(met) >= _MOST_FIELDS:
+            raise ValueError("more parts than a model has")
+        if known[number]:
+            _check_message(content, known[number], met)
+        elif kind == "a node" and number in said:
+            said[number] = bytes(content[:100])
+    if kind == "a node" and said[_TYPE] not in _DOMAINS.get(said[_DOMAIN], ()):
+        name = said[_TYPE].decode("ascii", "replace")
+        raise ValueError(f"the operator {name if name.isidentifier() else 'without a name'}")
+
+
+def _fields_of(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield number and content of each field of a message of protobuf, as they stand there.
+
+    Raises:
+        ValueError: it is none.
+    """
+    at, end = 0, len(message)
+    while at < end:
+        tag, at = _number_at(message, at, bytes_most=5)
+        wire = tag & 7
+        if wire == 2:
+            size, start = _number_at(message, at, bytes_most=5)
+            at = start + size
+        elif wire in (1, 5):
+            start, at = at, at + (8 if wire == 1 else 4)
+        elif wire == 0:
+            start = at
+            _, at = _number_at(message, at, bytes_most=10)
+        else:
+            raise ValueError("no ONNX file")
+        if at > end or tag >> 32:
+            raise ValueError("no ONNX file")
+        yield tag >> 3, message[start:at]
+
+
+def _number_at(message: memoryview, at: int, *, bytes_most: int) -> tuple[int, int]:
+    """The number of variable length at `at`, and where it ends."""
+    value = 0
+    for place, byte in enumerate(message[at : at + bytes_most]):
+        value |= (byte & 127) << (7 * place)
+        if byte < 128:
+            return value, at + place + 1
+    raise ValueError("no ONNX file")
 
 
 # Run an artifact on notes with ONNX Runtime and the tokenizers library; no torch, no transformers.
@@ -219,7 +325,9 @@ class Runtime:
         """
         try:
             tokenizer = tokenizer or load_tokenizer(folder / "tokenizer.json")
-            session = open_session(model_source(folder), threads=threads)
+            source = model_source(folder)
+            _check_deployed(folder, source)
+            session = open_session(source, threads=threads)
             fused = extractor.fusion is not None
             rules = rules_of(carried_words(folder, extractor)) if fused else None
             loaded = cls(extractor, tokenizer, session, rules)
@@ -399,6 +507,20 @@ def find_spans(runtime: Runtime | None, text: str, link: Link | None) -> Tagged:
     )
     windows = len(window_spans(len(pieces.ids), runtime.room, runtime.stride))
     return Tagged(spans, windows, runtime.cuts(text), pieces)
+
+
+def _check_deployed(folder: Path, source: Path | bytes) -> None:
+    """Check the graph of the artifact in `folder`, read from `source`.
+
+    Raises:
+        InputError: it holds what no deployed model does.
+    """
+    try:
+        check_graph(source)
+    except ValueError as error:
+        raise InputError(
+            f"{model_file(folder)}: holds {error}, which deployed models do not; make the artifact again"
+        ) from error
 
 
 #: What takes and what gives the model's numbers, as ONNX Runtime names their types.

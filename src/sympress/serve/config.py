@@ -13,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveFloat, Posi
 from sympress.config import Marks, marks_of, read_config_file, setting
 from sympress.errors import InputError, nearest
 
+#: Notes of one request of JSON beyond which it is not looked whether they are any.
+NOTES_MOST = 10_000
 _NO_FLAG = Marks(flag=None)
 
 
@@ -106,7 +108,7 @@ class ServeConfig(BaseModel):
     batch_notes: PositiveInt = setting(32, "", marks=_NO_FLAG)
     batch_characters: PositiveInt = setting(65_536, "", marks=_NO_FLAG)
     batch_ms: PositiveFloat = setting(100.0, "", marks=_NO_FLAG)
-    request_notes: PositiveInt = setting(256, "", marks=_NO_FLAG)
+    request_notes: PositiveInt = setting(256, "", le=NOTES_MOST, marks=_NO_FLAG)
     lines: PositiveInt = setting(10_000, "", marks=_NO_FLAG)
     line_requests: PositiveInt = setting(4, "", marks=_NO_FLAG)
     line_seconds: PositiveFloat = setting(300.0, "", marks=_NO_FLAG)

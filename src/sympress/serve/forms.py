@@ -9,18 +9,41 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    FailFast,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from sympress.extract.shapes import id_fault, numbered
 from sympress.labels.mentions import Assertion, ReasonKind, Source
+from sympress.serve.config import NOTES_MOST
 from sympress.serve.models import ServedModel
 from sympress.serve.render import Question, Refusal, Rendered, Shape, encode_json
 
 _Name = Annotated[str, Field(max_length=200)]
+#: Keys of an object beyond which it is not looked which of them are fields.
+_KEYS_MOST = 100
 
 
 class _Strict(BaseModel):
+    """One error is all that is told, so none may have many: each takes time and two kilobytes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_keys(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > _KEYS_MOST:
+            raise PydanticCustomError("extra_forbidden", "extra inputs are not permitted")
+        return value
 
 
 class _Note(_Strict):
@@ -53,7 +76,7 @@ class Note(_Note):
 class ManyNotes(_Strict):
     """A request for several notes, answered in order."""
 
-    notes: Annotated[list[Note], Field(min_length=1)]
+    notes: Annotated[list[Note], Field(min_length=1, max_length=NOTES_MOST), FailFast()]
     model: str | None = Field(default=None, description="name of a served model; the default one if absent")
 
 
@@ -212,15 +235,21 @@ def parse_request(body: bytes, most_notes: int, shape: Shape = "notes") -> OneNo
     try:
         request = EXTRACT_REQUEST.validate_json(body)
     except ValidationError as error:
+        if error.errors(include_input=False, include_url=False)[0]["type"] == "too_long":
+            raise _too_many(most_notes) from None
         raise Refusal(422, "invalid_request", _explain(error, 1)) from None  # after the form: one or many
     if isinstance(request, ManyNotes) and len(request.notes) > most_notes:
-        raise Refusal(422, "too_many_notes", f"notes: more than {most_notes} in one request; send them apart")
+        raise _too_many(most_notes)
     if isinstance(request, ManyNotes):
         for at, note in enumerate(request.notes):
             _check_id(note.id, shape, f"notes.{at}.")
     else:
         _check_id(request.id, shape, "")
     return request
+
+
+def _too_many(most_notes: int) -> Refusal:
+    return Refusal(422, "too_many_notes", f"notes: more than {most_notes} in one request; send them apart")
 
 
 def parse_line(line: bytes, shape: Shape) -> OneNote:

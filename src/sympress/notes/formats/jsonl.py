@@ -188,7 +188,7 @@ class ObjectRows:
         fields = fields_of_document(fields, self._path, first=self._text is None)
         if self._text is not None:
             fields.setdefault(self._text, None)
-        if list(fields) != self._names:
+        if self._text is None or list(fields) != self._names:
             self._columns(list(fields))
         return list(fields.values())
 
