@@ -291,7 +291,7 @@ bench-peers: install ## notes a second of the bundled artifact, beside transform
 
 # The shapes of balanced and pocket after one epoch on 2 % of the reports, for what does not depend on quality.
 ARTIFACTS ?= runs/deployed/artifacts
-bench-deployed: install ## the artifacts that the next three measure
+bench-deployed: install ## the artifacts that bench-throughput and bench-extract measure
 	$(STUDY) --notes $(DATA)/vaers $(PRESENT) --fraction 0.02 --epochs 1 --max-tokens 256 \
 		--recipe "balanced = vocab(keep=9400) > prune(heads=0.5, ffn=0.34, reconstruct=true) > distill(layers=2, choose=first, epochs=1, rate=0.0003, batch=32) > quantize(int8)" \
 		--recipe "pocket = vocab(keep=8500) > distill(layers=1, width=192, heads=4, ffn=512, epochs=1, rate=0.001, batch=32) > quantize(int8)" \
@@ -303,8 +303,7 @@ bench-throughput: install ## windows a second of extract beside a Hugging Face p
 		--artifact pocket=$(ARTIFACTS)/pocket-seed0 -o results/throughput.json
 
 bench-capacity: install ## notes a second on MTSamples on one core and on all, and what a corpus takes at that
-	$(BIN)/python -m benchmarks.rates $(DATA)/mtsamples --artifact rules --artifact box \
-		--artifact pocket=$(ARTIFACTS)/pocket-seed0 --artifact balanced=$(ARTIFACTS)/balanced-seed0 -o results/capacity.json
+	$(BIN)/python -m benchmarks.rates $(DATA)/mtsamples --artifact rules --artifact box -o results/capacity.json
 
 bench-extract: install ## start, memory, rate and ten kills of an extraction job, and the start of the model in the box
 	$(BIN)/python -m benchmarks.extraction --model src/sympress/runtime/box --phase first \
@@ -314,8 +313,8 @@ bench-extract: install ## start, memory, rate and ten kills of an extraction job
 bench-evidence: install ## what each rule of the default answer costs and gains; minutes, and fewer where logits are kept
 	$(BIN)/python -m benchmarks.evidence --data $(DATA) -o results/evidence.json
 
-bench-serve: install ## load on the service: rates, 429, slow connections, bodies of a gigabyte, SIGTERM
-	$(BIN)/python -m benchmarks.serve_load --model $(ARTIFACTS)/pocket-seed0 -o results/serve.json
+bench-serve: install ## load on the service of the bundled model: rates, 429, slow connections, bodies of a gigabyte, SIGTERM
+	$(BIN)/python -m benchmarks.serve_load --model src/sympress/runtime/box -o results/serve.json
 
 bench-attack: install ## an attack on the service, bounded in count and time: overload, handshakes, clients that do not read, long notes
 	$(BIN)/python -m benchmarks.serve_attack -o results/attack.json
