@@ -167,7 +167,7 @@ def test_what_a_model_says_of_a_note_is_in_no_error(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    def explode(_: Extractor, text: str, *_further: object) -> None:
+    def explode(_: Extractor, text: str, **_further: object) -> None:
         raise ValueError(f"cannot read {text!r}")
 
     monkeypatch.setattr(Extractor, "note_logits", explode)

@@ -166,13 +166,16 @@ def multiplies_integers(folder: Path) -> bool:
 
 #: Operators of encoders, heads and steps; whatever they are given, each ends by itself.
 _OPERATORS = frozenset(
-    b"Abs Add And ArgMax BitShift BitwiseAnd Cast CastLike Ceil Clip Concat Constant ConstantOfShape "
-    b"Conv Cos CumSum DequantizeLinear Div DynamicQuantizeLinear Equal Erf Exp Expand Flatten Floor "
-    b"Gather GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity LayerNormalization Less "
-    b"LessOrEqual Log MatMul MatMulInteger Max Min Mod Mul Neg Not Or Pad Pow QuantizeLinear Range "
-    b"Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Round ScatterND Shape Sigmoid "
-    b"Sign Sin Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze "
-    b"Where".split()
+    b"Abs Add And ArgMax ArgMin AveragePool BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr "
+    b"BitwiseXor Cast CastLike Ceil Clip Compress Concat Constant ConstantOfShape Conv Cos CumSum "
+    b"DequantizeLinear Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor "
+    b"Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual "
+    b"HardSigmoid HardSwish Identity InstanceNormalization IsInf IsNaN LayerNormalization LeakyRelu Less "
+    b"LessOrEqual Log LogSoftmax MatMul MatMulInteger Max MaxPool Mean Min Mish Mod Mul Neg NonZero Not "
+    b"OneHot Or Pad Pow PRelu QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum "
+    b"ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape "
+    b"Round ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign "
+    b"Split Sqrt Squeeze Sub Sum Tanh Tile TopK Transpose Trilu Unsqueeze Where Xor".split()
 )
 #: Of ONNX Runtime's own, the product that weights of 4 bits are read by.
 _OWN_OPERATORS = frozenset({b"MatMulNBits"})
@@ -198,7 +201,8 @@ def check_graph(file: Path | bytes) -> None:
     One pass over the fields of its messages; no weights are copied.
 
     Raises:
-        ValueError: it is no ONNX file, or holds something else (the message says what).
+        ValueError: it holds something else (the message says what).
+        EOFError: it is no ONNX file.
         OSError: it cannot be read.
     """
     if isinstance(file, Path) and file.stat().st_size:
@@ -245,9 +249,9 @@ def _fields_of(message: memoryview) -> Iterator[tuple[int, memoryview]]:
             start = at
             _, at = _number_at(message, at, bytes_most=10)
         else:
-            raise ValueError("no ONNX file")
+            raise EOFError("no ONNX file")
         if at > end or tag >> 32:
-            raise ValueError("no ONNX file")
+            raise EOFError("no ONNX file")
         yield tag >> 3, message[start:at]
 
 
@@ -258,7 +262,7 @@ def _number_at(message: memoryview, at: int, *, bytes_most: int) -> tuple[int, i
         value |= (byte & 127) << (7 * place)
         if byte < 128:
             return value, at + place + 1
-    raise ValueError("no ONNX file")
+    raise EOFError("no ONNX file")
 
 
 # Run an artifact on notes with ONNX Runtime and the tokenizers library; no torch, no transformers.
