@@ -15,10 +15,10 @@ from sympress.errors import InputError
 from sympress.labels.own_words import OURS
 from sympress.runtime.artifact import RULES_FOLDER
 from sympress.serve.config import ServeConfig
-from sympress.serve.forms import shape_of
+from sympress.serve.forms import parse_request, shape_of
 from sympress.serve.metrics import SYMPTOMS_MOST, Metrics
 from sympress.serve.models import load_model
-from sympress.serve.render import Question
+from sympress.serve.render import Question, Refusal
 
 FHIR, OMOP = "application/fhir+json", "application/x-omop+json"
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -40,6 +40,18 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 )
 def test_the_best_liked_form_is_chosen(accept: str, shape: str):
     assert shape_of(accept) == shape
+
+
+@pytest.mark.parametrize(
+    "time", [1_700_000_000, "1700000000", "-1700000000", "", "soon", None, True, ["2024"]]
+)
+def test_a_time_is_written_out_and_no_number(time: Any):
+    body = json.dumps({"text": "fever", "time": time}).encode()
+    if time is None:
+        assert parse_request(body, 1).time is None
+        return
+    with pytest.raises(Refusal, match="time: input should be a valid datetime"):
+        parse_request(body, 1)
 
 
 def test_one_note_is_a_bundle_of_valid_fhir():

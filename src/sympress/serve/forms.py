@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     FailFast,
@@ -46,6 +47,13 @@ class _Strict(BaseModel):
         return value
 
 
+def _as_written(value: Any) -> Any:
+    """A time as ISO 8601 writes it: a number, also in quotes, would be taken for seconds since 1970."""
+    if not isinstance(value, str) or "-" not in value[1:]:
+        raise PydanticCustomError("datetime_type", "input should be a valid datetime")
+    return value
+
+
 class _Note(_Strict):
     """`id` is the caller's own and comes back with the answer; what follows it is for answers as FHIR."""
 
@@ -53,7 +61,9 @@ class _Note(_Strict):
     id: _Name | None = None
     patient_id: _Name | None = None
     encounter_id: _Name | None = None
-    time: Annotated[datetime, Field(strict=True)] | None = Field(default=None, description="ISO 8601")
+    time: Annotated[datetime, BeforeValidator(_as_written)] | None = Field(
+        default=None, description="ISO 8601"
+    )
 
     def question(self, shape: Shape) -> Question:
         """This note, to be answered in that form; FHIR gives one without an id an id of its own."""
