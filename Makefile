@@ -282,13 +282,14 @@ bench-generalize: install ## a later year, another source, surface forms held ou
 		-o runs/generalize
 	cp runs/generalize/generalize.json results/generalize.json
 
-# PEER is the Python of an environment with medspacy; without it the peer is left out.
+# PEER is the Python of an environment with medspacy, that of the peers where it is made; without it the peer is left out.
+PEERS := .venv-peers/bin
+PEER ?= $(wildcard $(PEERS)/python)
 PEER_FLAG = $(if $(PEER),--peer-python $(PEER))
 bench-negex: install ## assertion on the NegEx sentences, by rules alone, beside medspaCy
 	$(BIN)/python -m benchmarks.negex $(DATA)/negex/dev.tsv $(PEER_FLAG) -o results/negex.json
 
 # The peers have an environment of their own. PyTorch comes first, since the build that they ask for brings CUDA along.
-PEERS := .venv-peers/bin
 $(PEERS)/.installed: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
 	$(PEERS)/python $(PIP_INSTALL) $(TORCH)

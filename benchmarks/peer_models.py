@@ -36,7 +36,7 @@ LONGEST = 512
 #: Steps of SetFit's contrastive training, of 16 pairs each: its minutes are bounded.
 SETFIT_STEPS = 100
 #: Passes of Model2Vec's classifier at most; it stops by itself when its own held-out tenth gets no better.
-MODEL2VEC_PASSES = 5
+MODEL2VEC_PASSES = 10
 PACKAGES = ("torch", "transformers", "optimum", "optimum-onnx", "onnxruntime", "model2vec", "setfit")
 
 
