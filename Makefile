@@ -245,12 +245,13 @@ bench-concepts: install ## the 20 most frequent symptoms alone, with the word ve
 # The codes of docs/results/recipes.md, which later codes have replaced in part, and a word-vector encoder without
 # attention that learns them from the reports of 2000 to 2003.
 CODES := Pyrexia,Injection site hypersensitivity,Injection site oedema,Rash,Injection site pain,Pain,Pruritus,Injection site erythema,Infection,Vasodilatation,Urticaria,Drug ineffective,Agitation,Myalgia,Vomiting,Headache,Injection site mass,Convulsion,Nausea,Arthralgia
-WITHOUT_ATTENTION := --recipe "small = vocab(keep=9000) > quantize(int8)" --recipe "small-fused = vocab(keep=9000) > quantize(int8) > fuse"
+LEARN_CODES := $(STUDY) --notes $(DATA)/vaers --protocol clinical --task present --labels coded --symptoms "$(CODES)" \
+	--train-from 2000 --split time --strategies baseline --no-baseline-longer --pooling maximum
+WITHOUT_ATTENTION := --encoder runs/plain-conv-encoder --epochs 4 --batch-size 64 --learning-rate 0.002 --max-tokens 320 \
+	--recipe "small = vocab(keep=9000) > quantize(int8)" --recipe "small-fused = vocab(keep=9000) > quantize(int8) > fuse"
 bench-convolution: install ## models without attention from labels alone, and the rules fused with them; three seeds; half an hour of a core
 	$(BIN)/python -m benchmarks.convolution -o runs/plain-conv-encoder
-	$(STUDY) --notes $(DATA)/vaers --protocol clinical --task present --labels coded --symptoms "$(CODES)" --train-from 2000 \
-		--split time --encoder runs/plain-conv-encoder --strategies baseline --no-baseline-longer --seeds 3 --epochs 4 --batch-size 64 \
-		--learning-rate 0.002 --max-tokens 320 --pooling maximum $(WITHOUT_ATTENTION) -o runs/without-attention
+	$(LEARN_CODES) --seeds 3 $(WITHOUT_ATTENTION) -o runs/without-attention
 	$(call keep,without-attention)
 	$(BIN)/python -m benchmarks.fresh runs/without-attention --used 0.4 -o results/without-attention-fresh.json
 
@@ -281,13 +282,28 @@ bench-generalize: install ## a later year, another source, surface forms held ou
 		-o runs/generalize
 	cp runs/generalize/generalize.json results/generalize.json
 
-# PEER is the Python of an environment with medspacy; without it the peer is left out.
+# PEER is the Python of an environment with medspacy, that of the peers where it is made; without it the peer is left out.
+PEERS := .venv-peers/bin
+PEER ?= $(wildcard $(PEERS)/python)
 PEER_FLAG = $(if $(PEER),--peer-python $(PEER))
 bench-negex: install ## assertion on the NegEx sentences, by rules alone, beside medspaCy
 	$(BIN)/python -m benchmarks.negex $(DATA)/negex/dev.tsv $(PEER_FLAG) -o results/negex.json
 
-bench-peers: install ## notes a second of the bundled artifact, beside transformers' pipeline and medspaCy
-	$(BIN)/python -m benchmarks.peers $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz $(PEER_FLAG) -o results/peers.json
+# The peers have an environment of their own. PyTorch comes first, since the build that they ask for brings CUDA along.
+$(PEERS)/.installed: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	$(PEERS)/python $(PIP_INSTALL) $(TORCH)
+	$(PEERS)/python $(PIP_INSTALL) -r benchmarks/peers.txt
+	touch $@
+
+bench-peers: install $(PEERS)/.installed ## classifiers and extraction beside those of other libraries, which it installs; half an hour of a core
+	$(BIN)/python -m benchmarks.convolution -o runs/plain-conv-encoder
+	$(LEARN_CODES) --seeds 1 $(WITHOUT_ATTENTION) -o runs/peers-convolution
+	$(LEARN_CODES) --seeds 1 --encoder bundled --fraction 0.05 --epochs 2 --windows first --max-tokens 512 \
+		--recipe "int8 = quantize(int8)" -o runs/peers-minilm
+	$(BIN)/python -m benchmarks.peer_classifiers runs/peers-convolution runs/peers-minilm --peer-python $(PEERS)/python \
+		--work runs/peers -o results/peers-classifiers.json
+	$(BIN)/python -m benchmarks.peers $(DATA)/mtsamples/mtsamples_sectioned.jsonl.gz --peer-python $(PEERS)/python -o results/peers.json
 
 # The shapes of balanced and pocket after one epoch on 2 % of the reports, for what does not depend on quality.
 ARTIFACTS ?= runs/deployed/artifacts

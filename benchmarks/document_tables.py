@@ -81,7 +81,7 @@ def peers_table(measured: MeasuredRates) -> list[str]:
     """What `benchmarks.peers` wrote: notes a second and core of the bundled artifact and of its peers."""
     lines = table_head(["what answers", "notes a second and core", "the box is … as fast"])
     for name, row in measured["rows"].items():
-        faster = "–" if name == "box" else f"{format_number(row['box_times_as_fast'], 1)}×"
+        faster = "–" if name == "box" else f"{format_number(row['times_slower'], 1)}×"
         lines.append(table_row(name, format_number(row["notes_per_cpu_second"], 1), faster))
     given = measured["notes"]
     return [
@@ -90,6 +90,43 @@ def peers_table(measured: MeasuredRates) -> list[str]:
         f"{given['notes']} whole notes of {given['characters'] / given['notes']:,.0f} characters on average, "
         f"medians of {measured['rounds']} rounds in turn, on "
         f"{escape_markdown(str(measured['environment']['processor']))}.",
+    ]
+
+
+def classifiers_table(measured: MeasuredRates) -> list[str]:
+    """What `benchmarks.peer_classifiers` wrote: our classifiers and those of other libraries in one run."""
+    columns = ["classifier", "reports learned", "micro-F1", "Δ micro-F1 to `small`", "macro-F1", "MB"]
+    lines = table_head([*columns, "notes a second and core", "`small` is … as fast"])
+    for name, row in measured["rows"].items():
+        if "missing" in row:
+            lines.append(table_row(name, f"not compared: {escape_markdown(row['missing'])}", *[""] * 6))
+            continue
+        other = bool(row["minus_reference"])
+        lines.append(
+            table_row(
+                name,
+                format_number(row["trained_on"], 0),
+                interval(row["micro_f1"]),
+                interval(row["minus_reference"]["micro_f1"], signed=True) if other else NOT_APPLICABLE,
+                interval(row["macro_f1"]),
+                format_number(row["size_bytes"] / 1e6, 1),
+                format_number(row["notes_per_cpu_second"], 1),
+                f"{format_number(row['times_slower'], 1)}×" if other else NOT_APPLICABLE,
+            )
+        )
+    timed = measured["timed"]
+    return [
+        *lines,
+        "",
+        f"{format_number(measured['test'], 0)} reports of 2005 that judged nothing before, thresholds by one "
+        f"rule on the same {format_number(measured['validation'], 0)} reports of 2004; \\[ \\] 95 % interval "
+        f"over reports. Speed on {timed['notes']} of them, {timed['characters'] / timed['notes']:,.0f} "
+        f"characters on average: medians of {measured['rounds']} rounds in turn, one core of "
+        f"{escape_markdown(str(measured['environment']['processor']))}; each is given all notes at once, in "
+        "batches of its own. MB of the weights. Rows of transformers and Optimum have the weights of "
+        f"`minilm-int8` before its rounding, and cut notes at {measured['longest']} word pieces as it does. "
+        f"SetFit learns from {measured['shots']} reports per symptom, in at most {measured['setfit_steps']} "
+        "steps.",
     ]
 
 
@@ -594,6 +631,7 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "first": first_line,
     "throughput": throughput_table,
     "peers": peers_table,
+    "classifiers": classifiers_table,
     "capacity": capacity_table,
     "serve": serve_table,
     "extract": extract_table,

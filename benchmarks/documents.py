@@ -12,8 +12,8 @@ second file and shows it; `<!-- sympress:figure results/vaers-present.json docs/
 so with the figure of the report;
 `<!-- sympress:shape results/shape-pocket.json -->` is the table of what `benchmarks.shape` measured, and
 `spans`, `years`, `source`, `forms`, `negex`, `cuts`, `packed`, `deep`, `evidence`, `fresh`, `pair` and
-`within` are of `report.measured`; `first`, `throughput`, `peers`, `capacity`, `serve` and `extract` of
-`report.rates`; `search` and `tuned` of `report.searched`.
+`within` are of `report.measured`; `first`, `throughput`, `peers`, `classifiers`, `capacity`, `serve` and
+`extract` of `report.rates`; `search` and `tuned` of `report.searched`.
 `<!-- sympress:commands -->` and the other kinds of `benchmarks.reference` name no file: they are made from
 the code. Each is closed by its own kind. `make docs` runs this module.
 """

@@ -14,8 +14,14 @@ from typing import Any
 from sympress.errors import InputError
 
 
-def ask_peer(python: Path, script: str, question: Any) -> Any:
+def ask_peer(python: Path, script: str, question: Any, peer: str = "medspacy") -> Any:
     """Return what `script` answers to `question` (both JSON) in the environment of `python`.
+
+    Args:
+        python: of that environment.
+        script: its arguments are the file of the question and that of the answer.
+        question: what it is asked.
+        peer: what it needs there.
 
     Raises:
         InputError: that environment cannot run it.
@@ -23,15 +29,24 @@ def ask_peer(python: Path, script: str, question: Any) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         given, answer = Path(folder) / "given.json", Path(folder) / "answer.json"
         given.write_text(json.dumps(question), "utf-8")
-        refusal = InputError(f"{python}: cannot run medspacy; install it there, or leave --peer-python out")
         command = [str(python), "-c", script, str(given), str(answer)]
         try:
             done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603  the user's own Python
         except OSError as error:
-            raise refusal from error
+            raise _refusal(python, peer, type(error).__name__) from error
         if done.returncode or not answer.is_file():
-            raise refusal
+            raise _refusal(python, peer, _reason(done.stderr.decode("utf-8", "replace")))
         return json.loads(answer.read_text("utf-8"))
+
+
+def _refusal(python: Path, peer: str, reason: str) -> InputError:
+    return InputError(f"{python}: cannot run {peer} ({reason}); install it there, or leave --peer-python out")
+
+
+def _reason(errors: str) -> str:
+    """The kind of the error that ended a script, and which module is missing; never what it read."""
+    last = (errors.strip().splitlines() or ["no error"])[-1]
+    return last if last.startswith(("ModuleNotFoundError: ", "ImportError: ")) else last.partition(":")[0]
 
 
 #: Arguments: a file `[[text, [start, end] or null], ...]` and the file to write `{version, contexts}` to.

@@ -32,16 +32,17 @@ Contender = Callable[[Sequence[str]], float]
 _WINDOW, _SHARED = 256, 32
 
 
-def measure(contenders: Mapping[str, Contender], texts: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Notes a processor second of each, in turn, and how many times as fast the box is.
+def measure(
+    contenders: Mapping[str, Contender], texts: Sequence[str], rounds: int, reference: str = BOX
+) -> dict[str, Any]:
+    """Notes a processor second of each, in turn, and its seconds as a multiple of the reference's.
 
     Args:
-        contenders: by name, with the box among them.
+        contenders: by name; each has answered something before.
         texts: whole notes.
         rounds: how often each answers all of them; figures are medians.
+        reference: the name of the one that others are compared with.
     """
-    for contender in contenders.values():
-        contender(texts[:2])
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds):
@@ -51,7 +52,7 @@ def measure(contenders: Mapping[str, Contender], texts: Sequence[str], rounds: i
     return {
         name: {
             "notes_per_cpu_second": len(texts) / median(seconds),
-            "box_times_as_fast": median(own / ours for own, ours in zip(seconds, taken[BOX], strict=True)),
+            "times_slower": median(own / ours for own, ours in zip(seconds, taken[reference], strict=True)),
         }
         for name, seconds in taken.items()
     }
@@ -98,6 +99,8 @@ def medspacy(python: Path, lexicon: str) -> Contender:
 
 
 def _timed(answer: Callable[[str], Any]) -> Contender:
+    answer("c/o fever and chills, denies cough")  # whatever is made once is made now
+
     def run(texts: Sequence[str]) -> float:
         used = time.process_time()
         for text in texts:

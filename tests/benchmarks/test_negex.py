@@ -84,7 +84,7 @@ def test_a_row_without_six_columns_is_named(tmp_path: Path) -> None:
 
 
 def test_an_environment_without_the_peer_is_named(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no-python: cannot run medspacy; install it there"):
+    with pytest.raises(InputError, match=r"no-python: cannot run medspacy \(FileNotFoundError\); install it"):
         negex.peer_contexts(read_marked(data), tmp_path / "no-python")
 
 
