@@ -187,7 +187,7 @@ _HEAD = re.compile(rf"\s*{_SIGN}")
 _BRACKETED_SIGN = re.compile(r"(?<=[\s,])[(\[]\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))\s*[)\]]")
 _HEADS = re.compile(rf"(?:^|[;.:]\s|\n)\s*{_SIGN}")
 _LIST_STARTS = re.compile(r"[;.!?]\s|(?<![)\]]):\s|\n(?=\s*[(\[]?[-+])")
-_SIGNED = re.compile(r"(?:^|[\s,(])(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
+_SIGNED = re.compile(r"(?:^|[\s,(]|(?<!\+)/)(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
 _HEADER_NO = re.compile(r"\b(?:no|absent|neg(?:ative)?|denies)\b", re.I)
 _HEADER_YES = re.compile(r"\b(?:yes|present|pos(?:itive)?|endorses)\b", re.I)
 _TICK = re.compile(r"(?<![^\s|])(?:[xX✓✔☒☑●*]|\[[xX]\])(?![^\s|])")
@@ -298,6 +298,8 @@ class Row:
             before, after = leading[at], trailing[at]
             if before is not None and at and _meet(trailing[at - 1], before) and behind:
                 before = None
+            if before is not None and after is not None and self._is_glued(before):
+                before = None  # `D(-) pain(+)`
             if (
                 after is not None
                 and at + 1 < len(self._spans)
@@ -308,6 +310,10 @@ class Row:
             chosen = before or after
             if chosen is not None:
                 self.marks[span] = chosen
+
+    def _is_glued(self, mark: Mark) -> bool:
+        """Whether a mark stands directly behind a word."""
+        return mark.start > 0 and self._text[mark.start - 1].isalnum()
 
     def _stand_behind(self, leading: list[Mark | None], trailing: list[Mark | None]) -> bool:
         """Whether a mark that could belong to either of two symptoms belongs to the one before it."""
@@ -436,7 +442,8 @@ class Row:
         if before[-1].isspace() and self._listed_minus(before, start):
             at = first + len(before.rstrip()) - 1
             return Mark("absent", at, at + 1)
-        if before[-1] in "-–−" and (len(before) == 1 or before[-2] in " \t(,") and self._signed(start):
+        opens = len(before) == 1 or before[-2] in " \t(,/"
+        if before[-1] in "-–−" and opens and not before.endswith("+/-") and self._signed(start):
             return Mark("absent", start - 1, start)
         return None
 
