@@ -46,7 +46,7 @@ _NO = (
     r"|not[ \t]+at[ \t]+all"
     r"|neg(?:ative)?|absent|nil|n(?!/)|never|0(?:/10)?|false|[-–−](?:ve)?|wnl|unremarkable"
 )
-_YES = r"yes|y|pos(?:itive)?|present|true|endorsed|endorses|reported|\+{1,4}(?:ve)?|[x✓✔]|checked"
+_YES = r"yes|y|pos(?:itive)?|present|true|endorsed|endorses|reported|reports|\+{1,4}(?:ve)?|[x✓✔]|checked"
 _NO_BOX = r"\[[\s_]*\]|\(\s{0,3}\)|\(_+\)|\{[\s_]*\}|[☐□❑❏▢◻⬜]"
 _YES_BOX = r"[\[({]\s*[x✓✔✗*]\s*[\])}]|[☑☒✓✔✅■▣◼⬛]"
 _NO_SIGN = rf"[\[({{]\s*(?:{_MINUS}|neg(?:ative)?|no|none|n|absent|denie[sd])\s*[\])}}]|[✗✘❌🚫⛔]|[Ø∅⊘]"
