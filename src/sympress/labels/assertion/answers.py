@@ -138,10 +138,10 @@ _GLUED: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(r"[ \t]?\+{1,4}(?=\s|$)"), "present"),
 )
 _KEYED: tuple[tuple[re.Pattern[str], Said], ...] = (
-    (re.compile(rf"{_ASIDE}{_COLON}{_SPACE}(?:{_NO})(?=[ \t]+\S)", re.I), "absent"),
-    (re.compile(rf"{_ASIDE}{_COLON}{_SPACE}(?:{_YES}|1)(?=[ \t]+\S)", re.I), "present"),
+    (re.compile(rf"{_ASIDE}(?:{_COLON}|\?){_SPACE}(?:{_NO})(?=[ \t]+\S)", re.I), "absent"),
+    (re.compile(rf"{_ASIDE}(?:{_COLON}|\?){_SPACE}(?:{_YES}|1)(?=[ \t]+\S)", re.I), "present"),
 )
-_NEXT_KEY = re.compile(rf"[ \t]+[A-Za-z][\w/ ()'-]{{0,30}}{_COLON}")
+_NEXT_KEY = re.compile(rf"[ \t]+[A-Za-z][\w/ ()'-]{{0,30}}(?:{_COLON}|\?)")
 _BARE: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(r"[ \t](?:no|neg|absent|n)(?=[ \t]+\S)", re.I), "absent"),
     (re.compile(r"[ \t](?:yes|pos|present|y)(?=[ \t]+\S)", re.I), "present"),
@@ -152,7 +152,7 @@ _SPEAKER = r"(?:A|Ans|Answer|Pt|Patient|Mother|Father|Guest|P)"
 _ANSWER_GOES_ON = r"since|for|but|sometimes|last|yesterday|today|when|after|now|still|i|he|she"
 _ANSWERS_NO = (
     r"no(?:ne|pe)?(?:[ \t]+at[ \t]+all)?|denie[sd]|neg(?:ative)?|never"
-    r"|not[ \t]+(?:at[ \t]+all|any[ \t]?more|now|today|really|currently|recently|lately)"
+    r"|not[ \t]+(?:at[ \t]+all|any[ \t]?more|now|today|really|currently|recently|lately|since[ \t]+\w+)"
 )
 _ANSWERS_YES = (
     r"yes|yeah|yep|positive|pos|(?:just[ \t]+)?a[ \t]+(?:little(?:[ \t]+bit)?|bit|lot)"
@@ -163,7 +163,7 @@ _QUESTION = re.compile(
     rf"(?:[\[(<]{_SPEAKER}[\])>][ \t:]*|(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*"
     r"|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
     rf"(?:(?P<absent>{_ANSWERS_NO})|(?P<present>{_ANSWERS_YES}))\b"
-    rf"(?=[ \t]*(?:[.,;|\r\n]|$)|(?<=yes)[ \t]+(?:{_ANSWER_GOES_ON})\b)",
+    rf"(?=[ \t]*(?:[.,;|\r\n]|$)|[ \t]+[-–—(]|(?<=yes)[ \t]+(?:{_ANSWER_GOES_ON})\b)",
     re.I,
 )
 _QUESTION_MARK = re.compile(r"[^.?!;\n]{0,80}\?")
@@ -343,8 +343,9 @@ class Row:
         for pattern, said in _AFTER if _ANY_AFTER.match(text, end, self._line[1]) else ():
             # A word or sign is an answer only where something ends behind it: `Rash: no itching`.
             found = pattern.match(text, end, self._line[1])
-            if found and found.end() <= stop and not (said == "possible" and self._asked(at)):
-                return Mark(said, end + _lead_of(found), found.end())
+            if found and found.end() <= stop:
+                answer = said == "possible" and (self._in_series(at, end, stop) or self._asked(at))
+                return answer or Mark(said, end + _lead_of(found), found.end())
         return self._in_series(at, end, stop) or self._asked(at)
 
     def _in_series(self, at: int, end: int, stop: int) -> Mark | None:
