@@ -145,7 +145,7 @@ def _is_under(text: str, outer: Section, before: Section, section: Section) -> b
         return True
     if section.loud and not outer.loud:
         return False
-    alone = text[outer.heading[1] : outer.heading[1] + 4].lstrip(" \t:]=*-").startswith(("\n", "\r"))
+    alone = text[outer.heading[1] : outer.heading[1] + 4].lstrip(" \t:]=*-–—").startswith(("\n", "\r"))
     return alone and _BLANK_LINE.search(text, before.start, section.start) is None
 
 

@@ -339,7 +339,9 @@ class NoteContext:
         if number == self._lines.number(place):
             return True
         last = self._lines.bounds(number)[1]
-        return last - heading_end < _LONGEST_CUE and not self._reduced.masked[heading_end:last].strip(" \t:")
+        return last - heading_end < _LONGEST_CUE and not self._reduced.masked[heading_end:last].strip(
+            " \t:=*_-–—]"
+        )
 
     def _sentence_of(self, start: int, end: int, number: int) -> Span:
         first, last = self._sentences.around(start, end)

@@ -46,7 +46,7 @@ _NO = (
     r"|not[ \t]+at[ \t]+all"
     r"|neg(?:ative)?|absent|nil|n(?!/)|never|0(?:/10)?|false|[-–−](?:ve)?|wnl|unremarkable"
 )
-_YES = r"yes|y|pos(?:itive)?|present|true|endorsed|endorses|reported|\+{1,4}(?:ve)?|[x✓✔]|checked"
+_YES = r"yes|y|pos(?:itive)?|present|true|endorsed|endorses|reported|reports|\+{1,4}(?:ve)?|[x✓✔]|checked"
 _NO_BOX = r"\[[\s_]*\]|\(\s{0,3}\)|\(_+\)|\{[\s_]*\}|[☐□❑❏▢◻⬜]"
 _YES_BOX = r"[\[({]\s*[x✓✔✗*]\s*[\])}]|[☑☒✓✔✅■▣◼⬛]"
 _NO_SIGN = rf"[\[({{]\s*(?:{_MINUS}|neg(?:ative)?|no|none|n|absent|denie[sd])\s*[\])}}]|[✗✘❌🚫⛔]|[Ø∅⊘]"
@@ -138,10 +138,10 @@ _GLUED: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(r"[ \t]?\+{1,4}(?=\s|$)"), "present"),
 )
 _KEYED: tuple[tuple[re.Pattern[str], Said], ...] = (
-    (re.compile(rf"{_ASIDE}{_COLON}{_SPACE}(?:{_NO})(?=[ \t]+\S)", re.I), "absent"),
-    (re.compile(rf"{_ASIDE}{_COLON}{_SPACE}(?:{_YES}|1)(?=[ \t]+\S)", re.I), "present"),
+    (re.compile(rf"{_ASIDE}(?:{_COLON}|\?){_SPACE}(?:{_NO})(?=[ \t]+\S)", re.I), "absent"),
+    (re.compile(rf"{_ASIDE}(?:{_COLON}|\?){_SPACE}(?:{_YES}|1)(?=[ \t]+\S)", re.I), "present"),
 )
-_NEXT_KEY = re.compile(rf"[ \t]+[A-Za-z][\w/ ()'-]{{0,30}}{_COLON}")
+_NEXT_KEY = re.compile(rf"[ \t]+[A-Za-z][\w/ ()'-]{{0,30}}(?:{_COLON}|\?)")
 _BARE: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(r"[ \t](?:no|neg|absent|n)(?=[ \t]+\S)", re.I), "absent"),
     (re.compile(r"[ \t](?:yes|pos|present|y)(?=[ \t]+\S)", re.I), "present"),
@@ -152,7 +152,7 @@ _SPEAKER = r"(?:A|Ans|Answer|Pt|Patient|Mother|Father|Guest|P)"
 _ANSWER_GOES_ON = r"since|for|but|sometimes|last|yesterday|today|when|after|now|still|i|he|she"
 _ANSWERS_NO = (
     r"no(?:ne|pe)?(?:[ \t]+at[ \t]+all)?|denie[sd]|neg(?:ative)?|never"
-    r"|not[ \t]+(?:at[ \t]+all|any[ \t]?more|now|today|really|currently|recently|lately)"
+    r"|not[ \t]+(?:at[ \t]+all|any[ \t]?more|now|today|really|currently|recently|lately|since[ \t]+\w+)"
 )
 _ANSWERS_YES = (
     r"yes|yeah|yep|positive|pos|(?:just[ \t]+)?a[ \t]+(?:little(?:[ \t]+bit)?|bit|lot)"
@@ -163,7 +163,7 @@ _QUESTION = re.compile(
     rf"(?:[\[(<]{_SPEAKER}[\])>][ \t:]*|(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*"
     r"|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
     rf"(?:(?P<absent>{_ANSWERS_NO})|(?P<present>{_ANSWERS_YES}))\b"
-    rf"(?=[ \t]*(?:[.,;|\r\n]|$)|(?<=yes)[ \t]+(?:{_ANSWER_GOES_ON})\b)",
+    rf"(?=[ \t]*(?:[.,;|\r\n]|$)|[ \t]+[-–—(]|(?<=yes)[ \t]+(?:{_ANSWER_GOES_ON})\b)",
     re.I,
 )
 _QUESTION_MARK = re.compile(r"[^.?!;\n]{0,80}\?")
@@ -187,7 +187,7 @@ _HEAD = re.compile(rf"\s*{_SIGN}")
 _BRACKETED_SIGN = re.compile(r"(?<=[\s,])[(\[]\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))\s*[)\]]")
 _HEADS = re.compile(rf"(?:^|[;.:]\s|\n)\s*{_SIGN}")
 _LIST_STARTS = re.compile(r"[;.!?]\s|(?<![)\]]):\s|\n(?=\s*[(\[]?[-+])")
-_SIGNED = re.compile(r"(?:^|[\s,(])(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
+_SIGNED = re.compile(r"(?:^|[\s,(]|(?<!\+)/)(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
 _HEADER_NO = re.compile(r"\b(?:no|absent|neg(?:ative)?|denies)\b", re.I)
 _HEADER_YES = re.compile(r"\b(?:yes|present|pos(?:itive)?|endorses)\b", re.I)
 _TICK = re.compile(r"(?<![^\s|])(?:[xX✓✔☒☑●*]|\[[xX]\])(?![^\s|])")
@@ -298,6 +298,8 @@ class Row:
             before, after = leading[at], trailing[at]
             if before is not None and at and _meet(trailing[at - 1], before) and behind:
                 before = None
+            if before is not None and after is not None and self._is_glued(before):
+                before = None  # `D(-) pain(+)`
             if (
                 after is not None
                 and at + 1 < len(self._spans)
@@ -308,6 +310,10 @@ class Row:
             chosen = before or after
             if chosen is not None:
                 self.marks[span] = chosen
+
+    def _is_glued(self, mark: Mark) -> bool:
+        """Whether a mark stands directly behind a word."""
+        return mark.start > 0 and self._text[mark.start - 1].isalnum()
 
     def _stand_behind(self, leading: list[Mark | None], trailing: list[Mark | None]) -> bool:
         """Whether a mark that could belong to either of two symptoms belongs to the one before it."""
@@ -337,8 +343,9 @@ class Row:
         for pattern, said in _AFTER if _ANY_AFTER.match(text, end, self._line[1]) else ():
             # A word or sign is an answer only where something ends behind it: `Rash: no itching`.
             found = pattern.match(text, end, self._line[1])
-            if found and found.end() <= stop and not (said == "possible" and self._asked(at)):
-                return Mark(said, end + _lead_of(found), found.end())
+            if found and found.end() <= stop:
+                answer = said == "possible" and (self._in_series(at, end, stop) or self._asked(at))
+                return answer or Mark(said, end + _lead_of(found), found.end())
         return self._in_series(at, end, stop) or self._asked(at)
 
     def _in_series(self, at: int, end: int, stop: int) -> Mark | None:
@@ -436,7 +443,8 @@ class Row:
         if before[-1].isspace() and self._listed_minus(before, start):
             at = first + len(before.rstrip()) - 1
             return Mark("absent", at, at + 1)
-        if before[-1] in "-–−" and (len(before) == 1 or before[-2] in " \t(,") and self._signed(start):
+        opens = len(before) == 1 or before[-2] in " \t(,/"
+        if before[-1] in "-–−" and opens and not before.endswith("+/-") and self._signed(start):
             return Mark("absent", start - 1, start)
         return None
 

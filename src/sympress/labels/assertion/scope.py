@@ -137,7 +137,9 @@ class Statement:
         self._cues = self._standing(found, what, self._mentions, self._taken) if found else []
         if self._cues:
             self._denial_ends = [
-                one.start for one in self._cues if one.cue.role == "stop" and "absent" in one.cue.ends
+                one.start
+                for one in self._cues
+                if one.cue.role == "stop" and "absent" in one.cue.ends and self._stops(one)
             ]
             said = self._walk_on(self._asked)
             if any(placed.cue.role == "cue" and not placed.cue.forward for placed in self._cues):
@@ -189,7 +191,7 @@ class Statement:
     def _may_stand(self, cue: Cue, start: int, end: int) -> bool:
         """Whether a phrase is a cue where it stands."""
         text = self._text
-        if cue.clause_start and not self._opens_clause(start):
+        if cue.clause_start and not (self._opens_clause(start) and not self._answers(start, end)):
             return False
         if cue.between and (self._opens_clause(start) or _NOT_BETWEEN.match(text, end)):
             return False
@@ -203,6 +205,11 @@ class Statement:
     def _clause_before(self, place: int) -> list[str]:
         """The words that stand before a place in its clause."""
         return re.split(r"[;:.]\s|\n", self._text[max(self._bounds[0], place - 100) : place])[-1].split()
+
+    def _answers(self, start: int, end: int) -> bool:
+        """Whether a word is all that is said of the label before it: `Strep: neg; sore throat`."""
+        first = max(self._bounds[0], start - 4)
+        return self._text[end : end + 1] == ";" and self._text[first:start].rstrip().endswith(":")
 
     def _opens_clause(self, place: int) -> bool:
         before = self._text[max(self._bounds[0], place - 30) : place].rstrip(" ")
