@@ -24,7 +24,8 @@ import serving
 
 from sympress.errors import InputError
 from sympress.labels.own_words import OURS
-from sympress.runtime.artifact import RULES_FOLDER, Extractor, write_checksums, write_extractor
+from sympress.notes.synthesize import synthesize
+from sympress.runtime.artifact import BOX_FOLDER, RULES_FOLDER, Extractor, write_checksums, write_extractor
 from sympress.serve.config import ServeConfig
 from sympress.serve.models import Shelf, load_model
 from sympress.serve.render import Question
@@ -148,6 +149,17 @@ def test_thresholds_that_are_none_are_refused_at_load(looping: Path, thresholds:
     file.write_text(text)
     with pytest.raises(InputError, match=r"damaged .*thresholds"):
         load_model("looping", looping)
+
+
+@pytest.mark.parametrize("folder", [BOX_FOLDER, RULES_FOLDER], ids=["box", "rules"])
+def test_ordinary_notes_are_within_the_limits_that_are_the_default(folder: Path):
+    """Rules that were built as notes came took more than a note may have."""
+    model = load_model("bundled", folder, OURS, ServeConfig())
+    notes = synthesize(80, seed=1).frame["text"].to_list()
+    asked = [Question("\n".join(notes[at : at + 4])) for at in range(0, 80, 4)]
+    assert min(len(one.text) for one in asked) > 1_000
+    assert failures(model.extract(asked)) == [None] * len(asked)
+    model.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of data is Linux's")

@@ -254,6 +254,10 @@ class PhraseIndex:
                     found[group].append((start, end, number))
         return found
 
+    def complete(self) -> None:
+        """Build the automaton of all phrases now."""
+        self._whole = self._whole or self._build_whole()
+
     def _build(self, words: str) -> _Automaton:
         """The automaton of all phrases, or for the first searches that of those whose last word is there."""
         self._searches += 1

@@ -173,6 +173,16 @@ class Extractor:
             tagger = open_tagger(folder, runtime) if settings.tagger else None
             return cls(coded, runtime, folder, threads, link, words=held, tagger=tagger)
 
+    def complete(self) -> None:
+        """Have the rules build now what they put off until some notes were read: 200 MB for a moment.
+
+        For a process that answers many notes, each of which may take no more than some memory and time.
+        """
+        self._be_open()
+        for rules in (self._rules, None if self.runtime is None else self.runtime.rules):
+            if rules is not None:
+                rules.complete()
+
     def __repr__(self) -> str:
         origin = self.__dict__["_origin"]
         return f"Extractor({str(self.folder) if origin is None else origin.source!r})"

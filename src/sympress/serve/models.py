@@ -46,8 +46,8 @@ _TOO_MUCH = "not enough memory for this note; send it in parts"
 _RESERVE_BYTES = 4_000_000
 _DIED = "the process that read it ended, most likely for want of memory; send a shorter note"
 
-#: What a process reads before it is ready: the rules put off a second of their work until the third note.
-_FIRST_NOTES = ["no complaints", *["no fever"] * 4]
+#: What a process reads before it is ready.
+_FIRST_NOTES = ["no complaints", "no fever"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +304,7 @@ def _load(source: Source) -> tuple[Extractor, Vocabulary, Description]:
     before = source.fingerprint()
     extractor = Extractor.load(folder, words=source.words, digest=source.digest)
     concepts = read_concepts(source.concepts, extractor) if source.concepts else ConceptMap()
+    extractor.complete()
     if (failure := extractor(_FIRST_NOTES)[0].failure) is not None:
         raise InputError(f"{folder}: loads, but does not answer ({failure}); make the artifact again")
     if source.fingerprint() != before:

@@ -89,6 +89,10 @@ class CueFinder:
         self._searches = 0
         self._index = book.index if at_once else None
 
+    def complete(self) -> None:
+        """Take the index of all cues now, not after the first searches."""
+        self._index = self._book.index
+
     def find(self, reduced: Reduced, first: int, last: int) -> CuesFound:
         """Return the cues between two places of a text, also overlapping ones."""
         if self._index is None:
