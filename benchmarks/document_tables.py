@@ -118,7 +118,7 @@ def classifiers_table(measured: MeasuredRates) -> list[str]:
     return [
         *lines,
         "",
-        f"{format_number(measured['test'], 0)} reports of 2005 that judged nothing before, thresholds by one "
+        f"{format_number(measured['test'], 0)} reports of 2005 that chose nothing, thresholds by one "
         f"rule on the same {format_number(measured['validation'], 0)} reports of 2004; \\[ \\] 95 % interval "
         f"over reports. Speed on {timed['notes']} of them, {timed['characters'] / timed['notes']:,.0f} "
         f"characters on average: medians of {measured['rounds']} rounds in turn, one core of "

@@ -1,6 +1,6 @@
 """Classifiers of sympress beside those of other libraries: `benchmarks.peer_classifiers RUN RUN -o FILE`.
 
-All answer the same reports of 2005, which judged nothing before, at thresholds that our own rule chooses on
+All answer the same reports of 2005, which chose nothing, at thresholds that our own rule chooses on
 the same reports of 2004. The first run is a study of a model without attention, from labels alone; the second
 one of the packaged encoder, whose fine-tuned weights three rows of other libraries share with `minilm-int8`.
 What a library can't do here is a row that says why. Every contender gets all texts at once, with its own
@@ -257,9 +257,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--peer-python", type=Path, required=True, help="Python of the peers' environment")
     parser.add_argument("--work", type=Path, required=True, help="folder for the peers' files; continues")
     parser.add_argument("--used", type=float, default=0.4, help="share of patients that judged before")
-    parser.add_argument("--validation", type=int, default=2000, help="reports that choose thresholds")
-    parser.add_argument("--test", type=int, default=4000, help="reports that are scored")
-    parser.add_argument("--timed", type=int, default=200, help="reports that are timed")
+    parser.add_argument("--validation", type=int, default=1000, help="reports that choose thresholds")
+    parser.add_argument("--test", type=int, default=2000, help="reports that are scored")
+    parser.add_argument("--timed", type=int, default=100, help="reports that are timed")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args(arguments)
