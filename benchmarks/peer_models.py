@@ -77,7 +77,7 @@ def _pipeline(model: Any, folder: Path) -> Predict:
     column = model.config.label2id
 
     def predict(texts: Sequence[str]) -> Rows:
-        found = classify(list(texts), truncation=True, max_length=LONGEST)
+        found: Any = classify(list(texts), truncation=True, max_length=LONGEST)
         rows = [[0.0] * len(column) for _ in found]
         for row, answers in zip(rows, found, strict=True):
             for answer in answers:
