@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.document_tables import capacity_table
-from benchmarks.rates import main
+from benchmarks.rates import bytes_of_models, main
 from sympress.errors import InputError
+from sympress.runtime.artifact import BOX_FOLDER
+
+
+def test_the_tagger_counts_among_the_models_of_an_artifact(tiny_artifact: Path):
+    assert bytes_of_models(tiny_artifact) == (tiny_artifact / "model.onnx").stat().st_size
+    both = [(folder / "model.onnx").stat().st_size for folder in (BOX_FOLDER, BOX_FOLDER / "tagger")]
+    assert bytes_of_models(BOX_FOLDER) == sum(both)
 
 
 def test_every_artifact_is_measured_and_its_plan_adds_up(tiny_artifact: Path, tmp_path: Path):
