@@ -35,6 +35,9 @@ def said(told, text: str) -> list[str]:
         ("+++ cough", [P]),
         ("fever -, cough +", [A, P]),
         ("fever -ve, cough +ve", [A, P]),
+        ("- fever\n- cough\n+ rash", [A, A, P]),
+        ("Complaints:\n- fever\n- cough\nPlan:\n+ ibuprofen", [P, P]),
+        ("Complaints:\n+ fever\n- cough\nPlan:\n- ibuprofen", [P, A]),
         # A minus that is no sign.
         ("nausea-vomiting since Monday", [P, P]),
         ("fever-chills, cough", [P, P, P]),

@@ -187,6 +187,7 @@ _HEAD = re.compile(rf"\s*{_SIGN}")
 _BRACKETED_SIGN = re.compile(r"(?<=[\s,])[(\[]\s*(?:(?P<absent>[-–−]|neg)|(?P<present>\+|pos))\s*[)\]]")
 _HEADS = re.compile(rf"(?:^|[;.:]\s|\n)\s*{_SIGN}")
 _LIST_STARTS = re.compile(r"[;.!?]\s|(?<![)\]]):\s|\n(?=\s*[(\[]?[-+])")
+_HEADING = re.compile(r"\n[ \t]*[A-Za-z][\w /&'-]{0,40}:")
 _SIGNED = re.compile(r"(?:^|[\s,(]|(?<!\+)/)(?:\+[ \t]?\w|[-–−](?=[A-Za-z]))")
 _HEADER_NO = re.compile(r"\b(?:no|absent|neg(?:ative)?|denies)\b", re.I)
 _HEADER_YES = re.compile(r"\b(?:yes|present|pos(?:itive)?|endorses)\b", re.I)
@@ -287,8 +288,12 @@ class Row:
                 self.marks[span] = Mark(said, head.start(said), head.end(said))
 
     def _has_both_heads(self, place: int) -> bool:
-        """Whether lists headed by a plus and by a minus stand near: one sign by itself may be a bullet."""
-        near = self._text[max(0, place - _ROW) : place + _ROW]
+        """Whether lists headed by a plus and by a minus stand near: one sign by itself may be a bullet.
+
+        So may signs be that a heading divides.
+        """
+        before = _HEADING.split(self._text[max(0, place - _ROW) : place])[-1]
+        near = before + _HEADING.split(self._text[place : place + _ROW], maxsplit=1)[0]
         return len({found["present"] is None for found in _HEADS.finditer(near)}) > 1
 
     def _share(self, leading: list[Mark | None], trailing: list[Mark | None]) -> None:
@@ -481,12 +486,14 @@ class Row:
         )
 
     def _among_pluses(self, start: int) -> bool:
-        """Whether another line near by begins with a plus."""
+        """Whether another line near by, under the same heading, begins with a plus."""
         (first, last), stop = self._line, min(self._line[1], start + _ROW) + _ROW
         # Of its own line only the beginning counts: a long one is not read for each symptom on it.
-        before = self._text[max(0, first - _ROW) : min(stop, first + _ROW)]
+        own = self._text[first : min(last, first + _ROW)]
+        before = _HEADING.split(self._text[max(0, first - _ROW) : first])[-1] + own
         return _PLUS_LINE.search(before) is not None or (
-            stop > last and _PLUS_LINE.search(self._text[last:stop]) is not None
+            stop > last
+            and _PLUS_LINE.search(_HEADING.split(self._text[last:stop], maxsplit=1)[0]) is not None
         )
 
 
