@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -39,6 +40,10 @@ from artifacts import (  # noqa: F401  fixtures
 )
 from sympress.models.convolution import ConvolutionConfig
 from traces import shared_in
+
+# The same examples in every run: what fails once fails again. `--hypothesis-profile default` draws others.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 WORDS = [
     "fever",
