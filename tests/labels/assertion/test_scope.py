@@ -215,6 +215,8 @@ def test_what_ends_a_scope(rest: str, text: str, expected: list[str]) -> None:
         ("Fever and cough. It resolved with rest.", [P, H]),
         ("Rash, which itched for a day, has resolved.", [H]),
         ("Rash, which itched for a day, is worse.", [P]),
+        ("Cough, which began a year ago, is worse.", [P]),
+        ("Without pain, cough (307.7), rash.", [A, A, A]),
         ("Cough since Monday. It is worse.", [P]),
         ("Chills; they were gone by noon, cough persists.", [H, P]),
         ("no fever.cough x2d,no wheezing", [A, P, A]),

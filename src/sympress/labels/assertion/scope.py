@@ -47,8 +47,8 @@ _RELATIVE = re.compile(r",[ \n](?:which|who)\b[^,;:()]{1,80},[ \n]")
 #: What was measured, in brackets behind a symptom: `fever (38.5 C)`, not `fever (>38)`, `fever (T 36.8)`.
 _MEASURED = re.compile(
     r"[ ]?\((?:t(?:emp|max|m)?|hr|bp|rr)?[ :]*(?!0|(?:19|20)\d\d|3[4-7](?:\.\d)?\b|9\d\.\d)"
-    r"(?:\d{2,3}(?:\.\d{1,2})?|\d{1,3}/\d{1,3})(?!\d)(?! ?(?:y|yr|yrs|years?|mg)\b)"
-    r"(?![^()\n]{0,20}\b(?:or|and) (?:high|more|above|great))"
+    r"(?:(?:3[89]|4[0-3]|10\d)\.\d{1,2}|[12]?\d\d(?!\.\d)|\d{1,3}/\d{1,3})(?!\d)"
+    r"(?! ?(?:y|yr|yrs|years?|mg)\b)(?![^()\n]{0,20}\b(?:or|and) (?:high|more|above|great))"
 )
 _ASIDE_HAS = re.compile(
     r"[ ]\([^()\n]{1,40}\)[ ](?:(?:also|recently|currently|now)[ ])?(?:has|have|had|gets|suffers from)\b"
@@ -310,18 +310,26 @@ class Statement:
                     active.setdefault(cue.assertion, deque(maxlen=_REMEMBERED)).append(placed)
                 elif cue.role == "cue":
                     active.pop("absent", None)
-                elif cue.role == "stop" and self._stops(placed) and not self._opens_aside(placed.start):
-                    for assertion in cue.ends:
-                        active.pop(assertion, None)
+                elif cue.role == "stop" and self._stops(placed):
+                    self._stop_back(active, placed)
             for assertion, open_cues in active.items():
                 for one in reversed(open_cues):
                     if self._reaches_back(one, span):
                         said.setdefault(assertion, one)
                         break
 
-    def _opens_aside(self, place: int) -> bool:
-        """Whether a clause between commas begins at a place: `Rash, which itched, has resolved`."""
-        return place > 1 and _RELATIVE.match(self._text, place - 2, self._bounds[1]) is not None
+    def _stop_back(self, active: dict[str, deque[Placed]], placed: Placed) -> None:
+        """Close the open cues that a stop before them ends: not those behind the clause that it opens."""
+        behind = self._aside_end(placed.start)
+        for assertion in placed.cue.ends:
+            kept = [one for one in active.pop(assertion, ()) if one.start >= behind]
+            if kept:
+                active[assertion] = deque(kept, maxlen=_REMEMBERED)
+
+    def _aside_end(self, place: int) -> int:
+        """Where the clause between commas ends that begins at a place, else where the statement does."""
+        aside = _RELATIVE.match(self._text, place - 2, self._bounds[1]) if place > 1 else None
+        return self._bounds[1] if aside is None else aside.end()
 
     def _mention_between(self, open_cues: deque[Placed] | None, place: int) -> bool:
         return open_cues is not None and self._any_between(open_cues[-1].end, place)
