@@ -518,7 +518,11 @@ def packed_table(measured: Measured) -> list[str]:
 
 def fresh_table(measured: Measured) -> list[str]:
     """What `benchmarks/fresh.py` wrote: every row of a study on reports that judged nothing before."""
-    lines = table_head(["row", "MB", "p50 ms", "× `micro`", "micro-F1", "micro-F1 of seeds", "macro-F1"])
+    # Of no use where every symptom is frequent; results from before it was told don't have it.
+    frequent = measured.get("frequent", {"symptoms": measured["symptoms"]})
+    told_apart = frequent["symptoms"] != measured["symptoms"]
+    columns = ["row", "MB", "p50 ms", "× `micro`", "micro-F1", "micro-F1 of seeds", "macro-F1"]
+    lines = table_head([*columns, *(["macro-F1, frequent"] if told_apart else [])])
     for name, row in measured["rows"].items():
         seeds = row["micro_f1_of_seeds"]
         lines.append(
@@ -530,8 +534,14 @@ def fresh_table(measured: Measured) -> list[str]:
                 interval(row["micro_f1"]),
                 f"{format_number(min(seeds), 3)} to {format_number(max(seeds), 3)}",
                 interval(row["macro_f1"]),
+                *([interval(row["macro_f1_frequent"])] if told_apart else []),
             )
         )
+    rare = (
+        f"; frequent: the {frequent['symptoms']} symptoms of at least {frequent['reports']} reports"
+        if told_apart
+        else ""
+    )
     most = max(row["seeds"] for row in measured["rows"].values())
     trained = "one seed" if most == 1 else f"mean over {most} seeds"
     return [
@@ -540,7 +550,7 @@ def fresh_table(measured: Measured) -> list[str]:
         f"{format_number(measured['notes'], 0)} reports, the {measured['symptoms']} symptoms that one of "
         f"them has; {trained}; \\[ \\] 95 % interval over reports; `micro` takes "
         f"{format_number(measured['micro']['latency_ms_p50'], 2)} ms for the same "
-        "reports, read whole.",
+        f"reports, read whole{rare}.",
     ]
 
 

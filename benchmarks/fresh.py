@@ -50,6 +50,8 @@ from sympress.studies.task import NoteTestSet
 from sympress.training.data import default_stride
 
 RESAMPLES = 1000
+#: A symptom of fewer reports says little of a macro-F1, and weighs in it like any other.
+FREQUENT = 10
 MICRO = "micro"
 #: Word pieces that `micro` reads at once, as in docs/results/recipes.md.
 MICRO_TOKENS = 128
@@ -76,28 +78,40 @@ def judge_fresh(run: Path, used: float) -> dict[str, Any]:
         raise InputError(f"--used {used:g}: no test note is fresh")
     index = group_index(None, len(rows))
     weights = np.concatenate([one.astype(np.float64) for one in resample_weights(index, 0, RESAMPLES)])
+    reports = kept.test.truth[rows].astype(bool).sum(axis=0)
+    frequent = reports >= FREQUENT
     found = {}
     for name in dict.fromkeys(row.name for row in results.strategies):
-        found[name] = _score(results, kept, name, rows, weights)
+        found[name] = _score(results, kept, name, rows, weights, frequent)
     return {
         "notes": len(rows),
-        "symptoms": int(kept.test.truth[rows].any(axis=0).sum()),
+        "symptoms": int((reports > 0).sum()),
+        "frequent": {"reports": FREQUENT, "symptoms": int(frequent.sum())},
         "rows": found,
     }
 
 
 def _score(
-    results: Results, kept: KeptPredictions, name: str, rows: NDArray[np.int64], weights: Floats
+    results: Results,
+    kept: KeptPredictions,
+    name: str,
+    rows: NDArray[np.int64],
+    weights: Floats,
+    frequent: NDArray[np.bool_],
 ) -> dict[str, Any]:
-    """One row of the table: the mean over seeds, with the interval that notes give it, and each seed's."""
+    """One row of the table: the mean over seeds, with the interval that notes give it, and each seed's.
+
+    The macro-F1 is told of every symptom that a report has, and of the `frequent` ones.
+    """
     own = [row for row in results.strategies if row.name == name]
-    each: dict[str, list[Floats]] = {"micro_f1": [], "macro_f1": []}
+    each: dict[str, list[Floats]] = {"micro_f1": [], "macro_f1": [], "macro_f1_frequent": []}
     for row in own:
         probabilities, cuts = cast("NoteTestSet", kept.test).scored(kept, name, row.seed)
         answered = task_of(results.task).affirmed(probabilities[rows], cuts)
         totals = weights @ outcome_counts(answered, kept.test.truth[rows].astype(bool))
         each["micro_f1"].append(micro_f1(totals))
         each["macro_f1"].append(macro_f1(totals))
+        each["macro_f1_frequent"].append(macro_f1(totals[..., np.tile(frequent, 3)]))
     return {
         "recipe": own[0].recipe,
         "size_bytes": own[0].cost.size_bytes,

@@ -12,6 +12,8 @@ VS 103 118/72 110 22|Vitals: 101.4, 120/70, 88|102 degrees|38.5C rectal|axillary
 temp up to 104|103.2°F|101.8 F at home|39.4°|102 temp|103.5 fever|Temp 101.2 °F (38.4 °C) (Oral)
 Tmax in last 24 hours 101.3|temp this am 101.1|Temp.101.3|BT: 38.5 C|t39.2|Temp 38|T 101.2/98.6
 temps 99 to 101.5|T 39.2 HR 120 RR 30|temp 103 x2 days|HR 110 Temp 39.4C RR 20|temp 100.4|Temp:\t102.3
+took his temperature just now at home and it read 103.1|oral thermometer 38.4 twice|the thermometer said 104
+temperature measured by mother, 102.4|temp under the arm and got 38.8|forehead scanner read 39.2
 """
 NONE = """
 Temp 98.6|temp 97.9|temperature of 37.0|Wt 70 kg Temp 36.8 HR 70|VS: 98.2 120/70 88 18|Temp src: Oral
@@ -21,6 +23,8 @@ O2 98%|VS: 104 120/70 18|weight 103.1 kg|water temp 102|room temp 102|T 40 mg|te
 don't 101|37 C incubator|incubated at 40 C|T 100.3|temp 99.5-100.2|Temp 98.6, HR 102, RR 20
 T 98.7 P 104 BP 110/70|Temp 97.8 F (36.6 C)|glucose 101.5|Temp 36.6, 39 weeks|P 101 temp 98.6
 temperature of 80 degrees for 90 seconds|saturation 100% on room air with temperature of 99.3
+thermometer read 36.9|BP was taken and it read 104|water thermometer 104|Temp normal, HR later 104
+weight, it read 103
 """
 
 

@@ -114,8 +114,9 @@ def test_after_the_first_searches_all_cues_are_read(monkeypatch: pytest.MonkeyPa
         ("[[cues]]\nphrases = []\n", "own.toml: unknown table 'cues'; use cue, pseudo, stop, "
          "statement or words"),
         ('[[cue]]\nassertion = "absent"\n',
-         "own.toml, cue 1: no phrases; the keys are across_commas, assertion, between, clause_start, "
-         "direction, directly_behind, max_words, not_before_number, phrases, unless_behind, within_item"),
+         "own.toml, cue 1: no phrases; the keys are across_commas, assertion, before_aside, before_colon, "
+         "between, clause_start, direction, directly_behind, max_words, near_mention, not_before_number, "
+         "phrases, spoken, unless_behind, within_item"),
         ('[[pseudo]]\nphrases = ["x"]\nends = []\n',
          "own.toml, pseudo 1: unknown key 'ends'; the keys are phrases"),
         ('[[cue]]\nassertion = "gone"\nphrases = ["x"]\n',

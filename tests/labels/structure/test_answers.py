@@ -86,6 +86,13 @@ def test_signs(told, text: str, expected: list[str]) -> None:
         ("Fever Yes [x] No [ ]", [P]),
         ("Y [ ] N [x] fever\nY [x] N [ ] cough", [A, P]),
         ("Fever: ( ) Y (x) N", [A]),
+        # Behind the rest of a question.
+        ("Fever today? Yes[ ] No[X]   Cough today? Yes[X] No[ ]", [A, P]),
+        ("Fever today? No[ ] Yes[X]   Cough today? No[X] Yes[ ]", [P, A]),
+        ("Fever now? YES ( ) NO (X)  Cough now? YES (X) NO ( )", [A, P]),
+        ("Fever or cough today? [ ] Yes [x] No", [A, A]),
+        ("1. Fever last night? ☐ Yes ☒ No\n2. Cough last night? ☒ Yes ☐ No", [A, P]),
+        ("Fever today? Yes[ ] No[ ]", [Q]),
     ],
 )
 def test_boxes(told, text: str, expected: list[str]) -> None:
@@ -150,6 +157,16 @@ def test_answers_beside_the_words(told, text: str, expected: list[str]) -> None:
         ("Any fever or cough at night? None.", [A, A]),
         ("Did she have a rash? Nope.", [A]),
         ("Any fever? Not anymore.", [A]),
+        ("Any fever? I haven't had any.", [A]),
+        ("Any fever? She doesn't.", [A]),
+        ("Any fever? I do, at night.", [P]),
+        ("Any fever? I don't know.", [Q]),
+        ("Any fever? She has two sisters.", [Q]),
+        # In turns.
+        ("Nurse: Is he having any fever?\nMother: Yes, since Monday.", [P]),
+        ("Nurse: Any rash?\nMother: I haven't seen any.", [A]),
+        ("RN: Any fever?\nMrs. Jones: Nope.", [A]),
+        ("Any fever?\nCough: no", [Q, A]),
         ("Any fever? None at all.", [A]),
         ("Any fever? Sometimes, yes.", [P]),
         ("Do you have a cough? A little.", [P]),

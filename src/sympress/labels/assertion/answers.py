@@ -77,6 +77,7 @@ _BOX_SAYS: tuple[tuple[str, Said], ...] = (
     (rf"[ \t:?]*{_YES_BOXED}{_NO_WORD}", "absent"),
     (rf"[ \t:?]*(?:yes|y){_SPACE}{_NO_BOXED}[,/]*{_SPACE}(?:no|n){_SPACE}(?:{_YES_BOX})", "absent"),
     (rf"[ \t:?]*(?:no|n){_SPACE}(?:{_YES_BOX})", "absent"),
+    (rf"[ \t:?]*(?:no|n){_SPACE}{_NO_BOXED}[,/]*{_SPACE}(?:yes|y){_SPACE}(?:{_YES_BOX})", "present"),
     (rf"[ \t:?]*{_YES_BOXED}{_YES_WORD}(?:[ \t,/]*{_NO_BOXED}(?:no|n)\b)?", "present"),
     (rf"[ \t:?]*{_NO_BOXED}{_NO_WORD}[ \t,/]*{_YES_BOXED}{_YES_WORD}", "present"),
     (rf"[ \t:?]*(?:yes|y){_SPACE}(?:{_YES_BOX})", "present"),
@@ -147,25 +148,43 @@ _BARE: tuple[tuple[re.Pattern[str], Said], ...] = (
     (re.compile(r"[ \t](?:yes|pos|present|y)(?=[ \t]+\S)", re.I), "present"),
 )
 _CSV = re.compile(rf",[ \t]*(?:(?P<absent>{_NO})|(?P<present>{_YES}|1))[ \t]*\r?$", re.I)
-_SPEAKER = r"(?:A|Ans|Answer|Pt|Patient|Mother|Father|Guest|P)"
+_SPEAKER = (
+    r"(?:A|Ans|Answer|R|P|Pt|Patient|Client|Guest|Caller|Resident|Mother|Father|Mom|Mum|Dad|Parents?|Guardian|"
+    r"Grand(?:mother|father|ma|pa)|Wife|Husband|Spouse|Partner|Son|Daughter|Sister|Brother|Caregiver|Carer|Family|"
+    r"Interpreter|M(?:rs?|s)\.?[ \t][A-Z][\w'-]{1,20})"
+)
 # `Yes since Monday` answers; `No pain` tells something of its own.
 _ANSWER_GOES_ON = r"since|for|but|sometimes|last|yesterday|today|when|after|now|still|i|he|she"
 _ANSWERS_NO = (
     r"no(?:ne|pe)?(?:[ \t]+at[ \t]+all)?|denie[sd]|neg(?:ative)?|never"
+    r"|(?:i|he|she|we|they)[ \t]+(?:(?:have|has|do|does|did|had)(?:n['’]t|[ \t]+not)|never)"
+    r"(?:[ \t]+(?:really|ever|actually))?(?:[ \t]+(?:have|has|had|seen|noticed|felt|got))?"
+    r"(?:[ \t]+(?:any|it|that|one|much))?"
     r"|not[ \t]+(?:at[ \t]+all|any[ \t]?more|now|today|really|currently|recently|lately|since[ \t]+\w+)"
 )
 _ANSWERS_YES = (
-    r"yes|yeah|yep|positive|pos|(?:just[ \t]+)?a[ \t]+(?:little(?:[ \t]+bit)?|bit|lot)"
+    r"yes|yeah|yep|positive|pos|(?:i|he|she|it|we|they)[ \t]+(?:do|does|did|have|has|had|am|is)"
+    r"|(?:just[ \t]+)?a[ \t]+(?:little(?:[ \t]+bit)?|bit|lot)"
     r"|sometimes|occasionally|often|always|every[ \t]+(?:day|night|morning)"
 )
 _QUESTION = re.compile(
     r"[^.?!;\n]{0,80}\?[\s\"”]*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?"
-    rf"(?:[\[(<]{_SPEAKER}[\])>][ \t:]*|(?:A|Ans|Answer|R|Pt|Patient)[ \t]*[:.)-][ \t]*"
+    rf"(?:[\[(<]{_SPEAKER}[\])>][ \t:]*|{_SPEAKER}[ \t]*[:.)-][ \t]*"
     r"|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
     rf"(?:(?P<absent>{_ANSWERS_NO})|(?P<present>{_ANSWERS_YES}))\b"
     rf"(?=[ \t]*(?:[.,;|\r\n]|$)|[ \t]+[-–—(]|(?<=yes)[ \t]+(?:{_ANSWER_GOES_ON})\b)",
     re.I,
 )
+# `Fever today? Yes[ ] No[X]`: boxes behind the rest of the question.
+_BOXED_QUESTION: tuple[tuple[re.Pattern[str], Said], ...] = tuple(
+    (re.compile(rf"[^.?!;\n]{{0,80}}\?{pattern}", re.I), said)
+    for pattern, said in (
+        *_BOX_SAYS,
+        (rf"[ \t:]*(?:yes|y){_SPACE}{_NO_BOXED}[,/]*{_SPACE}(?:no|n){_SPACE}(?:{_NO_BOX})", "possible"),
+        (rf"[ \t:]*{_NO_BOXED}(?:yes|y)[ \t,/]*{_NO_BOXED}(?:no|n)\b", "possible"),
+    )
+)
+_ANY_BOX = re.compile(rf"[^.?!;\n]{{0,80}}\?[ \t:]*(?:(?:yes|no|[yn])[ \t]*)?(?:{_NO_BOX}|{_YES_BOX})", re.I)
 _QUESTION_MARK = re.compile(r"[^.?!;\n]{0,80}\?")
 _SENTENCE_START = re.compile(r"[.?!\n]")
 _ASKS = re.compile(
@@ -402,11 +421,22 @@ class Row:
         end = self._spans[at][1]
         if self._text.find("?", end, end + 90) < 0:
             return None
-        found = _QUESTION.match(self._text, end, min(len(self._text), end + 120))
+        boxed = self._boxed(end)
+        found = None if boxed else _QUESTION.match(self._text, end, min(len(self._text), end + 120))
         if found is None:
-            return self._unanswered(end)
+            return boxed or self._unanswered(end)
         name: Said = "absent" if found["absent"] else "present"
         return Mark(name, found.start(name), found.end(name))
+
+    def _boxed(self, end: int) -> Mark | None:
+        """What the boxes say that stand behind the question in which a symptom stands."""
+        last = min(self._line[1], end + 120)
+        for pattern, said in _BOXED_QUESTION if _ANY_BOX.match(self._text, end, last) else ():
+            found = pattern.match(self._text, end, last)
+            if found is not None:
+                asked = found.group().index("?") + 1
+                return Mark(said, end + asked + _lead_of_text(found.group()[asked:]), found.end())
+        return None
 
     def _unanswered(self, end: int) -> Mark | None:
         """What is asked and not answered may be."""
@@ -570,6 +600,10 @@ def _meet(one: Mark | None, other: Mark | None) -> bool:
 
 def _lead_of(found: re.Match[str]) -> int:
     """How far into a match its first mark stands."""
-    mark = found.group().lstrip(" \t:=|,")
+    return _lead_of_text(found.group())
+
+
+def _lead_of_text(text: str) -> int:
+    mark = text.lstrip(" \t:=|,")
     words = mark.lstrip("\"'*_.?>→-–— \t")
-    return len(found.group()) - len(words if words[:1].isalpha() else mark)
+    return len(text) - len(words if words[:1].isalpha() else mark)

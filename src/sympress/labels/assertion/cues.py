@@ -44,12 +44,18 @@ class Cue:
         directly_behind: characters one of which must stand before a cue: `Migraine: mother`.
         not_before_number: a cue does not count before a point and a number: `No. 3`.
         unless_behind: words of which none may stand before a cue in its clause: `took 500 mg for fever`.
+        before_colon: a cue counts only before a colon, where no mention stands before it: `Now gone:`.
+        before_aside: a cue counts only before brackets and a verb: `Brother (age 6) has …`.
+        spoken: of a cue, that its denial is said by someone; of a statement, that it counts only against such
+            a denial: `denied surgery, nausea was noted later`, not `no edema, cyanosis was noted`.
+        near_mention: a cue counts only where a mention follows within so many words: `Report fever …`.
         ends: the assertions whose scopes a stop ends.
         after_comma: a stop counts only directly behind a comma.
         leaves_section: a stop also ends what the section asserts.
         behind_mention: a stop counts only where a mention stands between the cue and it.
         before_mention: a stop counts only where none does.
         unless_or: a stop does not count where `or` joins the next mention.
+        describes: a statement that counts within brackets only where it is all that they hold.
         recent: a statement also ends what `history of` says of the mention before it.
         second_item: a statement counts only in the item behind the first comma, where no other follows.
         excepts: a statement only keeps a denial from the mention directly before it.
@@ -66,6 +72,10 @@ class Cue:
     not_before_number: bool = False
     directly_behind: str = ""
     unless_behind: frozenset[str] = frozenset()
+    near_mention: int | None = None
+    before_colon: bool = False
+    before_aside: bool = False
+    spoken: bool = False
     ends: frozenset[str] = frozenset()
     after_comma: bool = False
     leaves_section: bool = False
@@ -75,11 +85,13 @@ class Cue:
     recent: bool = False
     second_item: bool = False
     excepts: bool = False
+    describes: bool = False
 
     @cached_property
     def unconditional(self) -> bool:
         """Whether its phrase is a cue wherever it stands."""
-        conditions = (self.clause_start, self.between, self.not_before_number, self.directly_behind)
+        beside = self.before_colon or self.before_aside or self.describes or self.near_mention is not None
+        conditions = (self.clause_start, self.between, self.not_before_number, self.directly_behind, beside)
         return not any(conditions) and not self.unless_behind
 
 
@@ -264,6 +276,10 @@ def _read(reader: _Reader, table: Mapping[str, Any], where: str) -> Cue:
         not_before_number=table.get("not_before_number", False),
         directly_behind=table.get("directly_behind", ""),
         unless_behind=frozenset(table.get("unless_behind", ())),
+        near_mention=table.get("near_mention"),
+        before_colon=table.get("before_colon", False),
+        before_aside=table.get("before_aside", False),
+        spoken=table.get("spoken", False),
         ends=frozenset(table.get("ends", ())),
         after_comma=table.get("after_comma", False),
         leaves_section=table.get("leaves_section", False),
@@ -273,6 +289,7 @@ def _read(reader: _Reader, table: Mapping[str, Any], where: str) -> Cue:
         recent=table.get("recent", False),
         second_item=table.get("second_item", False),
         excepts=table.get("excepts", False),
+        describes=table.get("describes", False),
     )
 
 
@@ -298,6 +315,10 @@ _READERS: dict[str, _Reader] = {
                 "not_before_number",
                 "directly_behind",
                 "unless_behind",
+                "near_mention",
+                "before_colon",
+                "before_aside",
+                "spoken",
             }
         ),
     ),
@@ -316,7 +337,9 @@ _READERS: dict[str, _Reader] = {
             }
         ),
     ),
-    "statement": _Reader("statement", frozenset({"phrases", "recent", "second_item", "excepts"})),
+    "statement": _Reader(
+        "statement", frozenset({"phrases", "recent", "second_item", "excepts", "describes", "spoken"})
+    ),
 }
 
 #: The tables of a cue file, each with the keys that it may have.

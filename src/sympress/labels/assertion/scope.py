@@ -35,8 +35,25 @@ _LINK = re.compile(r"[ \n]*(?:,[ \n]*)?(?P<last>(?:and|or)\b|[&/])?(?:[ \n]*[a-z
 _LONGEST_LINK = 40
 #: So much of an item is looked at for the `or` that closes its list.
 _ITEM = 80
-_OF_LAST = re.compile(r"\b(?:that|which|it|this) (?:has|is|was)\b")
+_OF_LAST = re.compile(
+    r"\b(?:(?:that|which|it|this) (?:has|is|was)"
+    r"|(?:it|this) (?:resolved|subsided|disappeared|vanished|went))\b"
+)
+#: What is said behind a list of all of it.
+_OF_LISTS = frozenset({"absent", "historical", "hypothetical"})
 _OF_ONE = re.compile(r"\b(?:has|is|was|it|this)\b")
+#: A clause between commas, over which a verb behind it reaches: `Rash, which itched, has resolved`.
+_RELATIVE = re.compile(r",[ \n](?:which|who)\b[^,;:()]{1,80},[ \n]")
+#: What was measured, in brackets behind a symptom: `fever (38.5 C)`, not `fever (>38)`, `fever (T 36.8)`.
+_MEASURED = re.compile(
+    r"[ ]?\((?:t(?:emp|max|m)?|hr|bp|rr)?[ :]*(?!0|(?:19|20)\d\d|3[4-7](?:\.\d)?\b|9\d\.\d)"
+    r"(?:(?:3[89]|4[0-3]|10\d)\.\d{1,2}|[12]?\d\d(?!\.\d)|\d{1,3}/\d{1,3})(?!\d)"
+    r"(?! ?(?:y|yr|yrs|years?|mg)\b)(?![^()\n]{0,20}\b(?:or|and) (?:high|more|above|great))"
+)
+_ASIDE_HAS = re.compile(
+    r"[ ]\([^()\n]{1,40}\)[ ](?:(?:also|recently|currently|now)[ ])?(?:has|have|had|gets|suffers from)\b"
+    r"(?![ ](?:noticed|noted|seen|observed|reported|been|(?:no[ ])?(?:concerns?|questions?))\b)"
+)
 _NUMBERED = re.compile(r"(?:\.[ \t]?#?|#)\d")
 _DASH = re.compile(r"(?<=\s)[-–—]{1,2}(?=\s)")
 _SOON = 30
@@ -106,6 +123,7 @@ class Statement:
         self._owners: list[int] = []
         self._articles: list[int] = []
         self._recent: list[int] = []
+        self._found_later: list[int] = []
         self._told: tuple[list[int], list[int]] | None = None
         self._cues: list[Placed] = []
         self._denial_ends: list[int] = []
@@ -195,12 +213,35 @@ class Statement:
             return False
         if cue.between and (self._opens_clause(start) or _NOT_BETWEEN.match(text, end)):
             return False
-        if cue.not_before_number and _NUMBERED.match(text, end):
+        if (cue.not_before_number and _NUMBERED.match(text, end)) or not self._fits(cue, start, end):
             return False
         if cue.directly_behind:
             before = text[max(0, start - 24) : start].rstrip()
             return before[-1:] in cue.directly_behind and bool(before)
         return not cue.unless_behind or cue.unless_behind.isdisjoint(self._clause_before(start))
+
+    def _fits(self, cue: Cue, start: int, end: int) -> bool:
+        """Whether the colon, the brackets or the mention that a cue needs stand beside it."""
+        is_first = not self._mentions or self._mentions[0][0] > start
+        if cue.before_colon and not (is_first and self._text.startswith(":", end)):
+            return False
+        if cue.before_aside and not _ASIDE_HAS.match(self._text, end):
+            return False
+        if cue.describes and not self._is_whole_aside(start, end):
+            return False
+        return cue.near_mention is None or self._mention_follows(end, cue.near_mention)
+
+    def _is_whole_aside(self, start: int, end: int) -> bool:
+        """Whether a phrase stands in no brackets, or nothing stands beside it in them."""
+        closes = self._closes(start)
+        return closes is None or (self._text[end:closes].strip() == "" and self._text[start - 1] == "(")
+
+    def _mention_follows(self, place: int, most: int) -> bool:
+        """Whether a mention stands behind a place, at most so many words away and not behind a colon."""
+        at = bisect_left(self._mentions, (place, 0))
+        if at == len(self._mentions) or _LABELS.match(self._text, place):
+            return False
+        return _words_between(self._text, place, self._mentions[at][0], most)
 
     def _clause_before(self, place: int) -> list[str]:
         """The words that stand before a place in its clause."""
@@ -270,13 +311,25 @@ class Statement:
                 elif cue.role == "cue":
                     active.pop("absent", None)
                 elif cue.role == "stop" and self._stops(placed):
-                    for assertion in cue.ends:
-                        active.pop(assertion, None)
+                    self._stop_back(active, placed)
             for assertion, open_cues in active.items():
                 for one in reversed(open_cues):
                     if self._reaches_back(one, span):
                         said.setdefault(assertion, one)
                         break
+
+    def _stop_back(self, active: dict[str, deque[Placed]], placed: Placed) -> None:
+        """Close the open cues that a stop before them ends: not those behind the clause that it opens."""
+        behind = self._aside_end(placed.start)
+        for assertion in placed.cue.ends:
+            kept = [one for one in active.pop(assertion, ()) if one.start >= behind]
+            if kept:
+                active[assertion] = deque(kept, maxlen=_REMEMBERED)
+
+    def _aside_end(self, place: int) -> int:
+        """Where the clause between commas ends that begins at a place, else where the statement does."""
+        aside = _RELATIVE.match(self._text, place - 2, self._bounds[1]) if place > 1 else None
+        return self._bounds[1] if aside is None else aside.end()
 
     def _mention_between(self, open_cues: deque[Placed] | None, place: int) -> bool:
         return open_cues is not None and self._any_between(open_cues[-1].end, place)
@@ -318,7 +371,7 @@ class Statement:
             return False
         return not (
             (cue.assertion == "absent" and self._is_excepted(span))
-            or (cue.assertion in ("absent", "historical") and self._own_statement(start, span))
+            or (cue.assertion in ("absent", "historical") and self._own_statement(placed, span))
         )
 
     def _is_excepted(self, span: Span) -> bool:
@@ -366,12 +419,15 @@ class Statement:
             # `cough and a rash that is resolved`
             of_last = _OF_LAST.search(self._text, max(0, start - 6), placed.end) is not None
             return not (of_last and self._any_between(span[1], start))
-        if cue.assertion not in ("absent", "historical") or _OF_ONE.search(self._text, start, placed.end):
+        if cue.assertion not in _OF_LISTS or _OF_ONE.search(self._text, start, placed.end):
             return False
         end = self._list_end(span)
         return end is not None and end <= start and self._near_before(cue, end, start)
 
     def _near_before(self, cue: Cue, end: int, start: int) -> bool:
+        aside = _RELATIVE.match(self._text, end, start)
+        if aside is not None and cue.assertion != "absent":
+            end = aside.end()
         if not _words_between(self._text, end, start, cue.max_words):
             return False
         return cue.across_commas or "," not in self._text[end:start]
@@ -399,12 +455,13 @@ class Statement:
         link = _LINK.fullmatch(self._text, end, start)
         return link if link is not None and (link["last"] or "," in link.group()) else None
 
-    def _own_statement(self, cue_end: int, span: Span) -> bool:
+    def _own_statement(self, placed: Placed, span: Span) -> bool:
         """Whether a symptom behind a comma is told by itself: `no fever, cough for 3 days`.
 
         What tells is a duration, a number, a verb or the like in its item or in an item between it and the
         denial. In a list that ends in `or` it tells nothing: `no fever, pain at rest for weeks, or cough`.
         """
+        cue_end = placed.end
         commas, telling = self._items()
         if self._own_clause(cue_end, span, commas, telling):
             return True
@@ -422,6 +479,8 @@ class Statement:
             return True
         # `without a fever, a cough` is one list
         kinds = [telling] if _ARTICLE.match(self._text, cue_end) else [telling, self._articles]
+        if placed.cue.spoken:
+            kinds.append(self._found_later)
         for places in kinds:
             tells = bisect_right(places, commas[first])
             if tells < len(places) and places[tells] < item_end:
@@ -464,6 +523,8 @@ class Statement:
             told = [placed for placed in self._cues if placed.cue.role == "statement"]
             self._excepts = [placed.start for placed in told if placed.cue.excepts]
             told = [placed for placed in told if not placed.cue.excepts]
+            self._found_later = [placed.start for placed in told if placed.cue.spoken]
+            told = [placed for placed in told if not placed.cue.spoken]
             telling = [placed.start for placed in told if not placed.cue.second_item]
             telling += [at + 1 for at in dashes] if len(dashes) == 1 else []  # more of them make a list
             self._second = [placed.start for placed in told if placed.cue.second_item]
@@ -479,6 +540,7 @@ class Statement:
             ]
             self._owners = [at.start() for at in _AND_OWNER.finditer(text, first, last)]
             telling += [end for _, end in self._mentions if _LABELS.match(text, end, last)]
+            telling += [end for _, end in self._mentions if _MEASURED.match(text, end, last)]
             telling += [
                 at.start() for at in _NUMBER.finditer(text, first, last) if self._measures(at.start(), commas)
             ]

@@ -42,6 +42,23 @@ _GOES_ON_WITH = re.compile(
     r"(?:and|or|nor|but|with|without|of|in|on|for|to|from|which|that|who|due|secondary|is|are|was|were|when|while|"
     r"because|since|at|by|as|than|all|lasting|radiating)\b"
 )
+#: What says of the sentence before that it is over: `Hives and itching; both were gone within 2 hours`.
+_REFERS_BACK = re.compile(
+    r"[ ]{1,2}(?:it|they|both|all|these|this|(?:all|both) of (?:these|them)|(?:the |her |his )?symptoms)[ ]"
+    r"(?:(?:has|have|had|was|were|is|are|all|both|then|now|since|quickly|completely|fully)[ ]){0,3}"
+    r"(?:gone|resolved|subsided|went away|cleared up|disappeared|vanished)\b",
+    re.IGNORECASE,
+)
+#: A full stop without a space behind it, `no fever.cough x2d`: neither `www.site.com` nor `e.g.`
+_BEFORE_GLUED = re.compile(
+    r"(?:^|[\s,;:(.])(?!www$)"
+    r"(?:[a-z/-]*[a-z]{3}|[a-z](?:/[a-z])+|x? ?\d{1,3}[a-z]|am|pm|cp|ha|nv|bp|ed|er)$",
+    re.IGNORECASE,
+)
+_BEHIND_GLUED = re.compile(
+    r"(?!(?:com|org|net|edu|gov|info|txt|html?|xml|pdf|docx?|jpe?g|png|csv|json)\b)"
+    r"(?:[a-z]{3,}|no|pt|[a-z](?:/[a-z])+)(?=[\s,;:/.)-]|$)(?!\.(?:com|org|net|edu|gov|info)\b)"
+)
 #: Behind a semicolon an item of a list has at most so many words, none of which is one of these.
 _ITEM_WORDS = 5
 #: So much behind a semicolon is read.
@@ -135,7 +152,7 @@ def _is_break(text: str, place: int, items: _Items) -> bool:
     if mark == " ":
         return True
     if mark == ";":
-        return not _joins_items(text, place, items)
+        return not (_joins_items(text, place, items) or _REFERS_BACK.match(text, place + 1))
     if mark == "\n":
         return _line_ends_sentence(text, place)
     behind = text[place + 1 : place + 2]
@@ -148,9 +165,20 @@ def _is_break(text: str, place: int, items: _Items) -> bool:
         # The number of a source stands behind a sentence: `gait ataxia.5 Her`.
         cited = behind.isdigit() and small and _CITED.match(text, place + 1) is not None
         return (
-            behind in "\"')]" or (behind.isupper() and small) or (cited and not _is_abbreviation(text, place))
+            behind in "\"')]"
+            or (behind.isupper() and small)
+            or (cited and not _is_abbreviation(text, place))
+            or (behind.islower() and _is_glued(text, place))
         )
-    return not _is_abbreviation(text, place)
+    return not (_is_abbreviation(text, place) or _REFERS_BACK.match(text, place + 1))
+
+
+def _is_glued(text: str, place: int) -> bool:
+    """Whether two sentences stand at a full stop without a space between them."""
+    return (
+        _BEHIND_GLUED.match(text, place + 1) is not None
+        and _BEFORE_GLUED.search(text[max(0, place - 25) : place]) is not None
+    )
 
 
 def _is_abbreviation(text: str, place: int) -> bool:
