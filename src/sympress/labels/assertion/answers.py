@@ -149,29 +149,39 @@ _BARE: tuple[tuple[re.Pattern[str], Said], ...] = (
 )
 _CSV = re.compile(rf",[ \t]*(?:(?P<absent>{_NO})|(?P<present>{_YES}|1))[ \t]*\r?$", re.I)
 _SPEAKER = (
-    r"(?:A|Ans|Answer|R|P|Pt|Patient|Client|Guest|Caller|Resident|Mother|Father|Mom|Mum|Dad|Parents?|Guardian|"
+    r"(?:A|Ans|Answer|R|P|Pt|Patient|Client|Guest(?:_\w{1,20})?|Caller|Resident|Mother|Father|Mom|Mum|Dad|Parents?|Guardian|"
     r"Grand(?:mother|father|ma|pa)|Wife|Husband|Spouse|Partner|Son|Daughter|Sister|Brother|Caregiver|Carer|Family|"
-    r"Interpreter|M(?:rs?|s)\.?[ \t][A-Z][\w'-]{1,20})"
+    r"Interpreter|Speaker[ \t_]?\w{1,2}|M(?:rs?|s)\.?[ \t][A-Z][\w'-]{1,20})"
+)
+#: What a speaker says first.
+_INTERJECTIONS = (
+    r"(?:(?:well|oh|ah|um|uh|hmm|thankfully|thank[ \t](?:god|goodness)|fortunately|luckily|unfortunately|sadly|"
+    r"actually|honestly|okay|ok|so)[,.]?[ \t]+){0,2}"
 )
 # `Yes since Monday` answers; `No pain` tells something of its own.
 _ANSWER_GOES_ON = r"since|for|but|sometimes|last|yesterday|today|when|after|now|still|i|he|she"
 _ANSWERS_NO = (
-    r"no(?:ne|pe)?(?:[ \t]+at[ \t]+all)?|denie[sd]|neg(?:ative)?|never"
+    r"no(?:ne|pe)?(?:[ \t]+at[ \t]+all)?|nah|n?uh[ -]uh|denie[sd]|neg(?:ative)?|never"
+    r"|not?[ \t]+that[ \t]+i(?:['’]ve|[ \t]have)?[ \t]+(?:know[ \t]of|noticed|seen|felt|recall|remember)"
+    r"|i[ \t]+do(?:n['’]t|[ \t]not)[ \t]+(?:think|believe)[ \t]+so"
     r"|(?:i|he|she|we|they)[ \t]+(?:(?:have|has|do|does|did|had)(?:n['’]t|[ \t]+not)|never)"
-    r"(?:[ \t]+(?:really|ever|actually))?(?:[ \t]+(?:have|has|had|seen|noticed|felt|got))?"
-    r"(?:[ \t]+(?:any|it|that|one|much))?"
+    r"(?:[ \t]+(?:really|ever|actually))?(?:[ \t]+(?:have|has|had|seen?|noticed?|felt|feel|got|get))?"
+    r"(?:[ \t]+(?:any|it|that|one|much|anything))?"
     r"|not[ \t]+(?:at[ \t]+all|any[ \t]?more|now|today|really|currently|recently|lately|since[ \t]+\w+)"
 )
 _ANSWERS_YES = (
     r"yes|yeah|yep|positive|pos|(?:i|he|she|it|we|they)[ \t]+(?:do|does|did|have|has|had|am|is)"
     r"|(?:just[ \t]+)?a[ \t]+(?:little(?:[ \t]+bit)?|bit|lot)"
-    r"|sometimes|occasionally|often|always|every[ \t]+(?:day|night|morning)"
+    r"|sometimes|occasionally|often|always|every[ \t]+(?:day|night|morning)|once|twice|yup|m?[ -]?hmm|uh[ -]huh"
+    r"|quite[ \t]+a[ \t]+(?:bit|lot|few)|(?:now[ \t]and[ \t]then|on[ \t]and[ \t]off|all[ \t]the[ \t]time)"
+    r"|(?:every[ \t])?once[ \t]in[ \t]a[ \t]while|from[ \t]time[ \t]to[ \t]time"
+    r"|(?:only|just|mostly|mainly|usually)[ \t]+(?:when|if|at|in|on|with|after|while|during)\b[^.?!;\n]{1,80}"
 )
 _QUESTION = re.compile(
     r"[^.?!;\n]{0,80}\?[\s\"”]*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?"
     rf"(?:[\[(<]{_SPEAKER}[\])>][ \t:]*|{_SPEAKER}[ \t]*[:.)-][ \t]*"
     r"|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
-    rf"(?:(?P<absent>{_ANSWERS_NO})|(?P<present>{_ANSWERS_YES}))\b"
+    rf"{_INTERJECTIONS}(?:(?P<absent>{_ANSWERS_NO})|(?P<present>{_ANSWERS_YES}))\b"
     rf"(?=[ \t]*(?:[.,;|\r\n]|$)|[ \t]+[-–—(]|(?<=yes)[ \t]+(?:{_ANSWER_GOES_ON})\b)",
     re.I,
 )
@@ -187,9 +197,17 @@ _BOXED_QUESTION: tuple[tuple[re.Pattern[str], Said], ...] = tuple(
 _ANY_BOX = re.compile(rf"[^.?!;\n]{{0,80}}\?[ \t:]*(?:(?:yes|no|[yn])[ \t]*)?(?:{_NO_BOX}|{_YES_BOX})", re.I)
 _QUESTION_MARK = re.compile(r"[^.?!;\n]{0,80}\?")
 _SENTENCE_START = re.compile(r"[.?!\n]")
-_ASKS = re.compile(
-    r"\s*(?:Q\w{0,3}[.:)]?\s*)?(?:\d+[.)]\s*)?(?:do|does|did|have|has|had|any|are|is|were|was|ever)\b", re.I
+_ASKS_FIRST = r"\s*(?:Q\w{0,3}[.:)]?\s*)?(?:\d+[.)]\s*)?(?:[A-Z]\w{0,20}(?:[ \t]\w{1,20})?:[ \t]*)?"
+_ASKS = re.compile(rf"{_ASKS_FIRST}(?:do|does|did|have|has|had|any|are|is|were|was|ever)\b", re.I)
+# What is asked about a symptom, which so is there: `Where is the pain?`, `Does the pain radiate?`
+_ASKS_OF = re.compile(
+    rf"{_ASKS_FIRST}(?:(?:okay|and|so|now),?[ \t]+)*(?:(?P<what>where|how[ \t]+(?:long|often|bad|severe|many[ \t]times)"
+    r"|when[ \t]+(?:did|does)|what[ \t]+(?:kind|sort|type)[ \t]of)\b.*"
+    r"|(?P<which>does|do|did|is|are|was|were|has|have)[ \t]+(?:the|that|this|his|her|your|these|those)[ \t]+"
+    r"(?:left[ \t]|right[ \t])?)$",
+    re.I | re.DOTALL,
 )
+_PREDICATE = re.compile(r"[^?\n]*\w[^?\n]*\?")
 _PLUS_LINE = re.compile(r"(?:^|\n)[ \t]*\+[ \t]?\w")
 _SPACED_PLUS = re.compile(r"\s\+[ \t]?\w")
 _LISTED_MINUS, _LISTED_PLUS = re.compile(r"[,;:][ \t]*[-–−][ \t]$"), re.compile(r"[,;:][ \t]*\+[ \t]?\w")
@@ -421,12 +439,26 @@ class Row:
         end = self._spans[at][1]
         if self._text.find("?", end, end + 90) < 0:
             return None
+        of_it = self._asked_of(at)
+        if of_it is not None:
+            return of_it
         boxed = self._boxed(end)
         found = None if boxed else _QUESTION.match(self._text, end, min(len(self._text), end + 120))
         if found is None:
             return boxed or self._unanswered(end)
         name: Said = "absent" if found["absent"] else "present"
         return Mark(name, found.start(name), found.end(name))
+
+    def _asked_of(self, at: int) -> Mark | None:
+        """What a question says of a symptom that it takes for granted; None where it asks whether it is there."""
+        start, end = self._spans[at]
+        before = _SENTENCE_START.split(self._text[max(0, start - 90) : start])[-1]
+        asks = _ASKS_OF.match(before)
+        if asks is None or (asks["which"] and _PREDICATE.match(self._text, end, end + 90) is None):
+            return None
+        name = "what" if asks["what"] else "which"
+        first = start - len(before) + asks.start(name)
+        return Mark("present", first, first + len(asks[name]))
 
     def _boxed(self, end: int) -> Mark | None:
         """What the boxes say that stand behind the question in which a symptom stands."""
