@@ -82,7 +82,7 @@ def judge_fresh(run: Path, used: float) -> dict[str, Any]:
     frequent = reports >= FREQUENT
     found = {}
     for name in dict.fromkeys(row.name for row in results.strategies):
-        found[name] = _score(results, kept, name, rows, weights, frequent)
+        found[name] = _score(results, kept, name, rows, weights, frequent=frequent)
     return {
         "notes": len(rows),
         "symptoms": int((reports > 0).sum()),
@@ -97,6 +97,7 @@ def _score(
     name: str,
     rows: NDArray[np.int64],
     weights: Floats,
+    *,
     frequent: NDArray[np.bool_],
 ) -> dict[str, Any]:
     """One row of the table: the mean over seeds, with the interval that notes give it, and each seed's.

@@ -155,7 +155,8 @@ _SPEAKER = (
 )
 #: What a speaker says first.
 _INTERJECTIONS = (
-    r"(?:(?:well|oh|ah|um|uh|hmm|thankfully|thank[ \t](?:god|goodness)|fortunately|luckily|unfortunately|sadly|"
+    r"(?:(?:well|oh|ah|um|uh|hmm|thankfully|thank[ \t](?:god|goodness)|fortunately|luckily|sadly|"
+    r"unfortunately|"
     r"actually|honestly|okay|ok|so)[,.]?[ \t]+){0,2}"
 )
 # `Yes since Monday` answers; `No pain` tells something of its own.
@@ -172,7 +173,8 @@ _ANSWERS_NO = (
 _ANSWERS_YES = (
     r"yes|yeah|yep|positive|pos|(?:i|he|she|it|we|they)[ \t]+(?:do|does|did|have|has|had|am|is)"
     r"|(?:just[ \t]+)?a[ \t]+(?:little(?:[ \t]+bit)?|bit|lot)"
-    r"|sometimes|occasionally|often|always|every[ \t]+(?:day|night|morning)|once|twice|yup|m?[ -]?hmm|uh[ -]huh"
+    r"|sometimes|occasionally|often|always|every[ \t]+(?:day|night|morning)|once|twice"
+    r"|yup|m?[ -]?hmm|uh[ -]huh"
     r"|quite[ \t]+a[ \t]+(?:bit|lot|few)|(?:now[ \t]and[ \t]then|on[ \t]and[ \t]off|all[ \t]the[ \t]time)"
     r"|(?:every[ \t])?once[ \t]in[ \t]a[ \t]while|from[ \t]time[ \t]to[ \t]time"
     r"|(?:only|just|mostly|mainly|usually)[ \t]+(?:when|if|at|in|on|with|after|while|during)\b[^.?!;\n]{1,80}"
@@ -201,7 +203,8 @@ _ASKS_FIRST = r"\s*(?:Q\w{0,3}[.:)]?\s*)?(?:\d+[.)]\s*)?(?:[A-Z]\w{0,20}(?:[ \t]
 _ASKS = re.compile(rf"{_ASKS_FIRST}(?:do|does|did|have|has|had|any|are|is|were|was|ever)\b", re.I)
 # What is asked about a symptom, which so is there: `Where is the pain?`, `Does the pain radiate?`
 _ASKS_OF = re.compile(
-    rf"{_ASKS_FIRST}(?:(?:okay|and|so|now),?[ \t]+)*(?:(?P<what>where|how[ \t]+(?:long|often|bad|severe|many[ \t]times)"
+    rf"{_ASKS_FIRST}(?:(?:okay|and|so|now),?[ \t]+)*"
+    r"(?:(?P<what>where|how[ \t]+(?:long|often|bad|severe|many[ \t]times)"
     r"|when[ \t]+(?:did|does)|what[ \t]+(?:kind|sort|type)[ \t]of)\b.*"
     r"|(?P<which>does|do|did|is|are|was|were|has|have)[ \t]+(?:the|that|this|his|her|your|these|those)[ \t]+"
     r"(?:left[ \t]|right[ \t])?)$",
@@ -450,7 +453,7 @@ class Row:
         return Mark(name, found.start(name), found.end(name))
 
     def _asked_of(self, at: int) -> Mark | None:
-        """What a question says of a symptom that it takes for granted; None where it asks whether it is there."""
+        """What a question says of a symptom that it takes for granted; None where it asks for it."""
         start, end = self._spans[at]
         before = _SENTENCE_START.split(self._text[max(0, start - 90) : start])[-1]
         asks = _ASKS_OF.match(before)
