@@ -70,8 +70,9 @@ demo-small: $(DEMO)/.installed ## the demo in its smallest form: shows that it r
 	PYTHONDONTWRITEBYTECODE=1 $(DEMO)/sympress demo --smallest
 
 .PHONY: test lint types docs check
+# Modules are compiled once, where the environment says otherwise too: the tests start hundreds of processes.
 test: install ## run the tests, two files at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install ## check style, formatting, and that imports run one way
 	$(BIN)/ruff check .

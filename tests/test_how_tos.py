@@ -161,7 +161,7 @@ def place(tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("sympress.training.adapt.bundled_encoder_folder", lambda: encoder)
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("place", "memory_unmeasured")
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in ELSEWHERE])
 def test_a_page_does_what_it_says(
     page: str,
@@ -182,7 +182,7 @@ def test_a_page_does_what_it_says(
                 assert wanted in ([], shown), command
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("place", "memory_unmeasured")
 def test_the_shell_of_the_readme_does_what_it_says(shims: Path, capfd: pytest.CaptureFixture[str]):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     first, answer = [found["body"] for found in FENCED.finditer(text)][:2]

@@ -59,6 +59,14 @@ def test_a_phrase_stands_once_with_all_that_it_does_backward_first() -> None:
     assert [cue.forward for cue in absent.cues] == [False, True]
 
 
+def test_what_a_template_does_is_read_once_for_all_its_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr("sympress.labels.assertion.cues.PhraseCues", lambda cues: read.append(cues) or cues)
+    book = parse_cues('[[cue]]\nassertion = "absent"\nphrases = ["kein{,e,er,es}", "nie"]\n', "own.toml")
+    assert len(book.every.phrases) == 5
+    assert len(read) == 2
+
+
 def test_own_cues_take_the_place_of_ours() -> None:
     book = parse_cues('[[cue]]\nassertion = "absent"\nphrases = ["kein{,e}"]\n', "own.toml")
     assert book.every.phrases == ("kein", "keine")

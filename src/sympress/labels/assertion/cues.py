@@ -247,8 +247,9 @@ def _collect(expanded: Iterable[tuple[Cue, list[str]]]) -> CuePhrases:
             if known[-1] is not cue:  # two templates of one table may stand for it
                 both = (*known, cue)
                 found[folded] = several.setdefault(tuple(map(id, both)), both)
-    ordered = {id(cues): PhraseCues(cues) for cues in found.values()}
-    return CuePhrases(tuple(found), tuple(ordered[id(cues)] for cues in found.values()))
+    distinct = {id(cues): cues for cues in found.values()}
+    read = {key: PhraseCues(cues) for key, cues in distinct.items()}
+    return CuePhrases(tuple(found), tuple(read[id(cues)] for cues in found.values()))
 
 
 def _read(reader: _Reader, table: Mapping[str, Any], where: str) -> Cue:
