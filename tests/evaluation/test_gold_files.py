@@ -237,6 +237,20 @@ def test_gold_that_does_not_fit_its_notes_is_one_line_without_their_text(
     assert "chills" not in message
 
 
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [({"text": None}, "without text"), ({"text": 5}, "malformed row"), ({"text": "\n"}, "without text")],
+)
+def test_a_row_whose_note_cannot_be_used_is_told_with_the_reason(
+    tmp_path: Path, vocabulary: Vocabulary, row: dict[str, object], why: str
+):
+    good = {"note_id": "1", "text": "fever", "symptoms": ["fever"]}
+    path = lines(tmp_path / "gold.jsonl", good, good | {"note_id": "2"} | row)
+    with pytest.raises(InputError) as refused:
+        read_for(path, vocabulary)
+    assert str(refused.value) == (f"{path}, line 2: note '2' cannot be used ({why}); mend or remove its row")
+
+
 def test_gold_that_marks_one_condition_a_note_says_so(tmp_path: Path, vocabulary: Vocabulary):
     path = tmp_path / "negex.tsv"
     header = (

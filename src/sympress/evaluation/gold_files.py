@@ -21,8 +21,9 @@ from sympress.labels.gold.documents import GoldDocument, GoldSet, read_lines
 from sympress.labels.gold.mentions import UNSAID, symptom_labels, to_annotated
 from sympress.labels.mentions import Assertion, Mention
 from sympress.labels.silver import affirmed_symptoms
+from sympress.notes.intake import ReadingCounts
 from sympress.notes.layout import RECOGNISED, TableOptions
-from sympress.notes.read import read_notes
+from sympress.notes.read import no_note_left, stream_notes
 from sympress.notes.streams import head_of
 
 # Gold as rows beside their notes: what `sympress label` and `sympress extract` write, and OMOP's NOTE_NLP.
@@ -342,23 +343,47 @@ def read_for(path: Path, vocabulary: Vocabulary, options: GoldOptions = _DEFAULT
     return _grouped(_of_documents(path, read, vocabulary, options), options, frame, keys)
 
 
+@dataclass
+class _Reading(ReadingCounts):
+    """Counts that remember which notes were left out, and why."""
+
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def drop(self, reason: str, note_id: str | None = None) -> None:
+        super().drop(reason, note_id)
+        if note_id is not None:
+            self.left_out[note_id] = reason
+
+
 @dataclass(frozen=True)
 class _Notes:
-    """The notes beside the gold, by id."""
+    """The notes beside the gold, by id, and those that were left out on reading, with the reason."""
 
     path: Path
     rows: Mapping[str, Mapping[str, Any]]
+    left_out: Mapping[str, str]
 
     @classmethod
     def read(cls, path: Path, options: GoldOptions) -> _Notes:
         table = options.table
         if options.group_by is not None and options.group_by not in (*GROUPS, "patient_id"):
             table = replace(table, category=options.group_by)
-        frame = read_notes(path, table=table).frame
-        return cls(path, {row["note_id"]: row for row in frame.iter_rows(named=True)})
+        counts = _Reading()
+        rows = {
+            row["note_id"]: row
+            for frame in stream_notes(path, table=table, counts=counts)
+            for row in frame.iter_rows(named=True)
+        }
+        if not rows:
+            raise no_note_left(path, counts)
+        return cls(path, rows, counts.left_out)
 
     def row(self, note_id: str, where: str) -> Mapping[str, Any]:
         found = self.rows.get(note_id)
+        if found is None and note_id in self.left_out:
+            raise InputError(
+                f"{where}: note {note_id!r} cannot be used ({self.left_out[note_id]}); mend or remove its row"
+            )
         if found is None:
             raise InputError(
                 f"{where}: note {note_id!r} is not in {self.path}{nearest(note_id, self.rows)}; give the "
