@@ -284,6 +284,10 @@ def misplaced(mention: Mention, words: str | None, text: str) -> str | None:
 
 #: Columns of a note, beside those of the user's own table, that figures can be told apart by.
 GROUPS = ("sex", "age", "category", "encounter_id")
+#: Groups of a table of figures, and characters of the name of one.
+GROUPS_MOST, GROUP_NAME_MOST = 100, 100
+#: An age beyond it is a mistake, and no age.
+OLDEST_YEARS = 150
 
 
 @dataclass(frozen=True)
@@ -527,6 +531,25 @@ def _kept_keys(document: GoldDocument) -> dict[str, Any]:
     return found[0] if found and isinstance(found[0], dict) else {}
 
 
+def _group_name(value: object, by: str | None) -> str | None:
+    """What stands for the notes with `value` in their column; None where there is none.
+
+    Raises:
+        InputError: it is no short word, number or truth value, so that it might be a note's text.
+    """
+    if value in (None, ""):
+        return None
+    if by == "age" and isinstance(value, int | float) and not isinstance(value, bool):
+        return age_band(float(value)) if 0 <= value <= OLDEST_YEARS else None
+    name = str(value) if isinstance(value, str | int | float) else ""
+    if not (0 < len(name) <= GROUP_NAME_MOST and name.isprintable()):
+        raise InputError(
+            f"--group-by {by}: a value is no number and no word of at most {GROUP_NAME_MOST} characters that "
+            "can be printed; name another column"
+        )
+    return name
+
+
 def _grouped(
     gold: Gold, options: GoldOptions, notes: _Notes | None, keys: Mapping[str, Mapping[str, Any]]
 ) -> Gold:
@@ -537,15 +560,18 @@ def _grouped(
     for note in gold.notes:
         row = rows.get(note.note_id, {})
         patient = row.get("patient_id")
-        group = row.get(column) if column is not None else None
-        if by == "age" and isinstance(group, int | float):
-            group = age_band(float(group))
         held.append(
             replace(
                 note,
                 patient_id=None if patient is None else str(patient),
-                group=None if group in (None, "") else str(group),
+                group=None if column is None else _group_name(row.get(column), by),
             )
+        )
+    named = {note.group for note in held}
+    if len(named) > GROUPS_MOST:
+        raise InputError(
+            f"--group-by {by}: {len(named):,} different values in {len(held):,} notes, more than "
+            f"{GROUPS_MOST} groups; name a column with few"
         )
     if by is not None and all(note.group is None for note in held):
         known = sorted(

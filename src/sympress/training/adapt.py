@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DataCollatorForLanguageModeling, PreTrainedModel, PreTrainedTokenizerBase
 
+from sympress.config import check_seed
 from sympress.errors import InputError, bundled_encoder_folder, nearest
 from sympress.files import check_claim, full_disk_explained, read_object, write_json
 from sympress.models.encoder import (
@@ -491,7 +493,8 @@ def adapt_encoder_(
 
 
 def _check(settings: AdaptSettings) -> None:
-    if settings.learning_rate <= 0:
+    check_seed(settings.seed)
+    if not 0 < settings.learning_rate < math.inf:
         raise InputError(f"--learning-rate {settings.learning_rate:g}: give one above 0")
     if not 0 < settings.held_out_share < 1:
         raise InputError(f"held-out share {settings.held_out_share:g}: give one above 0 and below 1")
