@@ -32,6 +32,7 @@ from sympress.models.encoder import (
     load_encoder,
     masked_language_model,
     save_encoder,
+    token_limit,
 )
 from sympress.models.families import check_kept, keep_layers_, layers_of, spread_layers
 from sympress.notes.intake import mask_placeholders
@@ -194,7 +195,7 @@ class AdaptSettings:
         batch_size: notes a step.
         learning_rate: the largest one.
         seed: of the masks, the order, the held-out notes and a fresh head.
-        max_tokens: longest input in word pieces; what comes after is not seen.
+        max_tokens: longest input in word pieces, or what the encoder takes; what comes after is not seen.
         held_out_share: share of the notes that only judge, above 0 and below 1.
         layers: how many layers stay, evenly spread; what they predict is taught by the whole encoder, too.
             None for all.
@@ -456,6 +457,8 @@ def adapt_encoder_(
         SympressError: the loss became infinite or not a number.
     """
     _check(settings)
+    most = token_limit(Encoder("the encoder", encoder, tokenizer), settings.max_tokens)
+    settings = replace(settings, max_tokens=most)
     masking, pad_id = Masking(tokenizer, encoder), int(tokenizer.pad_token_id or 0)
     training, held_out, counts = _two_sides(masking, texts, tokenizer, settings, groups)
     model, fresh = masked_language_model(encoder, head_from, settings.seed)
