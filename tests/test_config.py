@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sympress.config import ENCODERS, PROTOCOLS, StudyConfig, make_config, read_config_file
+from sympress.config import ENCODERS, PROTOCOLS, StudyConfig, check_seed, make_config, read_config_file
 from sympress.errors import InputError
 
 
@@ -85,6 +85,8 @@ def test_a_config_survives_json(protocol: str):
         ({"epoch": 3}, "unknown setting 'epoch' (did you mean 'epochs'?)"),
         ({"learning_rte": 3}, "unknown setting 'learning_rte' (did you mean 'learning_rate'?)"),
         ({"zzzz": 3}, "unknown setting 'zzzz'"),
+        ({"learning_rate": float("inf")}, "--learning-rate inf: input should be a finite number"),
+        ({"threads": 10**8}, "--threads 100000000: input should be less than or equal to 1024"),
         ({"epochs": 0}, "--epochs 0: input should be greater than or equal to 1"),
         ({"fraction": 1.5}, "--fraction 1.5: input should be less than or equal to 1"),
         ({"masked_share": 1.0}, "--masked-share 1.0: input should be less than 1"),
@@ -100,9 +102,23 @@ def test_a_mistake_is_one_line_that_names_the_setting(values: dict[str, Any], me
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_a_library_does_not_take_is_one_line(seed: int):
+    assert check_seed(2**32 - 1) == 2**32 - 1
+    with pytest.raises(InputError, match=f"^--seed {seed}: give a whole number from 0 to 4294967295$"):
+        check_seed(seed)
+
+
 @pytest.mark.parametrize(
     "values",
-    [{"epochs": "three"}, {"test_from": "someday"}, {"strategies": "pruning"}, {"lower": "perhaps"}],
+    [
+        {"epochs": "three"},
+        {"test_from": "someday"},
+        {"train_from": "-1"},
+        {"train_from": "2020-01-01T00:00:00+01:00"},
+        {"strategies": "pruning"},
+        {"lower": "perhaps"},
+    ],
 )
 def test_a_value_of_the_wrong_kind_is_one_line(values: dict[str, Any]):
     (name,) = values

@@ -116,19 +116,25 @@ def chained(cause: Exception) -> RuntimeError:
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "number"),
     [
-        OSError(errno.ENOSPC, "No space left on device"),
-        RuntimeError("Error while serializing: No space left on device (os error 28)"),
-        RuntimeError("Error while serializing: I/O error: File too large (os error 27)"),
-        chained(OSError(errno.EDQUOT, "Disk quota exceeded")),
+        (OSError(errno.ENOSPC, "No space left on device"), errno.ENOSPC),
+        (RuntimeError("Error while serializing: No space left on device (os error 28)"), errno.ENOSPC),
+        (RuntimeError("Error while serializing: I/O error: File too large (os error 27)"), errno.EFBIG),
+        (chained(OSError(errno.EDQUOT, "Disk quota exceeded")), errno.EDQUOT),
     ],
 )
-def test_a_library_that_meets_a_full_disk_is_one_line(tmp_path: Path, error: Exception):
+def test_a_library_that_meets_a_full_disk_is_one_line(tmp_path: Path, error: Exception, number: int):
     assert told(tmp_path, error) == (
-        f"{tmp_path}: cannot be written (No space left on device); free space or choose another folder, "
+        f"{tmp_path}: cannot be written ({os.strerror(number)}); free space or choose another folder, "
         "then run the same command again"
     )
+
+
+def test_the_reason_of_a_library_in_rust_is_told(tmp_path: Path):
+    with pytest.raises(InputError) as caught, atomic_path(tmp_path / "out.csv"):
+        raise OSError("File too large (os error 27)")  # as Polars has it: no number, no strerror
+    assert f"cannot be written ({os.strerror(27)});" in str(caught.value)
 
 
 def test_a_library_that_does_not_say_why_is_asked_of_the_disk(
@@ -141,6 +147,19 @@ def test_a_library_that_does_not_say_why_is_asked_of_the_disk(
     error = RuntimeError("unexpected pos")
     with pytest.raises(RuntimeError, match="unexpected pos"), full_disk_explained(tmp_path):
         raise error  # there is room: something else is wrong, and is not hidden
+
+
+def test_a_library_that_does_not_say_why_is_asked_of_the_limit_of_file_size(tmp_path: Path):
+    resource = pytest.importorskip("resource", reason="no such limits on Windows")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "optimizer.pt").write_bytes(bytes(1000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        said = told(tmp_path, RuntimeError("unexpected pos"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "File too large" in said
 
 
 def test_an_error_of_ours_is_not_explained_again(tmp_path: Path):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime, ValidationError
 
 from sympress.errors import InputError, nearest
 from sympress.files import refuse_pipe
@@ -111,8 +110,25 @@ _BY_CONTENT = Marks(by_content=True)
 _MAY_CHANGE = Marks(may_change=True)
 
 
+#: The largest seed that NumPy, PyTorch and transformers all take.
+SEED_MOST = 2**32 - 1
+#: More cores than any machine has: each thread takes memory before it does anything.
+THREADS_MOST = 1024
+
+
+def check_seed(seed: int) -> int:
+    """Return `seed` if every library takes it.
+
+    Raises:
+        InputError: it is negative, or too large.
+    """
+    if not 0 <= seed <= SEED_MOST:
+        raise InputError(f"--seed {seed}: give a whole number from 0 to {SEED_MOST}")
+    return seed
+
+
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _from_year(value: Any) -> Any:
@@ -127,7 +143,7 @@ def _from_year(value: Any) -> Any:
     return value
 
 
-FirstDay = Annotated[datetime, BeforeValidator(_from_year)]
+FirstDay = Annotated[NaiveDatetime, BeforeValidator(_from_year)]
 
 
 class _ProtocolConfig(_Settings):
@@ -288,7 +304,9 @@ class MeasurementConfig(_Settings):
 
     panel: ClassVar = "Measurement"
 
-    threads: int = setting(1, "Cores that the timed runtime may use.", marks=_MAY_CHANGE, ge=1)
+    threads: int = setting(
+        1, "Cores that the timed runtime may use.", marks=_MAY_CHANGE, ge=1, le=THREADS_MOST
+    )
     margin: float = setting(
         MARGIN,
         "The loss of F1 below which a compressed row counts as good as the baseline (non-inferiority).",

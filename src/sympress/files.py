@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,7 +54,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
-        raise InputError(_unwritable(path, error.strerror or type(error).__name__)) from error
+        raise InputError(_unwritable(path, _said_by_system(error))) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -143,7 +145,7 @@ def alone(folder: Path, output: Path) -> Iterator[None]:
     except Timeout as error:
         raise InputError(f"{output}: another process is writing it; wait for it to end") from error
     except OSError as error:
-        raise InputError(_unwritable(folder, error.strerror or type(error).__name__)) from error
+        raise InputError(_unwritable(folder, _said_by_system(error))) from error
     with held:
         yield
 
@@ -169,27 +171,51 @@ def full_disk_explained(folder: Path) -> Iterator[None]:
     except SympressError:
         raise
     except Exception as error:
-        if not _disk_is_full(folder, error):
+        reason = _why_full(folder, error)
+        if reason is None:
             raise
-        raise InputError(_unwritable(folder, os.strerror(errno.ENOSPC))) from error
+        raise InputError(_unwritable(folder, reason)) from error
 
 
-def _disk_is_full(folder: Path, error: BaseException) -> bool:
+def _why_full(folder: Path, error: BaseException) -> str | None:
+    """What the system says of the disk where `error` comes of a full one, else None."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _FULL:
-            return True
-        if any(os.strerror(one) in str(cause) for one in _FULL):
-            return True
+            return cause.strerror or os.strerror(cause.errno)
+        for one in _FULL:
+            if os.strerror(one) in str(cause):
+                return os.strerror(one)
         cause = cause.__cause__ or cause.__context__
+    if _holds_largest_file(folder):
+        return os.strerror(errno.EFBIG)
     place = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path())
-    return shutil.disk_usage(place).free < _NEARLY_FULL_BYTES
+    return os.strerror(errno.ENOSPC) if shutil.disk_usage(place).free < _NEARLY_FULL_BYTES else None
+
+
+def _holds_largest_file(folder: Path) -> bool:
+    """Whether a file in `folder` is as long as a limit of the system (`ulimit -f`) lets one become."""
+    if sys.platform == "win32":
+        return False
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return limit != resource.RLIM_INFINITY and any(
+        file.stat().st_size >= limit for file in folder.rglob("*") if file.is_file()
+    )
 
 
 #: A full disk, a full quota, a limit of the size of a file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-#: PyTorch's writer does not say why it failed; with less than this left, the disk is why.
+#: PyTorch's writer does not say why it failed; with less than this left, the disk is why, or else a file that
+#: the limit cut off.
 _NEARLY_FULL_BYTES = 1_000_000
+
+
+def _said_by_system(error: OSError) -> str:
+    """What the system said, also through a library in Rust, whose errors have it in their text only."""
+    in_rust = re.search(r"\(os error (\d+)\)", str(error))
+    return error.strerror or (os.strerror(int(in_rust[1])) if in_rust else type(error).__name__)
 
 
 def _unwritable(path: Path, reason: str) -> str:

@@ -12,6 +12,7 @@ from sympress.cli.main import run
 from sympress.errors import InputError
 from sympress.evaluation.gold import Gold, Vocabulary
 from sympress.evaluation.gold_files import GoldOptions, read_for
+from sympress.evaluation.quality import age_band
 from sympress.runtime.artifact import RULES_FOLDER
 from sympress.runtime.extractor import Extractor
 
@@ -198,6 +199,45 @@ def test_groups_and_patients_may_stand_in_the_gold_itself(tmp_path: Path, vocabu
         read_for(path, vocabulary, GoldOptions(group_by="wart"))
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("x" * 101, "no word of at most 100 characters"),
+        ("\x1b[31mred", "that can be printed"),
+        ("a\u202eb", "that can be printed"),
+        ({"chills": 1}, "no number and no word"),
+        (["A"], "no number and no word"),
+    ],
+)
+def test_what_would_spoil_a_table_of_groups_is_no_group(
+    tmp_path: Path, vocabulary: Vocabulary, value: object, said: str
+):
+    path = jsonl(tmp_path / "g.jsonl", ward=value)
+    with pytest.raises(InputError, match=said) as refused:
+        read_for(path, vocabulary, GoldOptions(group_by="ward"))
+    assert "chills" not in str(refused.value)
+
+
+@pytest.mark.parametrize("age", [-5, 1e30, float("nan"), True])
+def test_what_is_no_age_is_no_band_of_ages(tmp_path: Path, vocabulary: Vocabulary, age: object):
+    span = {"start": 0, "end": 5, "label": "Symptom"}
+    rows = [
+        {"note_id": str(at), "text": "fever", "spans": [span], "age": one} for at, one in ((1, 40), (2, age))
+    ]
+    gold = read_for(lines(tmp_path / "g.jsonl", *rows), vocabulary, GoldOptions(group_by="age"))
+    assert gold.notes[0].group == age_band(40.0)
+    assert gold.notes[1].group == ("True" if age is True else None)
+
+
+def test_a_column_of_as_many_values_as_notes_is_no_column_of_groups(tmp_path: Path, vocabulary: Vocabulary):
+    rows = (
+        {"note_id": str(at), "text": "fever", "symptoms": ["fever"], "ward": str(at)} for at in range(101)
+    )
+    path = lines(tmp_path / "g.jsonl", *rows)
+    with pytest.raises(InputError, match="101 different values in 101 notes, more than 100 groups"):
+        read_for(path, vocabulary, GoldOptions(path, group_by="ward"))
+
+
 MENTION = {"start": 0, "end": 5, "symptom": "fever", "assertion": "present"}
 
 
@@ -235,6 +275,20 @@ def test_gold_that_does_not_fit_its_notes_is_one_line_without_their_text(
     assert said in message
     assert "\n" not in message
     assert "chills" not in message
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [({"text": None}, "without text"), ({"text": 5}, "malformed row"), ({"text": "\n"}, "without text")],
+)
+def test_a_row_whose_note_cannot_be_used_is_told_with_the_reason(
+    tmp_path: Path, vocabulary: Vocabulary, row: dict[str, object], why: str
+):
+    good = {"note_id": "1", "text": "fever", "symptoms": ["fever"]}
+    path = lines(tmp_path / "gold.jsonl", good, good | {"note_id": "2"} | row)
+    with pytest.raises(InputError) as refused:
+        read_for(path, vocabulary)
+    assert str(refused.value) == (f"{path}, line 2: note '2' cannot be used ({why}); mend or remove its row")
 
 
 def test_gold_that_marks_one_condition_a_note_says_so(tmp_path: Path, vocabulary: Vocabulary):

@@ -14,7 +14,7 @@ import sentencepiece
 import torch
 import transformers
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForPreTraining, DebertaV2Config, DebertaV2Model
 
 from sympress.errors import InputError, MissingExtraError
@@ -348,6 +348,14 @@ def test_code_in_the_weights_is_refused_and_not_run(published: Path, tmp_path: P
         f"{published / 'pytorch_model.bin'}: damaged, or more than weights; nothing in it was run{CONVERT}"
     )
     assert not trap.exists()
+
+
+def test_weights_that_are_no_numbers_are_refused(folder: Path):
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if "word_embeddings" in name)
+    weights[name][-1, -1] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "word_embeddings.weight holds NaN or an infinite number" in refused(folder)
 
 
 def test_weights_of_another_model_are_refused(published: Path):

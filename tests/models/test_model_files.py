@@ -89,6 +89,14 @@ def test_a_damaged_model_is_one_clear_line(damage: str, make_encoder: Callable, 
     assert str(caught.value) == f"{tmp_path}: not a model that sympress saved ({kind})"
 
 
+def test_a_model_with_a_weight_that_is_no_number_is_refused(make_encoder: Callable, tmp_path: Path):
+    model = build_model(make_encoder("bert"), 3, "cls", seed=0)
+    model.head.output.bias.data[1] = float("nan")
+    save_model(model, tmp_path)
+    with pytest.raises(InputError, match=r"head\.output\.bias holds NaN or an infinite number"):
+        load_model(tmp_path)
+
+
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
 def test_weights_have_the_mode_of_other_files(
     make_encoder: Callable[..., torch.nn.Module], tmp_path: Path, mask: int, mode: int

@@ -32,6 +32,12 @@ def test_a_symptom_of_one_note_is_always_learnt_and_never_held_out(seed: int) ->
     assert {name for note in plan.train.notes for name in note.affirmed} == set(plan.symptoms)
 
 
+def test_notes_to_learn_from_are_none_to_validate_on() -> None:
+    notes = gold(COMMON)
+    with pytest.raises(InputError, match="validation: 40 of its notes are in train too"):
+        plan_fit(notes, notes, settings_of("present", "bundled", {}))
+
+
 def test_a_rare_symptom_of_two_patients_stays_with_one_of_them() -> None:
     labels = [*COMMON, ("rash",), ("rash",), ("rash",)]
     patients = [*(str(row) for row in range(40)), "a", "a", "b"]

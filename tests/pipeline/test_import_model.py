@@ -290,9 +290,22 @@ def drop_head(folder: Path) -> None:
     )
 
 
+def spoil_numbers(folder: Path, name: str, value: float) -> None:
+    weights = load_file(folder / "model.safetensors")
+    next(one for key, one in weights.items() if name in key).view(-1)[-1] = value
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (lambda folder: spoil_numbers(folder, "word_embeddings", np.nan), "word_embeddings.weight holds NaN"),
+        (lambda folder: spoil_numbers(folder, "out_proj.bias", np.inf), "out_proj.bias holds NaN or an"),
+        (lambda folder: edit(folder, layer_norm_eps=np.nan), r"config.json: not JSON \(ValueError\)"),
+        (
+            lambda folder: edit(folder, auto_map={"AutoModelForSequenceClassification": "own.Model"}),
+            "program code of its own",
+        ),
         (lambda folder: edit(folder, id2label={0: "fever", 1: "cough"}), "but id2label names 2 labels"),
         (lambda folder: edit(folder, id2label={0: "a", 1: "a", 2: "b"}), "has a label twice"),
         (lambda folder: edit(folder, id2label={1: "a", 2: "b", 3: "c"}), "does not name the labels 0 to K-1"),

@@ -51,6 +51,21 @@ def test_an_answer_is_the_same_whatever_stands_beside_it(tiny_artifact: Path):
     assert Extractor.load(tiny_artifact, threads=3)(TEXTS) == together
 
 
+def test_a_complete_extractor_makes_nothing_more_for_its_first_note(
+    tiny_tagger: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def late(*_: object) -> None:
+        raise AssertionError("made for a note, which waited for it")
+
+    extractor, fresh = Extractor.load(tiny_tagger), Extractor.load(tiny_tagger)
+    extractor.complete()
+    for made in ("SpanLinker.of", "_Index.of"):
+        monkeypatch.setattr(f"sympress.labels.linking.{made}", late)
+    unheard = "patient denies a rash after the dose"
+    assert fresh(unheard).failure is not None
+    assert extractor(unheard).failure is None
+
+
 def test_a_stream_of_notes_is_answered_in_order_and_no_further_ahead_than_a_group(tiny_artifact: Path):
     extractor, taken = Extractor.load(tiny_artifact), list[int]()
 

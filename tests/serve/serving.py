@@ -36,11 +36,13 @@ KEY = "a-key-of-the-tests-0123456789"
 class WordModel:
     """Finds the words; `denies` before one makes it absent. `seconds` is what a batch takes, or a note.
 
-    `beside` it affirms of every note; without `spans` it points at no words; `names` are theirs.
+    `seconds_per_character` is what it was found to take when it was loaded. `beside` it affirms of every
+    note; without `spans` it points at no words; `names` are theirs.
     """
 
     seconds: float = 0.0
     note_seconds: float = 0.0
+    seconds_per_character: float = 0.0
     broken: bool = False
     spans: bool = True
     beside: tuple[FoundSymptom, ...] = ()
@@ -105,6 +107,7 @@ def shelf_of(models: dict[str, WordModel], task: str = "mentions") -> Shelf:
             names=model.names,
             card="# Words <b>\n\nFinds three words.",
             points_at_words=model.spans,
+            seconds_per_character=model.seconds_per_character,
         )
 
     return Shelf({name: Path(name) for name in models}, load)

@@ -261,6 +261,20 @@ def test_a_slow_model_sheds_what_it_could_only_answer_too_late():
         assert client.post("/v1/extract", json=text).status_code == 200
 
 
+@pytest.mark.parametrize(("characters", "statuses"), [(100, {200}), (1000, {200, 429})])
+def test_a_service_that_answered_nothing_yet_knows_what_a_note_costs(characters: int, statuses: set[int]):
+    model = WordModel(note_seconds=0.02, seconds_per_character=2e-3)
+    text = {"text": "fever".ljust(characters, ".")}
+    with (
+        running({"slow": model}) as service,
+        service.client() as client,
+        concurrent.futures.ThreadPoolExecutor(12) as threads,
+    ):
+        asked = [threads.submit(client.post, "/v1/extract", json=text) for _ in range(12)]
+        assert {ask.result().status_code for ask in asked} == statuses
+    assert max(model.batches) == 1  # each would take more than the 100 ms of a batch
+
+
 def test_notes_that_wait_run_together():
     model = WordModel(seconds=0.15)
     with (

@@ -10,6 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from sympress.compression.export import export_onnx
+from sympress.errors import InputError
 from sympress.models.model import build_model, save_model
 from sympress.runtime.artifact import Extractor, write_checksums, write_extractor
 from sympress.runtime.session import Runtime
@@ -54,3 +55,32 @@ def test_the_int8_file_is_signed_and_kept(teacher: Path, tmp_path: Path):
     written = (tmp_path / "int8.onnx").stat().st_mtime_ns
     teacher_yardsticks(teacher, tmp_path, threads=1)
     assert (tmp_path / "int8.onnx").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("share", [0, 0.02, 0.1, 0.3, 0.6])
+def test_a_limit_of_file_size_is_one_line_and_leaves_nothing(teacher: Path, tmp_path: Path, share: float):
+    resource = pytest.importorskip("resource", reason="no such limits on Windows")
+    size = (teacher / "model.onnx").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * size), hard))
+    try:
+        with pytest.raises(InputError, match=r"cannot be written \((File too large|No space left)"):
+            teacher_yardsticks(teacher, tmp_path, threads=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+    assert not list(teacher.glob("*-inferred*"))
+
+
+def test_nothing_is_written_beside_the_teacher(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    infer, written = onnx.shape_inference.infer_shapes_path, []
+
+    def watched(source: str, target: str) -> None:
+        written.append(Path(target).parent)
+        infer(source, target)
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes_path", watched)
+    teacher_yardsticks(teacher, tmp_path, threads=1)
+    assert teacher not in written

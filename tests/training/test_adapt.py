@@ -271,6 +271,14 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
     assert (log.before, log.epochs, log.best_epoch) == (whole[1].before, whole[1].epochs, whole[1].best_epoch)
 
 
+def test_notes_longer_than_the_encoder_takes_are_cut_where_it_ends(
+    make_encoder: Callable, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    texts = [f"{'fever and cough ' * 60}{at}" for at in range(20)]
+    settings = AdaptSettings(batch_size=20, max_tokens=256)
+    assert adapt_encoder_(make_encoder("bert"), tokenizer, texts, settings, tmp_path).truncated == 20
+
+
 @pytest.mark.parametrize("rate", [1e-12, 3.0])
 def test_a_worthless_adaptation_is_called_so_and_undone(
     make_encoder: Callable, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, rate: float

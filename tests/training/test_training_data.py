@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,18 +42,36 @@ def test_a_note_longer_than_the_tokenizer_likes_makes_no_noise(tokenizer: PreTra
     assert caplog.records == []
 
 
+def test_memory_does_not_grow_with_what_is_cut_off(tokenizer: PreTrainedTokenizerFast):
+    peak = Path("/proc/self/clear_refs")
+    if not peak.is_file():
+        pytest.skip("the peak of memory can be set back on Linux only")
+
+    def peak_mb() -> int:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(status.split("VmHWM:")[1].split()[0]) // 1000
+
+    peak.write_text("5", encoding="utf-8")
+    before = peak_mb()
+    notes = encode_texts(tokenizer, ["fever and cough " * 60_000], max_tokens=64)
+    assert (notes.lengths.tolist(), notes.truncated) == ([64], 1)
+    assert peak_mb() - before < 30  # 100 and more if all of the note is tokenized
+
+
 def test_no_notes_are_fine(tokenizer: PreTrainedTokenizerFast):
     assert encode_texts(tokenizer, [], 8) == EncodedNotes((), 0)
     assert EncodedNotes((), 0).lengths.shape == (0,)
 
 
+@pytest.mark.parametrize(("at_once", "characters"), [(5, 1000), (100, 30), (100, 1)])
 def test_notes_are_tokenized_in_parts_that_change_nothing(
-    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch, at_once: int, characters: int
 ):
     texts = ["fever", "fever and cough " * 3, "", "a b c d e f g h i j"] * 3
     whole = encode_texts(tokenizer, texts, 7)
     assert whole.truncated == 6
-    monkeypatch.setattr("sympress.training.data.NOTES_AT_ONCE", 5)
+    monkeypatch.setattr("sympress.training.data.NOTES_AT_ONCE", at_once)
+    monkeypatch.setattr("sympress.training.data.CHARACTERS_AT_ONCE", characters)
     parts = encode_texts(tokenizer, texts, 7)
     assert parts.truncated == whole.truncated
     assert [ids.tolist() for ids in parts.ids] == [ids.tolist() for ids in whole.ids]

@@ -132,7 +132,8 @@ def extract(
     elsewhere: Elsewhere,
     rows: RowOptions,
     workers: Annotated[
-        int, typer.Option("--workers", "-j", min=0, help="Cores to use; 0: all.", show_default=False)
+        int,
+        typer.Option("--workers", "-j", min=0, max=1024, help="Cores to use; 0: all.", show_default=False),
     ] = 0,
     ray: RayOption = None,
     force: Annotated[

@@ -73,7 +73,7 @@ def label(
     rule: Annotated[Rule, typer.Option(help="Which symptom of several is the topic.")] = "first",
     text_window: Annotated[int, typer.Option(min=0, help="Characters looked at; 0 for all.")] = 1000,
     balance: Annotated[bool, typer.Option(help="Cut every topic to the rarest.")] = True,
-    seed: Annotated[int, typer.Option(help="Of the balancing.")] = 42,
+    seed: Annotated[int, typer.Option(min=0, help="Of the balancing.")] = 42,
     fraction: Annotated[float, typer.Option(help="Share of patients to read.")] = 1.0,
     columns: FewColumns,
     ray: RayOption = None,
@@ -337,7 +337,7 @@ def synth(
     note_format: Annotated[
         NoteFormat, typer.Option("--format", help="NOTEEVENTS as MIMIC-III has it, JSON lines, or Parquet.")
     ] = "noteevents",
-    seed: Annotated[int, typer.Option("--seed", help="Another seed writes other notes.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed writes other notes.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
 ) -> None:
     """Write synthetic clinical notes, and the same with every mention marked as `<stem>.gold.jsonl`.

@@ -21,8 +21,9 @@ from sympress.labels.gold.documents import GoldDocument, GoldSet, read_lines
 from sympress.labels.gold.mentions import UNSAID, symptom_labels, to_annotated
 from sympress.labels.mentions import Assertion, Mention
 from sympress.labels.silver import affirmed_symptoms
+from sympress.notes.intake import ReadingCounts
 from sympress.notes.layout import RECOGNISED, TableOptions
-from sympress.notes.read import read_notes
+from sympress.notes.read import no_note_left, stream_notes
 from sympress.notes.streams import head_of
 
 # Gold as rows beside their notes: what `sympress label` and `sympress extract` write, and OMOP's NOTE_NLP.
@@ -283,6 +284,10 @@ def misplaced(mention: Mention, words: str | None, text: str) -> str | None:
 
 #: Columns of a note, beside those of the user's own table, that figures can be told apart by.
 GROUPS = ("sex", "age", "category", "encounter_id")
+#: Groups of a table of figures, and characters of the name of one.
+GROUPS_MOST, GROUP_NAME_MOST = 100, 100
+#: An age beyond it is a mistake, and no age.
+OLDEST_YEARS = 150
 
 
 @dataclass(frozen=True)
@@ -342,23 +347,47 @@ def read_for(path: Path, vocabulary: Vocabulary, options: GoldOptions = _DEFAULT
     return _grouped(_of_documents(path, read, vocabulary, options), options, frame, keys)
 
 
+@dataclass
+class _Reading(ReadingCounts):
+    """Counts that remember which notes were left out, and why."""
+
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def drop(self, reason: str, note_id: str | None = None) -> None:
+        super().drop(reason, note_id)
+        if note_id is not None:
+            self.left_out[note_id] = reason
+
+
 @dataclass(frozen=True)
 class _Notes:
-    """The notes beside the gold, by id."""
+    """The notes beside the gold, by id, and those that were left out on reading, with the reason."""
 
     path: Path
     rows: Mapping[str, Mapping[str, Any]]
+    left_out: Mapping[str, str]
 
     @classmethod
     def read(cls, path: Path, options: GoldOptions) -> _Notes:
         table = options.table
         if options.group_by is not None and options.group_by not in (*GROUPS, "patient_id"):
             table = replace(table, category=options.group_by)
-        frame = read_notes(path, table=table).frame
-        return cls(path, {row["note_id"]: row for row in frame.iter_rows(named=True)})
+        counts = _Reading()
+        rows = {
+            row["note_id"]: row
+            for frame in stream_notes(path, table=table, counts=counts)
+            for row in frame.iter_rows(named=True)
+        }
+        if not rows:
+            raise no_note_left(path, counts)
+        return cls(path, rows, counts.left_out)
 
     def row(self, note_id: str, where: str) -> Mapping[str, Any]:
         found = self.rows.get(note_id)
+        if found is None and note_id in self.left_out:
+            raise InputError(
+                f"{where}: note {note_id!r} cannot be used ({self.left_out[note_id]}); mend or remove its row"
+            )
         if found is None:
             raise InputError(
                 f"{where}: note {note_id!r} is not in {self.path}{nearest(note_id, self.rows)}; give the "
@@ -502,6 +531,25 @@ def _kept_keys(document: GoldDocument) -> dict[str, Any]:
     return found[0] if found and isinstance(found[0], dict) else {}
 
 
+def _group_name(value: object, by: str | None) -> str | None:
+    """What stands for the notes with `value` in their column; None where there is none.
+
+    Raises:
+        InputError: it is no short word, number or truth value, so that it might be a note's text.
+    """
+    if value in (None, ""):
+        return None
+    if by == "age" and isinstance(value, int | float) and not isinstance(value, bool):
+        return age_band(float(value)) if 0 <= value <= OLDEST_YEARS else None
+    name = str(value) if isinstance(value, str | int | float) else ""
+    if not (0 < len(name) <= GROUP_NAME_MOST and name.isprintable()):
+        raise InputError(
+            f"--group-by {by}: a value is no number and no word of at most {GROUP_NAME_MOST} characters that "
+            "can be printed; name another column"
+        )
+    return name
+
+
 def _grouped(
     gold: Gold, options: GoldOptions, notes: _Notes | None, keys: Mapping[str, Mapping[str, Any]]
 ) -> Gold:
@@ -512,15 +560,18 @@ def _grouped(
     for note in gold.notes:
         row = rows.get(note.note_id, {})
         patient = row.get("patient_id")
-        group = row.get(column) if column is not None else None
-        if by == "age" and isinstance(group, int | float):
-            group = age_band(float(group))
         held.append(
             replace(
                 note,
                 patient_id=None if patient is None else str(patient),
-                group=None if group in (None, "") else str(group),
+                group=None if column is None else _group_name(row.get(column), by),
             )
+        )
+    named = {note.group for note in held}
+    if len(named) > GROUPS_MOST:
+        raise InputError(
+            f"--group-by {by}: {len(named):,} different values in {len(held):,} notes, more than "
+            f"{GROUPS_MOST} groups; name a column with few"
         )
     if by is not None and all(note.group is None for note in held):
         known = sorted(

@@ -33,6 +33,7 @@ from transformers.utils import logging as transformers_logging
 from sympress.errors import InputError, MissingExtraError, bundled_encoder_folder, nearest
 from sympress.files import read_settings
 from sympress.models.families import CONFIG_SIZES, FAMILIES, family_named
+from sympress.models.model import check_numbers
 
 # Folders in Hugging Face form: what is wrong with one is said before anything of it is loaded.
 
@@ -86,6 +87,12 @@ def check_config(folder: Path, what: str) -> None:
         raise InputError(
             f"{folder}: config.json has the model_type {kind!r}{nearest(kind, CONFIG_MAPPING)}, which "
             f"transformers {transformers.__version__} does not know; upgrade it or take another {what}"
+        )
+    own_code = config.get("auto_map")
+    if isinstance(own_code, dict) and any(name.startswith("AutoModel") for name in own_code):
+        raise InputError(
+            f"{folder}: config.json asks for program code of its own (auto_map), which is never run; "
+            f"take another {what}"
         )
     for name, most in CONFIG_SIZES.items():
         size = config.get(name)
@@ -166,12 +173,16 @@ def _check_vocabulary(folder: Path, what: str) -> None:
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(read_settings(path))
+        value = json.loads(read_settings(path), parse_constant=_refuse_number)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({type(error).__name__}); copy the {what} again") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a JSON object; copy the {what} again")
     return value
+
+
+def _refuse_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def why_unreadable(folder: Path, what: str, error: Exception) -> str:
@@ -295,6 +306,7 @@ def _load(name: str, source: str, case: Case, *, local: bool) -> Encoder:
         raise InputError(
             f"{name}: the weights lack {missing[0]} ({len(missing)} tensors); not this encoder's file"
         )
+    check_numbers(name, model.state_dict(), "encoder")
     operating_point, warnings = _settle_case(tokenizer, source, case, local=local)
     if Path(source).is_dir() and not any((Path(source) / file).is_file() for file in (SAFE, SAFE_INDEX)):
         warnings.append(

@@ -32,7 +32,7 @@ from sympress.models.encoder import (
     why_unreadable,
 )
 from sympress.models.families import FAMILIES
-from sympress.models.model import HeadForm, Pooling, SymptomModel
+from sympress.models.model import HeadForm, Pooling, SymptomModel, check_numbers
 
 # Fine-tuned classifiers as the Trainer of transformers saves them: found, checked and loaded.
 
@@ -230,6 +230,7 @@ def _load(folder: Path, kind: Kind) -> tuple[PreTrainedModel, PreTrainedTokenize
             "needs its trained "
             "classification head"
         )
+    check_numbers(folder, model.state_dict(), "checkpoint")
     return model.eval(), tokenizer
 
 

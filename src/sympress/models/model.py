@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -316,11 +317,24 @@ def save_model(model: SymptomModel, folder: Path) -> None:
         save_file(state, draft, metadata={"format": "pt"})
 
 
+def check_numbers(place: object, weights: Mapping[str, Tensor], what: str) -> None:
+    """Check that every weight is a finite number: a model with another may find nothing, or fail at one word.
+
+    Raises:
+        InputError: one is NaN or infinite, with its name.
+    """
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise InputError(
+                f"{place}: {name} holds NaN or an infinite number; copy or train the {what} again"
+            )
+
+
 def load_model(folder: Path) -> SymptomModel:
     """Read what `save_model` wrote; the shapes in the file say which layers are smaller or factorized.
 
     Raises:
-        InputError: a file is missing, or the folder was not written by sympress.
+        InputError: a file is missing, the folder was not written by sympress, or a weight is no number.
     """
     try:
         raw = json.loads(read_settings(folder / "config.json"))
@@ -328,6 +342,7 @@ def load_model(folder: Path) -> SymptomModel:
         state = load_file(folder / "model.safetensors")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"{folder}: not a model that sympress saved ({type(error).__name__})") from error
+    check_numbers(folder, state, "model")
     encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
     form = HeadForm.read(head["form"]) if "form" in head else None
     model = SymptomModel(encoder, head["symptoms"], head["pooling"], form)

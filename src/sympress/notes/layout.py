@@ -479,10 +479,10 @@ class Rows:
 
     def _note(self, values: Sequence[object], layout: Layout) -> Note | None:
         counts = self._intake.counts
-        if layout.retracted >= 0 and _is_set(values[layout.retracted]):
-            counts.drop(RETRACTED)
-            return None
         own_id = _id(values, layout.note_id)
+        if layout.retracted >= 0 and _is_set(values[layout.retracted]):
+            counts.drop(RETRACTED, own_id)
+            return None
         text = values[layout.text]
         if isinstance(text, bytes):  # of a database
             try:

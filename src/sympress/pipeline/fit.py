@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sympress.config import StudyConfig, make_config
+from sympress.config import StudyConfig, check_seed, make_config
 from sympress.errors import InputError
 from sympress.evaluation.gold import Gold, GoldNote
 from sympress.files import alone, full_disk_explained, is_bare, write_text
@@ -21,6 +21,7 @@ from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote
 from sympress.labels.task import task_of
 from sympress.models.encoder import load_encoder
+from sympress.pipeline.order import Given, check_given
 from sympress.pipeline.origin import two_sides
 from sympress.progress import Reporter
 from sympress.provenance import fingerprint_annotated, public_settings
@@ -64,9 +65,11 @@ def plan_fit(
     """Check notes and labels before an encoder is asked for; hold a fifth out where none validate.
 
     Raises:
-        InputError: there are too few notes, spans are missing or a note of `topic` has not one symptom.
+        InputError: there are too few notes, one to learn from is one to validate on, spans are missing, or a
+            note of `topic` has not one symptom.
     """
-    learnt, judged = two_sides(notes, validation, seed)
+    check_given(Given(notes, validation))
+    learnt, judged = two_sides(notes, validation, check_seed(seed))
     if learnt is None or judged is None:
         raise ValueError("there are notes")
     if task_of(config.task).finds_spans:

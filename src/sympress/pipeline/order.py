@@ -10,6 +10,7 @@ from typing import Any
 from sympress.compression.quantize import KERNEL_NAMES, Quantize
 from sympress.compression.recipe.language import Recipe
 from sympress.compression.search import Budget
+from sympress.config import check_seed
 from sympress.errors import InputError, nearest, require_optuna
 from sympress.evaluation.gold import Gold, pair_of, texts_of
 from sympress.files import read_object
@@ -136,6 +137,8 @@ def check_order(order: Order, *, dry: bool = False) -> None:
         require_optuna()
     if order.trials < 1:
         raise InputError(f"--trials {order.trials} must be at least 1")
+    if order.seed is not None:
+        check_seed(order.seed)
     _check_kernel(order)
     if recipe is not None:
         _check_steps(recipe, order, dry=dry)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sympress.compression.recipe.language import BASELINE
-from sympress.config import StudyConfig
+from sympress.config import StudyConfig, check_seed
 from sympress.errors import InputError, SympressError, nearest, require_optuna, require_training
 from sympress.files import check_settings, full_disk_explained, write_json, write_text
 from sympress.models.encoder import fingerprint_encoder, load_encoder
@@ -67,6 +67,7 @@ class Search:
         Raises:
             InputError: the strategy, a setting or the number of trials cannot be.
         """
+        check_seed(self.seed)
         if self.strategy not in TUNABLE:
             raise InputError(
                 f"--strategy {self.strategy!r} cannot be tuned{nearest(self.strategy, TUNABLE)}; those that "

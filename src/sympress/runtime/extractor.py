@@ -174,7 +174,7 @@ class Extractor:
             return cls(coded, runtime, folder, threads, link, words=held, tagger=tagger)
 
     def complete(self) -> None:
-        """Have the rules build now what they put off until some notes were read: 200 MB for a moment.
+        """Make now what is put off until some notes were read: 200 MB for a moment.
 
         For a process that answers many notes, each of which may take no more than some memory and time.
         """
@@ -182,6 +182,8 @@ class Extractor:
         for rules in (self._rules, None if self.runtime is None else self.runtime.rules):
             if rules is not None:
                 rules.complete()
+        if self._link is not None:
+            self._link("no form of any symptom")  # what names such words is made for the first of them
 
     def __repr__(self) -> str:
         origin = self.__dict__["_origin"]

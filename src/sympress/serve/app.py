@@ -75,7 +75,8 @@ class Service:
         self.config, self.shelf, self.keys, self.metrics, self.log = config, shelf, keys, metrics, log
         self.traces = traces or Traces()
         self.draining = Draining()
-        self.batcher = Batcher(config, metrics, log)
+        slowest = max(model.seconds_per_character for model in shelf.models())
+        self.batcher = Batcher(config, metrics, log, seconds_per_character=slowest)
         self.uploads = Uploads(config, metrics)
         self.answers = Answers(config, metrics)
         self.lines = LineAnswers(

@@ -21,6 +21,8 @@ from sympress.serve.render import Question, Refusal, Rendered
 _LONGEST_RETRY_SECONDS = 30
 #: What a batch counts for when the next one is done, in the rate of late.
 _FADE = 0.9
+#: As many characters as were answered before the first, in the rate of late.
+_FIRST_CHARACTERS = 1000.0
 
 
 class BatchFailedError(SympressError):
@@ -40,11 +42,20 @@ class Batcher:
     What a note is answered does not depend on its batch: the extractor guarantees that.
     """
 
-    def __init__(self, config: ServeConfig, metrics: Metrics, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        config: ServeConfig,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        *,
+        seconds_per_character: float = 0.0,
+    ) -> None:
+        """Judge by `seconds_per_character`, of one thread, until notes were answered; 0 for not known."""
         self._config, self._metrics, self._log = config, metrics, log
         self._queue: deque[_Waiting] = deque()
         self._queued_characters = 0
-        self._lately = (0.0, 0.0)  # characters answered, and seconds that they took one thread, fading out
+        # Characters answered, and seconds that they took one thread, fading out.
+        self._lately = (_FIRST_CHARACTERS, _FIRST_CHARACTERS * seconds_per_character)
         self._arrived = asyncio.Event()
         self._free_threads = asyncio.Semaphore(config.threads)
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="batch")
@@ -142,9 +153,9 @@ class Batcher:
         )
 
     def _seconds_of(self, characters: int) -> float:
-        """How long all threads should take for so many characters; 0 before anything is known."""
+        """How long all threads should take for so many characters."""
         done, seconds = self._lately
-        return characters * seconds / done / self._config.threads if done else 0.0
+        return characters * seconds / done / self._config.threads
 
     async def _answer(self, batch: list[_Waiting]) -> None:
         try:

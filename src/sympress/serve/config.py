@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 
-from sympress.config import Marks, marks_of, read_config_file, setting
+from sympress.config import THREADS_MOST, Marks, marks_of, read_config_file, setting
 from sympress.errors import InputError, nearest
 
 #: Notes of one request of JSON beyond which it is not looked whether they are any.
@@ -81,7 +81,7 @@ class ServeConfig(BaseModel):
     )
     host: str = setting("127.0.0.1", "Address to listen on; one that is not loopback needs an API key.")
     port: int = setting(8000, "TCP port; 0 takes a free one.", ge=0, le=65535)
-    threads: PositiveInt = setting(1, "Batches that run at the same time, a core each.")
+    threads: PositiveInt = setting(1, "Batches that run at the same time, a core each.", le=THREADS_MOST)
     api_key_file: Path | None = setting(
         None, "File with API keys, one a line; or set the environment variable SYMPRESS_API_KEY."
     )

@@ -46,13 +46,21 @@ _TOO_MUCH = "not enough memory for this note; send it in parts"
 _RESERVE_BYTES = 4_000_000
 _DIED = "the process that read it ended, most likely for want of memory; send a shorter note"
 
-#: What a process reads before it is ready.
-_FIRST_NOTES = ["no complaints", "no fever"]
+#: What a process reads twice before it is ready: first it makes what was put off, then it is timed.
+_FIRST_NOTE = (
+    """\
+HPI: 54 year old woman with a history of asthma, seen for three days of fever and a dry cough.
+She reports headache and mild nausea after the second dose, and denies chest pain, vomiting or rash.
+Exam: Temp 38.2. Lungs clear, no wheezing. Abdomen soft, tender in the lower left. Oddly itching elbows.
+Assessment: possible influenza. Return if breathing becomes difficult. Mother had migraine.
+"""
+    * 8
+)  # as long as notes are: of a short one each character takes three times as long
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an artifact says of itself when it is loaded; the fields are those of `models.ServedModel`."""
+    """What is known of an artifact when it is loaded; the fields are those of `models.ServedModel`."""
 
     task: str
     symptoms: tuple[str, ...]
@@ -62,6 +70,7 @@ class Description:
     names: Mapping[str, str]
     card: str | None
     points_at_words: bool
+    seconds_per_character: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +314,11 @@ def _load(source: Source) -> tuple[Extractor, Vocabulary, Description]:
     extractor = Extractor.load(folder, words=source.words, digest=source.digest)
     concepts = read_concepts(source.concepts, extractor) if source.concepts else ConceptMap()
     extractor.complete()
-    if (failure := extractor(_FIRST_NOTES)[0].failure) is not None:
+    for _ in range(2):
+        began = time.perf_counter()
+        failure = extractor.answer(_FIRST_NOTE).failure
+        seconds = time.perf_counter() - began
+    if failure is not None:
         raise InputError(f"{folder}: loads, but does not answer ({failure}); make the artifact again")
     if source.fingerprint() != before:
         raise InputError(f"{folder}: changed while it was loaded; load it again when it is complete")
@@ -318,6 +331,7 @@ def _load(source: Source) -> tuple[Extractor, Vocabulary, Description]:
         names=load_names(extractor.settings, extractor.words.lexicon),
         card=_card(folder),
         points_at_words=extractor.settings.rules or task_of(extractor.task).finds_spans,
+        seconds_per_character=seconds / len(_FIRST_NOTE),
     )
     return extractor, vocabulary_of(extractor, concepts), description
 
@@ -353,6 +367,7 @@ class ServedModel:
         names: what people call each symptom that it may answer with, by id.
         card: its card, in Markdown; None where the artifact has none.
         points_at_words: its answers have mentions; a model of whole notes without rules has none.
+        seconds_per_character: what a note took of one core when it was loaded.
         close: ends its processes; otherwise they end when nothing refers to the model any more.
     """
 
@@ -366,6 +381,7 @@ class ServedModel:
     names: Mapping[str, str] = field(default_factory=dict)
     card: str | None = None
     points_at_words: bool = True
+    seconds_per_character: float = 0.0
     close: Callable[[], object] = bool
 
     @property

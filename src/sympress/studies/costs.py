@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from sympress.compression.quantize.kernels import quietly
+from sympress.compression.quantize.kernels import quantizing
 from sympress.evaluation.cost import count_weights, peak_memory_bytes, rates_in_turn, time_in_turn
 from sympress.files import atomic_path
 from sympress.labels.task import task_of
@@ -87,9 +88,9 @@ def _over_windows(
 
 def quantize_plainly(source: Path, target: Path) -> None:
     """ONNX Runtime's own int8: signed, a scale an output channel, 7 bits; embeddings with one scale."""
-    with quietly():
+    with quantizing():
         quantize_dynamic(
-            source,
+            onnx.load(source),
             target,
             per_channel=True,
             reduce_range=True,

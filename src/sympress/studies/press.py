@@ -26,7 +26,7 @@ from sympress.config import StudyConfig
 from sympress.errors import InputError, SympressError
 from sympress.evaluation.cost import count_weights, time_in_turn
 from sympress.evaluation.probabilities import fit_fusion
-from sympress.files import atomic_path
+from sympress.files import atomic_path, full_disk_explained
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.own_words import OwnWords
 from sympress.labels.task import task_of
@@ -155,7 +155,8 @@ def try_encoder(encoder: Encoder, outputs: int, pooling: Pooling) -> None:
     model = build_model(encoder.model, outputs, pooling, 0)
     with tempfile.TemporaryDirectory(prefix="sympress-") as folder:
         try:
-            export_checked(model, Path(folder) / "model.onnx", list(ids))
+            with full_disk_explained(Path(folder)):
+                export_checked(model, Path(folder) / "model.onnx", list(ids))
         except SympressError:
             raise
         except Exception as error:  # PyTorch's exporter raises its own types

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DataCollatorForLanguageModeling, PreTrainedModel, PreTrainedTokenizerBase
 
+from sympress.config import check_seed
 from sympress.errors import InputError, bundled_encoder_folder, nearest
 from sympress.files import check_claim, full_disk_explained, read_object, write_json
 from sympress.models.encoder import (
@@ -30,6 +32,7 @@ from sympress.models.encoder import (
     load_encoder,
     masked_language_model,
     save_encoder,
+    token_limit,
 )
 from sympress.models.families import check_kept, keep_layers_, layers_of, spread_layers
 from sympress.notes.intake import mask_placeholders
@@ -192,7 +195,7 @@ class AdaptSettings:
         batch_size: notes a step.
         learning_rate: the largest one.
         seed: of the masks, the order, the held-out notes and a fresh head.
-        max_tokens: longest input in word pieces; what comes after is not seen.
+        max_tokens: longest input in word pieces, or what the encoder takes; what comes after is not seen.
         held_out_share: share of the notes that only judge, above 0 and below 1.
         layers: how many layers stay, evenly spread; what they predict is taught by the whole encoder, too.
             None for all.
@@ -454,6 +457,8 @@ def adapt_encoder_(
         SympressError: the loss became infinite or not a number.
     """
     _check(settings)
+    most = token_limit(Encoder("the encoder", encoder, tokenizer), settings.max_tokens)
+    settings = replace(settings, max_tokens=most)
     masking, pad_id = Masking(tokenizer, encoder), int(tokenizer.pad_token_id or 0)
     training, held_out, counts = _two_sides(masking, texts, tokenizer, settings, groups)
     model, fresh = masked_language_model(encoder, head_from, settings.seed)
@@ -491,7 +496,8 @@ def adapt_encoder_(
 
 
 def _check(settings: AdaptSettings) -> None:
-    if settings.learning_rate <= 0:
+    check_seed(settings.seed)
+    if not 0 < settings.learning_rate < math.inf:
         raise InputError(f"--learning-rate {settings.learning_rate:g}: give one above 0")
     if not 0 < settings.held_out_share < 1:
         raise InputError(f"held-out share {settings.held_out_share:g}: give one above 0 and below 1")

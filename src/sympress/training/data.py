@@ -22,8 +22,10 @@ from sympress.training.losses import IGNORED
 # Notes as word-piece ids: cut off at a limit, or whole, as overlapping windows.
 
 
-#: Notes that are tokenized at once: of each the tokenizer keeps some 150 bytes a piece until all are done.
+#: Notes, and characters of them, that are tokenized at once: of each piece the tokenizer keeps some 150 bytes
+#: until all are done.
 NOTES_AT_ONCE = 256
+CHARACTERS_AT_ONCE = 8 * SEGMENT_CHARACTERS
 #: Windows that a model trains on at once: what a batch has more of is run in several parts.
 WINDOWS_AT_ONCE = 32
 
@@ -88,25 +90,17 @@ def joined_notes(parts: Sequence[EncodedNotes]) -> EncodedNotes:
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> EncodedNotes:
-    """Tokenize `texts`, keeping at most `max_tokens` word pieces of each (special tokens included)."""
-    ids: list[NDArray[np.int64]] = []
-    truncated = 0
-    for start in range(0, len(texts), NOTES_AT_ONCE):
-        part = list(texts[start : start + NOTES_AT_ONCE])
-        whole = tokenizer(part, return_attention_mask=False, verbose=False)["input_ids"]
-        long = [row for row, note in enumerate(whole) if len(note) > max_tokens]
-        truncated += len(long)
-        if long:
-            cut = tokenizer(
-                [part[row] for row in long],
-                return_attention_mask=False,
-                truncation=True,
-                max_length=max_tokens,
-            )["input_ids"]
-            for row, note in zip(long, cut, strict=True):
-                whole[row] = note
-        ids += [np.array(note, dtype=np.int64) for note in whole]
-    return EncodedNotes(tuple(ids), truncated)
+    """Tokenize `texts`, keeping at most the first `max_tokens` word pieces of each (special tokens included).
+
+    Args:
+        tokenizer: a fast one.
+        texts: as the model sees them.
+        max_tokens: room for at least one piece.
+
+    Raises:
+        InputError: as `window_tokenizer`.
+    """
+    return encode_windows(tokenizer, texts, max_tokens, 1, most=1)
 
 
 def encode_windows(
@@ -175,8 +169,7 @@ def _pieces_of_each(
     tokenizer: Tokenizer, texts: Sequence[str], limit: int | None
 ) -> Iterator[tuple[NDArray[np.int64], bool]]:
     """The first `limit` pieces of each text, and whether they are all; many short texts at once."""
-    for start in range(0, len(texts), NOTES_AT_ONCE):
-        part = texts[start : start + NOTES_AT_ONCE]
+    for part in _parts(texts):
         short = [row for row, text in enumerate(part) if len(text) <= SEGMENT_CHARACTERS]
         encoded = tokenizer.encode_batch_fast([part[row] for row in short], add_special_tokens=False)
         known = {row: np.array(one.ids, dtype=np.int64) for row, one in zip(short, encoded, strict=True)}
@@ -187,6 +180,18 @@ def _pieces_of_each(
                 yield pieces.ids, pieces.complete
             else:
                 yield known[row][:limit], limit is None or len(known[row]) <= limit
+
+
+def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """`texts` in their order, as many at once as the two limits allow; a longer one alone."""
+    start, characters = 0, 0
+    for at, text in enumerate(texts):
+        if at - start == NOTES_AT_ONCE or (at > start and characters + len(text) > CHARACTERS_AT_ONCE):
+            yield texts[start:at]
+            start, characters = at, 0
+        characters += len(text)
+    if start < len(texts):
+        yield texts[start:]
 
 
 # Items of a training, batched with no more padding than the longest window of a batch needs.

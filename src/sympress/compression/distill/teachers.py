@@ -29,7 +29,7 @@ from sympress.compression.quantize.kernels import quantize_onnx
 from sympress.errors import InputError
 from sympress.files import atomic_path
 from sympress.models.encoder import check_folder, fingerprint_weights, quiet_transformers, why_unreadable
-from sympress.models.model import HeadForm, SymptomModel
+from sympress.models.model import HeadForm, SymptomModel, check_numbers
 from sympress.runtime.session import open_session
 from sympress.training.data import EncodedNotes, NoteDataset, blank_targets
 from sympress.training.epochs import predict_logits
@@ -149,6 +149,7 @@ def _load(name: str, source: str, *, local: bool, per_token: bool) -> tuple[PreT
             f"{name}: the weights lack {missing[0]} ({len(missing)} tensors); a teacher needs a trained "
             "classification head"
         )
+    check_numbers(name, model.state_dict(), "teacher")
     return model, tokenizer
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import logging
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import (
@@ -72,7 +76,7 @@ def quantize_linears(
         write_bare(model, target)
         return
     left = set(linear_nodes(model)) - set(nodes)
-    with quietly():
+    with quantizing():
         quantize_dynamic(
             model,
             target,
@@ -169,14 +173,23 @@ def quantizable_nodes(model: ModelProto, keep_float: Sequence[str]) -> tuple[str
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Onnxruntime's quantizers without what they log and print, and the root logger left as it was."""
+def quantizing() -> Iterator[None]:
+    """Onnxruntime's quantizers without what they log and print, and the root logger left as it was.
+
+    They are given a model in memory, never its path: beside that they would write.
+
+    Raises:
+        OSError: what they wrote to the temporary folder was cut short, which they notice only on reading it.
+    """
     root = logging.getLogger()
     disabled, level, handlers = root.manager.disable, root.level, list(root.handlers)
     logging.disable(logging.WARNING)  # it advises shape inference, which dynamic shapes do without
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
+    except DecodeError as error:
+        reason = f"{os.strerror(errno.ENOSPC)}, or no larger file allowed, in {tempfile.gettempdir()}"
+        raise OSError(errno.ENOSPC, reason) from error
     finally:
         logging.disable(disabled)
         root.setLevel(level)
@@ -214,7 +227,7 @@ def quantize_weights_only(
     model = onnx.load(source)
     quantizable_nodes(model, keep_float)
     quantize_embeddings_(model, embedding_bits)
-    with quietly():
+    with quantizing():
         from onnxruntime.quantization.matmul_nbits_quantizer import (
             DefaultWeightOnlyQuantConfig,
             MatMulNBitsQuantizer,
@@ -423,7 +436,7 @@ def quantize_calibrated(
     if not nodes:  # the quantizer reads an empty list as "all"
         write_bare(model, target)
         return
-    with quietly():
+    with quantizing():
         quantize_static(
             model,
             target,
