@@ -3,10 +3,11 @@ r"""Finding many surface forms at once (Aho-Corasick), with word boundaries as P
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import ahocorasick_rs
 import numpy as np
@@ -196,6 +197,25 @@ def reduce_text(text: str) -> Reduced:
 FIRST_SEARCHES = 16
 
 
+#: More groups than any index has.
+_MOST_GROUPS = 64
+
+
+class _Owner(NamedTuple):
+    """A phrase with the words of a pattern: how it is written, None for just so, its group and its number."""
+
+    written: str | None
+    group: int
+    number: int
+
+
+def _packed(owner: _Owner | list[_Owner]) -> int:
+    """A phrase that is written as its words as one number; -1 for any other, and for several."""
+    if isinstance(owner, list) or owner.written is not None:
+        return -1
+    return owner.number * _MOST_GROUPS + owner.group
+
+
 class PhraseIndex:
     """Groups of phrases that are found in one pass over a text."""
 
@@ -242,15 +262,15 @@ class PhraseIndex:
             skipped, finish = _word_bounds(reduced, first, last)
             words = words[skipped:finish]
         automaton = self._whole or self._build(words)
-        owners = automaton.owners
         matches = automaton.matches(words)
         if most is not None and len(matches) > most:
             raise InputError(f"more than {most:,} forms and headings")
         for which, before, behind in matches:
             start, end = place(skipped + before + 1), place(skipped + behind - 2) + 1
-            for written, group, number in owners[which]:
+            for spelling, group, number in automaton.owners(which):
+                written = words[before + 1 : behind - 1] if spelling is None else spelling
                 as_is = len(written) == end - start and folded.startswith(written, start)
-                if not written or as_is or _is_written(written, folded, start, end):
+                if as_is or written.isalnum() or _is_written(written, folded, start, end):
                     found[group].append((start, end, number))
         return found
 
@@ -278,23 +298,27 @@ class PhraseIndex:
 class _Automaton:
     """Aho–Corasick over the words of phrases.
 
-    Attributes:
-        owners: of each pattern the phrases with these words: how each is written, its group and its number.
+    Of nearly every pattern one phrase has these words and no others. It is remembered by its number alone, a
+    fifth of the memory.
     """
 
     def __init__(self, phrases: Sequence[tuple[str, int, int]]) -> None:
-        owners: dict[str, tuple[tuple[str, int, int], ...]] = {}
+        owners: dict[str, _Owner | list[_Owner]] = {}
         for phrase, group, number in phrases:
             written = _plain(fold(phrase))
-            if written == phrase:
-                written = phrase  # one text, not two, for each of many phrases
             plain = written.replace(" ", "").isalnum() and "  " not in written
             words = written.strip() if plain else _JOINT.sub(" ", written).strip()
-            # A phrase of one bare word needs no second look: its written form is left out.
-            one = ("" if words == written and written.isalnum() else written, group, number)
-            pattern = f" {words} "
-            owners[pattern] = (*owners.get(pattern, ()), one)
-        self.owners = tuple(owners.values())
+            # Neither does the text of a phrase have to be remembered that is its words.
+            one = _Owner(None if words == written else written, group, number)
+            known = owners.setdefault(f" {words} ", one)
+            if known is not one:
+                owners[f" {words} "] = [*(known if isinstance(known, list) else [known]), one]
+        self._alone = array("q", (_packed(one) for one in owners.values()))
+        self._others = {
+            which: one if isinstance(one, list) else [one]
+            for which, one in enumerate(owners.values())
+            if self._alone[which] < 0
+        }
         self._patterns = ahocorasick_rs.AhoCorasick(
             list(owners),
             matchkind=ahocorasick_rs.MatchKind.Standard,
@@ -302,6 +326,13 @@ class _Automaton:
             # A third of a full table's size: it stays in the processor's cache, and that is what counts here.
             implementation=ahocorasick_rs.Implementation.ContiguousNFA,
         )
+
+    def owners(self, which: int) -> Sequence[_Owner]:
+        """The phrases that have the words of a pattern."""
+        packed = self._alone[which]
+        if packed < 0:
+            return self._others[which]
+        return (_Owner(None, packed % _MOST_GROUPS, packed // _MOST_GROUPS),)
 
     def matches(self, words: str) -> list[tuple[int, int, int]]:
         """Number, start and end of every occurrence in `words`, also overlapping ones, by end."""
