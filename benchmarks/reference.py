@@ -180,6 +180,7 @@ _NAMES = {
     "bool": "true or false",
     "Path": "path",
     "datetime": "date",
+    "NaiveDatetime": "date",
 }
 
 

@@ -151,7 +151,7 @@ class Annotator:
         self._index = PhraseIndex(groups, at_once=at_once)
 
     def complete(self) -> None:
-        """Build now what is put off where `at_once` is False: half a second, and 200 MB for a moment."""
+        """Build now what is put off where `at_once` is False: a second, and 180 MB for a moment."""
         self._finder.complete()
         self._index.complete()
 

@@ -174,7 +174,7 @@ class Extractor:
             return cls(coded, runtime, folder, threads, link, words=held, tagger=tagger)
 
     def complete(self) -> None:
-        """Make now what is put off until some notes were read: 200 MB for a moment.
+        """Make now what is put off until some notes were read: 180 MB for a moment.
 
         For a process that answers many notes, each of which may take no more than some memory and time.
         """
