@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
 from copy import copy
-from functools import cache
+from functools import cache, cached_property
 
 from sympress.labels.assertion.answers import (
     Mark,
@@ -64,6 +65,12 @@ def decide(context: Context) -> tuple[Assertion, Reason | None]:
     return "present", context.get("present")
 
 
+#: A line of a clinician in a dialogue.
+_CLINICIAN = re.compile(
+    r"^[ \t]*\[?(?:doctor|dr\.?(?:[ ][A-Z][\w'-]{1,20})?|nurse|provider|clinician|physician|interviewer)\]?"
+    r"[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
+)
 #: Characters that are read before a colon to see whether a cue ends there.
 _LONGEST_CUE = 60
 #: So many symptoms of one line are read as one row.
@@ -176,7 +183,8 @@ class NoteContext:
             context = {assertion: self._by_cue(placed) for assertion, placed in reach.said.items()}
             if lead is not None:
                 self._add_lead(context, reach, lead)
-            if section is not None and section[0] not in reach.left:
+            instructs = section is not None and section[0] == "family" and "hypothetical" in reach.said
+            if section is not None and section[0] not in reach.left and not instructs:
                 context.setdefault(section[0], self._reason("section", *section[1]))
         if mark is not None and mark.said == "present":
             context.pop("absent", None)
@@ -331,11 +339,21 @@ class NoteContext:
             return None
         section = self._sections[number]
         asserted = self._book.assertions.get(section.kind)
+        if asserted == "family" and self._is_spoken and not self._names_family(section.heading):
+            return None  # `Mother: He was vomiting.`
         if asserted is None or (
             section.kind in self._book.lines and not self._on_line_of(section.heading[1], start)
         ):
             return None
         return asserted, section.heading
+
+    @cached_property
+    def _is_spoken(self) -> bool:
+        """Whether a clinician speaks in the note: a relative before a colon then is a speaker."""
+        return _CLINICIAN.search(self._reduced.masked) is not None
+
+    def _names_family(self, heading: Span) -> bool:
+        return "family" in self._reduced.folded[slice(*heading)]
 
     def _on_line_of(self, heading_end: int, place: int) -> bool:
         """Whether `place` is on the line of a heading, or the heading has a line to itself."""

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from sympress.labels.assertion.sentences import TURN
+
 Said = Literal["present", "absent", "possible"]
 
 
@@ -153,6 +155,7 @@ _SPEAKER = (
     r"Grand(?:mother|father|ma|pa)|Wife|Husband|Spouse|Partner|Son|Daughter|Sister|Brother|Caregiver|Carer|Family|"
     r"Interpreter|Speaker[ \t_]?\w{1,2}|M(?:rs?|s)\.?[ \t][A-Z][\w'-]{1,20})"
 )
+_CLINICIAN = r"[ \t]*(?:doctor|dr\.?(?:[ ][\w'-]{1,20})?|nurse|provider|clinician|physician|interviewer)"
 #: What a speaker says first.
 _INTERJECTIONS = (
     r"(?:(?:well|oh|ah|um|uh|hmm|thankfully|thank[ \t](?:god|goodness)|fortunately|luckily|sadly|"
@@ -185,6 +188,19 @@ _QUESTION = re.compile(
     r"|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
     rf"{_INTERJECTIONS}(?:(?P<absent>{_ANSWERS_NO})|(?P<present>{_ANSWERS_YES}))\b"
     rf"(?=[ \t]*(?:[.,;|\r\n]|$)|[ \t]+[-–—(]|(?<=yes)[ \t]+(?:{_ANSWER_GOES_ON})\b)",
+    re.I,
+)
+# A transcript has no question marks: `[doctor] any tingling`, and in the next line `[patient] no`.
+_ASKS_TURN = re.compile(
+    rf"(?:{TURN}|{_CLINICIAN}:)[ \t:]*"
+    r"(?:(?:okay|ok|alright|all right|and|so|now|um|uh|well|good|great|then),?[ \t]+)*"
+    r"(?:any|do|does|did|have|has|had|are|is|were|was|ever|what about|how about|anything like)\b",
+    re.I,
+)
+_TURN_ANSWER = re.compile(
+    rf"[^.?!;\n]{{0,80}}\n(?:{TURN}|[ \t]*{_SPEAKER}:)[ \t:]*{_INTERJECTIONS}"
+    rf"(?:(?P<absent>(?:no(?:pe)?,?[ \t]+){{0,4}}(?:none[ \t]of[ \t](?:that|those|these|them)|{_ANSWERS_NO}))"
+    rf"|(?P<present>{_ANSWERS_YES}))\b(?=[ \t]*(?:[.,;|\r\n]|$))",
     re.I,
 )
 # `Fever today? Yes[ ] No[X]`: boxes behind the rest of the question.
@@ -441,7 +457,7 @@ class Row:
         """The answer to the question in which a symptom stands."""
         end = self._spans[at][1]
         if self._text.find("?", end, end + 90) < 0:
-            return None
+            return self._asked_in_turn(end)
         of_it = self._asked_of(at)
         if of_it is not None:
             return of_it
@@ -449,6 +465,17 @@ class Row:
         found = None if boxed else _QUESTION.match(self._text, end, min(len(self._text), end + 120))
         if found is None:
             return boxed or self._unanswered(end)
+        name: Said = "absent" if found["absent"] else "present"
+        return Mark(name, found.start(name), found.end(name))
+
+    def _asked_in_turn(self, end: int) -> Mark | None:
+        """The answer in the next line of a transcript to what this line asks."""
+        first = self._line[0]
+        if end - first > _ROW or _ASKS_TURN.match(self._text, first, end) is None:
+            return None
+        found = _TURN_ANSWER.match(self._text, end, min(len(self._text), end + 160))
+        if found is None:
+            return None
         name: Said = "absent" if found["absent"] else "present"
         return Mark(name, found.start(name), found.end(name))
 

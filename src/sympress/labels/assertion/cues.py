@@ -45,7 +45,7 @@ class Cue:
         not_before_number: a cue does not count before a point and a number: `No. 3`.
         unless_behind: words of which none may stand before a cue in its clause: `took 500 mg for fever`.
         before_colon: a cue counts only before a colon, where no mention stands before it: `Now gone:`.
-        before_aside: a cue counts only before brackets and a verb: `Brother (age 6) has …`.
+        before_aside: a cue counts only before a verb, also behind brackets or a clause: `Aunt (56) has …`.
         spoken: of a cue, that its denial is said by someone; of a statement, that it counts only against such
             a denial: `denied surgery, nausea was noted later`, not `no edema, cyanosis was noted`.
         near_mention: a cue counts only where a mention follows within so many words: `Report fever …`.

@@ -36,8 +36,9 @@ _LONGEST_LINK = 40
 #: So much of an item is looked at for the `or` that closes its list.
 _ITEM = 80
 _OF_LAST = re.compile(
-    r"\b(?:(?:that|which|it|this) (?:has|is|was)"
+    r"\b(?P<alone>(?:that|which|it|this) (?:has|is|was)"
     r"|(?:it|this) (?:resolved|subsided|disappeared|vanished|went))\b"
+    r"|resolved (?:w/|with|after|following|by|within|without)"
 )
 #: What is said behind a list of all of it.
 _OF_LISTS = frozenset({"absent", "historical", "hypothetical"})
@@ -50,12 +51,51 @@ _MEASURED = re.compile(
     r"(?:(?:3[89]|4[0-3]|10\d)\.\d{1,2}|[12]?\d\d(?!\.\d)|\d{1,3}/\d{1,3})(?!\d)"
     r"(?! ?(?:y|yr|yrs|years?|mg)\b)(?![^()\n]{0,20}\b(?:or|and) (?:high|more|above|great))"
 )
+_WORD = r"[ ](?!(?:he|she|patient|pt|i|we|you|that|and)\b)[\w'/-]+"
+#: What may stand between someone and what they have: `Her coworker vaccinated the same day had …`.
 _ASIDE_HAS = re.compile(
-    r"[ ]\([^()\n]{1,40}\)[ ](?:(?:also|recently|currently|now)[ ])?(?:has|have|had|gets|suffers from)\b"
-    r"(?![ ](?:noticed|noted|seen|observed|reported|been|(?:no[ ])?(?:concerns?|questions?))\b)"
+    r"(?:[ ](?:with|is|are|was|were)"
+    r"|(?:[ ]\([^()\n]{1,40}\)"
+    r"|,[ ]who(?:se|m)?[ ][^,;:()\n]{1,80},"
+    r"|[ ](?:at[ ](?:bedside|home|school|work)|next[ ]door|in[ ]the[ ](?:next|same)[ ]\w+)"
+    rf"|[ ](?:who|vaccinated|exposed|sharing|living|eating|travell?ing)(?:{_WORD}){{1,7}}?"
+    rf"|[ ](?:also[ ])?(?:got|received|had|took|ate|drank|shared)(?:{_WORD}){{0,3}}?"
+    r"[ ](?:same|vaccine|vaccination|shot|jab|booster|dose|meal|food|dinner|lunch)"
+    rf"(?:{_WORD}){{0,6}}?[ ]and"
+    r"|(?=[ ](?:has|have|had|developed)\b))"
+    r"[ ](?:(?:also|recently|currently|now|then|all|both)[ ]){0,2}"
+    r"(?:has|have|had|gets|got|developed|suffer(?:s|ed)[ ]from|complain(?:s|ed)[ ]of|experienced))\b"
+    r"(?![ ](?:noticed|noted|seen|observed|reported|brought|given|called|tried|told|asked|stated|said|found"
+    r"|witnessed|heard|to|(?:no[ ])?(?:concerns?|questions?|requests?))\b)"
+    r"(?![ ]been[ ](?:\w+ing[ ](?:him|her|the|about|to)|worried|concerned|told|asked|called|given)\b)"
 )
-_NUMBERED = re.compile(r"(?:\.[ \t]?#?|#)\d")
+#: Who opens a clause is its subject: `His older brother`.
+_OPENS_WITH = re.compile(
+    r"(?:^|[.,;:(!?\n]|\band\b)\s*(?:(?:his|her|my|their|our|the|an?|another|one|two|three|several|some|both|older"
+    r"|younger|elder|little|big|twin|maternal|paternal|own|biological|other|travel)\s+)*$"
+)
+_NO_SUBJECT = re.compile(r"(?:family|fhx?|no |nobody|expos|contact with|also |maternal|paternal)")
+#: A verb without a subject of its own goes on with the one before: `Roommate has mono and has had …`.
+_GOES_ON = re.compile(
+    r"(?P<joined>and )?(?:has had|has been having|having|experiencing|complain(?:s|ed|ing) of|developed"
+    r"|received|vaccinated|was (?:vaccinated|given|admitted|found to have)|felt|began|started)"
+)
+_JOINS = re.compile(r"[^,;:()]*\b(?:and|also|who|then)[ ]")
+#: What is said of a subject between its verb and what it has: `is home today with vomiting`.
+_ADDS = re.compile(
+    r"only|recently|(?:apart|aside) from|other than|except(?: for)?|besides|today(?=[ ]with\b)|who (?:is|was)"
+)
+_AT_HOME = re.compile(r"\b(?:home|sick|ill|bed|hospital|off|out)\b")
+_WHO_HAD = re.compile(
+    r"[ ](?:he|she|you|i|we|they|patient|pt) (?:had|developed|experienced|noticed|noted|reported)\b"
+)
+_THE = re.compile(r"\b(?:the|that|those|this|these)[ ](?:[a-z]+[ ]){0,2}$")
+_SUBJECT = 40
+_CLAUSE = 120
+#: What makes a `no` none of what follows: `No. 3`, `no, the pain is better`.
+_NUMBERED = re.compile(r"(?:\.[ \t]?#?|#)\d| ?, (?:the|my|his|her|it|i(?! do)|he|she|that|this|but)\b")
 _DASH = re.compile(r"(?<=\s)[-–—]{1,2}(?=\s)")
+_HAS = re.compile(r"[ ](?:has|had|have|is|was|are|were|gets|with)\b")
 _SOON = 30
 #: What may stand between a symptom and its exception.
 _EXCEPTION = re.compile(r"(?: (?:at all|whatsoever|lately|recently))?,? ?")
@@ -216,6 +256,8 @@ class Statement:
         if (cue.not_before_number and _NUMBERED.match(text, end)) or not self._fits(cue, start, end):
             return False
         if cue.directly_behind:
+            if not cue.forward and _HAS.match(text, end):
+                return False  # `Mother: His sister has a fever`
             before = text[max(0, start - 24) : start].rstrip()
             return before[-1:] in cue.directly_behind and bool(before)
         return not cue.unless_behind or cue.unless_behind.isdisjoint(self._clause_before(start))
@@ -296,7 +338,32 @@ class Statement:
                 between = self._mention_between(active.get(assertion), placed.start)
                 if between != cue.behind_mention:
                     continue
+            if (
+                assertion == "family"
+                and assertion in active
+                and self._is_theirs(active[assertion][-1], placed)
+            ):
+                continue
             active.pop(assertion, None)
+
+    def _is_theirs(self, someone: Placed, stop: Placed) -> bool:
+        """Whether what would end the clause about someone else is still said of them."""
+        text, end = self._text, someone.end
+        aside = _ASIDE_HAS.match(text, end)
+        if aside is not None:
+            if stop.start < aside.end():
+                return True
+            end = aside.end()
+        before = text[max(self._bounds[0], someone.start - _SUBJECT) : someone.start]
+        gap = text[end : stop.start]
+        if len(gap) > _CLAUSE or _NO_SUBJECT.match(text, someone.start) or not _OPENS_WITH.search(before):
+            return False
+        verb = _GOES_ON.fullmatch(text, stop.start, stop.end)
+        if verb is not None:
+            return "," not in gap if verb["joined"] else _JOINS.fullmatch(gap) is not None
+        if _ADDS.match(text, stop.start) is None or "," in gap:
+            return False
+        return not text.startswith("today", stop.start) or _AT_HOME.search(gap) is not None
 
     def _walk_back(self, told: Sequence[tuple[Span, dict[str, Placed]]]) -> None:
         """From right to left: backward cues reach what is before them; a denial between ends denial."""
@@ -320,11 +387,26 @@ class Statement:
 
     def _stop_back(self, active: dict[str, deque[Placed]], placed: Placed) -> None:
         """Close the open cues that a stop before them ends: not those behind the clause that it opens."""
+        if self._tells_which(placed.start):
+            return
         behind = self._aside_end(placed.start)
         for assertion in placed.cue.ends:
             kept = [one for one in active.pop(assertion, ()) if one.start >= behind]
             if kept:
                 active[assertion] = deque(kept, maxlen=_REMEMBERED)
+
+    def _tells_which(self, place: int) -> bool:
+        """Whether a clause that begins at a place only tells which symptom: `the swelling he developed`."""
+        at = bisect_left(self._mentions, (place, 0)) - 1
+        if at < 0 or place - self._mentions[at][1] > _SUBJECT:
+            return False
+        start, end = self._mentions[at]
+        clause = _WHO_HAD.match(self._text, end)
+        return bool(
+            clause is not None
+            and place < clause.end()
+            and _THE.search(self._text, max(self._bounds[0], start - _SUBJECT), start)
+        )
 
     def _aside_end(self, place: int) -> int:
         """Where the clause between commas ends that begins at a place, else where the statement does."""
@@ -417,8 +499,11 @@ class Statement:
             return False
         if self._near_before(cue, span[1], start):
             # `cough and a rash that is resolved`
-            of_last = _OF_LAST.search(self._text, max(0, start - 6), placed.end) is not None
-            return not (of_last and self._any_between(span[1], start))
+            of_last = _OF_LAST.search(self._text, max(0, start - 6), placed.end)
+            if of_last is None or not self._any_between(span[1], start):
+                return True
+            if of_last["alone"]:
+                return False
         if cue.assertion not in _OF_LISTS or _OF_ONE.search(self._text, start, placed.end):
             return False
         end = self._list_end(span)

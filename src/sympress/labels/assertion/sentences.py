@@ -26,6 +26,13 @@ _SHORT = frozenset({
 })
 # fmt: on
 _ITEM = re.compile(r"(?:[-*#•·–—]|\(?\d{1,2}[.)])\s|[•·☐☑☒✓□○●]|[\[({][ xX_]?[\])}]|[-+]\w|\|")
+#: Who speaks a line of a transcript.
+TURN = (
+    r"[ \t]*[\[<(](?:doctor|dr|clinician|physician|provider|nurse|interviewer|patient|pt|client|guest|caller"
+    r"|speaker|mother|father|mom|dad|parent|wife|husband|daughter|son|family|caregiver|interpreter)"
+    r"[ _]?\w{0,12}[\])>]"
+)
+_TURN = re.compile(TURN, re.IGNORECASE)
 _LABEL = re.compile(r"[A-Za-z][\w /&()-]{0,50}:")
 _CITED = re.compile(r"\d{1,3}(?:[,–-] ?\d{1,3}){0,5} [A-Z]")
 #: A line at least this long may end where the writer's screen ended, not the sentence.
@@ -260,7 +267,7 @@ def _line_ends_sentence(text: str, place: int) -> bool:
     bare = following.lstrip()
     if not bare or "\n" in following[: len(following) - len(bare)]:
         return True
-    if _ITEM.match(bare) or _LABEL.match(bare):
+    if _ITEM.match(bare) or _LABEL.match(bare) or _TURN.match(bare):
         return True
     before = text[max(0, place - 200) : place].rpartition("\n")[2]
     if _ANSWERED.search(before):
@@ -302,7 +309,7 @@ class Line(NamedTuple):
         start: first character behind indent and bullet.
         end: one past its last character that is no space.
         leads: whether it ends in a colon, or in a dash behind which nothing comes.
-        labelled: whether it begins with a label and has something behind the colon.
+        labelled: whether it begins with a label, or a speaker in brackets, and has something behind it.
         answered: whether it ends in the answer to what it asks.
     """
 
@@ -378,7 +385,7 @@ class Lines:
         bullet = _BULLET.match(text, start, end)
         start = bullet.end() if bullet else start
         leads = text[end - 1] == ":" or (end - start > 2 and text[end - 2 : end] in (" -", " –"))
-        labelled = _LABEL_LINE.match(text, start, end) is not None
+        labelled = (_LABEL_LINE.match(text, start, end) or _TURN.match(text, start, end)) is not None
         answered = words.lower().endswith(ANSWER_ENDS) and _ANSWERED_LINE.search(text, start, end) is not None
         return Line(indent, bullet is not None, start, end, leads, labelled, answered)
 
