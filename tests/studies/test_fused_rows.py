@@ -142,7 +142,8 @@ def test_fresh_notes_are_those_of_patients_who_judged_nothing(finished: tuple[Pa
     rows = {name: row | timed for name, row in found["rows"].items()}
     lines = fresh_table({**found, "rows": rows, "micro": {"latency_ms_p50": 0.83}})
     assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:9]] == list(rows)
-    assert found["symptoms"] == 3 and found["frequent"] == {"reports": 10, "symptoms": 2}
+    assert found["symptoms"] == 3
+    assert found["frequent"] == {"reports": 10, "symptoms": 2}
     assert lines[0].endswith(" | macro-F1 | macro-F1, frequent |")
     assert "`micro` takes 0.83 ms for the same reports, read whole; frequent: the 2 symptoms" in lines[-1]
     of_two = [one["macro_f1_frequent"]["value"] for one in found["rows"].values()]
