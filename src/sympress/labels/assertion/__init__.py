@@ -20,7 +20,7 @@ from sympress.labels.assertion.answers import (
 )
 from sympress.labels.assertion.cues import CueBook, PhraseCues, load_cues
 from sympress.labels.assertion.scope import Placed, Reach, Span, Statement
-from sympress.labels.assertion.sentences import REACH, Line, Lines, Sentences
+from sympress.labels.assertion.sentences import CLINICIAN, REACH, Line, Lines, Sentences
 from sympress.labels.matching import (
     FIRST_SEARCHES,
     Found,
@@ -66,11 +66,7 @@ def decide(context: Context) -> tuple[Assertion, Reason | None]:
 
 
 #: A line of a clinician in a dialogue.
-_CLINICIAN = re.compile(
-    r"^[ \t]*\[?(?:doctor|dr\.?(?:[ ][A-Z][\w'-]{1,20})?|nurse|provider|clinician|physician|interviewer)\]?"
-    r"[ \t]*:",
-    re.IGNORECASE | re.MULTILINE,
-)
+_CLINICIAN = re.compile(rf"^[ \t]*\[?{CLINICIAN}\]?[ \t]*:", re.IGNORECASE | re.MULTILINE)
 #: Characters that are read before a colon to see whether a cue ends there.
 _LONGEST_CUE = 60
 #: So many symptoms of one line are read as one row.

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from sympress.labels.assertion.sentences import TURN
+from sympress.labels.assertion.sentences import CLINICIAN, TURN
 
 Said = Literal["present", "absent", "possible"]
 
@@ -155,7 +155,6 @@ _SPEAKER = (
     r"Grand(?:mother|father|ma|pa)|Wife|Husband|Spouse|Partner|Son|Daughter|Sister|Brother|Caregiver|Carer|Family|"
     r"Interpreter|Speaker[ \t_]?\w{1,2}|M(?:rs?|s)\.?[ \t][A-Z][\w'-]{1,20})"
 )
-_CLINICIAN = r"[ \t]*(?:doctor|dr\.?(?:[ ][\w'-]{1,20})?|nurse|provider|clinician|physician|interviewer)"
 #: What a speaker says first.
 _INTERJECTIONS = (
     r"(?:(?:well|oh|ah|um|uh|hmm|thankfully|thank[ \t](?:god|goodness)|fortunately|luckily|sadly|"
@@ -192,7 +191,7 @@ _QUESTION = re.compile(
 )
 # A transcript has no question marks: `[doctor] any tingling`, and in the next line `[patient] no`.
 _ASKS_TURN = re.compile(
-    rf"(?:{TURN}|{_CLINICIAN}:)[ \t:]*"
+    rf"(?:{TURN}|[ \t]*{CLINICIAN}:)[ \t:]*"
     r"(?:(?:okay|ok|alright|all right|and|so|now|um|uh|well|good|great|then),?[ \t]+)*"
     r"(?:any|do|does|did|have|has|had|are|is|were|was|ever|what about|how about|anything like)\b",
     re.I,
@@ -226,7 +225,7 @@ _ASKS_OF = re.compile(
     r"(?:left[ \t]|right[ \t])?)$",
     re.I | re.DOTALL,
 )
-_PREDICATE = re.compile(r"[^?\n]*\w[^?\n]*\?")
+_PREDICATE = re.compile(r"(?![ ](?:present|there|noted|seen)\b)[^?\n]*\w[^?\n]*\?")
 _PLUS_LINE = re.compile(r"(?:^|\n)[ \t]*\+[ \t]?\w")
 _SPACED_PLUS = re.compile(r"\s\+[ \t]?\w")
 _LISTED_MINUS, _LISTED_PLUS = re.compile(r"[,;:][ \t]*[-–−][ \t]$"), re.compile(r"[,;:][ \t]*\+[ \t]?\w")

@@ -33,6 +33,8 @@ TURN = (
     r"[ _]?\w{0,12}[\])>]"
 )
 _TURN = re.compile(TURN, re.IGNORECASE)
+#: A clinician in a dialogue, as the label of a line: `Dr. Lee`.
+CLINICIAN = r"(?:doctor|dr\.?(?:[ ][\w'-]{1,20})?|nurse|provider|clinician|physician|interviewer)"
 _LABEL = re.compile(r"[A-Za-z][\w /&()-]{0,50}:")
 _CITED = re.compile(r"\d{1,3}(?:[,–-] ?\d{1,3}){0,5} [A-Z]")
 #: A line at least this long may end where the writer's screen ended, not the sentence.
