@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sympress.config import check_seed
 from sympress.errors import InputError, names_arguments, require_training
-from sympress.evaluation.gold import Gold, check_seed, gold_of, pair_of, texts_of
+from sympress.evaluation.gold import Gold, gold_of, pair_of, texts_of
 from sympress.labels.own_words import read_own_words
 from sympress.model import Model, TemporaryFolder
 from sympress.progress import Reporter
@@ -187,7 +188,8 @@ def compress(
         InputError: notes do not fit the model, a step cannot be applied to its family, or it is quantized.
     """
     require_training()
-    check_seed(seed)
+    if seed is not None:
+        check_seed(seed)
     recipe, budget = _recipe_or_budget(how)
     if recipe is None and budget is None and training:
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args
 
@@ -120,9 +121,9 @@ def check_seed(seed: int) -> int:
     """Return `seed` if every library takes it.
 
     Raises:
-        InputError: it is negative, or too large.
+        InputError: it is negative, too large, or no whole number.
     """
-    if not 0 <= seed <= SEED_MOST:
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= SEED_MOST:
         raise InputError(f"--seed {seed}: give a whole number from 0 to {SEED_MOST}")
     return seed
 

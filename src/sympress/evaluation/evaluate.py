@@ -11,8 +11,9 @@ from typing import Any
 
 import polars as pl
 
+from sympress.config import check_seed
 from sympress.errors import InputError, SympressError
-from sympress.evaluation.gold import Gold, Vocabulary, check_seed, gold_of
+from sympress.evaluation.gold import Gold, Vocabulary, gold_of
 from sympress.evaluation.records import (
     AgainstRecord,
     ArtifactDescription,

@@ -227,16 +227,6 @@ _NAMES_OF_SPANS = ("symptom", "label", "name")
 _FORMS = "an array of 0 and 1, names, or spans (start, end, name, assertion)"
 
 
-def check_seed(seed: int | None) -> None:
-    """Refuse a seed that random generators do not take.
-
-    Raises:
-        InputError: it is below 0.
-    """
-    if seed is not None and (not _whole(seed) or seed < 0):
-        raise InputError(f"seed={seed}: give a whole number from 0")
-
-
 def texts_of(notes: Any, what: str = "notes") -> list[str]:
     """The texts of notes: a list, a column, or a table (polars, pandas) with a column `text`.
 
