@@ -57,7 +57,7 @@ async def _other_client(target: Target, seen: Outcomes) -> AsyncIterator[None]:
                     while not closing and not ended.is_set():
                         began = time.monotonic()
                         writer.write(short)
-                        status, closing = await read_answer(reader)
+                        status, closing, _ = await read_answer(reader)
                         seen.statuses[status] += 1
                         if status == 200:
                             seen.latencies_ms.append((time.monotonic() - began) * 1000)
@@ -73,6 +73,12 @@ async def _other_client(target: Target, seen: Outcomes) -> AsyncIterator[None]:
         watching.cancel()
         ended.set()
         await asking
+
+
+async def no_attack() -> dict[str, Any]:
+    """Nothing: what the other client sees without an attack."""
+    await asyncio.sleep(_SECONDS)
+    return {}
 
 
 async def overload(target: Target, rate: float) -> dict[str, Any]:
@@ -132,10 +138,13 @@ async def long_notes(target: Target, texts: Sequence[str]) -> dict[str, Any]:
         try:
             async with target.connect(_LONG) as (reader, writer):
                 writer.write(request(text))
-                status: int | None = (await read_answer(reader))[0]
+                answer = await read_answer(reader)
         except _REFUSED:
-            status = None
-        answers.append({"text": text[:8], "status": status, "seconds": round(time.monotonic() - began, 1)})
+            told: dict[str, Any] = {"status": None}
+        else:
+            failure = json.loads(answer.body)["notes"][0]["failure"] if answer.status == 200 else None
+            told = {"status": answer.status, "failure": failure}
+        answers.append({"text": text[:8]} | told | {"seconds": round(time.monotonic() - began, 1)})
     return {"characters": len(texts[0]), "answers": answers}
 
 
@@ -145,6 +154,7 @@ async def attack(target: Target) -> dict[str, Any]:
     rate = found["answered_per_second"]
     worst = [(text * 3_900_000)[:3_900_000] for text in ("tic ", "no fever ", "fever, ", "a ")]
     parts: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {
+        "no_attack": no_attack,
         "three_times": lambda: overload(target, rate),
         "unfinished_handshakes": lambda: unfinished_handshakes(target),
         "unread_answers": lambda: unread_answers(target),
@@ -153,7 +163,7 @@ async def attack(target: Target) -> dict[str, Any]:
     }
     results: dict[str, Any] = {"rate_per_second": rate}
     for name, part in parts.items():
-        seen, began = Outcomes(rss_bytes=[target.rss_bytes()]), time.monotonic()
+        seen, began = Outcomes(memory=[target.memory()]), time.monotonic()
         async with _other_client(target, seen):
             told = await part()
         results[name] = told | {"other_client": seen.summary(time.monotonic() - began)}

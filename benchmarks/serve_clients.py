@@ -8,15 +8,22 @@ import ssl
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
 #: Clients of one address; the service limits them.
 _PER_ADDRESS = 64
+
+
+class Memory(NamedTuple):
+    """Bytes of all processes of the service: `rss` counts pages that they share in each, `pss` once."""
+
+    rss: int
+    pss: int
 
 
 @dataclass
@@ -27,7 +34,7 @@ class Outcomes:
     latencies_ms: list[float] = field(default_factory=list)
     unanswered: int = 0
     characters: int = 0
-    rss_bytes: list[int] = field(default_factory=list)
+    memory: list[Memory] = field(default_factory=list)
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """Rates, quantiles and memory as plain values."""
@@ -45,12 +52,15 @@ class Outcomes:
             "server_errors": sum(count for status, count in self.statuses.items() if status >= 500),
             "unanswered": self.unanswered,
             **quantiles,
-            "rss_mb": {
-                "first": round(self.rss_bytes[0] / 1e6, 1),
-                "last": round(self.rss_bytes[-1] / 1e6, 1),
-                "peak": round(max(self.rss_bytes) / 1e6, 1),
-            },
+            "rss_mb": _course([one.rss for one in self.memory]),
+            "pss_mb": _course([one.pss for one in self.memory]),
         }
+
+
+def _course(seen: Sequence[int]) -> dict[str, float]:
+    """Memory at first, at last and at most, in 10⁶ bytes."""
+    course = {"first": seen[0], "last": seen[-1], "peak": max(seen)}
+    return {name: round(value / 1e6, 1) for name, value in course.items()}
 
 
 @dataclass
@@ -62,13 +72,14 @@ class Target:
     requests: list[tuple[bytes, int]]
     tls: ssl.SSLContext | None = None
 
-    def rss_bytes(self) -> int:
-        """Resident memory now of all processes of the service; what they share counts twice."""
-        root, total = psutil.Process(self.process.pid), 0
+    def memory(self) -> Memory:
+        """Resident memory now of all processes of the service."""
+        root, rss, pss = psutil.Process(self.process.pid), 0, 0
         for one in (root, *root.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
-                total += one.memory_info().rss
-        return total
+                told = one.memory_full_info()
+                rss, pss = rss + told.rss, pss + told.pss
+        return Memory(rss, pss)
 
     @asynccontextmanager
     async def connect(
@@ -84,12 +95,20 @@ class Target:
             writer.close()
 
 
-async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
-    """Status of the next answer, and whether the connection ends with it."""
+class Answer(NamedTuple):
+    """An answer, and whether the connection ends with it."""
+
+    status: int
+    closing: bool
+    body: bytes
+
+
+async def read_answer(reader: asyncio.StreamReader) -> Answer:
+    """The next answer."""
     head = await reader.readuntil(b"\r\n\r\n")
     lower = head.lower()
-    await reader.readexactly(int(lower.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
-    return int(head[9:12]), b"connection: close" in lower
+    body = await reader.readexactly(int(lower.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+    return Answer(int(head[9:12]), b"connection: close" in lower, body)
 
 
 async def client(target: Target, seen: Outcomes, pace_seconds: float, until: float, seed: int) -> None:
@@ -117,7 +136,7 @@ async def _ask(
     began = time.monotonic()
     writer.write(request)
     try:
-        status, closing = await read_answer(reader)
+        status, closing, _ = await read_answer(reader)
     except (asyncio.IncompleteReadError, ConnectionError):
         seen.unanswered += 1
         return True
@@ -142,5 +161,5 @@ async def load(target: Target, clients: int, rate: float | None, seconds: float)
 async def watch_memory(target: Target, seen: Outcomes) -> None:
     """Note the memory of the service until cancelled."""
     while True:
-        seen.rss_bytes.append(target.rss_bytes())
+        seen.memory.append(target.memory())
         await asyncio.sleep(0.2)

@@ -69,14 +69,14 @@ async def _closed(reader: asyncio.StreamReader, seconds: float) -> bool:
 
 async def huge_bodies(target: Target) -> dict[str, Any]:
     """What two bodies of a gigabyte do, one announced and one in chunks: the status and the memory."""
-    before = target.rss_bytes()
+    before = target.memory().rss
     chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
     chunked = REQUEST_HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
     statuses = [
         await _pour(target, REQUEST_HEAD % _HUGE_BYTES, b" " * 65_536),
         await _pour(target, chunked, chunk),
     ]
-    grown = target.rss_bytes() - before
+    grown = target.memory().rss - before
     return {"bytes": _HUGE_BYTES, "statuses": statuses, "rss_grew_mb": round(grown / 1e6, 1)}
 
 

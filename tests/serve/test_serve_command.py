@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,9 @@ def test_the_limit_of_mentions_is_a_flag(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(SystemExit) as done:
         run(["serve", "--most-mentions", "0"])
     assert done.value.code == 2
+
+
+def test_the_main_process_takes_no_memory_for_what_only_models_need():
+    program = "import sympress.serve.server, sys; print({'onnxruntime', 'polars'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("set()", "")

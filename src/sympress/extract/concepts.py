@@ -14,12 +14,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sympress.errors import InputError, nearest
 from sympress.files import refuse_pipe
 from sympress.labels.lexicon import forms_by_symptom
-from sympress.runtime.extractor import Extractor
+
+if TYPE_CHECKING:
+    from sympress.runtime.extractor import (
+        Extractor,
+    )  # which needs ONNX Runtime, and a service's main process does not
 
 
 class System(NamedTuple):

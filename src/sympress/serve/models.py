@@ -23,7 +23,7 @@ from sympress.errors import InputError
 from sympress.files import read_settings
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.task import task_of
-from sympress.processes import end_with_parent, unheard
+from sympress.processes import end_with_parent, release_freed, unheard
 from sympress.runtime.artifact import files_to_run, model_file, parse_digest
 from sympress.serve.config import ServeConfig
 from sympress.serve.render import Question, Refusal, Rendered, render, render_failure
@@ -314,6 +314,7 @@ def _load(source: Source) -> tuple[Extractor, Vocabulary, Description]:
     extractor = Extractor.load(folder, words=source.words, digest=source.digest)
     concepts = read_concepts(source.concepts, extractor) if source.concepts else ConceptMap()
     extractor.complete()
+    release_freed()
     for _ in range(2):
         began = time.perf_counter()
         failure = extractor.answer(_FIRST_NOTE).failure

@@ -53,7 +53,7 @@ def test_every_table_of_what_limits_cues_stands_in_a_marked_sentence(role: str, 
 
 
 def test_a_phrase_stands_once_with_all_that_it_does_backward_first() -> None:
-    book = load_cues().every
+    book = load_cues().every()
     assert len(set(book.phrases)) == len(book.phrases) == len(book.cues) > 1_000
     absent = book.cues[book.phrases.index("absent")]
     assert [cue.forward for cue in absent.cues] == [False, True]
@@ -63,14 +63,14 @@ def test_what_a_template_does_is_read_once_for_all_its_phrases(monkeypatch: pyte
     read = []
     monkeypatch.setattr("sympress.labels.assertion.cues.PhraseCues", lambda cues: read.append(cues) or cues)
     book = parse_cues('[[cue]]\nassertion = "absent"\nphrases = ["kein{,e,er,es}", "nie"]\n', "own.toml")
-    assert len(book.every.phrases) == 5
+    assert len(book.every().phrases) == 5
     assert len(read) == 2
 
 
 def test_own_cues_take_the_place_of_ours() -> None:
     book = parse_cues('[[cue]]\nassertion = "absent"\nphrases = ["kein{,e}"]\n', "own.toml")
-    assert book.every.phrases == ("kein", "keine")
-    assert book.every.cues[0].cues == (Cue("cue", "absent"),)
+    assert book.every().phrases == ("kein", "keine")
+    assert book.every().cues[0].cues == (Cue("cue", "absent"),)
     annotator = Annotator(Lexicon("own", (Symptom("Husten", ("husten",), "husten"),)), book)
     told = [m.assertion for text in ("keine Husten", "no Husten") for m in annotator.mentions(text)]
     assert told == ["absent", "present"]

@@ -104,13 +104,15 @@ class CueFinder:
                 few = self._book.within(frozenset(words_of(reduced.masked[first:last])))
                 return PhraseIndex({"cue": few.phrases}).find(reduced, first, last)[0], few.cues
             self._index = self._book.index
-        return self._index.find(reduced, first, last)[0], self._book.every.cues
+        return self._index.phrases.find(reduced, first, last)[0], self._index.cues
 
     def opens_at(self, reduced: Reduced, place: int) -> bool:
         """Whether a cue ends at `place` that says something of what follows."""
         first = max(0, place - _LONGEST_CUE)
-        if self._index is not None and last_word(reduced.folded[first:place]) not in self._index.last_words:
-            return False
+        if self._index is not None:
+            last = last_word(reduced.folded[first:place])
+            if last not in self._index.phrases.last_words:
+                return False
         found, what = self.find(reduced, first, place)
         return any(
             end == place

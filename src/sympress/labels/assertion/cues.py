@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sympress.errors import InputError
 from sympress.labels.lexicon_file import (
@@ -134,6 +134,13 @@ class CuePhrases:
     cues: tuple[PhraseCues, ...]
 
 
+class CueIndex(NamedTuple):
+    """Phrases that can be found, without their text, a third of the memory; `cues[k]`: what number k does."""
+
+    phrases: PhraseIndex
+    cues: tuple[PhraseCues, ...]
+
+
 @dataclass(frozen=True)
 class CueBook:
     """The cues as they are written: templates, which stand for a hundred times as many phrases.
@@ -151,7 +158,6 @@ class CueBook:
     removed: frozenset[str] = frozenset()
     base: int = 0
 
-    @cached_property
     def every(self) -> CuePhrases:
         """All phrases; a fifth of a second."""
         return _collect(
@@ -160,9 +166,10 @@ class CueBook:
         )
 
     @cached_property
-    def index(self) -> PhraseIndex:
+    def index(self) -> CueIndex:
         """The index of all phrases, one for all who read by these cues; half a second."""
-        return PhraseIndex({"cue": self.every.phrases})
+        every = self.every()
+        return CueIndex(PhraseIndex({"cue": every.phrases}), every.cues)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is written goes to another process; what was built of it stays."""
