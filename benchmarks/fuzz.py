@@ -44,6 +44,7 @@ from sympress.extract.sources import ItemCounts, find_notes, stream_items
 from sympress.extract.workers import Order, answer_chunk, cut_chunks
 from sympress.files import write_json
 from sympress.labels.own_words import read_own_words
+from sympress.runtime.affirm import Fusion
 from sympress.runtime.artifact import (
     BOX_FOLDER,
     encode_model,
@@ -53,7 +54,6 @@ from sympress.runtime.artifact import (
 )
 from sympress.runtime.artifact import Extractor as Settings
 from sympress.runtime.extractor import Extractor
-from sympress.runtime.fusion import Fusion
 from sympress.runtime.linker import with_words, write_words
 from sympress.serve.forms import ManyNotes, parse_request
 from sympress.serve.render import Refusal, render

@@ -7,8 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sympress.labels.mentions import Mention, Reason
-from sympress.runtime.affirm import Belief, EvidenceReader, Sourced, affirm, by_tagger, sourced, weigh
-from sympress.runtime.artifact import BOX_FOLDER, RULES_FOLDER, Evidence
+from sympress.runtime.affirm import (
+    Belief,
+    Evidence,
+    EvidenceReader,
+    Sourced,
+    affirm,
+    by_tagger,
+    sourced,
+    weigh,
+)
+from sympress.runtime.artifact import BOX_FOLDER, RULES_FOLDER
 from sympress.runtime.extractor import Extractor
 
 WORDS = [

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from sympress.errors import InputError
 from sympress.evaluation.probabilities import fit_fusion, fit_platt
 from sympress.labels.mentions import Mention
+from sympress.runtime.affirm import Fusion
 from sympress.runtime.artifact import read_extractor, write_checksums, write_extractor
 from sympress.runtime.extractor import Extractor
-from sympress.runtime.fusion import Fusion
 from sympress.runtime.pack import with_rules
 from sympress.runtime.session import Runtime
 

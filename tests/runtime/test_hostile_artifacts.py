@@ -18,9 +18,9 @@ from sympress.errors import InputError
 from sympress.files import SETTINGS_BYTES, read_object, read_settings
 from sympress.labels.mentions import Mention
 from sympress.results import load_results
+from sympress.runtime.affirm import Fusion
 from sympress.runtime.artifact import encode_model, read_extractor, write_checksums
 from sympress.runtime.extractor import Extractor
-from sympress.runtime.fusion import Fusion
 from sympress.runtime.linker import MOST_FORMS_TOGETHER
 from sympress.runtime.pack import summarize
 from sympress.runtime.session import Runtime

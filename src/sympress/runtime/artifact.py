@@ -18,7 +18,7 @@ from sympress.errors import InputError, place_of
 from sympress.files import read_settings, refuse_pipe, write_json
 from sympress.labels.task import TaskName, task_of
 from sympress.notes.intake import TOKENS_MOST
-from sympress.runtime.fusion import Fusion
+from sympress.runtime.affirm import Evidence, Fusion
 from sympress.runtime.tokens import classes_of
 
 # What a folder is that is no artifact, and what makes an artifact of it.
@@ -148,26 +148,6 @@ ARTIFACT_FORMAT = 1
 
 #: Most windows that see the same word piece; beyond, a note takes memory and time without end.
 OVERLAP_MOST = 16
-_Word = Annotated[str, Field(max_length=200)]
-
-
-class Evidence(BaseModel):
-    """Words that stand for a symptom of the model which they do not name in full.
-
-    Of `redness at the injection site` a report may say `redness` and leave the place out.
-
-    Attributes:
-        mentions: symptoms of the lexicon; a present mention of one of them stands for the model's symptom
-            where the model affirms it.
-        words: one of which must be near that mention; one that ends in `*` is the beginning of a word. They
-            tell the place of what is mentioned: the model's symptom is then its more exact name, unless the
-            model affirms the other one as well. None asks for no further word.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    mentions: list[str]
-    words: list[_Word] = Field(default_factory=list, max_length=1_000)
 
 
 class Extractor(BaseModel):

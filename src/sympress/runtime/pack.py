@@ -22,10 +22,9 @@ from sympress.labels.linking import SpanLinker
 from sympress.labels.own_words import OURS, OwnWords
 from sympress.labels.task import task_of
 from sympress.provenance import processor_name
-from sympress.runtime.affirm import EvidenceReader, Sourced
+from sympress.runtime.affirm import Evidence, EvidenceReader, Sourced
 from sympress.runtime.artifact import (
     TAGGER_FOLDER,
-    Evidence,
     artifact_digest,
     check_files,
     files_to_run,

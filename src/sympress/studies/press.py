@@ -35,6 +35,7 @@ from sympress.models.ensemble import FILE, Ensemble, signs_of
 from sympress.models.model import Pooling, SymptomModel, build_model, load_model, save_model
 from sympress.models.rules import entries_for
 from sympress.provenance import fingerprint_texts
+from sympress.runtime.affirm import Fusion
 from sympress.runtime.artifact import (
     Extractor,
     model_source,
@@ -42,7 +43,6 @@ from sympress.runtime.artifact import (
     write_checksums,
     write_extractor,
 )
-from sympress.runtime.fusion import Fusion
 from sympress.runtime.linker import carried_words, held_as, write_words
 from sympress.runtime.session import Runtime
 from sympress.studies.costs import INT8, PYTORCH

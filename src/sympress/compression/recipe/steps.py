@@ -196,7 +196,7 @@ def untrained_model(state: State, context: Context, seed: int) -> SymptomModel:
 class Fuse(Step):
     """Weigh the deployed file's logits against what the rules find; the last step.
 
-    The weights are fitted on validation notes and stored in `extractor.json` (`runtime.fusion`); the file
+    The weights are fitted on validation notes and stored in `extractor.json` (`runtime.affirm`); the file
     itself stays as it is.
     """
 
