@@ -18,8 +18,9 @@ from sympress.labels.assertion.answers import (
     names_columns,
     ticked,
 )
-from sympress.labels.assertion.cues import CueBook, PhraseCues, load_cues
-from sympress.labels.assertion.scope import Placed, Reach, Span, Statement
+from sympress.labels.assertion.cues import CueBook, PhraseCues, Placed, load_cues
+from sympress.labels.assertion.items import Span
+from sympress.labels.assertion.scope import Reach, Statement
 from sympress.labels.assertion.sentences import CLINICIAN, REACH, Line, Lines, Sentences
 from sympress.labels.matching import (
     FIRST_SEARCHES,

@@ -126,6 +126,14 @@ class PhraseCues:
         self.unconditional = all(cue.unconditional for cue in cues)
 
 
+class Placed(NamedTuple):
+    """A cue where it stands."""
+
+    start: int
+    end: int
+    cue: Cue
+
+
 @dataclass(frozen=True)
 class CuePhrases:
     """Phrases, each once, and everything they do: `cues[k]` belongs to `phrases[k]`."""

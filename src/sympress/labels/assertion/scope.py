@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
-from sympress.labels.assertion.cues import Cue, PhraseCues
+from sympress.labels.assertion.cues import Cue, PhraseCues, Placed
+from sympress.labels.assertion.items import Brackets, Items, Span
 from sympress.labels.matching import Found
-
-Span = tuple[int, int]
 
 _DASHES = frozenset({"-", "\u2010", "\u2011", "\u2013", "--"})
 #: So many open cues of one assertion are remembered; a cue farther away is not the one that is meant.
 _REMEMBERED = 6
 #: A word and its space are at most so long when words are counted.
 _LONG_WORD = 40
-_LIST_ENDS = re.compile(r"\b(?:n?or)\b(?! (?:so|more|less|two|three)\b)")
-_COMMA, _NUMBER, _BRACKET = (
-    re.compile(","),
-    re.compile(r"(?<![\d.,/])(?!(?:19|20)\d\d\b)\d"),
-    re.compile(r"[()]"),
-)
-_RATIO = re.compile(r"\s*\d+/\d")
-_ARTICLE = re.compile(r"\s*an?\s")
-_COUNT = re.compile(r"\s*\d{1,2} $")
-_AND_OWNER = re.compile(r"\band (?=(?:his|her|their|my|the) )")
 _OR = re.compile(r"\bn?or\b")
 #: What joins the symptoms of a list: `,` and, before the last of them, `and` or `or`.
 _LINK = re.compile(r"[ \n]*(?:,[ \n]*)?(?P<last>(?:and|or)\b|[&/])?(?:[ \n]*[a-z-]+){0,2}[ \n]*")
 _LONGEST_LINK = 40
-#: So much of an item is looked at for the `or` that closes its list.
-_ITEM = 80
 _OF_LAST = re.compile(
     r"\b(?P<alone>(?:that|which|it|this) (?:has|is|was)"
     r"|(?:it|this) (?:resolved|subsided|disappeared|vanished|went))\b"
@@ -45,12 +32,6 @@ _OF_LISTS = frozenset({"absent", "historical", "hypothetical"})
 _OF_ONE = re.compile(r"\b(?:has|is|was|it|this)\b")
 #: A clause between commas, over which a verb behind it reaches: `Rash, which itched, has resolved`.
 _RELATIVE = re.compile(r",[ \n](?:which|who)\b[^,;:()]{1,80},[ \n]")
-#: What was measured, in brackets behind a symptom: `fever (38.5 C)`, not `fever (>38)`, `fever (T 36.8)`.
-_MEASURED = re.compile(
-    r"[ ]?\((?:t(?:emp|max|m)?|hr|bp|rr)?[ :]*(?!0|(?:19|20)\d\d|3[4-7](?:\.\d)?\b|9\d\.\d)"
-    r"(?:(?:3[89]|4[0-3]|10\d)\.\d{1,2}|[12]?\d\d(?!\.\d)|\d{1,3}/\d{1,3})(?!\d)"
-    r"(?! ?(?:y|yr|yrs|years?|mg)\b)(?![^()\n]{0,20}\b(?:or|and) (?:high|more|above|great))"
-)
 _WORD = r"[ ](?!(?:he|she|patient|pt|i|we|you|that|and)\b)[\w'/-]+"
 #: What may stand between someone and what they have: `Her coworker vaccinated the same day had …`.
 _ASIDE_HAS = re.compile(
@@ -94,23 +75,11 @@ _SUBJECT = 40
 _CLAUSE = 120
 #: What makes a `no` none of what follows: `No. 3`, `no, the pain is better`.
 _NUMBERED = re.compile(r"(?:\.[ \t]?#?|#)\d| ?, (?:the|my|his|her|it|i(?! do)|he|she|that|this|but)\b")
-_DASH = re.compile(r"(?<=\s)[-–—]{1,2}(?=\s)")
 _HAS = re.compile(r"[ ](?:has|had|have|is|was|are|were|gets|with)\b")
-_SOON = 30
-#: What may stand between a symptom and its exception.
-_EXCEPTION = re.compile(r"(?: (?:at all|whatsoever|lately|recently))?,? ?")
 _LABELS = re.compile(r"[ \t]?:")
 _WITH = re.compile(r"\b(?:with\b|w/)")
 _NOT_BETWEEN = re.compile(r"[ \t]*(?:[:=]|[-–][ \t]|\.?[ \t]*\d|(?:t|p|bp|hr|rr)[ :]?\d)")
 _CLAUSE_OPENERS = frozenset(",;:.(/|\n\t[{?!•–—")
-
-
-class Placed(NamedTuple):
-    """A cue where it stands."""
-
-    start: int
-    end: int
-    cue: Cue
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +127,7 @@ class Statement:
         self._found, self._taken = cues, taken
         self._mentions = mentions
         self._asked = mentions if asked is None else asked
-        self._brackets: _Brackets | None = None
-        self._second: list[int] = []
-        self._owners: list[int] = []
-        self._articles: list[int] = []
-        self._recent: list[int] = []
-        self._found_later: list[int] = []
-        self._told: tuple[list[int], list[int]] | None = None
+        self._brackets: Brackets | None = None
         self._cues: list[Placed] = []
         self._denial_ends: list[int] = []
         self._list_ends: list[int | None] | None = None
@@ -203,10 +166,22 @@ class Statement:
             if any(placed.cue.role == "cue" and not placed.cue.forward for placed in self._cues):
                 self._walk_back(said)
 
+    @cached_property
+    def _items(self) -> Items:
+        """The items of its list."""
+        return Items(
+            self._text,
+            self._bounds,
+            self._cues,
+            self._mentions,
+            denial_ends=self._denial_ends,
+            closes=self._closes,
+        )
+
     def _closes(self, place: int) -> int | None:
         """Where the innermost pair of brackets around `place` closes; None where none stands around it."""
         if self._brackets is None:
-            self._brackets = _Brackets(self._text, *self._bounds)
+            self._brackets = Brackets(self._text, *self._bounds)
         return self._brackets.closes(place)
 
     def _standing(
@@ -445,52 +420,16 @@ class Statement:
         if cue.within_item:
             gap = self._text[start:end]
             return ("," not in gap and _WITH.search(gap) is None) or (
-                cue.assertion == "absent" and self._list_closes(end)
+                cue.assertion == "absent" and self._items.goes_on(end)
             )
-        if cue.assertion == "historical" and self._is_recent(start, span):
+        if cue.assertion == "historical" and self._items.makes_recent(start, span):
             return False
-        if cue.assertion == "possible" and self._begins_anew(start, span):
+        if cue.assertion == "possible" and self._items.begins_anew(start, span):
             return False
         return not (
-            (cue.assertion == "absent" and self._is_excepted(span))
-            or (cue.assertion in ("absent", "historical") and self._own_statement(placed, span))
+            (cue.assertion == "absent" and self._items.excepts(span))
+            or (cue.assertion in ("absent", "historical") and self._items.tells_itself(placed, span))
         )
-
-    def _is_excepted(self, span: Span) -> bool:
-        """Whether an exception stands directly behind a mention: `no chest pain except on exertion`."""
-        self._items()
-        at = bisect_left(self._excepts, span[1])
-        if at == len(self._excepts):
-            return False
-        return _EXCEPTION.fullmatch(self._text, span[1], self._excepts[at]) is not None
-
-    def _is_recent(self, cue_end: int, span: Span) -> bool:
-        """Whether a short time beside a mention makes its history a present one: `h/o fever x 5 days`."""
-        commas, _ = self._items()
-        if not self._recent:
-            return False
-        behind = bisect_left(commas, cue_end)
-        item_end = commas[behind] if behind < len(commas) else self._bounds[1]
-        return item_end >= span[1] and self._told_in(self._recent, cue_end, min(item_end, span[1] + _SOON))
-
-    def _begins_anew(self, cue_end: int, span: Span) -> bool:
-        """Whether a comma ends what is doubted before any symptom is named: `suspected PE, chest pain`."""
-        commas, _ = self._items()
-        behind = bisect_left(commas, cue_end)
-        if behind == len(commas) or commas[behind] > span[0]:
-            return False
-        at = bisect_left(self._mentions, (cue_end, 0))
-        return self._mentions[at][0] > commas[behind]
-
-    def _told_in(self, places: Sequence[int], first: int, last: int) -> bool:
-        """Whether one of some places, in order, lies between two others."""
-        at = bisect_left(places, first)
-        return at < len(places) and places[at] < last
-
-    def _list_closes(self, place: int) -> bool:
-        """Whether the list in which `place` stands ends in `or`."""
-        commas, _ = self._items()
-        return self._list_goes_on(place, commas)
 
     def _reaches_back(self, placed: Placed, span: Span) -> bool:
         """Whether a cue reaches the mention before it, or the last of the list in which that stands."""
@@ -539,139 +478,6 @@ class Statement:
             return None
         link = _LINK.fullmatch(self._text, end, start)
         return link if link is not None and (link["last"] or "," in link.group()) else None
-
-    def _own_statement(self, placed: Placed, span: Span) -> bool:
-        """Whether a symptom behind a comma is told by itself: `no fever, cough for 3 days`.
-
-        What tells is a duration, a number, a verb or the like in its item or in an item between it and the
-        denial. In a list that ends in `or` it tells nothing: `no fever, pain at rest for weeks, or cough`.
-        """
-        cue_end = placed.end
-        commas, telling = self._items()
-        if self._own_clause(cue_end, span, commas, telling):
-            return True
-        first = bisect_left(commas, cue_end)
-        if first == len(commas) or commas[first] > span[0]:
-            return False
-        behind = bisect_left(commas, span[1])
-        item_end = commas[behind] if behind < len(commas) else self._bounds[1]
-        stop = bisect_left(self._denial_ends, span[1])
-        if stop < len(self._denial_ends):
-            item_end = min(
-                item_end, self._denial_ends[stop] + 1
-            )  # what ends a denial may tell as well: `since`
-        if first == behind - 1 and behind == len(commas) and self._told_in(self._second, span[1], item_end):
-            return True
-        # `without a fever, a cough` is one list
-        kinds = [telling] if _ARTICLE.match(self._text, cue_end) else [telling, self._articles]
-        if placed.cue.spoken:
-            kinds.append(self._found_later)
-        for places in kinds:
-            tells = bisect_right(places, commas[first])
-            if tells < len(places) and places[tells] < item_end:
-                return not self._list_goes_on(places[tells], commas)
-        return False
-
-    def _own_clause(self, cue_end: int, span: Span, commas: Sequence[int], telling: Sequence[int]) -> bool:
-        """Whether a symptom behind `and` has a verb or an owner: `no fever and the cough is mild`."""
-        at = bisect_left(self._owners, span[0]) - 1
-        if at < 0 or self._owners[at] < cue_end:
-            return False
-        behind = bisect_left(commas, self._owners[at])
-        item_end = commas[behind] if behind < len(commas) else self._bounds[1]
-        return item_end >= span[1] and self._told_in(telling, self._owners[at], item_end)
-
-    def _list_goes_on(self, place: int, commas: Sequence[int]) -> bool:
-        """Whether `or` stands before `place` in its item, or closes the list in a later, short one."""
-        number = bisect_left(commas, place)
-        start = commas[number - 1] if number else self._bounds[0]
-        if _LIST_ENDS.search(self._text, start, place):
-            return True
-        for at in range(number, min(number + 12, len(commas))):
-            end = commas[at + 1] if at + 1 < len(commas) else self._bounds[1]
-            if _LIST_ENDS.search(self._text, commas[at], min(end, commas[at] + 40)):
-                return True
-        return False
-
-    def _items(self) -> tuple[list[int], list[int]]:
-        """Places of the commas outside brackets, and of what makes an item a statement of its own."""
-        if self._told is None:
-            (first, last), text = self._bounds, self._text
-            commas = [at.start() for at in _COMMA.finditer(text, first, last)]
-            commas = [at for at in commas if self._closes(at) is None]
-            dashes = [at.start() for at in _DASH.finditer(text, first, last)]
-            opened = {placed.end for placed in self._cues if placed.cue.role == "cue"}
-            dashes = [
-                at for at in dashes if len(text[first:at].rstrip()) + first not in opened
-            ]  # `Absent - fever`
-            commas = sorted((*commas, *dashes))
-            told = [placed for placed in self._cues if placed.cue.role == "statement"]
-            self._excepts = [placed.start for placed in told if placed.cue.excepts]
-            told = [placed for placed in told if not placed.cue.excepts]
-            self._found_later = [placed.start for placed in told if placed.cue.spoken]
-            told = [placed for placed in told if not placed.cue.spoken]
-            telling = [placed.start for placed in told if not placed.cue.second_item]
-            telling += [at + 1 for at in dashes] if len(dashes) == 1 else []  # more of them make a list
-            self._second = [placed.start for placed in told if placed.cue.second_item]
-            self._recent = [placed.start for placed in told if placed.cue.recent]
-            telling += [at + 1 for at in commas if _RATIO.match(text, at + 1, last)]
-            telling += [start - 1 for start, _ in self._mentions if self._is_counted(start, commas)]
-            ends = (*commas[1:], last)
-            self._articles = [
-                at + 1
-                for at, end in zip(commas, ends, strict=False)
-                if _ARTICLE.match(text, at + 1, last)
-                and not _LIST_ENDS.search(text, at, min(end, at + _ITEM))
-            ]
-            self._owners = [at.start() for at in _AND_OWNER.finditer(text, first, last)]
-            telling += [end for _, end in self._mentions if _LABELS.match(text, end, last)]
-            telling += [end for _, end in self._mentions if _MEASURED.match(text, end, last)]
-            telling += [
-                at.start() for at in _NUMBER.finditer(text, first, last) if self._measures(at.start(), commas)
-            ]
-            self._told = commas, sorted(telling)
-        return self._told
-
-    def _is_counted(self, start: int, commas: Sequence[int]) -> bool:
-        """Whether a number stands before the symptom at `start` and opens its item: `2 loose stools`."""
-        before = bisect_left(commas, start) - 1
-        return (
-            before >= 0
-            and start - commas[before] < 8
-            and _COUNT.fullmatch(self._text, commas[before] + 1, start) is not None
-        )
-
-    def _measures(self, place: int, commas: Sequence[int]) -> bool:
-        """Whether the number at `place` stands behind a symptom of its item: `tachycardia 120`."""
-        before = bisect_right(commas, place)
-        opens = commas[before - 1] if before else self._bounds[0]
-        at = bisect_right(self._mentions, (place, 0)) - 1
-        return at >= 0 and opens < self._mentions[at][1] <= place and self._closes(place) is None
-
-
-class _Brackets:
-    """The pairs of round brackets between two places, and which of them holds a place."""
-
-    def __init__(self, text: str, first: int, last: int) -> None:
-        self._opens: list[int] = []
-        self._closes: list[int] = []
-        self._outer: list[int] = []
-        unclosed: list[int] = []
-        for found in _BRACKET.finditer(text, first, last):
-            if found.group() == "(":
-                unclosed.append(len(self._opens))
-                self._opens.append(found.start())
-                self._closes.append(-1)
-                self._outer.append(unclosed[-2] if len(unclosed) > 1 else -1)
-            elif unclosed:
-                self._closes[unclosed.pop()] = found.start()
-
-    def closes(self, place: int) -> int | None:
-        """Where the innermost pair around `place` closes; None where none stands around it."""
-        at = bisect_right(self._opens, place) - 1
-        while at >= 0 and self._closes[at] <= place:  # closed before, or never
-            at = self._outer[at]
-        return self._closes[at] if at >= 0 else None
 
 
 def _is_hidden(hidden: bytearray, begin: int, behind: int, phrase: PhraseCues) -> bool:
