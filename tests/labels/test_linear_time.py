@@ -13,9 +13,9 @@ from sympress.labels.lexicon import load_lexicon
 
 #: Four times the text may take so many times as long: a quadratic reading takes 16 times.
 MOST = 5.5
-SHORT = 12_000
+SHORT = 6_000
 #: What is faster than this (seconds) at the greater length is too fast to compare.
-TOO_FAST = 0.02
+TOO_FAST = 0.01
 TRIES = 6
 
 WITHIN_A_LINE = [
