@@ -22,6 +22,7 @@ from sympress.compression.lowrank.factorize import lowrank_
 from sympress.compression.prune.structured import Kept, remove_
 from sympress.compression.quantize.choose import logits_of
 from sympress.errors import SympressError
+from sympress.models.families import keep_layers_
 from sympress.models.model import SymptomModel, build_model, load_model, save_model
 
 
@@ -111,6 +112,10 @@ def test_models_share_a_structure_where_one_graph_serves_them(make_encoder: Call
     loaded = AutoModel.from_pretrained(tmp_path / "encoder")
     assert structure_of(build_model(loaded, 3, "mean", seed=0).eval()) == own
     assert structure_of(build_model(resized(built()), 5, "mean", seed=0).eval()) == own
+    students = [built(), built()]
+    for place, student in enumerate(students):
+        keep_layers_(student.encoder, [place])
+    assert len(set(map(structure_of, students))) == 1
     others = [built(), built(), built(), built(), built(pooling="cls"), built(pooling="maximum")]
     remove_(others[0], Kept(((0, 3), (0, 1)), (tuple(range(30)), tuple(range(30)))))
     lowrank_(others[1], method="svd", rank=4)

@@ -401,6 +401,8 @@ _NOT_STRUCTURE = {
 
 #: What `from_pretrained` leaves in a model, and no graph depends on, where it holds nothing.
 _LEFT_BY_LOADING = ("_use_kernels", "_weight_conversions")
+#: What no graph depends on: who made a weight, and where decoders keep what they have read.
+_NO_PART = {"_is_hf_initialized", "layer_idx"}
 
 
 def _position_table(model: SymptomModel) -> nn.Embedding | None:
@@ -435,7 +437,7 @@ class _Structure(pickle.Pickler):
         reduced: Any = value.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
         make, arguments, state, *_ = reduced
         left = {"num_embeddings", "out_features"} if any(value is one for one in self._growing) else set()
-        left |= {"p"} if isinstance(value, nn.Dropout) else set()
+        left |= _NO_PART | ({"p"} if isinstance(value, nn.Dropout) else set())
         left |= {name for name in _LEFT_BY_LOADING if not state.get(name)}
         left |= {name for name, one in state.items() if "dropout" in name and isinstance(one, float)}
         return make, arguments, {name: one for name, one in state.items() if name not in left}
