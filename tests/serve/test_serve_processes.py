@@ -124,13 +124,13 @@ def test_a_process_that_is_killed_is_replaced_unless_the_artifact_has_changed(lo
 
 
 def test_an_artifact_that_never_answers_is_given_up_and_the_old_one_stays(looping: Path):
-    config = ServeConfig(load_seconds=8.0)
+    config = ServeConfig(load_seconds=5.0)
     shelf = Shelf({"looping": looping}, lambda name, folder: load_model(name, folder, OURS, config))
     old = shelf.pick(None)
     (looping / "model.onnx").unlink()
     looping_model(looping / "model.onnx", slow=0)
     write_checksums(looping)
-    with pytest.raises(InputError, match="does not answer within 8 s of loading; make the artifact again"):
+    with pytest.raises(InputError, match="does not answer within 5 s of loading; make the artifact again"):
         shelf.reload("looping")
     assert shelf.pick(None) is old
     assert failures(old.extract([Question(text) for text in [SHORT]])) == [None]
