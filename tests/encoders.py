@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import os
@@ -20,6 +21,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModel,
     BertConfig,
+    BertModel,
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
@@ -188,6 +190,22 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrain
     folder = tmp_path_factory.mktemp("encoder")
     tiny_encoder().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def roomy_encoder_folder(
+    tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast
+) -> Path:
+    """The same, in place of the packaged encoder, with word pieces enough to leave some out."""
+    folder = tmp_path_factory.mktemp("roomy")
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = backend["model"]["vocab"]
+    vocabulary.update({f"rare{number}": len(vocabulary) + number for number in range(100)})
+    roomy = copy.deepcopy(tokenizer)
+    roomy._tokenizer = Tokenizer.from_str(json.dumps(backend))
+    BertModel(BertConfig(**_SIZES | {"vocab_size": len(vocabulary)})).save_pretrained(folder)
+    roomy.save_pretrained(folder)
     return folder
 
 

@@ -6,8 +6,6 @@ A block of `console` has a `$` before each command; lines below a command are wh
 
 from __future__ import annotations
 
-import copy
-import json
 import os
 import re
 import shlex
@@ -18,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
-from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from sympress.cli.main import run
 
@@ -107,28 +104,6 @@ def shims(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
-    """A tiny BERT in place of the packaged one, with word pieces enough to leave some out."""
-    folder = tmp_path_factory.mktemp("packaged")
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    vocabulary = backend["model"]["vocab"]
-    vocabulary.update({f"rare{number}": len(vocabulary) + number for number in range(100)})
-    roomy = copy.deepcopy(tokenizer)
-    roomy._tokenizer = Tokenizer.from_str(json.dumps(backend))
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=80,
-    )
-    BertModel(config).save_pretrained(folder)
-    roomy.save_pretrained(folder)
-    return folder
-
-
 def prepare(page: str, tokenizer: PreTrainedTokenizerFast) -> None:
     """Make what a page takes for granted: a checkpoint of one's own, and notes."""
     if page != "how-to/import-a-model":
@@ -152,13 +127,13 @@ def prepare(page: str, tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def place(tmp_path: Path, roomy_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder to work in, where the packaged encoder is the tiny one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("sympress.models.encoder._BUNDLED_SHA256", {})  # a small one stands in for it
-    monkeypatch.setattr("sympress.models.encoder.bundled_encoder_folder", lambda: encoder)
-    monkeypatch.setattr("sympress.training.adapt.bundled_encoder_folder", lambda: encoder)
+    monkeypatch.setattr("sympress.models.encoder.bundled_encoder_folder", lambda: roomy_encoder_folder)
+    monkeypatch.setattr("sympress.training.adapt.bundled_encoder_folder", lambda: roomy_encoder_folder)
 
 
 @pytest.mark.usefixtures("place", "memory_unmeasured")

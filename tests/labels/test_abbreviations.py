@@ -35,4 +35,4 @@ def test_the_time_grows_with_the_text(piece: str) -> None:
         find_definitions(text)
         return time.process_time() - start
 
-    assert min(seconds(400_000) for _ in range(2)) < 12 * min(seconds(50_000) for _ in range(3)) + 0.05
+    assert min(seconds(120_000) for _ in range(2)) < 12 * min(seconds(15_000) for _ in range(3)) + 0.02

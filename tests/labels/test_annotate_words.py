@@ -1,18 +1,13 @@
 """What the words of a mention say themselves: denials, temperatures, abbreviations, other meanings."""
 
-from functools import cache
 from pathlib import Path
 
 import pytest
+from annotators import clinical
 
 from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import load_lexicon
 from sympress.notes.markup import read_view
-
-
-@cache
-def clinical() -> Annotator:
-    return Annotator(load_lexicon("clinical"))
 
 
 def told(text: str, annotator: Annotator | None = None) -> list[tuple[str, str | None, str]]:

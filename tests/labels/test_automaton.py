@@ -19,7 +19,11 @@ LEXICON = Lexicon(
     {"n/v": (4, 5)},
     ("hay fever",),
 )
-ANNOTATOR = Annotator(LEXICON)
+
+
+@pytest.fixture(scope="module")
+def annotator() -> Annotator:
+    return Annotator(LEXICON)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +68,9 @@ ANNOTATOR = Annotator(LEXICON)
     ],
 )
 def test_mentions_are_found_at_places_of_the_original_text(
-    text: str, expected: list[tuple[str, str]]
+    annotator: Annotator, text: str, expected: list[tuple[str, str]]
 ) -> None:
-    found = ANNOTATOR.mentions(text)
+    found = annotator.mentions(text)
     assert [(text[m.start : m.end], m.symptom) for m in found] == expected
 
 

@@ -1,17 +1,17 @@
 """Spans that a tagger found, read beside the forms of the lexicon."""
 
 import pytest
+from annotators import clinical
 
 from sympress.errors import InputError
 from sympress.labels.annotate import Annotator
-from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import Mention
 from sympress.notes.markup import read_view
 
 
 @pytest.fixture(scope="module")
 def annotator() -> Annotator:
-    return Annotator(load_lexicon("clinical"))
+    return clinical()
 
 
 def found(annotator: Annotator, text: str, *spans: str, most: int | None = None) -> list[tuple[object, ...]]:

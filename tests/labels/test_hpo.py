@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from annotators import clinical
 
 from sympress.labels import lexicon, lexicon_layers
 from sympress.labels.annotate import Annotator
@@ -24,7 +25,7 @@ def wide() -> Lexicon:
 
 @pytest.fixture(scope="module")
 def annotators(wide: Lexicon) -> tuple[Annotator, Annotator]:
-    return Annotator(load_lexicon("clinical")), Annotator(wide)
+    return clinical(), Annotator(wide)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +106,8 @@ def test_every_symptom_of_the_clinical_answer_is_in_the_wide_one(
 
 
 def test_the_clinical_symptoms_come_first_and_keep_ids_names_and_codes(wide: Lexicon) -> None:
-    clinical = load_lexicon("clinical")
-    for old, new in zip(clinical.symptoms, wide.symptoms, strict=False):
+    narrow = load_lexicon("clinical")
+    for old, new in zip(narrow.symptoms, wide.symptoms, strict=False):
         assert (old.id, old.name, old.codes) == (new.id, new.name, new.codes)
         assert set(old.forms) <= set(new.forms)
     assert len(wide.symptoms) > 11_000

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import gc
 import time
-from functools import cache
 
 import pytest
-
-from sympress.labels.annotate import Annotator
-from sympress.labels.lexicon import load_lexicon
+from annotators import clinical
 
 #: Four times the text may take so many times as long: a quadratic reading takes 16 times.
 MOST = 5.5
-SHORT = 12_000
+SHORT = 6_000
 #: What is faster than this (seconds) at the greater length is too fast to compare.
-TOO_FAST = 0.02
+TOO_FAST = 0.01
 TRIES = 6
 
 WITHIN_A_LINE = [
@@ -58,13 +55,8 @@ RUNS = [
 ]
 
 
-@cache
-def _annotator() -> Annotator:
-    return Annotator(load_lexicon("clinical"))
-
-
 def _seconds(text: str) -> float:
-    annotator, collects = _annotator(), gc.isenabled()
+    annotator, collects = clinical(), gc.isenabled()
     gc.disable()  # what other tests left behind is none of a text's
     try:
         started = time.process_time()

@@ -3,14 +3,13 @@
 from itertools import pairwise
 
 import pytest
+from annotators import clinical
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sympress.labels.annotate import Annotator
-from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import Reason
 
-CLINICAL = Annotator(load_lexicon("clinical"))
 P, A, Q, Y, H, F = "present", "absent", "possible", "hypothetical", "historical", "family"
 
 
@@ -57,7 +56,7 @@ def test_the_reason_is_what_decided(
     ],
 )
 def test_a_word_and_a_value_are_their_own_reason(text: str, kind: str, words: str) -> None:
-    (mention,) = CLINICAL.mentions(text)
+    (mention,) = clinical().mentions(text)
     start = text.index(words)
     assert mention.reason == Reason(kind, words.lower(), start, start + len(words))  # type: ignore[arg-type]
 
@@ -239,7 +238,7 @@ MARKED = st.lists(st.sampled_from([*CUES, *SYMPTOMS * 3, *MARKS * 3, *TAGS * 3])
 
 
 def in_order(text: str) -> None:
-    found = CLINICAL.mentions(text)
+    found = clinical().mentions(text)
     spans = [(one.start, one.end) for one in found]
     assert spans == sorted(spans)
     different = sorted(set(spans))
@@ -259,7 +258,7 @@ def in_order(text: str) -> None:
 @given(PLAIN)
 def test_mentions_of_any_plain_text_are_in_order_and_their_reasons_are_written_there(text: str) -> None:
     in_order(text)
-    for one in CLINICAL.mentions(text):
+    for one in clinical().mentions(text):
         reason = one.reason
         if reason is not None:
             assert reason.start is not None
@@ -277,7 +276,7 @@ def test_mentions_of_any_markup_are_in_order_and_within_it(text: str) -> None:
 def test_what_stands_behind_a_blank_line_and_a_heading_changes_nothing_before_it(
     one: str, other: str
 ) -> None:
-    before = [(m.start, m.end, m.symptom, m.assertion) for m in CLINICAL.mentions(f"{one}.\n\nHPI: ")]
-    both = CLINICAL.mentions(f"{one}.\n\nHPI: {other}")
+    before = [(m.start, m.end, m.symptom, m.assertion) for m in clinical().mentions(f"{one}.\n\nHPI: ")]
+    both = clinical().mentions(f"{one}.\n\nHPI: {other}")
     kept = [(m.start, m.end, m.symptom, m.assertion) for m in both if m.end <= len(one)]
     assert kept == [one_ for one_ in before if one_[1] <= len(one)]

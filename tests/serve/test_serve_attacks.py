@@ -12,7 +12,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -278,16 +278,19 @@ def test_a_body_nested_without_end_is_refused(nested: bytes):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("asked", "said"),
     [
-        (b'{"notes":[' + b",".join([b"{}"] * 300_000) + b"]}", "notes.0.text: field required"),
-        (json.dumps({"text": "a"} | {f"{key:x}": 1 for key in range(300_000)}).encode(), "extra inputs"),
-        (json.dumps({"notes": [{"id": "", "text": ""}] * 100_000}).encode(), "notes: more than 256 in one"),
+        (lambda: {"notes": [{}] * 300_000}, "notes.0.text: field required"),
+        (lambda: {"text": "a"} | {f"{key:x}": 1 for key in range(300_000)}, "extra inputs"),
+        (lambda: {"notes": [{"id": "", "text": ""}] * 100_000}, "notes: more than 256 in one"),
     ],
     ids=["faults", "keys", "notes"],
 )
-def test_a_body_of_many_faults_takes_no_memory_and_holds_nobody_up(body: bytes, said: str):
+def test_a_body_of_many_faults_takes_no_memory_and_holds_nobody_up(
+    asked: Callable[[], dict[str, Any]], said: str
+):
     """Each fault took 2 kB: a body of 4 MB ended a service of 1 GiB, and others waited for ten seconds."""
+    body = json.dumps(asked()).encode()
     before, began = own_peak_bytes(), time.process_time()
     with pytest.raises(Refusal) as refused:
         parse_request(body, 256)

@@ -20,11 +20,12 @@ import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from sympress.compression.quantize.aware import constant, looks_up
 from sympress.compression.quantize.kernels import write_bare
 from sympress.errors import SympressError
+from sympress.models.families import FAMILIES, position_table
 from sympress.models.model import SymptomModel
 from sympress.runtime.session import open_session
 
@@ -384,7 +385,7 @@ class _Exported(nn.Module):
         return logits
 
 
-#: What a configuration says of a checkpoint that no graph depends on; weights have their own type.
+#: What a configuration says that no graph depends on; weights have their own type and sizes.
 _NOT_STRUCTURE = {
     "_name_or_path",
     "architectures",
@@ -394,15 +395,29 @@ _NOT_STRUCTURE = {
     "problem_type",
     "sympress",
     "transformers_version",
+    "vocab_size",
 }
 
 
 #: What `from_pretrained` leaves in a model, and no graph depends on, where it holds nothing.
 _LEFT_BY_LOADING = ("_use_kernels", "_weight_conversions")
+#: What no graph depends on: who made a weight, and where decoders keep what they have read.
+_NO_PART = {"_is_hf_initialized", "layer_idx"}
+
+
+def _position_table(model: SymptomModel) -> nn.Embedding | None:
+    return position_table(model.encoder) if model.encoder.config.model_type in FAMILIES else None
+
+
+def _growing(model: SymptomModel) -> list[nn.Module]:
+    """Tables of words and positions, and the head's last layers: no operator depends on their rows."""
+    tables = [model.encoder.get_input_embeddings(), _position_table(model)]
+    plain = [table for table in tables if type(table) is nn.Embedding]
+    return plain + [layer for layer in (model.head.output, model.head.query) if type(layer) is nn.Linear]
 
 
 class _Structure(pickle.Pickler):
-    """Writes all of a model but the numbers of its weights: what its graph depends on."""
+    """Writes what the graph of a model depends on: all but the numbers of its weights, and some sizes."""
 
     def __init__(self, file: IO[bytes], model: SymptomModel) -> None:
         super().__init__(file)
@@ -410,15 +425,22 @@ class _Structure(pickle.Pickler):
         weights = [*model.parameters(), *model.buffers()]
         self._weights = {id(tensor): place for place, tensor in enumerate(weights)}
         self._source = model.encoder.name_or_path
+        self._growing = _growing(model)
+        self._rows = {id(weight) for module in self._growing for weight in module.parameters()}
+        positions = _position_table(model)
+        self._positions = 0 if positions is None else positions.num_embeddings
 
     def reducer_override(self, value: object) -> Any:
-        """An encoder that was loaded is written as one of the same shape that was built."""
-        if not isinstance(value, PreTrainedModel):
+        """A module without what no graph depends on: rows, dropout, and whether it was loaded."""
+        if not isinstance(value, nn.Module):
             return NotImplemented
         reduced: Any = value.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
         make, arguments, state, *_ = reduced
-        held = {name: one for name, one in state.items() if name not in _LEFT_BY_LOADING or one}
-        return make, arguments, held
+        left = {"num_embeddings", "out_features"} if any(value is one for one in self._growing) else set()
+        left |= _NO_PART | ({"p"} if isinstance(value, nn.Dropout) else set())
+        left |= {name for name in _LEFT_BY_LOADING if not state.get(name)}
+        left |= {name for name, one in state.items() if "dropout" in name and isinstance(one, float)}
+        return make, arguments, {name: one for name, one in state.items() if name not in left}
 
     def persistent_id(self, value: object) -> object:
         """What is written for a path, set, configuration or tensor; None for what is pickled as usual."""
@@ -427,19 +449,30 @@ class _Structure(pickle.Pickler):
         if isinstance(value, set | frozenset) and all(isinstance(one, str) for one in value):
             return "set", sorted(value)  # its own order depends on how it was filled
         if isinstance(value, PreTrainedConfig):
-            settings = {name: one for name, one in value.to_dict().items() if name not in _NOT_STRUCTURE}
+            left = _NOT_STRUCTURE | ({"max_position_embeddings"} if self._positions else set())
+            settings = {
+                name: one
+                for name, one in value.to_dict().items()
+                if name not in left and "dropout" not in name
+            }
             return json.dumps(settings, sort_keys=True, default=repr)
         if not isinstance(value, Tensor):
             return None
         place = self._weights.get(id(value))
         numbers = value.detach().cpu().numpy().tobytes() if place is None else place
-        return tuple(value.shape), repr(value.dtype), numbers
+        shape: tuple[int, ...] = tuple(value.shape)
+        if id(value) in self._rows:
+            shape = (min(2, shape[0]), *shape[1:])  # a size of 1 is broadcast
+        elif place is not None and self._positions and shape == (1, self._positions):
+            shape = ()  # ids of positions and of token types
+        return shape, repr(value.dtype), numbers
 
 
 def structure_of(model: SymptomModel) -> str | None:
-    """A digest that two models share where they differ in the numbers of their weights alone.
+    """A digest that two models share where one graph serves both.
 
-    None where a part of the model cannot be written: a hook, or a class made at run time.
+    They may differ in the numbers of their weights, in how many words, positions and answers they have, and
+    in dropout. None where a part of the model cannot be written: a hook, or a class made at run time.
     """
     written = io.BytesIO()
     try:
@@ -463,6 +496,7 @@ def _program(model: SymptomModel) -> torch.onnx.ONNXProgram:
     graph = _GRAPHS.get(structure or "")
     if graph is None:
         graph = _trace(wrapped)
+        graph.graph.metadata_props.pop("pkg.torch.export.ExportedProgram.range_constraints", None)
         for name in weights.keys() & graph.graph.initializers:
             graph.graph.initializers[name].const_value = None
         if structure is not None:
@@ -470,9 +504,26 @@ def _program(model: SymptomModel) -> torch.onnx.ONNXProgram:
                 del _GRAPHS[next(iter(_GRAPHS))]
             _GRAPHS[structure] = graph
     program = torch.onnx.ONNXProgram(graph.clone(), None)
-    program.apply_weights({name: weights[name] for name in weights.keys() & graph.graph.initializers})
+    held = {name: weights[name] for name in weights.keys() & program.model.graph.initializers}
+    _resize_(program.model.graph, held, model.symptoms)
+    program.apply_weights(held)
     program.optimize()
     return program
+
+
+def _resize_(graph: onnx_ir.Graph, weights: Mapping[str, Tensor], answers: int) -> None:
+    """State the shapes of `weights`; those that follow from the head's last layers are inferred anew."""
+    for name, weight in weights.items():
+        graph.initializers[name].shape = onnx_ir.Shape(weight.shape)
+    heads = ("model.head.output.", "model.head.query.")
+    reached = [graph.initializers[name] for name in weights if name.startswith(heads)]
+    logits = graph.outputs[0]
+    known = logits.shape
+    for value in reached:
+        for made in (made for node, _ in value.uses() for made in node.outputs if made not in reached):
+            made.shape = None
+            reached.append(made)
+    logits.shape = None if known is None else onnx_ir.Shape([*known[:-1], answers])
 
 
 def _trace(wrapped: _Exported) -> onnx_ir.Model:

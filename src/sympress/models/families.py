@@ -225,7 +225,7 @@ def tell_hidden_size_(encoder: PreTrainedModel, hidden: int) -> None:
 
 def position_rows(encoder: PreTrainedModel) -> tuple[int, int]:
     """Rows of the table of learnt positions, and the row of a note's first token; (0, 0) without a table."""
-    table = _position_table(encoder)
+    table = position_table(encoder)
     if table is None:
         return 0, 0
     follows = family_of(encoder).positions_follow_padding
@@ -234,7 +234,7 @@ def position_rows(encoder: PreTrainedModel) -> tuple[int, int]:
 
 def keep_positions_(encoder: PreTrainedModel, rows: int) -> None:
     """Keep the first `rows` learnt positions, with the constants as long as they are, and tell the config."""
-    family, table = family_of(encoder), _position_table(encoder)
+    family, table = family_of(encoder), position_table(encoder)
     if family.positions is None or table is None:
         raise InputError(f"architecture {encoder.config.model_type!r} has no table of positions here")
     parent = encoder.get_submodule(family.positions.rpartition(".")[0])
@@ -253,7 +253,7 @@ def keep_positions_(encoder: PreTrainedModel, rows: int) -> None:
     config.max_position_embeddings = rows
 
 
-def _position_table(encoder: PreTrainedModel) -> nn.Embedding | None:
+def position_table(encoder: PreTrainedModel) -> nn.Embedding | None:
     """The table of learnt positions; None where the family or this encoder (DeBERTa v3) has none."""
     name = family_of(encoder).positions
     if name is None:

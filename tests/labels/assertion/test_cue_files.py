@@ -13,7 +13,7 @@ FEVER = Lexicon("own", (Symptom("fever", ("fever",)), Symptom("cough", ("cough",
 
 def said(text: str, *notes: str) -> list[str]:
     """What is asserted of the mentions of each note with the cues of `text`."""
-    annotator = Annotator(FEVER, lay_cues(text, "my.toml").book)
+    annotator = Annotator(FEVER, lay_cues(text, "my.toml").book, at_once=False)
     return [mention.assertion for note in notes for mention in annotator.mentions(note)]
 
 

@@ -262,7 +262,7 @@ def test_the_time_is_linear_whatever_is_repeated(before: str, unit: str) -> None
         return time.process_time() - began
 
     # Sixteen times the length: 256 times the time if anything were quadratic.
-    assert seconds(80_000) < 0.5 + 60 * seconds(5_000)
+    assert seconds(40_000) < 0.2 + 60 * seconds(2_500)
 
 
 def test_plain_text_costs_next_to_nothing() -> None:
