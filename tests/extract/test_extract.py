@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import time
 from datetime import datetime
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import duckdb
@@ -287,8 +289,9 @@ def interrupted(tiny_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_an_unfinished_job_is_not_mixed_with_another(tiny_artifact: Path, interrupted: tuple[Path, Path]):
     source, output = interrupted
     assert refused(source, "-m", tiny_artifact, "-o", output, "--category", "x") == (
-        f"{output}: an unfinished job with other notes, options or artifact stands in out.jsonl.partial; "
-        "give its command again, name another output, or add --force to begin anew"
+        f"{output}: an unfinished job with other notes, options or artifact, or of another version of "
+        "sympress, stands in out.jsonl.partial; give its command again, name another output, or add --force "
+        "to begin anew"
     )
     source.write_text(source.read_text().replace("fever 7\\n", "cough 7").replace('"fever 5"', '"cough 5"'))
     assert refused(source, "-m", tiny_artifact, "-o", output) == (
@@ -296,6 +299,22 @@ def test_an_unfinished_job_is_not_mixed_with_another(tiny_artifact: Path, interr
         "add --force to begin anew"
     )
     run(source, "-m", tiny_artifact, "-o", output, "--force")
+    assert len(ids(output.read_text())) == 300
+
+
+def test_another_version_or_name_of_the_model_does_not_go_on(
+    tiny_artifact: Path, interrupted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    source, output = interrupted
+    renamed = tmp_path / "renamed"  # rows of OMOP and FHIR name it
+    shutil.copytree(tiny_artifact, renamed)
+    assert "an unfinished job with other notes, options or artifact" in refused(
+        source, "-m", renamed, "-o", output
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(metadata, "version", lambda _: "0.0.1")
+        assert "or of another version of sympress" in refused(source, "-m", tiny_artifact, "-o", output)
+    run(source, "-m", tiny_artifact, "-o", output)
     assert len(ids(output.read_text())) == 300
 
 

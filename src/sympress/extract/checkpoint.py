@@ -277,7 +277,8 @@ def _read_state(folder: Path, job: str, output: Path) -> State | None:
         return None  # it was finished, and somebody has taken the output away
     if state.job != job:
         raise InputError(
-            f"{output}: an unfinished job with other notes, options or artifact stands in {folder.name}; "
+            f"{output}: an unfinished job with other notes, options or artifact, or of another version of "
+            f"sympress, stands in {folder.name}; "
             "give its command again, name another output, or add --force to begin anew"
         )
     return state

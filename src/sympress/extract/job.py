@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -273,10 +274,21 @@ class Job:
             self.concepts.digest(),
             str(self.snippet),
             str(self.most_mentions),
+            self.artifact.name,  # which rows name
             *(_sum(self.artifact / file) for file in files_to_run(self.artifact)),
+            _reader(),
             *([self.words.digest()] if self.words.named() else []),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _reader() -> str:
+    """A digest of what reads notes beside an artifact: this version of sympress, and its words."""
+    digest = hashlib.sha256(metadata.version("sympress").encode())
+    with resources.as_file(resources.files("sympress.labels") / "data") as folder:
+        for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+            digest.update(_sum(file).encode())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
