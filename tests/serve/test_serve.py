@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from serving import KEY, WORDS, Running, WordModel, running
 from sympress.errors import InputError
 from sympress.serve.auth import ApiKeys, read_keys
 from sympress.serve.config import ServeConfig, is_loopback
+from sympress.serve.forms import OneNote, parse_line, parse_request
 from sympress.serve.models import parse_models
 from sympress.serve.server import check_exposure, listen
 
@@ -142,7 +144,12 @@ FORM = "; send {'text': …} or {'notes': [{'id', 'text'}]}"
         (b"{", "the body is not JSON in UTF-8"),
         (b"", "the body is not JSON in UTF-8"),
         (b'{"text": "\xff"}', "the body is not JSON in UTF-8"),
-        (b'{"text": "\\ud800"}', "the body is not JSON in UTF-8"),
+        (b'{"text": "\\ud800}', "the body is not JSON in UTF-8"),
+        (b'{"text": "fever", "text": ""}', "text: stands twice in one object; send it once"),
+        (
+            b'{"notes": [], "notes": [{"id": "b", "text": ""}]}',
+            "notes: stands twice in one object; send it once",
+        ),
         (b"{}", "text: field required" + FORM),
         (b"[]", "body: input should be an object" + FORM),
         (b'{"text": 5}', "text: input should be a valid string" + FORM),
@@ -157,6 +164,22 @@ def test_a_wrong_body_is_one_line_that_names_the_place(service: Running, body: b
             "invalid_request",
             message,
         )
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (rb"\ud83d fever", "\ufffd fever"),
+        (rb"\udc00\ud83d\ude00\\ud83d", "\ufffd\U0001f600\\ud83d"),
+        (rb"\\\ud83d\u00e9", "\\\ufffd\u00e9"),
+    ],
+)
+def test_half_a_surrogate_pair_is_read_as_by_extract(before: bytes, text: bytes, read: str):
+    body = before + b'{"text": "' + text + b'"}'
+    request = parse_request(body, 1)
+    assert isinstance(request, OneNote)
+    assert (request.text, parse_line(body, "notes").text) == (read, read)
 
 
 def test_refusals_are_one_line_each(service: Running):
@@ -294,6 +317,14 @@ def test_a_request_that_takes_too_long_ends():
             "too_slow",
             "no answer within 0.2 s; send fewer or shorter notes",
         )
+
+
+def test_a_service_whose_model_answers_no_more_is_not_ready():
+    answering = iter([True, False, True])
+    with running() as service, service.client() as client:
+        shelf = service.service.shelf
+        shelf._models = {"words": replace(shelf.pick(None), is_answering=lambda: next(answering))}
+        assert [client.get("/readyz").status_code for _ in range(3)] == [200, 503, 200]
 
 
 def test_an_artifact_is_swapped_as_a_whole_or_not_at_all():

@@ -311,6 +311,22 @@ def test_lines_with_a_hash_are_no_keys(tmp_path: Path):
         read_keys(file)
 
 
+def test_a_key_that_is_gone_from_its_file_opens_nothing_after_a_reload(tmp_path: Path):
+    file = tmp_path / "keys"
+    file.write_text(f"{KEY}\n", encoding="utf-8")
+    file.chmod(0o600)
+    keys = read_keys(file)
+    file.write_text("another-key-of-the-hospital\n", encoding="utf-8")
+    keys.read_again()
+    keys.admit({b"x-api-key": b"another-key-of-the-hospital"})
+    with pytest.raises(Refusal):
+        keys.admit({b"x-api-key": KEY.encode()})
+    file.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        keys.read_again()
+    keys.admit({b"x-api-key": b"another-key-of-the-hospital"})  # those that were there stay
+
+
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, 0), (0o440, 0), (0o644, 1), (0o604, 1)])
 def test_a_key_that_everybody_can_read_is_warned_of(tmp_path: Path, mode: int, warned: int):

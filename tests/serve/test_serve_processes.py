@@ -120,6 +120,7 @@ def test_a_process_that_is_killed_is_replaced_unless_the_artifact_has_changed(lo
     process.kill()
     with pytest.raises(InputError, match="changed since it was loaded; reload it when it is complete"):
         list(model.extract([Question(text) for text in [SHORT]]))
+    assert not model.is_answering()
     model.close()
 
 

@@ -156,6 +156,20 @@ class Service:
         except InputError as error:
             raise Refusal(409, "kept_old_model", f"the old model goes on; {error}") from error
 
+    def warn_of_keys(self) -> None:
+        """Log what is unsafe about where the keys come from."""
+        for warning in self.keys.warnings:
+            self.log.warning("api_key", message=warning)
+
+    def read_keys_again(self) -> None:
+        """Take the keys that their file holds now; the old ones stay, logged, where it cannot be used."""
+        try:
+            self.keys.read_again()
+        except InputError as error:
+            self.log.error("keys_kept", reason=str(error))
+        else:
+            self.warn_of_keys()
+
     async def reload_model(self, name: str) -> ServedModel:
         """Load `name` again beside the requests that run, and swap it in.
 
@@ -232,9 +246,13 @@ def _add_probes(app: FastAPI, service: Service) -> None:
 
     @app.get("/readyz", response_model=Status, tags=["probes"], responses=_errors(503))
     async def readyz() -> Response:
-        """The models are loaded and the service is not stopping."""
+        """The models answer and the service is not stopping."""
         if service.draining.begun:
             raise Refusal(503, "stopping", "the service is stopping")
+        failed = [model.name for model in service.shelf.models() if not model.is_answering()]
+        if failed:
+            message = f"{', '.join(failed)}: does not answer; put the artifact right and reload it"
+            raise Refusal(503, "model_failed", message)
         return json_response({"status": "ready"})
 
     @app.get("/metrics", response_class=Response, tags=["probes"], responses=_errors(401))

@@ -36,12 +36,22 @@ class ApiKeys:
     `warnings` say, a line each, what is unsafe about where they come from.
     """
 
-    def __init__(self, keys: Iterable[str], warnings: Iterable[str] = ()) -> None:
-        self.warnings = tuple(warnings)
+    def __init__(self, keys: Iterable[str], warnings: Iterable[str] = (), file: Path | None = None) -> None:
+        self.warnings, self._file = tuple(warnings), file
         self._digests = [sha256(key.encode()).digest() for key in keys]
 
     def __bool__(self) -> bool:
         return bool(self._digests)
+
+    def read_again(self) -> None:
+        """Take the keys that their file holds now: one that is gone opens nothing any more.
+
+        Raises:
+            InputError: the file cannot be used; the keys stay.
+        """
+        if self._file is not None:
+            fresh = read_keys(self._file)
+            self.warnings, self._digests = fresh.warnings, fresh._digests
 
     def admit(self, headers: Mapping[bytes, bytes]) -> None:
         """Let a request with a known key pass, or any if there are no keys.
@@ -92,7 +102,7 @@ def read_keys(file: Path | None) -> ApiKeys:
             warnings.append(f"{file}: every user of this machine can read it (mode {mode:o}); chmod o-r it")
     if any(len(key) < SHORTEST_KEY for key in keys):
         raise InputError(f"an API key is shorter than {SHORTEST_KEY} characters; use a longer one")
-    return ApiKeys(keys, warnings)
+    return ApiKeys(keys, warnings, file)
 
 
 def check_host(headers: Mapping[bytes, bytes], *, loopback: bool, allowed: Iterable[str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -243,7 +245,7 @@ def parse_request(body: bytes, most_notes: int, shape: Shape = "notes") -> OneNo
             names the place, never what stands there.
     """
     try:
-        request = EXTRACT_REQUEST.validate_json(body)
+        request = _read_json(EXTRACT_REQUEST, body)
     except ValidationError as error:
         if error.errors(include_input=False, include_url=False)[0]["type"] == "too_long":
             raise _too_many(most_notes) from None
@@ -258,6 +260,40 @@ def parse_request(body: bytes, most_notes: int, shape: Shape = "notes") -> OneNo
     return request
 
 
+_Form = TypeVar("_Form")
+#: A backslash, a pair of surrogates, or half of one, as JSON escapes them.
+_ESCAPES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+def _read_json(form: TypeAdapter[_Form], body: bytes) -> _Form:
+    """What stands in `body` behind a byte order mark, if there is one; half a surrogate pair is U+FFFD.
+
+    Raises:
+        ValidationError: it is no JSON, or not of the form.
+        Refusal: 422, a name stands twice in an object: which of the two holds is anybody's guess.
+    """
+    body = body.removeprefix(BOM_UTF8)
+    try:
+        read = form.validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        if first["type"] != "json_invalid" or b"\\u" not in body:
+            raise
+        body = _ESCAPES.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
+        read = form.validate_json(body)
+    json.loads(body, object_pairs_hook=_refuse_twice)  # of a known form: neither deep nor of many names
+    return read
+
+
+def _refuse_twice(pairs: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refusal(422, "invalid_request", f"{twice}: stands twice in one object; send it once")
+
+
 def _too_many(most_notes: int) -> Refusal:
     return Refusal(422, "too_many_notes", f"notes: more than {most_notes} in one request; send them apart")
 
@@ -269,7 +305,7 @@ def parse_line(line: bytes, shape: Shape) -> OneNote:
         Refusal: 422, it is no JSON or not of the documented form.
     """
     try:
-        note = _LINE.validate_json(line)
+        note = _read_json(_LINE, line)
     except ValidationError as error:
         raise Refusal(422, "invalid_line", _explain(error, 0, "line", "{'id', 'text'}")) from None
     _check_id(note.id, shape, "")

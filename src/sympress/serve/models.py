@@ -131,6 +131,7 @@ class ModelProcesses:
         self._processes = [_Process(source, limits) for _ in range(count)]
         self.close = weakref.finalize(self, _stop, self._processes)
         self._idle: SimpleQueue[_Process] = SimpleQueue()
+        self._answers = True
         try:
             self.description = self._processes[0].wait_until_loaded()
             for process in self._processes:
@@ -150,8 +151,16 @@ class ModelProcesses:
         try:
             for question in questions:
                 yield process.answer(question)
+                self._answers = True
+        except InputError:
+            self._answers = False
+            raise
         finally:
             self._idle.put(process)
+
+    def is_answering(self) -> bool:
+        """Whether the process that was asked last could be had."""
+        return self._answers
 
 
 class _Process:
@@ -369,6 +378,7 @@ class ServedModel:
         card: its card, in Markdown; None where the artifact has none.
         points_at_words: its answers have mentions; a model of whole notes without rules has none.
         seconds_per_character: what a note took of one core when it was loaded.
+        is_answering: whether it answered when it was asked last, or was not asked yet.
         close: ends its processes; otherwise they end when nothing refers to the model any more.
     """
 
@@ -383,6 +393,7 @@ class ServedModel:
     card: str | None = None
     points_at_words: bool = True
     seconds_per_character: float = 0.0
+    is_answering: Callable[[], bool] = lambda: True
     close: Callable[[], object] = bool
 
     @property
@@ -524,4 +535,10 @@ def load_model(
     processes = ModelProcesses(Source(name, folder, words, digest, config.concepts), limits, config.threads)
     told = processes.description
     fields = {one: getattr(told, one) for one in told.__dataclass_fields__}
-    return ServedModel(name=name, extract=processes.answer, close=processes.close, **fields)
+    return ServedModel(
+        name=name,
+        extract=processes.answer,
+        is_answering=processes.is_answering,
+        close=processes.close,
+        **fields,
+    )

@@ -184,7 +184,7 @@ class GracefulServer(uvicorn.Server):
         self._service, self._listener = service, listener
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  uvicorn's form
-        """Start to take connections, and reload the models at SIGHUP."""
+        """Start to take connections, and reload keys and models at SIGHUP."""
         await super().startup([])  # uvicorn itself accepts nothing
         loop = asyncio.get_running_loop()
         self._reloading: set[asyncio.Task[None]] = set()
@@ -216,6 +216,7 @@ class GracefulServer(uvicorn.Server):
         task.add_done_callback(self._reloading.discard)
 
     async def _reload_all(self) -> None:
+        self._service.read_keys_again()
         for name in self._service.shelf.names():
             with contextlib.suppress(InputError):  # logged and counted; the old one stays
                 await self._service.reload_model(name)
@@ -318,13 +319,12 @@ def serve(
         return load_model(name, folder, read_words(), config, digests.get(name))
 
     service_log: FilteringBoundLogger = open_log()
-    for warning in keys.warnings:
-        service_log.warning("api_key", message=warning)
     traces = open_traces(wanted=config.traces)
     _allow_files(config.connections)
     shelf = Shelf(folders, load)
     with contextlib.closing(traces), contextlib.closing(shelf), listen(config) as listener:
         service = Service(config, shelf, keys, Metrics(), service_log, traces=traces)
+        service.warn_of_keys()
         server = make_server(service, listener)
         route_uvicorn(service_log)
         # uvicorn handles signals while it runs and raises them after: SIGTERM has done its work by then, and
