@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import cycle
+from pathlib import Path
 
 import pytest
 
 from sympress.errors import InputError, SympressError
 from sympress.evaluation.errors_page import errors_of
 from sympress.evaluation.evaluate import Evaluation, evaluate
-from sympress.evaluation.gold import Gold, gold_of_spans, gold_of_symptoms
+from sympress.evaluation.gold import Gold, Vocabulary, gold_of_spans, gold_of_symptoms
 from sympress.evaluation.records import lines_of
 from sympress.labels.mentions import AnnotatedNote, Assertion, Mention
 from sympress.runtime.artifact import RULES_FOLDER
@@ -234,3 +235,9 @@ def test_the_figures_hold_no_word_of_a_note(rules: Extractor):
     done = evaluate(rules, gold, resamples=10)
     assert done.to_dict()["format"] == 1
     assert "Smith" not in str(done.to_dict()) + "\n".join(lines_of(done.results))
+
+
+def test_a_symptom_that_a_model_writes_with_white_space_is_found_by_its_name(tiny_artifact: Path):
+    extractor = Extractor.load(tiny_artifact)
+    extractor.settings = extractor.settings.model_copy(update={"symptoms": [" Zorblax", "cough"]})
+    assert Vocabulary.of(extractor).symptom("zorblax") == " Zorblax"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -209,7 +209,6 @@ def test_modernbert_pools_as_its_config_says(save: Save, pooling: str):
         ({0: "negative", 1: "positive"}, ONE, "'positive' names no symptom"),
         ({0: "none", 1: "fever", 2: "cough"}, ONE, "'none' says that it has no symptom"),
         ({0: "fever", 1: "cough"}, {}, "problem_type in config.json is missing; say with --labels-per-note"),
-        ({0: "score"}, {"problem_type": "regression"}, "problem_type in config.json is regression"),
     ],
 )
 def test_labels_that_cannot_be_answered_truthfully_are_refused(
@@ -220,9 +219,24 @@ def test_labels_that_cannot_be_answered_truthfully_are_refused(
     assert not (tmp_path / "artifact").exists()
 
 
+@pytest.mark.parametrize("told", [None, "one", "several"])
+def test_numbers_of_a_regression_are_no_logits_whatever_is_said(
+    save: Save, tmp_path: Path, told: Literal["one", "several"] | None
+):
+    source = save("bert", {"problem_type": "regression", "id2label": {0: "fever", 1: "cough"}})
+    with pytest.raises(InputError, match="is regression: its outputs are numbers, not logits") as refused:
+        import_model(source, tmp_path / "artifact", ImportSettings(labels_per_note=told))
+    assert "labels" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("tags", "said"),
     [
+        (["O", "B-problem", "I-problem", "Q-problem"], "Q-problem: no known tag; tags are O, and B-, I-, L-"),
+        (["O", "B-problem", "I-problem", "MID-problem"], "MID-problem: no known tag"),
+        (["O", "B-problem", "I-problem", "i-problem"], "i-problem: no known tag"),
+        (["O", "B-problem", "I-problem", "O-problem"], "O-problem: no known tag"),
+        (["O", "B-problem", "I-problem", "X_test"], "X_test: no known tag"),
         (["O", "SYMPTOM"], "its labels are no tags"),
         (["O", "B-drug", "I-drug"], r"no entity is called a symptom; say which are with --entity \(drug\)"),
         (["O", "I-problem"], "no tag B- of problem"),
@@ -239,6 +253,14 @@ def test_a_user_says_which_entities_are_symptoms():
     answers = read_tags("tiny", tags, lexicon, entities=("Y",))
     assert answers.rows == [((0, 1.0), (1, 1.0), (2, 1.0)), ((3, 1.0),), ((4, 1.0),)]
     assert answers.remarks[0] == "symptoms are Y; left out: X"
+
+
+@pytest.mark.parametrize("sides", ["BIES", "BILU", "BMES", "BMEW"])
+def test_every_tag_of_an_entity_counts_as_its_begin_or_its_middle(sides: str):
+    tags = ["O", "[CLS]", "X", *(f"{side}_SYMPTOM" for side in sides)]
+    answers = read_tags("tiny", tags, load_lexicon("clinical"))
+    rows = [[at for at, _ in row] for row in answers.rows]
+    assert rows == [[0, 1, 2], [3, 6], [4, 5]]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sympress.errors import InputError
+from sympress.labels.task import TASKS, Task
 from sympress.runtime.artifact import (
     BOX_FOLDER,
     RULES_FOLDER,
@@ -170,6 +171,22 @@ def test_every_file_of_a_carried_tagger_is_checked_and_travels(with_tagger: Path
     (again / "tagger" / "model.onnx").unlink()
     with pytest.raises(InputError, match=r"tagger/model\.onnx is missing"):
         Extractor.load(again)
+
+
+def test_a_tagger_whose_spans_are_told_no_assertion_is_not_carried(
+    whole: Path, tiny_tagger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(TASKS, "severity", Task("severity", "spans", ("gold",), ("mild", "severe")))
+    tagger = tmp_path / "tagger"
+    shutil.copytree(tiny_tagger, tagger)
+    told = {"task": "severity", "tags": ["O", "B-mild", "I-mild", "B-severe", "I-severe"]}
+    write_extractor(tagger, read_extractor(tagger).model_copy(update=told))
+    write_checksums(tagger)
+    with pytest.raises(InputError, match="of the task severity, tells no assertions; give one of mentions"):
+        pack(whole, tmp_path / "no", rules=True, tagger=tagger)
+    with pytest.raises(InputError, match="the task severity tells mild, severe; leave out --rules"):
+        pack(tagger, tmp_path / "no", rules=True)
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_tagger_is_carried_beside_rules_and_a_model_of_whole_notes_only(

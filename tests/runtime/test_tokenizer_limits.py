@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sympress.errors import InputError
-from sympress.runtime.artifact import write_checksums
+from sympress.runtime.artifact import read_extractor, write_checksums, write_extractor
+from sympress.runtime.extractor import Extractor
 from sympress.runtime.session import Runtime
 from sympress.runtime.tokens import load_tokenizer
 
@@ -51,6 +52,24 @@ def test_a_usual_normalizer_is_not(tiny_artifact: Path, tmp_path: Path):
     raw["normalizer"] = {"type": "Sequence", "normalizers": usual}
     (tmp_path / "tokenizer.json").write_text(json.dumps(raw))
     assert load_tokenizer(tmp_path / "tokenizer.json").padding is None
+
+
+@pytest.mark.parametrize("task", ["present", "topic", "mentions"])
+def test_without_special_tokens_an_empty_note_is_not_run(
+    tiny_artifact: Path, tiny_tagger: Path, tmp_path: Path, task: str
+):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_tagger if task == "mentions" else tiny_artifact, folder)
+    raw = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(raw | {"post_processor": None}))
+    write_extractor(folder, read_extractor(folder).model_copy(update={"task": task}))
+    write_checksums(folder)
+    extractor = Extractor.load(folder)
+    for empty in extractor(["", "  \n"]):
+        assert (empty.failure, empty.symptoms, empty.mentions) == (None, (), ())
+    assert extractor("fever").failure is None
+    if task == "present":
+        assert Runtime.load(folder).predict([""]).max() < 1e-40
 
 
 def test_a_tokenizer_that_panics_is_a_damaged_artifact(tiny_artifact: Path, tmp_path: Path):

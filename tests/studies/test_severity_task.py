@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 import sympress
 from sympress.errors import InputError
+from sympress.evaluation.gold import Vocabulary
+from sympress.evaluation.gold_files import read_for
+from sympress.labels.lexicon import load_lexicon
+from sympress.labels.mentions import Mention
 from sympress.labels.task import TASKS, Task, affirms
+from sympress.runtime.artifact import Extractor as Settings
+from sympress.runtime.pack import with_rules
 
 SEVERITY = Task(
     name="severity",
@@ -106,6 +113,23 @@ def test_a_recipe_presses_it_and_figures_tell_severities_apart(model: Any, tmp_p
     assert spans is not None
     assert [one.assertion for one in spans.assertions] == list(SEVERITY.classes)
     assert spans.exact_assertion.f1.value > 0.85
+
+
+def test_gold_has_the_classes_in_rows_and_rules_do_not_tell_them(tmp_path: Path):
+    path, words = tmp_path / "gold.jsonl", Vocabulary.of_lexicon(load_lexicon("clinical"))
+    span = {"start": 7, "end": 11}
+    mention = span | {"symptom": "rash", "assertion": "severe"}
+    path.write_text(json.dumps({"note_id": "n", "text": "Severe rash.", "mentions": [mention]}), "utf-8")
+    assert read_for(path, words).notes[0].mentions == (Mention(7, 11, "rash", cast("Any", "severe")),)
+    marked = span | {"label": "symptom", "attributes": {"assertion": "severe"}}
+    path.write_text(json.dumps({"note_id": "n", "text": "Severe rash.", "spans": [marked]}), "utf-8")
+    with pytest.raises(InputError, match=r"assertion is 'severe', which is no assertion but a class of an"):
+        read_for(path, words)
+    settings = Settings(
+        task="severity", symptoms=["rash"], max_tokens=16, pad_id=0, tags=["O", "B-mild", "I-mild"]
+    )
+    with pytest.raises(InputError, match="--rules: they tell what spans assert, and the task severity tells"):
+        with_rules(settings)
 
 
 def test_a_class_of_another_task_is_refused_before_anything_is_trained(encoder_folder: Path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, cast
 
 import numpy as np
@@ -187,7 +189,7 @@ class Vocabulary:
         lexicon = held or load_lexicon("clinical")
         found: dict[str, str] = {}
         for symptom in names:
-            found.setdefault(fold(symptom), symptom)
+            found.setdefault(fold(symptom.strip()), symptom)
         for symptom, name in names.items():
             found.setdefault(fold(name), symptom)
             found.setdefault(fold(vaers_to_clinical(symptom) or symptom), symptom)
@@ -225,6 +227,8 @@ LABEL_COLUMNS = ("mentions", "symptoms", "symptom")
 #: What a span that is a mapping calls its symptom, the surest first.
 _NAMES_OF_SPANS = ("symptom", "label", "name")
 _FORMS = "an array of 0 and 1, names, or spans (start, end, name, assertion)"
+#: What pandas, which need not be installed, calls a missing value.
+_MISSING_OF_PANDAS = ("NAType", "NaTType")
 
 
 def texts_of(notes: Any, what: str = "notes") -> list[str]:
@@ -235,7 +239,7 @@ def texts_of(notes: Any, what: str = "notes") -> list[str]:
     """
     _be_collected(notes, what)
     found = _column(notes, "text", what) if hasattr(notes, "columns") else notes
-    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+    if not _is_list(found):
         raise InputError(f"{what}: a {type(found).__name__}; give a list of texts, or a table with 'text'")
     texts = list(found)
     for at, text in enumerate(texts):
@@ -260,21 +264,23 @@ def gold_of(
             and, without `labels`, one of `mentions` (spans), `symptoms` (names, in a list or with `;` between
             them) or `symptom` (one name). Its columns `note_id` and `patient_id` are read where they are.
         labels: one entry a note: an array `(notes, K)` of 0 and 1, whose columns are `symptoms` or named in a
-            table; an array `(notes,)` of places in `symptoms`; one name; names; or spans, each
-            `(start, end, name)` or `(start, end, name, assertion)`, counted in characters.
-        symptoms: names of the columns of an array.
-        patients: `(notes,)` whose note each is; the unit that a bootstrap draws.
-        groups: `(notes,)` what figures are told apart by.
+            table; an array `(notes,)` of places in `symptoms`, or of 0 and 1 where there is one symptom; one
+            name; names; or spans, each `(start, end, name)` or `(start, end, name, assertion)`, counted in
+            characters.
+        symptoms: names of the columns of an array. White space around names is no part of them.
+        patients: `(notes,)` whose note each is, the unit that a bootstrap draws; what is missing (None, NaN,
+            NaT, NA) is nobody's.
+        groups: `(notes,)` what figures are told apart by; what is missing is in no group.
         what: these notes are, for messages.
 
     Raises:
-        InputError: labels are missing, of another number than the notes, or of another form.
+        InputError: labels are missing, of another number than the notes, or of another form; a name is empty,
+            or two columns have the same one.
     """
     if isinstance(notes, Gold):
         return notes
-    texts = texts_of(notes, what)
-    ids = _optional(notes, ("note_id",), what)
-    ids = None if ids is None else list(map(str, ids))
+    texts, symptoms = texts_of(notes, what), names_of(symptoms, f"{what}: symptoms")
+    ids = _ids(_optional(notes, ("note_id",), what), what)
     labels = _optional(notes, LABEL_COLUMNS, what) if labels is None else labels
     patients = _optional(notes, ("patient_id",), what) if patients is None else patients
     if labels is None:
@@ -283,8 +289,8 @@ def gold_of(
     if len(entries) != len(texts):
         raise InputError(f"{what}: {len(texts):,} texts and {len(entries):,} labels; give one a note")
     beside: dict[str, Any] = {
-        "patients": _beside_texts(patients),
-        "groups": _beside_texts(groups),
+        "patients": _beside_texts(patients, f"{what}: patients (whose note each is)"),
+        "groups": _beside_texts(groups, f"{what}: groups (what figures are told apart by)"),
         "name": what,
     }
     if not any(isinstance(one, Mention) for entry in entries for one in entry):
@@ -319,15 +325,62 @@ def pair_of(given: Any, *, symptoms: Sequence[str] = (), what: str = "notes") ->
     return gold_of(given, symptoms=symptoms, what=what)
 
 
-def _beside_texts(values: Any) -> list[str | None] | None:
-    """A name a note; what is missing in a table is None."""
+def names_of(symptoms: Iterable[Any], what: str = "symptoms") -> tuple[str, ...]:
+    """Names of symptoms, without the white space around them.
+
+    Raises:
+        InputError: one is no text or empty, or is there twice; or they are no list.
+    """
+    if not _is_list(symptoms):
+        raise InputError(f"{what}: a {type(symptoms).__name__}; give a list of names")
+    names = tuple(_name(one, f"{what}: {at}") for at, one in enumerate(symptoms))
+    if len(set(names)) < len(names):
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise InputError(f"{what}: {twice[:60]!r} is there twice; keep one")
+    return names
+
+
+def _name(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{where}: a name is {type(value).__name__}; give text")
+    if not (name := value.strip()):
+        raise InputError(f"{where}: a name is empty; leave it out")
+    return name
+
+
+def _ids(values: list[Any] | None, what: str) -> list[str] | None:
+    for at, one in enumerate(values or ()):
+        if _missing(one):
+            raise InputError(f"{what}: note {at} has no note_id; give each one, or leave the column out")
+    return None if values is None else list(map(str, values))
+
+
+def _beside_texts(values: Any, where: str) -> list[str | None] | None:
+    """A name a note; what is missing in a list or a column is None."""
     if values is None:
         return None
-    return [None if _missing(one) else str(one) for one in _listed(values)]
+    if hasattr(values, "columns") or not _is_list(values):
+        raise InputError(f"{where} are {type(values).__name__}; give a list or a column, one name per note")
+    listed = _listed(values)
+    for at, one in enumerate(listed):
+        if isinstance(one, Iterable) and not isinstance(one, str | bytes):
+            raise InputError(f"{where}: note {at} has {type(one).__name__}; give one name per note")
+    return [None if _missing(one) or not str(one).strip() else str(one) for one in listed]
 
 
 def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
+    """Whether a cell of a table is empty, however its library says so."""
+    if isinstance(value, float | np.floating | Decimal):
+        return math.isnan(value)
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return bool(np.isnat(value))
+    return value is None or type(value).__name__ in _MISSING_OF_PANDAS
+
+
+def _is_list(values: Any) -> bool:
+    """Whether `values` hold something a note, in order."""
+    single = isinstance(values, str | bytes | Mapping | set | frozenset) or getattr(values, "ndim", 1) == 0
+    return isinstance(values, Iterable) and not single
 
 
 def _listed(values: Any) -> list[Any]:
@@ -344,6 +397,8 @@ def _column(table: Any, name: str, what: str) -> list[Any]:
     columns = list(map(str, table.columns))
     if name not in columns:
         raise InputError(f"{what}: no column {name!r}{nearest(name, columns)}; rename the one that it is")
+    if columns.count(name) > 1:
+        raise InputError(f"{what}: {columns.count(name)} columns {name!r}; keep one")
     return _listed(table[name])
 
 
@@ -357,50 +412,75 @@ def _optional(notes: Any, names: Sequence[str], what: str) -> list[Any] | None:
 def _entries(labels: Any, symptoms: Sequence[str], what: str) -> list[list[str | Mention]]:
     """Of each note its names, or its spans."""
     _be_collected(labels, what)
-    if isinstance(labels, str | bytes | Mapping) or not (
-        hasattr(labels, "columns") or isinstance(labels, Iterable)
-    ):
-        raise InputError(f"{what}: labels are {type(labels).__name__}; give {_FORMS}, one entry a note")
     if hasattr(labels, "columns"):
-        return _of_array(np.asarray(labels), [str(name) for name in labels.columns], what)
+        return _of_array(np.asarray(labels), names_of(map(str, labels.columns), f"{what}: columns"), what)
+    if not _is_list(labels):
+        raise InputError(f"{what}: labels are {type(labels).__name__}; give {_FORMS}, one entry a note")
     listed = _listed(labels)
-    array = _as_numbers(listed)
+    array = _as_array(listed)
     if array is not None:
         return _of_array(array, symptoms, what)
     return [_entry(one, f"{what}: note {at}") for at, one in enumerate(listed)]
 
 
-def _as_numbers(listed: list[Any]) -> NDArray[Any] | None:
+def _as_array(listed: list[Any]) -> NDArray[Any] | None:
     """`listed` as an array, if it holds a number a note or a row of numbers a note; else None."""
-    first = next((one for one in listed if not _missing(one)), None)
-    inner = first
-    if isinstance(first, Sequence | np.ndarray) and not isinstance(first, str) and len(first):
-        inner = first[0]
-    if not isinstance(inner, int | float | np.number | np.bool_):
+    rows = (one if isinstance(one, list | tuple | np.ndarray) else (one,) for one in listed)
+    first = next((cell for row in rows for cell in row if not _missing(cell)), None)
+    if not isinstance(first, int | float | np.number | np.bool_):
         return None
     try:
         array = np.asarray(listed)
     except ValueError:  # rows of several lengths
         return None
-    return array if array.dtype.kind in "biuf" else None
+    if array.ndim == 1 and array.dtype.kind in "iuf":  # which numpy makes of True, too
+        array = np.fromiter(listed, dtype=object, count=len(listed))
+    return array if array.dtype.kind in "biufO" else None
 
 
 def _of_array(array: NDArray[Any], symptoms: Sequence[str], what: str) -> list[list[str | Mention]]:
     if not symptoms:
         raise InputError(f"{what}: an array of labels without names; name its columns with symptoms=[…]")
-    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
+    if array.dtype.kind not in "biufO" or array.ndim not in (1, 2):
         raise InputError(f"{what}: labels {array.shape} are no array of numbers; give {_FORMS}")
-    if array.ndim == 2:
-        if array.shape[1] != len(symptoms):
-            raise InputError(
-                f"{what}: an array of {array.shape[1]} columns, {len(symptoms)} symptoms: give one each"
-            )
-        if not np.isin(array, (0, 1)).all():
+    if array.ndim == 2 and array.shape[1] != len(symptoms):
+        raise InputError(
+            f"{what}: an array of {array.shape[1]} columns, {len(symptoms)} symptoms: give one each"
+        )
+    told = _numbers(array, symptoms, what)
+    if told.ndim == 1 and len(symptoms) == 1:
+        told = told[:, None]
+    if told.ndim == 2:
+        if not np.isin(told, (0, 1)).all():
             raise InputError(f"{what}: an array of labels holds 0 and 1 only; apply thresholds first")
-        return [[symptoms[column] for column in np.flatnonzero(row).tolist()] for row in array]
-    if array.size and not (np.isin(array, np.arange(len(symptoms)))).all():
+        return [[symptoms[column] for column in np.flatnonzero(row).tolist()] for row in told]
+    if any(isinstance(one, bool | np.bool_) for one in array):
+        raise InputError(
+            f"{what}: one True or False a note, {len(symptoms)} symptoms; give an array of "
+            f"{len(symptoms)} columns, or names"
+        )
+    if told.size and not (np.isin(told, np.arange(len(symptoms)))).all():
         raise InputError(f"{what}: places of labels are whole numbers from 0 to {len(symptoms) - 1}")
-    return [[symptoms[int(place)]] for place in array]
+    return [[symptoms[int(place)]] for place in told]
+
+
+def _numbers(array: NDArray[Any], symptoms: Sequence[str], what: str) -> NDArray[Any]:
+    """The cells of labels as numbers.
+
+    Raises:
+        InputError: one is missing, or no number.
+    """
+    if array.dtype.kind in "biu":
+        return array
+    if array.dtype.kind == "f" and not np.isnan(array).any():
+        return array
+    for place, cell in np.ndenumerate(array):
+        where = f"{what}: note {place[0]}" + (f", column {symptoms[place[1]]!r}" if array.ndim == 2 else "")
+        if _missing(cell):
+            raise InputError(f"{where}: no label; give 0 or 1, or leave the note out")
+        if not isinstance(cell, int | float | np.number | np.bool_):
+            raise InputError(f"{where}: a label is {type(cell).__name__}, no number; give {_FORMS}")
+    return array.astype(float)
 
 
 def _entry(value: Any, where: str) -> list[str | Mention]:
@@ -410,7 +490,13 @@ def _entry(value: Any, where: str) -> list[str | Mention]:
         return [name.strip() for name in value.split(";") if name.strip()]
     if isinstance(value, Mapping) or not isinstance(value, Iterable):
         raise InputError(f"{where}: labels are {type(value).__name__}; give {_FORMS}")
-    return [one if isinstance(one, str | Mention) else _span(one, where) for one in value]
+    return [_name_or_span(one, where) for one in value]
+
+
+def _name_or_span(value: Any, where: str) -> str | Mention:
+    if isinstance(value, str) or _missing(value):
+        return _name(value, where)
+    return value if isinstance(value, Mention) else _span(value, where)
 
 
 def _span(value: Any, where: str) -> Mention:
@@ -418,15 +504,17 @@ def _span(value: Any, where: str) -> Mention:
         named = next((key for key in _NAMES_OF_SPANS if key in value), None)
         if named is None:
             raise InputError(f"{where}: a span without a name; give it as {' or '.join(_NAMES_OF_SPANS)}")
-        value = [value.get(key) for key in ("start", "end", named)] + [value.get("assertion") or "present"]
+        value = [value.get(key) for key in ("start", "end", named, "assertion")]
     parts = list(value) if isinstance(value, Sequence) else []
     if len(parts) not in (3, 4) or not all(_whole(one) for one in parts[:2]):
         raise InputError(f"{where}: a span is no (start, end, name) or (start, end, name, assertion)")
-    name = parts[2]
-    if name is not None and not isinstance(name, str):
-        raise InputError(f"{where}: a span's name is {type(name).__name__}; give text, or None")
-    assertion = parts[3] if len(parts) == 4 else "present"
-    return Mention(int(parts[0]), int(parts[1]), name, checked_class(assertion, where))
+    start, end, name, assertion = (*parts, None)[:4]
+    return Mention(
+        int(start),
+        int(end),
+        None if _missing(name) else _name(name, where),
+        "present" if _missing(assertion) else checked_class(assertion, where),
+    )
 
 
 def checked_class(told: Any, where: str) -> Assertion:

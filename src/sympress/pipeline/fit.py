@@ -15,7 +15,7 @@ import numpy as np
 
 from sympress.config import StudyConfig, check_seed, make_config
 from sympress.errors import InputError
-from sympress.evaluation.gold import Gold, GoldNote
+from sympress.evaluation.gold import Gold, GoldNote, names_of
 from sympress.files import alone, full_disk_explained, is_bare, write_text
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote
@@ -65,8 +65,8 @@ def plan_fit(
     """Check notes and labels before an encoder is asked for; hold a fifth out where none validate.
 
     Raises:
-        InputError: there are too few notes, one to learn from is one to validate on, spans are missing, or a
-            note of `topic` has not one symptom.
+        InputError: there are too few notes, one to learn from is one to validate on, spans are missing, a
+            note of `topic` has not one symptom, or a name in `symptoms` is empty or there twice.
     """
     check_given(Given(notes, validation))
     learnt, judged = two_sides(notes, validation, check_seed(seed))
@@ -80,7 +80,7 @@ def plan_fit(
             check_classes(task.classes, map(_annotated, side.notes), side.name, f"the task {task.name}")
         return Fit(learnt, judged, (), config, seed)
     counts = Counter(name for note in learnt.notes for name in note.affirmed)
-    names = tuple(symptoms) or tuple(sorted(counts, key=lambda name: (-counts[name], name)))
+    names = names_of(symptoms) or tuple(sorted(counts, key=lambda name: (-counts[name], name)))
     one = task_of(config.task).labels == "one"
     _check_names(learnt, judged, names, counts, one=one, chosen=bool(symptoms))
     return Fit(learnt, judged, names, config, seed)

@@ -48,8 +48,10 @@ from sympress.training.data import default_stride
 _UNNAMED = re.compile(r"LABEL_\d+", re.IGNORECASE)
 _NOTHING = frozenset({"none", "nothing", "other", "normal", "no finding", "no findings", "false", "0", "o"})
 _ANYTHING = frozenset({"true", "1", "any", "yes"})
-_BEGINS, _GOES_ON = "BUS", "ILE"  # BIO; BILOU and BIOES, with Last or End, Unit or Single
-_TAG = re.compile(r"([BIOLUES])[-_](.+)")
+#: BIO; BILOU, BIOES, BMES and BMEWO, with Middle, Last or End, and with Unit, Single or Whole.
+_BEGINS, _GOES_ON = "BUSW", "ILEM"
+_TAG = re.compile(rf"([{_BEGINS}{_GOES_ON}])[-_](.+)")
+_PREFIXED = re.compile(r"([^\W_]+)[-_](.+)")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def read_note_labels(name: str, labels: Sequence[str], problem: str | None, lexi
     Args:
         name: of the checkpoint, for messages.
         labels: of its logits, in order.
-        problem: its `problem_type`.
+        problem: its `problem_type`, or what a user says instead.
         lexicon: which a label names a symptom of by its id, its name or one of its forms.
 
     Raises:
@@ -169,12 +171,12 @@ def read_tags(name: str, labels: Sequence[str], lexicon: Lexicon, *, entities: S
 
     Args:
         name: of the checkpoint, for messages.
-        labels: its tags, BIO, BILOU or BIOES.
+        labels: its tags, BIO, BILOU, BIOES, BMES or BMEWO.
         lexicon: which a tag may name a symptom of.
         entities: the entities that are symptoms (`problem` of `B-problem`); () for those that are called so.
 
     Raises:
-        InputError: they are no such tags, or none of them names symptoms.
+        InputError: they are no such tags, one has an unknown prefix, or none of them names symptoms.
     """
     outside = [at for at, label in enumerate(labels) if label == OUTSIDE]
     tags = {at: match.groups() for at, label in enumerate(labels) if (match := _TAG.fullmatch(label))}
@@ -184,6 +186,11 @@ def read_tags(name: str, labels: Sequence[str], lexicon: Lexicon, *, entities: S
             "(or L-, U-) of entities"
         )
     kinds = list(dict.fromkeys(kind for _, kind in tags.values()))
+    if strange := [label for at, label in enumerate(labels) if at not in tags and _is_tag(label, kinds)]:
+        raise InputError(
+            f"{name}: {_some(strange)}: no known tag; tags are O, and B-, I-, L-, E-, M-, U-, S- or W- of an "
+            "entity: rename it in id2label"
+        )
     if unknown := [one for one in entities if one not in kinds]:
         raise InputError(f"{name}: no entity is called {unknown[0]!r}; there are {_some(kinds)}")
     symptoms = dict.fromkeys(entities) or symptoms_named(kinds, lexicon)
@@ -206,6 +213,12 @@ def read_tags(name: str, labels: Sequence[str], lexicon: Lexicon, *, entities: S
             groups.append(mine)
     rows = [tuple((at, 1.0) for at in group) for group in groups]
     return Answers(None, tags_of(assertions), rows, {}, _remarks(kinds, said))
+
+
+def _is_tag(label: str, kinds: Sequence[str]) -> bool:
+    """Whether a label that is no known tag looks like one: a letter before it, or a word before an entity."""
+    found = _PREFIXED.fullmatch(label)
+    return found is not None and (len(found[1]) == 1 or found[2] in kinds)
 
 
 def _assertion(kind: str) -> Assertion:
@@ -326,6 +339,11 @@ def _answers(checkpoint: Checkpoint, lexicon: Lexicon, settings: ImportSettings)
         return read_tags(name, labels, lexicon, entities=settings.entities)
     if settings.entities:
         raise InputError(f"{name}: answers for whole notes; leave out --entity")
+    if checkpoint.problem == "regression":
+        raise InputError(
+            f"{name}: problem_type in config.json is regression: its outputs are numbers, not logits of "
+            "symptoms; give a classifier"
+        )
     problem = _PROBLEMS.get(settings.labels_per_note or "", checkpoint.problem)
     return read_note_labels(name, labels, problem, lexicon)
 

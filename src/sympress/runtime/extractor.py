@@ -351,7 +351,8 @@ class Extractor:
         )
         beliefs = self.beliefs(logits)
         if self._rules is None:
-            return NoteResult(self._of_whole_note(beliefs), windows=windows, truncated=truncated)
+            affirmed = self._of_whole_note(beliefs) if windows else ()  # of a topic, too
+            return NoteResult(affirmed, windows=windows, truncated=truncated)
         mentions = self._weighed(view.text, found, beliefs)
         decides = self.settings.decides
         doubted = {name for name, one in beliefs.items() if decides.get(name) == "model" and not one.affirms}
@@ -435,7 +436,7 @@ class Extractor:
             logits = self.model.fuse(
                 logits, self._read_by_rules(View(text)) if mentions is None else mentions
             )
-        return logits, len(read.windows), not read.complete
+        return logits, sum(len(one) > 0 for one in read.windows), not read.complete
 
     def _read_by_rules(self, view: View, found: Sequence[Sourced] | None = None) -> Sequence[Mention]:
         """The mentions that a fusion weighs, by the rules alone as when it was fitted.

@@ -297,8 +297,8 @@ def pack(
 
     Raises:
         InputError: `source` or `tagger` is no whole artifact of its task, `output` is in the way, the
-            artifact is too large, the validation notes cannot be read or were not coded, or no rules would
-            read `words`.
+            artifact is too large, the validation notes cannot be read or were not coded, no rules would
+            read `words`, or rules do not tell what its task tells of spans.
     """
     if validation is not None and not rules:
         raise InputError("--validation chooses between the model and the rules; add --rules")
@@ -344,9 +344,10 @@ def _check_tagger(tagger: Path, settings: Settings, *, rules: bool) -> None:
     """
     own = read_extractor(tagger)
     check_files(tagger)
-    if own.tags is None:
-        raise InputError(f"--tagger {tagger}: of the task {own.task}, finds no spans; give one of mentions")
-    if settings.task == "mentions":
+    if own.tags is None or not task_of(own.task).asserts:
+        lacks = "finds no spans" if own.tags is None else "tells no assertions"
+        raise InputError(f"--tagger {tagger}: of the task {own.task}, {lacks}; give one of mentions")
+    if task_of(settings.task).finds_spans:
         raise InputError(
             "--tagger: the artifact finds spans itself; give one of whole notes, or leave it out"
         )
@@ -412,10 +413,19 @@ def with_rules(settings: Settings, own: Lexicon | None = None) -> Settings:
 
     The rules read all of a note, and so then does the model, window by window. A symptom keeps its name where
     the lexicon has none for it, or the same one for several of them.
+
+    Raises:
+        InputError: its spans are told something else than assertions, which is all that rules tell.
     """
+    task = task_of(settings.task)
+    if task.finds_spans and not task.asserts:
+        raise InputError(
+            f"--rules: they tell what spans assert, and the task {task.name} tells "
+            f"{', '.join(task.classes)}; leave out --rules"
+        )
     lexicon = settings.lexicon or "clinical"
     symptoms = (own or load_lexicon("clinical")).symptoms
-    if task_of(settings.task).finds_spans:
+    if task.finds_spans:
         return settings.model_copy(update={"lexicon": lexicon, "rules": True})
     ids = {symptom.id or symptom.name for symptom in symptoms}
     named = {name: vaers_to_clinical(name) for name in settings.symptoms}

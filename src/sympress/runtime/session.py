@@ -281,6 +281,10 @@ class Reading:
     complete: bool
 
 
+#: A logit whose probability is 0 to 40 digits.
+_DENIED = -100.0
+
+
 class Runtime:
     """An artifact in memory. One note at a time needs no padding, so its answer never depends on others."""
 
@@ -381,7 +385,14 @@ class Runtime:
         return window is not None and len(text) > window
 
     def logits_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits `(K,)`, or `(tokens, tags)` of the task `mentions`, of word-piece ids `(tokens,)`."""
+        """Logits `(K,)`, or `(tokens, tags)` of the task `mentions`, of word-piece ids `(tokens,)`.
+
+        No ids are not run: they deny every symptom.
+        """
+        if not len(ids):  # an empty note, of a tokenizer without special tokens
+            tags = self.extractor.tags
+            shape = (len(self.extractor.symptoms),) if tags is None else (0, len(tags))
+            return np.full(shape, _DENIED, dtype=np.float32)
         row = ids[None]
         result: NDArray[np.float32] = self.session.run(
             None, {"input_ids": row, "attention_mask": np.ones_like(row)}

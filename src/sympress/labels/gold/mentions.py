@@ -14,7 +14,8 @@ from sympress.errors import InputError, nearest
 from sympress.labels.gold.attributes import AttributeTable, fold, load_attributes, words_of_label
 from sympress.labels.gold.documents import Flat, GoldDocument, GoldSpan, flatten_spans
 from sympress.labels.lexicon import Lexicon
-from sympress.labels.mentions import AnnotatedNote, Assertion, LabelSet, Mention, OtherSpan
+from sympress.labels.mentions import ASSERTIONS, AnnotatedNote, Assertion, LabelSet, Mention, OtherSpan
+from sympress.labels.task import span_classes
 
 # Which labels of a gold standard name symptoms, where nobody says it.
 
@@ -279,6 +280,11 @@ class _Reader:
             raise InputError(
                 f"{where}: the attribute {name!r} is not known{close} and may change what the words assert; "
                 f"rename it, or say  --ignore-attribute {name}"
+            )
+        if asserted is None and value in span_classes() and value not in ASSERTIONS:
+            raise InputError(
+                f"{where}: {name} is {value!r}, which is no assertion but a class of another task; write "
+                "a row per note, whose 'mentions' have it as their 'assertion'"
             )
         if asserted is None:
             alike = [each for each in values if each[:1].lower() == value.strip()[:1].lower()]
