@@ -27,7 +27,7 @@ from sympress.notes.intake import (
     ReadingCounts,
 )
 from sympress.notes.layout import RECOGNISED, TableOptions, row_name
-from sympress.notes.read import recognise
+from sympress.notes.read import recognise_all
 from sympress.notes.streams import Utf8Stream, is_cp1252, some_not_utf8
 
 # What a source yields: notes, and rows that cannot become one, in the order of the source.
@@ -270,7 +270,6 @@ class _Chained:
 
 
 STANDARD_INPUT = "-"
-_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".ndjson.gz")
 
 
 @dataclass(frozen=True)
@@ -358,27 +357,11 @@ def find_notes(
 def _sources_of(name: str, table: TableOptions) -> list[Source]:
     path = Path(name)
     if path.exists():
-        return _in_place(path, table)
+        return recognise_all(path, table)
     found = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []  # noqa: PTH207  any root
     if glob.has_magic(name) and not found:
         raise InputError(f"{name}: no file matches this pattern")
-    return [source for match in found or [name] for source in _in_place(Path(match), table)]
-
-
-def _in_place(path: Path, table: TableOptions) -> list[Source]:
-    """A file or folder of notes, or every table in a folder, sorted by name."""
-    try:
-        return [recognise(path, table)]
-    except InputError:
-        tables = sorted(at for at in path.iterdir() if _is_table(at)) if path.is_dir() else []
-        if not tables:
-            raise
-        return [recognise(found, table) for found in tables]
-
-
-def _is_table(path: Path) -> bool:
-    """Whether `path` is called a table; what is none, such as a pipe, is refused when it is read."""
-    return not path.is_dir() and not path.name.startswith(".") and path.name.lower().endswith(_TABLES)
+    return [source for match in found or [name] for source in recognise_all(Path(match), table)]
 
 
 def stream_items(notes: Notes, counts: ItemCounts, progress: Progress | None = None) -> Iterator[Item]:
@@ -400,6 +383,8 @@ def stream_items(notes: Notes, counts: ItemCounts, progress: Progress | None = N
     several = len(notes.sources) > 1
     for source in notes.sources:
         before = counts.rows
+        for line in source.remarks:
+            counts.remark(line)
         for item in _items(source.read(notes.table, intake), counts):
             yield _renamed(item, source, counts.rows, before) if several else item
 

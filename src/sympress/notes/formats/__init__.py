@@ -38,6 +38,7 @@ class Source:
         root: the file or folder.
         files: the files on disk, in reading order.
         read: reads the notes.
+        remarks: what a user must know of what it is, one line each.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Source:
     root: Path
     files: tuple[Path, ...]
     read: Reader = field(repr=False)
+    remarks: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from sympress.notes.streams import (
     bytes_of_note,
     decode_file,
     encoding_by_mark,
-    file_errors,
     read_as_cp1252,
     unmarked_utf16,
 )
@@ -31,32 +29,9 @@ def recognise(found: Found) -> Source | None:
     return _source(found.path.name, found.path.parent, (found.path,))
 
 
-def recognise_folder(folder: Path) -> Source | None:
-    """A folder with .txt files somewhere in it; hidden ones (`.git`, `._note.txt` of macOS) are none."""
-    with file_errors(folder):
-        texts = tuple(sorted(_texts_in(folder)))
-    return _source(folder.resolve().name, folder, texts) if texts else None
-
-
-def _texts_in(folder: Path) -> Iterator[Path]:
-    """What `folder` and those in it call a text file, but for what the system hides.
-
-    Whether each of them is a file that can be read is told when it is: nothing is left out in silence.
-
-    Raises:
-        OSError: a folder cannot be listed.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (
-            Path(place, name)
-            for name in files
-            if Path(name).suffix.lower() == ".txt" and not name.startswith(".")
-        )
+def folder_source(folder: Path, texts: tuple[Path, ...]) -> Source:
+    """The text files of a folder."""
+    return _source(folder.resolve().name, folder, texts)
 
 
 def _source(name: str, folder: Path, files: tuple[Path, ...]) -> Source:
