@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sympress.errors import InputError
+from sympress.extract.sources import ItemCounts, find_notes, stream_items
 from sympress.notes.read import read_notes
 
 
@@ -58,6 +59,31 @@ def test_a_diagnostic_report_is_a_note(tmp_path: Path) -> None:
     frame = read_notes(write(tmp_path / "r.ndjson", report)).frame
     assert frame.row(0)[:3] == ("r1", "MRN 7", "e2")
     assert frame["category"].to_list() + frame["text"].to_list() == ["CT head", "Headache."]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"status": "entered-in-error"},
+        {"status": "superseded"},
+        {"docStatus": "entered-in-error"},
+        {"status": "cancelled", "resourceType": "DiagnosticReport"},
+    ],
+)
+def test_a_withdrawn_document_is_retracted(tmp_path: Path, state: dict[str, str]) -> None:
+    current = document(id="d2", status="current", docStatus={"coding": [{"code": "final"}]})
+    path = write(tmp_path / "d.ndjson", document(**state), current)
+    counts = ItemCounts()
+    items = list(stream_items(find_notes([str(path)]), counts))
+    assert [item.note_id for item in items] == ["d2"]
+    assert (counts.rows, counts.retracted) == (2, 1)
+    assert read_notes(path).counts.dropped == {"retracted by the source": 1}
+
+
+def test_a_withdrawn_document_with_plain_text_is_retracted_too(tmp_path: Path) -> None:
+    flat = {"resourceType": "DocumentReference", "id": "d", "text": "fever"}
+    notes = read_notes(write(tmp_path / "d.ndjson", {**flat, "status": "entered-in-error"}, flat))
+    assert notes.counts.dropped == {"retracted by the source": 1}
 
 
 @pytest.mark.parametrize("kind", ["Bundle", "Patient", "Composition"])

@@ -30,24 +30,31 @@ from sympress.notes.streams import (
 # Notes in FHIR resources, one a line as bulk exports write them: DocumentReference and DiagnosticReport.
 #
 # Source: HL7 FHIR R4 (4.0.1), resources DocumentReference (`content.attachment`) and DiagnosticReport
-# (`presentedForm`), data type Attachment.
+# (`presentedForm`), data types Attachment and base64Binary, value sets of their `status` and `docStatus`.
 
 
 #: Content types of attachments that hold text, the best to read first.
 _TEXT_TYPES = ("text/plain", "text/html", "application/xhtml", "text/rtf", "application/rtf", "text/", "")
 _DOCUMENTS = ("DocumentReference", "DiagnosticReport")
+#: The `status` or `docStatus` of a resource that was withdrawn, or that another has replaced.
+_WITHDRAWN = {"entered-in-error", "cancelled", "superseded"}
 _CHARSET = re.compile(r"charset=\"?([\w.-]+)", re.IGNORECASE)
 
 
 def fields_of_document(fields: dict[str, Any], path: Path, *, first: bool) -> dict[str, Any]:
     """Return a FHIR document's text and ids under the names that tables use; any other object as it is.
 
+    A resource that was withdrawn is marked as retracted, as a row of NOTEEVENTS with ISERROR is.
+
     Raises:
         InputError: `first`, the first object of the file, is a resource that holds no note.
     """
     kind = fields.get("resourceType")
-    if not isinstance(kind, str) or ("text" in fields and isinstance(fields["text"], str)):
+    if not isinstance(kind, str):
         return fields
+    withdrawn = any(str(fields.get(name)) in _WITHDRAWN for name in ("status", "docStatus"))
+    if isinstance(fields.get("text"), str):
+        return {"iserror": True, **fields} if withdrawn else fields
     if kind not in _DOCUMENTS and first:
         what = "of its entries (jq -c '.entry[].resource')" if kind == "Bundle" else "with the notes"
         raise InputError(
@@ -63,6 +70,7 @@ def fields_of_document(fields: dict[str, Any], path: Path, *, first: bool) -> di
         "time": fields.get("date") or fields.get("effectiveDateTime") or fields.get("issued"),
         "category": _label(fields.get("type") or fields.get("code")),
         "text": _text([*attachments, *_list(fields.get("presentedForm"))]),
+        "iserror": withdrawn,
     }
 
 
