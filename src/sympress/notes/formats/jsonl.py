@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import dataclasses
+import encodings.aliases
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol, cast
 from sympress.errors import InputError
 from sympress.notes.formats import Found, Source
 from sympress.notes.intake import MALFORMED, NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Note
-from sympress.notes.layout import COLUMN_OPTIONS, EVIDENCE_ROWS, Rows, TableOptions, row_name
+from sympress.notes.layout import COLUMN_OPTIONS, EVIDENCE_ROWS, Fault, Rows, TableOptions, row_name
 from sympress.notes.streams import (
     ESCAPED_BYTE,
     decode_file,
@@ -38,6 +38,22 @@ _TEXT_TYPES = ("text/plain", "text/html", "application/xhtml", "text/rtf", "appl
 _DOCUMENTS = ("DocumentReference", "DiagnosticReport")
 #: The `status` or `docStatus` of a resource that was withdrawn, or that another has replaced.
 _WITHDRAWN = {"entered-in-error", "cancelled", "superseded"}
+#: White space, which FHIR allows within base64.
+_NO_SPACE = dict.fromkeys(map(ord, " \t\r\n\f\v"))
+_BASE64_URL = re.compile(r"(?=.*[-_])[\w-]+={0,2}", re.ASCII)
+#: Why an attachment is no text.
+NOT_BASE64 = "attachment.data is not base64"
+BASE64_URL = "attachment.data is base64url, not base64"
+UNKNOWN_CHARSET = "in a charset that is not read"
+NOT_CHARSET = "not in the charset that it names"
+#: The charsets that are read, by their codecs: Unicode, ISO 8859, those of Windows, DOS and East Asia.
+_CHARSETS = {
+    *("utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "ascii"),
+    *("latin_1", "koi8_r", "koi8_u", "mac_roman", "cp437", "cp850", "cp874", "cp932", "cp949", "cp950"),
+    *(f"iso8859_{part}" for part in range(2, 17)),
+    *(f"cp125{page}" for page in range(9)),
+    *("shift_jis", "euc_jp", "iso2022_jp", "gb2312", "gbk", "gb18030", "big5", "euc_kr"),
+}
 _CHARSET = re.compile(r"charset=\"?([\w.-]+)", re.IGNORECASE)
 
 
@@ -74,26 +90,46 @@ def fields_of_document(fields: dict[str, Any], path: Path, *, first: bool) -> di
     }
 
 
-def _text(attachments: list[Any]) -> str | None:
-    """The text of the attachment that is best to read; None where none is in the resource itself."""
+def _text(attachments: list[Any]) -> str | Fault | None:
+    """The text of the attachment that is best to read, or what is wrong with it; None where there is none."""
     usable = [one for one in attachments if isinstance(one, dict) and isinstance(one.get("data"), str)]
+    fault = None
     for wanted in _TEXT_TYPES:
         for one in usable:
             kind = str(one.get("contentType") or "").lower()
-            if (kind.startswith(wanted) if wanted else not kind) and (
-                text := _decoded(one, kind)
-            ) is not None:
-                return text
-    return None
+            if kind.startswith(wanted) if wanted else not kind:
+                text = _decoded(one["data"], kind)
+                if isinstance(text, str):
+                    return text
+                fault = fault or text
+    return fault
 
 
-def _decoded(attachment: dict[str, Any], kind: str) -> str | None:
-    charset = _CHARSET.search(kind)
+def _decoded(data: str, kind: str) -> str | Fault:
+    """What an attachment of the content type `kind` says, or why it can't be read.
+
+    Base64 is taken strictly: what ignores its faults stops at padding inside, and loses the rest of a note.
+    """
+    named = _CHARSET.search(kind)
+    charset = None if named is None else _charset(named[1])
+    if named is not None and charset is None:
+        return Fault(UNKNOWN_CHARSET)
+    packed = data.translate(_NO_SPACE)
     try:
-        raw = base64.b64decode(attachment["data"])
-        return decode_file(raw, charset[1] if charset else None)[0]
-    except (binascii.Error, ValueError, LookupError):
-        return None
+        raw = binascii.a2b_base64(packed, strict_mode=True)
+    except ValueError:  # also binascii.Error
+        return Fault(BASE64_URL if _BASE64_URL.fullmatch(packed) else NOT_BASE64)
+    try:
+        return decode_file(raw, charset)[0]
+    except ValueError:
+        return Fault(NOT_UTF8 if charset is None else NOT_CHARSET)
+
+
+def _charset(name: str) -> str | None:
+    """The codec of a charset; None for one that clinical systems do not write: some take hours for a note."""
+    plain = encodings.normalize_encoding(name)
+    codec = encodings.aliases.aliases.get(plain, plain)
+    return codec if codec in _CHARSETS else None
 
 
 def _list(value: Any) -> list[Any]:
