@@ -19,6 +19,7 @@ from sympress.notes.formats import Found, Source
 from sympress.notes.formats.delimited import COLUMNS_MOST
 from sympress.notes.intake import MALFORMED, NOTE_LIMIT, TOO_LONG, Intake, Note
 from sympress.notes.layout import EVIDENCE_ROWS, Rows, TableOptions
+from sympress.notes.streams import Unchanged
 
 if TYPE_CHECKING:
     import polars as pl
@@ -210,6 +211,7 @@ def parquet_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator
     """
     import polars as pl  # late, here and below: it takes a quarter of a second
 
+    unchanged = Unchanged(path)
     check_sizes(path)
     with _damage_told(f"{path} is damaged: not a readable Parquet file; copy it again"):
         table = pl.scan_parquet(path)
@@ -236,7 +238,10 @@ def parquet_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator
     check_sizes(path, needed)
     size, start, count = path.stat().st_size, 0, min(_FIRST_ROWS, intake.slice_rows)
     while start < total:
-        with _damage_told(f"{path} is damaged: cannot be read beyond row {start}; copy it again"):
+        with (
+            unchanged.checked(),
+            _damage_told(f"{path} is damaged: cannot be read beyond row {start}; copy it again"),
+        ):
             wanted = table.select(needed).with_columns(pl.col(text).cast(pl.String))
             rows = wanted.slice(start, count).collect()
             measured = _measured(rows, text)
