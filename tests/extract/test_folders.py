@@ -96,3 +96,50 @@ def test_a_licence_beside_a_table_of_a_known_data_set_does_not_stop_it(tmp_path:
     assert remarks == [
         f"{tmp_path}: not read: LICENSE.txt (1), .md (1), SHA256SUMS.txt (1); name those that hold notes"
     ]
+
+
+# Ids that sympress makes: no two of a job are equal.
+
+
+def test_text_files_that_differ_in_their_suffix_or_folder_have_ids_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a.TXT").write_text("pain")
+    fill(tmp_path, a_txt="fever", b_txt="cough", sub__b_txt="rash")
+    assert read(tmp_path)[0] == ["a.TXT", "a.txt", "b", "sub/b"]
+    assert read_notes(tmp_path).frame["note_id"].to_list() == ["a.TXT", "a.txt", "b", "sub/b"]
+
+
+def test_text_files_of_several_folders_have_ids_of_their_own(tmp_path: Path) -> None:
+    fill(tmp_path, x__j1__1_txt="fever", x__j2__1_txt="cough", x__j2__2_txt="rash", y__j2__1_txt="pain")
+    folders = [tmp_path / "x" / "j1", tmp_path / "x" / "j2", tmp_path / "y" / "j2"]
+    assert read(*folders[:2])[0] == ["j1/1", "j2/1", "2"]
+    assert read(*folders)[0] == ["x/j1/1", "x/j2/1", "2", "y/j2/1"]
+    assert read(f"{tmp_path}/x/*/*.txt")[0] == ["j1/1", "j2/1", "2"]
+
+
+def test_a_longer_id_is_none_that_another_note_has(tmp_path: Path) -> None:
+    (tmp_path / "a.TXT").write_text("pain")
+    (tmp_path / "a.txt.txt").write_text("pain")
+    names = read(fill(tmp_path, a_txt="fever"))[0]
+    assert names == [f"{tmp_path.name}/a.TXT", f"{tmp_path.name}/a.txt", "a.txt"]
+
+
+def test_rows_of_tables_of_one_name_have_ids_of_their_own(tmp_path: Path) -> None:
+    table = "text\nfever\na,b\n"
+    fill(tmp_path, jan__notes_csv=table, feb__notes_csv=table, mar_csv=table)
+    ids = ["feb/notes.csv:1", "feb/notes.csv:2", "jan/notes.csv:1", "jan/notes.csv:2"]
+    assert read(tmp_path)[0] == [*ids, "mar.csv:1", "mar.csv:2"]
+
+
+def test_a_file_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, jan_csv=TABLE, texts__a_txt="fever")
+    (tmp_path / "latest.csv").symlink_to(tmp_path / "jan.csv")
+    jan = tmp_path / "jan.csv"
+    assert refused(jan, jan) == f"{jan}: given twice; name it once"
+    assert refused(jan, tmp_path / "latest.csv") == (
+        f"{tmp_path / 'latest.csv'}: given twice (it is the same file as {jan}); name it once"
+    )
+    assert "given twice" in refused(tmp_path / "texts", f"{tmp_path}/texts/*")
+    (tmp_path / "texts" / "b.txt").symlink_to(
+        tmp_path / "texts" / "a.txt"
+    )  # in one folder that is no mistake
+    assert read(tmp_path / "texts", jan)[0] == ["a", "b", "{}"]
