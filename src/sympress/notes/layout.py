@@ -624,6 +624,8 @@ def _category(values: Sequence[object], position: int) -> str | None:
     value = values[position] if position >= 0 else None
     if isinstance(value, list):
         value = ", ".join(str(part).strip() for part in value)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
     return (str(value).strip() or None) if value is not None else None
 
 
