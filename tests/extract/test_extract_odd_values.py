@@ -179,3 +179,20 @@ def test_a_text_of_sqlite_that_is_not_utf_8_fails_alone(tmp_path: Path) -> None:
     assert two == Failure("2", "not UTF-8")
     assert isinstance(three, Note)
     assert (one.text, three.text, three.category) == ("fever", "fièvre", r"\xffa")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"note_id": "2", "text": "fever", "text": "no cough"}',
+        '{"note_id": "2", "note_id": "3", "text": "fever"}',
+        '{"note_id": "2", "text" :"fever","\\u0074ext":"no cough"}',
+        '{"resourceType": "DocumentReference", "subject": {"reference": "a", "reference": "b"}}',
+    ],
+)
+def test_an_object_with_a_key_twice_fails_alone(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "n.jsonl"
+    path.write_text(f'{{"note_id": "1", "text": "fever"}}\n{line}\n{{"note_id": "3", "text": "pain"}}\n')
+    items = list(stream_items(find_notes([str(path)]), ItemCounts()))
+    assert [item.note_id for item in items] == ["1", "row-2", "3"]
+    assert items[1] == Failure("row-2", "a JSON object with a key twice")

@@ -169,15 +169,35 @@ KEYS_MOST = 10_000
 _HEAD_OBJECTS = 100
 
 
-def read_object(line: str) -> dict[str, object] | None:
-    """Return the JSON object of `line`; None where it is none, or one that no note is."""
+#: Which of the two is meant cannot be told; a table with two columns of one name is refused as well.
+REPEATED_KEY = "a JSON object with a key twice"
+
+
+class _RepeatedKeyError(ValueError):
+    """An object has a key twice."""
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _RepeatedKeyError
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object_of)
+
+
+def read_object(line: str) -> dict[str, object] | Fault:
+    """Return the JSON object of `line`, or why it is none, or one that no note is."""
     if len(line) > PARTS_MOST and sum(map(line.count, ",[{")) > PARTS_MOST:
-        return None
+        return Fault(MALFORMED)
     try:
-        value = json.loads(line)
+        value = _DECODER.decode(line)
+    except _RepeatedKeyError:
+        return Fault(REPEATED_KEY)
     except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) and len(value) <= KEYS_MOST else None
+        return Fault(MALFORMED)
+    return value if isinstance(value, dict) and len(value) <= KEYS_MOST else Fault(MALFORMED)
 
 
 class ObjectRows:
@@ -258,7 +278,7 @@ class ObjectRows:
     def _objects(self) -> Iterator[dict[str, object]]:
         for line in self._lines():
             value = read_object(line)
-            if value is not None:
+            if not isinstance(value, Fault):
                 try:
                     yield fields_of_document(value, self._path, first=False)
                 except InputError:
@@ -351,12 +371,15 @@ def object_notes(
             intake.counts.remark(some_not_utf8(path))
             intake.refuse(
                 NOT_UTF8,
-                None if fields is None else rows.id_of(fields),
+                None if isinstance(fields, Fault) else rows.id_of(fields),
                 f"{path}: byte {at} is not UTF-8 (after row {intake.counts.rows - 1}); "
                 "name the encoding with --encoding, or convert it, for example  iconv -f MACINTOSH -t UTF-8",
             )
             yield None
-        elif fields is None or (intake.strict and _has_half_a_pair(text, fields)):
+        elif isinstance(fields, Fault):
+            intake.counts.drop(fields.reason)
+            yield None
+        elif intake.strict and _has_half_a_pair(text, fields):
             intake.counts.drop(MALFORMED)
             yield None
         else:

@@ -328,7 +328,7 @@ def _slice(
 
 
 def _text_or_bytes(value: bytes | None, *, keep: bool) -> str | bytes | None:
-    """What bytes are as UTF-8; those that are none stay bytes with `keep`, else wrong ones are written out."""
+    """What bytes are as UTF-8; if they are none, with `keep` the same bytes, else wrong ones written out."""
     if value is None:
         return None
     try:
