@@ -7,6 +7,7 @@ import sqlite3
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from test_extract import run
@@ -196,3 +197,15 @@ def test_an_object_with_a_key_twice_fails_alone(tmp_path: Path, line: str) -> No
     items = list(stream_items(find_notes([str(path)]), ItemCounts()))
     assert [item.note_id for item in items] == ["1", "row-2", "3"]
     assert items[1] == Failure("row-2", "a JSON object with a key twice")
+
+
+def test_an_endless_time_of_duckdb_is_no_time(tmp_path: Path) -> None:
+    with duckdb.connect(tmp_path / "n.duckdb") as duck:
+        duck.execute("create table n (note_id text, time timestamp, text text)")
+        duck.execute("insert into n values ('1', 'infinity', 'fever'), ('2', '-infinity', 'fever')")
+        duck.execute("insert into n values ('3', '9999-12-31', 'fever')")
+    counts = ItemCounts()
+    query = find_notes([], sql="select * from n order by 1", url=f"duckdb:///{tmp_path}/n.duckdb")
+    times = [getattr(item, "time", None) for item in stream_items(query, counts)]
+    assert times == [None, None, datetime(9999, 12, 31)]
+    assert counts.unread_dates == 2
