@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from sympress.errors import InputError
@@ -96,6 +97,12 @@ def test_a_licence_beside_a_table_of_a_known_data_set_does_not_stop_it(tmp_path:
     assert remarks == [
         f"{tmp_path}: not read: LICENSE.txt (1), .md (1), SHA256SUMS.txt (1); name those that hold notes"
     ]
+
+
+def test_a_name_of_parquet_is_no_pattern(tmp_path: Path) -> None:
+    for name in ("n[1].parquet", "n1.parquet"):
+        pl.DataFrame({"note_id": [name], "text": ["fever"]}).write_parquet(tmp_path / name)
+    assert read(tmp_path / "n[1].parquet")[0] == ["n[1].parquet"]
 
 
 # Ids that sympress makes: no two of a job are equal.

@@ -251,7 +251,7 @@ def parquet_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator
     unchanged = Unchanged(path)
     check_sizes(path)
     with _damage_told(f"{path} is damaged: not a readable Parquet file; copy it again"):
-        table = pl.scan_parquet(path)
+        table = pl.scan_parquet(path, glob=False)  # a name may hold * or [
         schema = table.collect_schema()
         total = int(table.select(pl.len()).collect().item())
     if len(schema) > COLUMNS_MOST:
