@@ -105,7 +105,8 @@ def test_texts_fit_their_columns():
 
 @pytest.mark.parametrize(
     ("note_id", "good"),
-    [("1", True), ("-5", True), ("2147483647", True), ("0012", True), ("2147483648", False), ("n1", False),
+    [("1", True), ("-5", True), ("2147483647", True), ("2147483648", False), ("n1", False),
+     ("0012", False), ("-0", False), ("0", True), ("\uff11\uff12", False),
      ("1.5", False), ("", False), ("9" * 30, False), ("10000032-DS-21", False), ("\u0661\ud83d", False)],
 )  # fmt: skip
 def test_a_note_id_is_an_integer_of_32_bits(note_id: str, good: bool):
@@ -230,7 +231,8 @@ def test_ids_that_are_no_integers_are_one_line_or_failures_of_their_notes(tmp_pa
     [failure] = [json.loads(line) for line in (tmp_path / "out.csv.errors.jsonl").read_text().splitlines()]
     assert failure == {
         "note_id": "n2",
-        "reason": "its id is no integer of 32 bits, which note_id of NOTE_NLP is (up to 2,147,483,647)",
+        "reason": "its id is no integer of 32 bits, which note_id of NOTE_NLP is "
+        "(up to 2,147,483,647, no leading zeros)",
     }
 
 

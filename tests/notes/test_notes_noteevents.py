@@ -82,7 +82,7 @@ def test_reads_plain_and_gzip_with_either_header(tmp_path: Path, lower: bool, pa
         ("174", "22532", "167853", datetime(2151, 8, 4), "Discharge summary", None, None, LETTER, None),
         ("176", "13702", None, datetime(2119, 5, 25, 11, 2), "Nursing/other", None, None, "Fever.", None),
     ]
-    assert notes.counts == ReadingCounts(4, 2, 0, {"retracted (ISERROR)": 1, "without text": 1})
+    assert notes.counts == ReadingCounts(4, 2, 0, {"retracted by the source": 1, "without text": 1})
     assert adds_up(notes.counts)
 
 
@@ -98,7 +98,7 @@ def test_ids_that_pandas_wrote_as_floats_are_whole_numbers(tmp_path: Path) -> No
     path.write_bytes(noteevents([row, ["2", *row[1:9], "0.0", "b"]]))
     notes = read_notes(path)
     assert notes.frame["encounter_id"].to_list() == ["167853"]
-    assert notes.counts.dropped == {"retracted (ISERROR)": 1}
+    assert notes.counts.dropped == {"retracted by the source": 1}
 
 
 def test_rows_with_another_number_of_fields_are_counted(tmp_path: Path) -> None:

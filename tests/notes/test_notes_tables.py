@@ -197,7 +197,7 @@ def test_parquet_is_read_in_slices_with_any_types(tmp_path: Path, monkeypatch: p
     frame.write_parquet(path)
     seen: list[tuple[int, int | None]] = []
     notes = read_notes(path, progress=lambda *at: seen.append(at))
-    assert notes.counts == ReadingCounts(25, 24, 0, {"retracted (ISERROR)": 1})
+    assert notes.counts == ReadingCounts(25, 24, 0, {"retracted by the source": 1})
     assert notes.frame.row(0)[:4] == ("1", "1", None, datetime(2150, 1, 1))
     assert notes.frame["text"].to_list() == (["a", "b", "c", "d", "e"] * 5)[1:]
     assert seen[-1] == (path.stat().st_size,) * 2

@@ -284,7 +284,7 @@ def _fates(summary: Summary) -> str:
     """What became of the rows without an answer."""
     fates = {
         "failed": summary.failed,
-        "marked as errors by the source": summary.retracted,
+        "retracted by the source": summary.retracted,
         "left out by the filters": summary.filtered,
         "left out because their date is missing or unreadable": summary.undated,
     }

@@ -259,7 +259,8 @@ _TEXT_MOST = 249
 _TEMPORAL = {"present": "Present", "historical": "Past"}
 #: What a loader of CSV or a database trips over; each becomes one space, so that a row is one line.
 _NO_TEXT = re.compile(r"[\s\x00-\x1f\x7f]")
-_INTEGER = re.compile(r"-?\d{1,10}")
+#: An integer as nothing else is written: `007` and a full-width `7` would become the 7 of another note.
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,9}")
 
 
 def omop_rows(
@@ -332,7 +333,8 @@ def id_fault(note_id: str) -> str | None:
     """Why `note_id` cannot stand in NOTE_NLP, where it is an `integer`; None if it can."""
     if _INTEGER.fullmatch(note_id) and abs(int(note_id)) <= INTEGER_MOST:
         return None
-    return f"its id is no integer of 32 bits, which note_id of NOTE_NLP is (up to {INTEGER_MOST:,})"
+    most = f"up to {INTEGER_MOST:,}, no leading zeros"
+    return f"its id is no integer of 32 bits, which note_id of NOTE_NLP is ({most})"
 
 
 def refuse_names(items: Iterator[Item]) -> Iterator[Item]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import io
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import IO, Literal
 
 from sympress.errors import InputError
-from sympress.notes.formats import Source
+from sympress.notes.formats import Source, absolute, longer_names
 from sympress.notes.formats.jsonl import BOM, byte_lines, object_notes
+from sympress.notes.formats.text_files import with_distinct_names
 from sympress.notes.intake import (
     NOT_UTF8,
     NOTE_LIMIT,
@@ -27,7 +29,7 @@ from sympress.notes.intake import (
     ReadingCounts,
 )
 from sympress.notes.layout import RECOGNISED, TableOptions, row_name
-from sympress.notes.read import recognise
+from sympress.notes.read import recognise_all
 from sympress.notes.streams import Utf8Stream, is_cp1252, some_not_utf8
 
 # What a source yields: notes, and rows that cannot become one, in the order of the source.
@@ -270,7 +272,6 @@ class _Chained:
 
 
 STANDARD_INPUT = "-"
-_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".ndjson.gz")
 
 
 @dataclass(frozen=True)
@@ -345,7 +346,7 @@ def find_notes(
         return Notes(stdin=True, whole=whole, table=table)
     if whole:
         raise InputError("--whole is for standard input: a text file always is one note")
-    sources = tuple(source for name in given for source in _sources_of(name, table))
+    sources = _distinct([source for name in given for source in _sources_of(name, table)])
     if all(source.kind == "folder" for source in sources) and table.given(encoding=False):
         raise InputError(
             f"{given[0]}: text files have no columns; leave out {table.given(encoding=False)[0]}"
@@ -358,33 +359,37 @@ def find_notes(
 def _sources_of(name: str, table: TableOptions) -> list[Source]:
     path = Path(name)
     if path.exists():
-        return _in_place(path, table)
+        return recognise_all(path, table)
     found = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []  # noqa: PTH207  any root
     if glob.has_magic(name) and not found:
         raise InputError(f"{name}: no file matches this pattern")
-    return [source for match in found or [name] for source in _in_place(Path(match), table)]
+    return [source for match in found or [name] for source in recognise_all(Path(match), table)]
 
 
-def _in_place(path: Path, table: TableOptions) -> list[Source]:
-    """A file or folder of notes, or every table in a folder, sorted by name."""
-    try:
-        return [recognise(path, table)]
-    except InputError:
-        tables = sorted(at for at in path.iterdir() if _is_table(at)) if path.is_dir() else []
-        if not tables:
-            raise
-        return [recognise(found, table) for found in tables]
+def _distinct(sources: list[Source]) -> tuple[Source, ...]:
+    """`sources`, whose text files are called differently.
 
-
-def _is_table(path: Path) -> bool:
-    """Whether `path` is called a table; what is none, such as a pipe, is refused when it is read."""
-    return not path.is_dir() and not path.name.startswith(".") and path.name.lower().endswith(_TABLES)
+    Raises:
+        InputError: a file is in two of them, so that its notes would be read twice.
+    """
+    if len(sources) == 1:
+        return tuple(sources)
+    seen: dict[str, tuple[Source, Path]] = {}
+    for source in sources:
+        for file in source.files:
+            other, before = seen.setdefault(os.path.realpath(file), (source, file))
+            if other is not source:
+                alike = "" if before == file else f" (it is the same file as {before})"
+                raise InputError(f"{file}: given twice{alike}; name it once")
+    texts = iter(with_distinct_names([source for source in sources if source.kind == "folder"]))
+    return tuple(next(texts) if source.kind == "folder" else source for source in sources)
 
 
 def stream_items(notes: Notes, counts: ItemCounts, progress: Progress | None = None) -> Iterator[Item]:
     """Yield every note and every failure of `notes`, always in the same order; `counts` is filled meanwhile.
 
-    Rows without an id are numbered; where several files are read their name stands before the number.
+    Rows without an id are numbered; where several files are read their name stands before the number, with as
+    much of the path as tells it from the others.
 
     Raises:
         InputError: a source is damaged as a whole: what follows in it cannot be told apart.
@@ -398,10 +403,14 @@ def stream_items(notes: Notes, counts: ItemCounts, progress: Progress | None = N
         read = whole_note if notes.whole else line_notes
         yield from _items(read(standard_input(), notes.table, intake), counts)
     several = len(notes.sources) > 1
+    roots = [source.root for source in notes.sources if source.kind != "folder"]
+    names = longer_names(roots, _called)
     for source in notes.sources:
-        before = counts.rows
+        before, root = counts.rows, source.root
+        for line in source.remarks:
+            counts.remark(line)
         for item in _items(source.read(notes.table, intake), counts):
-            yield _renamed(item, source, counts.rows, before) if several else item
+            yield _renamed(item, names.get(root) or root.name, counts.rows, before) if several else item
 
 
 def _items(notes: Iterator[Note | None], counts: ItemCounts) -> Iterator[Item]:
@@ -413,9 +422,14 @@ def _items(notes: Iterator[Note | None], counts: ItemCounts) -> Iterator[Item]:
     yield from counts.drain()
 
 
-def _renamed(item: Item, source: Source, row: int, before: int) -> Item:
+def _called(path: Path, level: int) -> str:
+    """The name of `path`, with that of its folder before it, and so on."""
+    return Path(*absolute(path).parts[-1 - level :]).as_posix()
+
+
+def _renamed(item: Item, source: str, row: int, before: int) -> Item:
     """`item`, with a name of its own where its id is only the number of its row."""
     if item.note_id != row_name(row):
         return item
-    name = f"{source.root.name}:{row - before}"
+    name = f"{source}:{row - before}"
     return item._replace(note_id=name) if isinstance(item, Note) else dataclasses.replace(item, note_id=name)

@@ -77,6 +77,10 @@ _YEARS = range(1800, 2300)
 _EPOCH, _EXCEL_EPOCH = datetime(1970, 1, 1, tzinfo=UTC), datetime(1899, 12, 30)
 
 
+#: What drivers of databases make of `infinity` and `-infinity`, which are no time of a note.
+_ENDLESS = (datetime.max, datetime.min, date.max, date.min)
+
+
 def check_format(form: str | None) -> None:
     """Refuse a date format that is neither a word nor names day, month and year as `strptime` does.
 
@@ -106,6 +110,8 @@ def read_time(
         order: asked for the order of day, month and year of the column where `value` doesn't tell it.
     """
     if isinstance(value, date):
+        if (value.replace(tzinfo=None) if isinstance(value, datetime) else value) in _ENDLESS:
+            return Unread.UNREADABLE
         return value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
     text = "" if value is None else str(value).strip()  # NaN is "nan"
     if text.casefold() in _MISSING:

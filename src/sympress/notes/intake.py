@@ -109,8 +109,9 @@ NOTE_LIMIT = 16 * 2**20
 TOKENS_MOST = 16_384
 
 #: Why rows are left out, as counted in `ReadingCounts.dropped`.
-MALFORMED, RETRACTED, WITHOUT_TEXT = "malformed row", "retracted (ISERROR)", "without text"
+MALFORMED, RETRACTED, WITHOUT_TEXT = "malformed row", "retracted by the source", "without text"
 NOT_UTF8 = "not UTF-8"
+CHANGED = "changed while it was read"
 NO_FILE = "no file but a pipe or a device"
 TOO_LONG = f"longer than {NOTE_LIMIT:,} characters"
 

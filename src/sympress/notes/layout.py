@@ -400,6 +400,13 @@ def _looks_like_a_name(name: str, columns: int) -> bool:
     return few and (name.strip()[0].isalpha() or name.strip()[0] in "_#")
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Stands for the text of a note that its format cannot give, and says why; never what it holds."""
+
+    reason: str
+
+
 class Rows:
     """Makes notes of the rows of one table; its columns are taken first, and may change on the way.
 
@@ -490,6 +497,9 @@ class Rows:
             except UnicodeDecodeError:
                 counts.drop(NOT_UTF8, own_id)
                 return None
+        if isinstance(text, Fault):
+            counts.drop(text.reason, own_id)
+            return None
         if not isinstance(text, str):
             counts.drop(WITHOUT_TEXT if text is None else MALFORMED, own_id)
             return None
@@ -614,6 +624,8 @@ def _category(values: Sequence[object], position: int) -> str | None:
     value = values[position] if position >= 0 else None
     if isinstance(value, list):
         value = ", ".join(str(part).strip() for part in value)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
     return (str(value).strip() or None) if value is not None else None
 
 

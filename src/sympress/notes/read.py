@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -79,7 +82,6 @@ def _frame(batch: list[Note]) -> pl.DataFrame:
 # Telling what a path holds, by its content first and its name second.
 
 
-_TABLE_SUFFIXES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz"}
 #: The sectioned copy first: it keeps line breaks and headings, and holds each distinct report once.
 _MTSAMPLES = {
     "mtsamples_sectioned.jsonl": "mtsamples (sectioned)",
@@ -130,20 +132,166 @@ def recognise(path: Path, options: TableOptions = RECOGNISED) -> Source:
     raise InputError(f"{path}: {found.problem}")
 
 
+def recognise_all(path: Path, options: TableOptions = RECOGNISED) -> list[Source]:
+    """Return all that `path` holds: one source, or each table of a folder, sorted by name.
+
+    Raises:
+        InputError: as `recognise`; or a folder holds both text files and tables, or notes that are packed in
+            a way that is not read.
+    """
+    if not path.is_dir():
+        return [recognise(path, options)]
+    known = _known_folder(path)
+    if known is not None:
+        return [known]
+    contents = _contents_of(path)
+    if not contents.tables:
+        return [contents.source()]
+    contents.refuse_several_kinds()
+    first, *others = (recognise(table, options) for table in contents.tables)
+    return [dataclasses.replace(first, remarks=contents.remarks()), *others]
+
+
 def _recognise_folder(folder: Path) -> Source:
-    for recognised in (as_format(folder) for as_format in FOLDERS):
-        if recognised is not None:
-            return recognised
+    known = _known_folder(folder)
+    if known is not None:
+        return known
+    contents = _contents_of(folder)
+    if contents.tables:
+        raise InputError(
+            f"{folder}: a folder with tables ({contents.shown(contents.tables)}); give one of these files"
+        )
+    return contents.source()
+
+
+def _known_folder(folder: Path) -> Source | None:
+    found = (as_format(folder) for as_format in FOLDERS)
+    return next((source for source in found if source is not None), None)
+
+
+# What a folder holds, where it is no data set that is known.
+
+
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".ndjson.gz")
+_TEXT = ".txt"
+#: Notes that are packed in a way that is not read: to leave them alone would lose them.
+_PACKED = re.compile(
+    r".*\.(csv|tsv|jsonl|ndjson|parquet|txt)\.(gz|bz2|xz|zst|lz4|lzma|7z|zip|z)", re.IGNORECASE
+)
+#: Names of text files that lie beside notes and are none, up to their first dot.
+_BESIDE_NOTES = re.compile(
+    r"readme|sources?|licen[cs]e|copying|changelog|citation|checksums?|(md5|sha\d*)(sums?)?", re.IGNORECASE
+)
+#: What an extraction leaves beside its output: the notes that failed, and the folder of an unfinished job.
+_FAILURES, _UNFINISHED = ".errors.jsonl", ".partial"
+_SHOWN = 5
+
+
+@dataclass
+class _Contents:
+    """The files in `folder` and the folders in it by what their names say; hidden ones are not looked at.
+
+    Attributes:
+        alone: how many files and folders are not read, by their kind.
+    """
+
+    folder: Path
+    texts: list[Path] = field(default_factory=list)
+    tables: list[Path] = field(default_factory=list)
+    packed: list[Path] = field(default_factory=list)
+    alone: Counter[str] = field(default_factory=Counter)
+
+    def add(self, path: Path) -> None:
+        """Sort in one file. Whether it can be read is told when it is: nothing is left out in silence."""
+        name = path.name.lower()
+        if name.endswith(_FAILURES):
+            self.alone[_FAILURES] += 1
+        elif name.endswith(_TABLES):
+            self.tables.append(path)
+        elif _PACKED.fullmatch(name):
+            self.packed.append(path)
+        elif path.suffix.lower() == _TEXT and not _BESIDE_NOTES.fullmatch(name.partition(".")[0]):
+            self.texts.append(path)
+        else:
+            self.alone[path.name if path.suffix.lower() == _TEXT else path.suffix or "without a suffix"] += 1
+
+    def source(self) -> Source:
+        """The text files as notes."""
+        if not self.texts and not self.packed:
+            raise InputError(f"{self.folder}: a folder with nothing that can be read; {READABLE}")
+        self.refuse_several_kinds()
+        found = text_files.folder_source(self.folder, tuple(self.texts))
+        return dataclasses.replace(found, remarks=self.remarks())
+
+    def refuse_several_kinds(self) -> None:
+        """Refuse to choose between what may all be notes.
+
+        Raises:
+            InputError: with the files of each kind, and what to do.
+        """
+        if self.texts and self.tables:
+            raise InputError(
+                f"{self.folder}: a folder with text files ({self.shown(self.texts)}) and tables "
+                f"({self.shown(self.tables)}); name those with the notes, for example  {self._pattern()}"
+            )
+        if self.packed:
+            others = f", or name the others, for example  {self._pattern()}" if self._notes else ""
+            raise InputError(
+                f"{self.folder}: files that are packed in a way that is not read "
+                f"({self.shown(self.packed)}); unpack them{others}"
+            )
+
+    def remarks(self) -> tuple[str, ...]:
+        """How many files are left alone, and which kinds."""
+        if not self.alone:
+            return ()
+        kinds = [f"{kind} ({count:,})" for kind, count in self.alone.most_common(_SHOWN)]
+        shown = ", ".join(kinds) + (", …" if len(self.alone) > _SHOWN else "")
+        return (f"{self.folder}: not read: {shown}; name those that hold notes",)
+
+    def shown(self, paths: list[Path]) -> str:
+        """The first of `paths`, as they are called in the folder."""
+        names = ", ".join(path.relative_to(self.folder).as_posix() for path in paths[:_SHOWN])
+        return names + (", …" if len(paths) > _SHOWN else "")
+
+    @property
+    def _notes(self) -> list[Path]:
+        return self.texts or self.tables
+
+    def _pattern(self) -> str:
+        found = self._notes
+        suffix = "".join(found[0].suffixes[-2:] if found[0].suffix == ".gz" else found[0].suffixes[-1:])
+        deep = "**/" if any(path.parent != self.folder for path in found) else ""
+        return f"'{self.folder / deep}/*{suffix}'"
+
+
+def _contents_of(folder: Path) -> _Contents:
+    """What `folder` holds.
+
+    A folder that is a link is left alone and counted, since it may lead back to where it is.
+
+    Raises:
+        InputError: a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    contents = _Contents(folder)
+    found: list[Path] = []
     with file_errors(folder):
-        names = sorted(path.name for path in folder.iterdir() if not path.is_dir())
-    tables = [name for name in names if Path(name).suffix.lower() in _TABLE_SUFFIXES]
-    if tables:
-        shown = ", ".join(tables[:5]) + (" …" if len(tables) > 5 else "")
-        raise InputError(f"{folder}: a folder with tables ({shown}); give one of these files")
-    texts = text_files.recognise_folder(folder)
-    if texts is None:
-        raise InputError(f"{folder}: a folder with nothing that can be read; {READABLE}")
-    return texts
+        for place, folders, files in os.walk(folder, onerror=refuse):
+            seen = [name for name in folders if not name.startswith(".")]
+            linked = [name for name in seen if Path(place, name).is_symlink()]
+            unfinished = [name for name in seen if name.endswith(_UNFINISHED)]
+            contents.alone["linked folders"] += len(linked)
+            contents.alone["unfinished jobs"] += len(unfinished)
+            folders[:] = [name for name in seen if name not in {*linked, *unfinished}]
+            found += (Path(place, name) for name in files if not name.startswith("."))
+    contents.alone = +contents.alone
+    for path in sorted(found):
+        contents.add(path)
+    return contents
 
 
 # Notes in: the public entry for every source that sympress reads.
@@ -244,6 +392,8 @@ def _stream(
     progress: Progress | None,
 ) -> Iterator[pl.DataFrame]:
     intake = Intake(counts, check_fraction(fraction), Meter(progress, source.size_bytes))
+    for line in source.remarks:
+        counts.remark(line)
     notes = (note for note in source.read(options, intake) if note is not None)
     yield from frames(notes, batch_rows)
     if counts.rows == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import os
 import re
 import stat
 import zipfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from sympress.errors import InputError
-from sympress.notes.intake import NO_FILE, NOTE_LIMIT, TOO_LONG, Meter, ReadingCounts
+from sympress.notes.intake import CHANGED, NO_FILE, NOTE_LIMIT, TOO_LONG, Meter, ReadingCounts
 
 # Bytes of any encoding as UTF-8, so that everything after reads one encoding only.
 
@@ -297,9 +298,55 @@ def bytes_of_note(path: Path, most: int) -> bytes | str:
             return NO_FILE
         if found.st_size > most:
             return TOO_LONG
-        return path.read_bytes() if found.st_size else b""
+        unchanged = Unchanged(path)
+        raw = path.read_bytes() if found.st_size else b""
+        return raw if unchanged.holds() else CHANGED
     except OSError as error:
         return f"cannot be read ({error.strerror or type(error).__name__})"
+
+
+class Unchanged:
+    """Compares a file with what it was: one that is cut or grows while it is read would look complete.
+
+    Pipes, devices and what the system says nothing about are taken as they come.
+    """
+
+    def __init__(self, path: Path, opened: IO[bytes] | None = None) -> None:
+        """`opened` is the file that is read, where it is open; another may have taken its name since."""
+        self._path = path
+        self._before = self._now(None if opened is None else opened.fileno())
+
+    def _now(self, file: int | None = None) -> tuple[int, ...] | None:
+        try:
+            found = self._path.stat() if file is None else os.fstat(file)
+        except OSError:
+            return None
+        return (found.st_size, found.st_mtime_ns, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+    def holds(self) -> bool:
+        """Whether it is as it was."""
+        now = self._now()
+        return now is None or self._before is None or now == self._before
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """Refuse what was read meanwhile if the file is not as it was, also where that looks like damage.
+
+        Raises:
+            InputError: it is not.
+        """
+        damage = None
+        try:
+            yield
+        except InputError as error:
+            damage = error
+        if not self.holds():
+            raise InputError(
+                f"{self._path}: changed while it was read, so notes may be missing or cut; "
+                "repeat the command once nothing writes to it"
+            ) from damage
+        if damage is not None:
+            raise damage
 
 
 @contextmanager
@@ -319,6 +366,9 @@ def open_text(
         encoding: of the file; None: UTF-8, or UTF-16 if it starts with the mark of that.
         guess: whether a file that is not UTF-8 may be cp1252; see `Utf8Stream`.
         say: told if it is.
+
+    Raises:
+        InputError: it cannot be opened, or changed until it was closed.
     """
 
     def judge(_: bytes) -> bool:
@@ -328,12 +378,14 @@ def open_text(
     with file_errors(path):
         opened = path.open("rb")
     with opened as raw:
+        unchanged = Unchanged(path, raw)
         meter.open(raw)
         stream = Utf8Stream(_unzipped(raw), encoding, guess=judge if guess else None, where=path, say=say)
         buffered = io.BufferedReader(stream, _BUFFER_BYTES)
-        with io.TextIOWrapper(buffered, encoding="utf-8-sig", newline="") as text:
+        decoded = io.TextIOWrapper(buffered, encoding="utf-8-sig", newline="")
+        with decoded as text, unchanged.checked():
             yield text
-        meter.close(path.stat().st_size)
+        meter.close(os.fstat(raw.fileno()).st_size)
 
 
 def first_lines(path: Path, encoding: str | None) -> Iterator[str]:
@@ -358,11 +410,13 @@ def open_member(path: Path, member: str, meter: Meter, encoding: str) -> Iterato
     """Open one member of the zip `path` as text, read in place and never written to disk.
 
     Raises:
-        InputError: the member is encrypted, declares an absurd size, or is packed in an unknown way.
+        InputError: the member is encrypted, declares an absurd size, or is packed in an unknown way; or the
+            zip changed until it was closed.
     """
     with file_errors(path):
         opened = path.open("rb")
     with opened as raw, zipfile.ZipFile(raw) as archive:
+        unchanged = Unchanged(path, raw)
         information = archive.getinfo(member)
         _check_member(path, information)
         try:
@@ -372,7 +426,7 @@ def open_member(path: Path, member: str, meter: Meter, encoding: str) -> Iterato
                 f"{path}: {member} cannot be unpacked; unzip it with another tool first"
             ) from error
         meter.open(raw)
-        with io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
+        with io.TextIOWrapper(stream, encoding=encoding, newline="") as text, unchanged.checked():
             yield text
         meter.close(0)  # the archive holds more tables
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sympress.errors import InputError
+from sympress.extract.sources import Failure, ItemCounts, find_notes, stream_items
 from sympress.notes.read import read_notes
 
 
@@ -58,6 +59,80 @@ def test_a_diagnostic_report_is_a_note(tmp_path: Path) -> None:
     frame = read_notes(write(tmp_path / "r.ndjson", report)).frame
     assert frame.row(0)[:3] == ("r1", "MRN 7", "e2")
     assert frame["category"].to_list() + frame["text"].to_list() == ["CT head", "Headache."]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"status": "entered-in-error"},
+        {"status": "superseded"},
+        {"docStatus": "entered-in-error"},
+        {"status": "cancelled", "resourceType": "DiagnosticReport"},
+    ],
+)
+def test_a_withdrawn_document_is_retracted(tmp_path: Path, state: dict[str, str]) -> None:
+    current = document(id="d2", status="current", docStatus={"coding": [{"code": "final"}]})
+    path = write(tmp_path / "d.ndjson", document(**state), current)
+    counts = ItemCounts()
+    items = list(stream_items(find_notes([str(path)]), counts))
+    assert [item.note_id for item in items] == ["d2"]
+    assert (counts.rows, counts.retracted) == (2, 1)
+    assert read_notes(path).counts.dropped == {"retracted by the source": 1}
+
+
+def test_a_withdrawn_document_with_plain_text_is_retracted_too(tmp_path: Path) -> None:
+    flat = {"resourceType": "DocumentReference", "id": "d", "text": "fever"}
+    notes = read_notes(write(tmp_path / "d.ndjson", {**flat, "status": "entered-in-error"}, flat))
+    assert notes.counts.dropped == {"retracted by the source": 1}
+
+
+def coded(raw: bytes, charset: str = "") -> dict[str, Any]:
+    kind = "text/plain" + (f"; charset={charset}" if charset else "")
+    return {"attachment": {"contentType": kind, "data": base64.b64encode(raw).decode()}}
+
+
+def data(text: str) -> dict[str, Any]:
+    return {"attachment": {"contentType": "text/plain", "data": text}}
+
+
+@pytest.mark.parametrize(
+    ("attached", "reason"),
+    [
+        (data("V2VsbC4=IEZldmVyLg=="), "attachment.data is not base64"),  # padding inside
+        (data("RmV2ZXI"), "attachment.data is not base64"),  # without its padding
+        (data("Rm\u00e9V2ZXI="), "attachment.data is not base64"),
+        (data("MzkgwrBDID4-IGZldmVyID8_"), "attachment.data is base64url, not base64"),
+        (coded(b"fever-" * 40_000, "punycode"), "in a charset that is not read"),
+        (coded(b"fever", "unicode_escape"), "in a charset that is not read"),
+        (coded(b"fever", "nonesuch.at-all"), "in a charset that is not read"),
+        (coded(b"fi\xe8vre", "us-ascii"), "not in the charset that it names"),
+        (coded(b"\x81\xff\xfe\x00\x81"), "not UTF-8"),
+    ],
+)
+def test_an_attachment_that_cannot_be_read_fails_alone(
+    tmp_path: Path, attached: dict[str, Any], reason: str
+) -> None:
+    path = write(tmp_path / "d.ndjson", document(content=[attached]), document(id="d2"))
+    items = list(stream_items(find_notes([str(path)]), ItemCounts()))
+    assert items[0] == Failure("d1", reason)
+    assert items[1].note_id == "d2"
+
+
+@pytest.mark.parametrize(
+    ("attached", "text"),
+    [
+        (data("RmV2\n  ZXIu\r\n\tIE5v\n"), "Fever. No"),
+        (data("RmV2ZXIuIA==\n"), "Fever. "),
+        (coded("fièvre".encode("latin-1"), '"ISO-8859-1"'), "fièvre"),
+        (coded("fièvre €".encode("cp1252"), "windows-1252"), "fièvre €"),
+        (coded("fièvre".encode("utf-16"), "UTF-16"), "fièvre"),
+        (coded("fièvre".encode(), "utf8"), "fièvre"),
+        (coded(b"fever", "us-ascii"), "fever"),
+    ],
+)
+def test_base64_and_charsets_that_are_read(tmp_path: Path, attached: dict[str, Any], text: str) -> None:
+    frame = read_notes(write(tmp_path / "d.ndjson", document(content=[attached]))).frame
+    assert frame["text"].to_list() == [text]
 
 
 @pytest.mark.parametrize("kind", ["Bundle", "Patient", "Composition"])

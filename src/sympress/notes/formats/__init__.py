@@ -8,7 +8,7 @@ differs between them, such as whether one bad row stops the reading, is their `I
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,6 +38,7 @@ class Source:
         root: the file or folder.
         files: the files on disk, in reading order.
         read: reads the notes.
+        remarks: what a user must know of what it is, one line each.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Source:
     root: Path
     files: tuple[Path, ...]
     read: Reader = field(repr=False)
+    remarks: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -58,6 +60,34 @@ class Source:
             with suppress(OSError):
                 found.append(path.stat())
         return found
+
+
+def longer_names(files: Sequence[Path], called: Callable[[Path, int], str]) -> dict[Path, str]:
+    """Names for those of `files` that would be called alike; the others keep the name that they have.
+
+    Args:
+        files: distinct ones.
+        called: what a file is called at the level 0, 1, …: each name says more of its path, the last all.
+    """
+    names: dict[str, list[Path]] = {}
+    for file in files:
+        names.setdefault(called(file, 0), []).append(file)
+    alike = [group for group in names.values() if len(group) > 1]
+    taken = {name for name, group in names.items() if len(group) == 1}
+    longer: dict[Path, str] = {}
+    for group in alike:
+        for level in range(1, 2 * max(len(absolute(file).parts) for file in group) + 2):
+            found = {called(file, level): file for file in group}
+            if len(found) == len(group) and taken.isdisjoint(found):
+                break
+        taken.update(found)
+        longer |= {file: name for name, file in found.items()}
+    return longer
+
+
+def absolute(path: Path) -> Path:
+    """`path` from the root on, without `..`; links stay."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  it takes `..` out, and follows no link
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,8 @@ def _sqlalchemy(sql: str, url: str) -> Iterator[Result]:
         raise InputError(f"--url: its driver is not installed: pip install {error.name}") from None
     if engine.dialect.name == "sqlite" and not _sqlite_exists(engine.url.database):
         raise InputError("--url: no such SQLite file; write sqlite:///FILE")
+    if engine.dialect.name == "sqlite":
+        sqlalchemy.event.listen(engine, "connect", _take_any_text)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         with _kind_only():
@@ -93,6 +95,18 @@ def _sqlalchemy(sql: str, url: str) -> Iterator[Result]:
             result = streaming.execute(sqlalchemy.text(sql))
             names = list(result.keys())
         yield names, _batches(result.fetchmany)
+
+
+def _take_any_text(connection: Any, _: object) -> None:
+    """Have SQLite's driver give text that is not UTF-8 as bytes: it refuses the whole query for one."""
+    connection.text_factory = _text_or_bytes
+
+
+def _text_or_bytes(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw
 
 
 def _sqlite_exists(database: str | None) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import dataclasses
+import encodings.aliases
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol, cast
 from sympress.errors import InputError
 from sympress.notes.formats import Found, Source
 from sympress.notes.intake import MALFORMED, NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Note
-from sympress.notes.layout import COLUMN_OPTIONS, EVIDENCE_ROWS, Rows, TableOptions, row_name
+from sympress.notes.layout import COLUMN_OPTIONS, EVIDENCE_ROWS, Fault, Rows, TableOptions, row_name
 from sympress.notes.streams import (
     ESCAPED_BYTE,
     decode_file,
@@ -30,24 +30,47 @@ from sympress.notes.streams import (
 # Notes in FHIR resources, one a line as bulk exports write them: DocumentReference and DiagnosticReport.
 #
 # Source: HL7 FHIR R4 (4.0.1), resources DocumentReference (`content.attachment`) and DiagnosticReport
-# (`presentedForm`), data type Attachment.
+# (`presentedForm`), data types Attachment and base64Binary, value sets of their `status` and `docStatus`.
 
 
 #: Content types of attachments that hold text, the best to read first.
 _TEXT_TYPES = ("text/plain", "text/html", "application/xhtml", "text/rtf", "application/rtf", "text/", "")
 _DOCUMENTS = ("DocumentReference", "DiagnosticReport")
+#: The `status` or `docStatus` of a resource that was withdrawn, or that another has replaced.
+_WITHDRAWN = {"entered-in-error", "cancelled", "superseded"}
+#: White space, which FHIR allows within base64.
+_NO_SPACE = dict.fromkeys(map(ord, " \t\r\n\f\v"))
+_BASE64_URL = re.compile(r"(?=.*[-_])[\w-]+={0,2}", re.ASCII)
+#: Why an attachment is no text.
+NOT_BASE64 = "attachment.data is not base64"
+BASE64_URL = "attachment.data is base64url, not base64"
+UNKNOWN_CHARSET = "in a charset that is not read"
+NOT_CHARSET = "not in the charset that it names"
+#: The charsets that are read, by their codecs: Unicode, ISO 8859, those of Windows, DOS and East Asia.
+_CHARSETS = {
+    *("utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "ascii"),
+    *("latin_1", "koi8_r", "koi8_u", "mac_roman", "cp437", "cp850", "cp874", "cp932", "cp949", "cp950"),
+    *(f"iso8859_{part}" for part in range(2, 17)),
+    *(f"cp125{page}" for page in range(9)),
+    *("shift_jis", "euc_jp", "iso2022_jp", "gb2312", "gbk", "gb18030", "big5", "euc_kr"),
+}
 _CHARSET = re.compile(r"charset=\"?([\w.-]+)", re.IGNORECASE)
 
 
 def fields_of_document(fields: dict[str, Any], path: Path, *, first: bool) -> dict[str, Any]:
     """Return a FHIR document's text and ids under the names that tables use; any other object as it is.
 
+    A resource that was withdrawn is marked as retracted, as a row of NOTEEVENTS with ISERROR is.
+
     Raises:
         InputError: `first`, the first object of the file, is a resource that holds no note.
     """
     kind = fields.get("resourceType")
-    if not isinstance(kind, str) or ("text" in fields and isinstance(fields["text"], str)):
+    if not isinstance(kind, str):
         return fields
+    withdrawn = any(str(fields.get(name)) in _WITHDRAWN for name in ("status", "docStatus"))
+    if isinstance(fields.get("text"), str):
+        return {"iserror": True, **fields} if withdrawn else fields
     if kind not in _DOCUMENTS and first:
         what = "of its entries (jq -c '.entry[].resource')" if kind == "Bundle" else "with the notes"
         raise InputError(
@@ -63,29 +86,50 @@ def fields_of_document(fields: dict[str, Any], path: Path, *, first: bool) -> di
         "time": fields.get("date") or fields.get("effectiveDateTime") or fields.get("issued"),
         "category": _label(fields.get("type") or fields.get("code")),
         "text": _text([*attachments, *_list(fields.get("presentedForm"))]),
+        "iserror": withdrawn,
     }
 
 
-def _text(attachments: list[Any]) -> str | None:
-    """The text of the attachment that is best to read; None where none is in the resource itself."""
+def _text(attachments: list[Any]) -> str | Fault | None:
+    """The text of the attachment that is best to read, or what is wrong with it; None where there is none."""
     usable = [one for one in attachments if isinstance(one, dict) and isinstance(one.get("data"), str)]
+    fault = None
     for wanted in _TEXT_TYPES:
         for one in usable:
             kind = str(one.get("contentType") or "").lower()
-            if (kind.startswith(wanted) if wanted else not kind) and (
-                text := _decoded(one, kind)
-            ) is not None:
-                return text
-    return None
+            if kind.startswith(wanted) if wanted else not kind:
+                text = _decoded(one["data"], kind)
+                if isinstance(text, str):
+                    return text
+                fault = fault or text
+    return fault
 
 
-def _decoded(attachment: dict[str, Any], kind: str) -> str | None:
-    charset = _CHARSET.search(kind)
+def _decoded(data: str, kind: str) -> str | Fault:
+    """What an attachment of the content type `kind` says, or why it can't be read.
+
+    Base64 is taken strictly: what ignores its faults stops at padding inside, and loses the rest of a note.
+    """
+    named = _CHARSET.search(kind)
+    charset = None if named is None else _charset(named[1])
+    if named is not None and charset is None:
+        return Fault(UNKNOWN_CHARSET)
+    packed = data.translate(_NO_SPACE)
     try:
-        raw = base64.b64decode(attachment["data"])
-        return decode_file(raw, charset[1] if charset else None)[0]
-    except (binascii.Error, ValueError, LookupError):
-        return None
+        raw = binascii.a2b_base64(packed, strict_mode=True)
+    except ValueError:  # also binascii.Error
+        return Fault(BASE64_URL if _BASE64_URL.fullmatch(packed) else NOT_BASE64)
+    try:
+        return decode_file(raw, charset)[0]
+    except ValueError:
+        return Fault(NOT_UTF8 if charset is None else NOT_CHARSET)
+
+
+def _charset(name: str) -> str | None:
+    """The codec of a charset; None for one that clinical systems do not write: some take hours for a note."""
+    plain = encodings.normalize_encoding(name)
+    codec = encodings.aliases.aliases.get(plain, plain)
+    return codec if codec in _CHARSETS else None
 
 
 def _list(value: Any) -> list[Any]:
@@ -125,15 +169,35 @@ KEYS_MOST = 10_000
 _HEAD_OBJECTS = 100
 
 
-def read_object(line: str) -> dict[str, object] | None:
-    """Return the JSON object of `line`; None where it is none, or one that no note is."""
+#: Which of the two is meant cannot be told; a table with two columns of one name is refused as well.
+REPEATED_KEY = "a JSON object with a key twice"
+
+
+class _RepeatedKeyError(ValueError):
+    """An object has a key twice."""
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _RepeatedKeyError
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object_of)
+
+
+def read_object(line: str) -> dict[str, object] | Fault:
+    """Return the JSON object of `line`, or why it is none, or one that no note is."""
     if len(line) > PARTS_MOST and sum(map(line.count, ",[{")) > PARTS_MOST:
-        return None
+        return Fault(MALFORMED)
     try:
-        value = json.loads(line)
+        value = _DECODER.decode(line)
+    except _RepeatedKeyError:
+        return Fault(REPEATED_KEY)
     except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) and len(value) <= KEYS_MOST else None
+        return Fault(MALFORMED)
+    return value if isinstance(value, dict) and len(value) <= KEYS_MOST else Fault(MALFORMED)
 
 
 class ObjectRows:
@@ -214,7 +278,7 @@ class ObjectRows:
     def _objects(self) -> Iterator[dict[str, object]]:
         for line in self._lines():
             value = read_object(line)
-            if value is not None:
+            if not isinstance(value, Fault):
                 try:
                     yield fields_of_document(value, self._path, first=False)
                 except InputError:
@@ -307,12 +371,15 @@ def object_notes(
             intake.counts.remark(some_not_utf8(path))
             intake.refuse(
                 NOT_UTF8,
-                None if fields is None else rows.id_of(fields),
+                None if isinstance(fields, Fault) else rows.id_of(fields),
                 f"{path}: byte {at} is not UTF-8 (after row {intake.counts.rows - 1}); "
                 "name the encoding with --encoding, or convert it, for example  iconv -f MACINTOSH -t UTF-8",
             )
             yield None
-        elif fields is None or (intake.strict and _has_half_a_pair(text, fields)):
+        elif isinstance(fields, Fault):
+            intake.counts.drop(fields.reason)
+            yield None
+        elif intake.strict and _has_half_a_pair(text, fields):
             intake.counts.drop(MALFORMED)
             yield None
         else:

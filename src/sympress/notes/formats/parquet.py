@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sympress.errors import InputError
 from sympress.notes.formats import Found, Source
 from sympress.notes.formats.delimited import COLUMNS_MOST
 from sympress.notes.intake import MALFORMED, NOTE_LIMIT, TOO_LONG, Intake, Note
 from sympress.notes.layout import EVIDENCE_ROWS, Rows, TableOptions
+from sympress.notes.streams import Unchanged
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,6 +43,8 @@ FOOTER_BYTES = 16 * 2**20
 _MAGIC = b"PAR1"
 _DEEPEST = 16
 _STRUCT, _LIST, _SET = 12, 9, 10
+#: Converted types, the logical type of text, and how one begins that is BSON: field 13, a structure.
+_UTF8, _BSON, _STRING, _BSON_HEADER = 0, 20, 1, 13 << 4 | _STRUCT
 
 
 def check_sizes(path: Path, columns: Collection[str] = ()) -> None:
@@ -54,21 +57,25 @@ def check_sizes(path: Path, columns: Collection[str] = ()) -> None:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
             _check(path, raw, columns)
-    except (
-        _DamagedError,
-        ValueError,
-        OSError,
-        IndexError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        struct.error,
-    ):
+    except _DAMAGE:
         raise InputError(f"{path} is damaged: not a readable Parquet file; copy it again") from None
 
 
 class _DamagedError(Exception):
     """What the file says of itself cannot be."""
+
+
+#: What reading a footer raises that is none.
+_DAMAGE = (
+    _DamagedError,
+    ValueError,
+    OSError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    struct.error,
+)
 
 
 def _check(path: Path, raw: mmap.mmap, columns: Collection[str]) -> None:
@@ -105,6 +112,28 @@ def _check_pages(path: Path, raw: mmap.mmap, start: int, stop: int, values: int)
     _require(start == stop and values == 0)
 
 
+def _with_bytes_for_text(path: Path) -> mmap.mmap:
+    """The Parquet file as it would be if its columns of text were columns of bytes, which are not checked.
+
+    Three bytes of the footer say so, in memory that only this process sees: the converted type UTF8 and the
+    logical type STRING become BSON, and the key of Arrow's own schema is spoilt.
+    """
+    with path.open("rb") as file:
+        raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    end = len(raw) - 8
+    start = end - int.from_bytes(raw[end : end + 4], "little")
+    footer, _ = _Compact(raw[start:end]).fields(0)
+    for element in footer[2]:
+        if element.get(6) == _UTF8:
+            raw[start + element.at[6]] = _BSON << 1  # as a zigzag
+        if _STRING in element.get(10, {}):
+            raw[start + element.at[10]] = _BSON_HEADER
+    for pair in footer.get(5, []):
+        if pair[1] == b"ARROW:schema":
+            raw[start + pair.at[1] + 1] = ord("-")
+    return raw
+
+
 def _require(agrees: bool) -> None:
     if not agrees:
         raise _DamagedError
@@ -115,15 +144,23 @@ def _count(value: int) -> int:
     return value
 
 
+class _Fields(dict[int, Any]):
+    """A structure by the numbers of its fields; `at` is where the value of each begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: dict[int, int] = {}
+
+
 class _Compact:
     """Reads Thrift's compact protocol."""
 
     def __init__(self, raw: bytes | mmap.mmap) -> None:
         self._raw = raw
 
-    def fields(self, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
+    def fields(self, at: int, depth: int = 0) -> tuple[_Fields, int]:
         """The structure at `at`, and where it ends."""
-        found: dict[int, Any] = {}
+        found = _Fields()
         field = 0
         _require(depth < _DEEPEST)
         while header := self._raw[at]:
@@ -132,6 +169,7 @@ class _Compact:
             if not header >> 4:
                 field, at = self._zigzag(at)
             kind = header & 15
+            found.at[field] = at
             found[field], at = (kind == 1, at) if kind in {1, 2} else self._value(kind, at, depth)
         return found, at + 1
 
@@ -210,9 +248,10 @@ def parquet_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator
     """
     import polars as pl  # late, here and below: it takes a quarter of a second
 
+    unchanged = Unchanged(path)
     check_sizes(path)
     with _damage_told(f"{path} is damaged: not a readable Parquet file; copy it again"):
-        table = pl.scan_parquet(path)
+        table = pl.scan_parquet(path, glob=False)  # a name may hold * or [
         schema = table.collect_schema()
         total = int(table.select(pl.len()).collect().item())
     if len(schema) > COLUMNS_MOST:
@@ -236,16 +275,66 @@ def parquet_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator
     check_sizes(path, needed)
     size, start, count = path.stat().st_size, 0, min(_FIRST_ROWS, intake.slice_rows)
     while start < total:
-        with _damage_told(f"{path} is damaged: cannot be read beyond row {start}; copy it again"):
-            wanted = table.select(needed).with_columns(pl.col(text).cast(pl.String))
-            rows = wanted.slice(start, count).collect()
-            measured = _measured(rows, text)
+        with unchanged.checked():
+            measured = _slice(table.select(needed), text, start, count, path=path, intake=intake)
         yield from _notes(measured, reading, intake)
         end = min(start + count, total)
         # Columns of a slice lie all over the file: its share of the rows stands for its bytes.
         intake.meter.close(size * end // total - size * start // total)
-        bytes_a_row = max(1, int(measured.bytes.sum()) // max(1, rows.height))
+        bytes_a_row = max(1, int(measured.bytes.sum()) // max(1, measured.rows.height))
         start, count = end, max(1, min(intake.slice_rows, 4 * count, _SLICE_BYTES // bytes_a_row))
+
+
+def _slice(
+    table: pl.LazyFrame, text: str, start: int, count: int, *, path: Path, intake: Intake
+) -> _Measured:
+    """The rows from `start` on; where some of their text is no UTF-8, that is bytes.
+
+    Raises:
+        InputError: they cannot be read; of a strict intake, also where some text is no UTF-8.
+    """
+    import polars as pl
+
+    try:
+        with _damage_told(f"{path} is damaged: cannot be read beyond row {start}; copy it again"):
+            rows = table.with_columns(pl.col(text).cast(pl.String)).slice(start, count).collect()
+            return _measured(rows, text)
+    except InputError as damage:
+        schema = table.collect_schema()
+        texts = [name for name, kind in schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
+        try:
+            raw = _with_bytes_for_text(path)  # kept until all that may point into it is copied
+        except _DAMAGE:
+            raise damage from None
+        with _damage_told(str(damage)):
+            bare = pl.scan_parquet(cast("bytes", raw)).select(texts).slice(start, count).collect()
+            # What is no text, by its own type: Arrow's schema knows the zone of a time.
+            rest = table.select(pl.exclude(texts)).slice(start, count).collect()
+            measured = _measured(pl.concat([rest, bare], how="horizontal").select(schema.names()), text)
+        if intake.strict:
+            raise InputError(
+                f"{path}: text that is not UTF-8 within {measured.rows.height:,} rows after row {start}; "
+                "write the file again with text in UTF-8"
+            ) from damage
+        intake.counts.remark(
+            f"{path}: some text is not UTF-8 and refused; write the file again with text in UTF-8"
+        )
+        rows = measured.rows
+        decoded = [
+            pl.Series(name, [_text_or_bytes(value, keep=name == text) for value in rows[name]], pl.Object)
+            for name in texts
+        ]
+        return dataclasses.replace(measured, rows=rows.with_columns(decoded))
+
+
+def _text_or_bytes(value: bytes | None, *, keep: bool) -> str | bytes | None:
+    """What bytes are as UTF-8; if they are none, with `keep` the same bytes, else wrong ones written out."""
+    if value is None:
+        return None
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value if keep else value.decode("utf-8", "backslashreplace")
 
 
 @contextmanager

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from sympress.errors import InputError
-from sympress.notes.formats import Found, Source
+from sympress.notes.formats import Found, Source, absolute, longer_names
 from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Note
 from sympress.notes.layout import TableOptions, encodable_id
 from sympress.notes.streams import (
     bytes_of_note,
     decode_file,
     encoding_by_mark,
-    file_errors,
     read_as_cp1252,
     unmarked_utf16,
 )
@@ -31,42 +30,38 @@ def recognise(found: Found) -> Source | None:
     return _source(found.path.name, found.path.parent, (found.path,))
 
 
-def recognise_folder(folder: Path) -> Source | None:
-    """A folder with .txt files somewhere in it; hidden ones (`.git`, `._note.txt` of macOS) are none."""
-    with file_errors(folder):
-        texts = tuple(sorted(_texts_in(folder)))
-    return _source(folder.resolve().name, folder, texts) if texts else None
-
-
-def _texts_in(folder: Path) -> Iterator[Path]:
-    """What `folder` and those in it call a text file, but for what the system hides.
-
-    Whether each of them is a file that can be read is told when it is: nothing is left out in silence.
-
-    Raises:
-        OSError: a folder cannot be listed.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (
-            Path(place, name)
-            for name in files
-            if Path(name).suffix.lower() == ".txt" and not name.startswith(".")
-        )
+def folder_source(folder: Path, texts: tuple[Path, ...]) -> Source:
+    """The text files of a folder."""
+    return _source(folder.resolve().name, folder, texts)
 
 
 def _source(name: str, folder: Path, files: tuple[Path, ...]) -> Source:
-    return Source("folder", name, folder, files, partial(text_notes, folder, files))
+    names = longer_names(files, partial(_called, folder))
+    return Source("folder", name, folder, files, partial(text_notes, folder, files, names))
+
+
+def with_distinct_names(sources: Sequence[Source]) -> list[Source]:
+    """The text files of several folders that are read together, and no two notes of them called alike."""
+    folders = {file: source.root for source in sources for file in source.files}
+    names = longer_names(list(folders), lambda file, level: _called(folders[file], file, level))
+    return [
+        dataclasses.replace(source, read=partial(text_notes, source.root, source.files, names))
+        for source in sources
+    ]
+
+
+def _called(folder: Path, file: Path, level: int) -> str:
+    """The path of `file` in `folder` without its suffix, with it, then with the folder's name, and so on."""
+    inside = file.relative_to(folder)
+    if level > 1:
+        inside = Path(*absolute(folder).parts[-(level // 2) :], inside)
+    return (inside if level % 2 else inside.with_suffix("")).as_posix()
 
 
 def text_notes(
-    folder: Path, files: tuple[Path, ...], options: TableOptions, intake: Intake
+    folder: Path, files: tuple[Path, ...], names: Mapping[Path, str], options: TableOptions, intake: Intake
 ) -> Iterator[Note | None]:
-    """Yield one note a text file; its id is the path within `folder` without the suffix.
+    """Yield one note a text file; its id is the path within `folder` without the suffix, or that of `names`.
 
     What is called a text file and cannot be read, such as a dangling link or a pipe, is counted.
 
@@ -75,7 +70,7 @@ def text_notes(
     """
     for path in files:
         intake.row()
-        note_id = encodable_id(path.relative_to(folder).with_suffix("").as_posix())
+        note_id = encodable_id(names.get(path) or _called(folder, path, 0))
         text = _text_of(path, note_id, folder, options.encoding, intake)
         admitted = text is not None and intake.admits(note_id, None, text, path)
         yield Note(note_id, None, None, None, None, None, None, text or "", None) if admitted else None
