@@ -138,6 +138,21 @@ def test_what_is_saved_is_whole_and_overwrites_nothing(model: Model, tmp_path: P
     assert again("fever").to_dict() == model("fever").to_dict()
 
 
+def test_a_model_of_a_relative_folder_outlives_a_change_of_directory(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model.save(tmp_path / "rel")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    own = sympress.load("rel")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert own.provenance == model.provenance
+    assert own.tokenizer.vocab_size == model.tokenizer.vocab_size
+    assert own.weights.symptoms == 3
+    assert sympress.load(own.save(tmp_path / "again")).symptoms == own.symptoms
+    assert sympress.evaluate(own, ["fever"] * 3, [["fever"]] * 3, timed=False, resamples=0)
+
+
 def test_an_unsaved_model_leaves_no_folder_behind(classifier: Path, tmp_path: Path):
     holder = sympress.model.TemporaryFolder()
     shutil.copytree(sympress.load("rules").folder, holder.path / "rules")

@@ -154,7 +154,8 @@ class Extractor:
         check_files(folder, digest)
         opened = cls._open(folder, stored, words, threads)
         opened.on_error = on_error
-        place = bundled_name(folder) or str(folder.absolute())
+        opened.folder = folder.absolute()  # a program may change its directory
+        place = bundled_name(folder) or str(opened.folder)
         opened._origin = _Origin(place, artifact_digest(folder), words, threads, on_error)
         _LOG.debug("%s: opened, task %s, %d symptoms", folder, opened.task, len(opened.settings.symptoms))
         return opened
