@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, CamembertConfig, Ca
 import sympress
 from sympress.errors import InputError
 from sympress.model import Model
-from sympress.runtime.artifact import check_files, write_checksums
+from sympress.runtime.artifact import check_files, own_files, write_checksums
 
 Notes = Callable[[int, int], tuple[list[str], list[list[str]]]]
 SPANS = [[(0, 5, "fever")], [], [(6, 10, "rash")]] * 4
@@ -153,15 +155,68 @@ def test_a_model_of_a_relative_folder_outlives_a_change_of_directory(
     assert sympress.evaluate(own, ["fever"] * 3, [["fever"]] * 3, timed=False, resamples=0)
 
 
-def test_an_unsaved_model_leaves_no_folder_behind(classifier: Path, tmp_path: Path):
-    holder = sympress.model.TemporaryFolder()
-    shutil.copytree(sympress.load("rules").folder, holder.path / "rules")
-    held = Model.in_temporary(holder, holder.path / "rules")
+@pytest.fixture
+def unsaved() -> Callable[[], Model]:
+    """Makes models in temporary folders of their own."""
+
+    def make() -> Model:
+        holder = sympress.model.TemporaryFolder()
+        shutil.copytree(sympress.load("rules").folder, holder.path / "rules")
+        (holder.path / "rules" / "provenance.json").write_text("{}")
+        write_checksums(holder.path / "rules")
+        return Model.in_temporary(holder, holder.path / "rules")
+
+    return make
+
+
+def test_an_unsaved_model_leaves_no_folder_behind(unsaved: Callable[[], Model]):
+    held = unsaved()
     place = held.folder
-    del holder
     assert place.is_dir()
     del held
     assert not place.exists()
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_copies_of_an_unsaved_model_outlive_it(unsaved: Callable[[], Model], opened: bool):
+    first = unsaved()
+    held = first if opened else pickle.loads(pickle.dumps(first))
+    copies = [copy.copy(held), copy.deepcopy(held), copy.copy(copy.deepcopy(held))]
+    place = held.folder
+    copies[0].on_error = "raise"
+    assert held.on_error == "record"
+    del first, held
+    assert all(one.provenance == {} and one("fever").symptoms for one in copies)
+    del copies
+    assert not place.exists()
+
+
+def test_a_pickled_unsaved_model_is_whole_in_a_process_that_lacks_its_folder(
+    unsaved: Callable[[], Model], tmp_path: Path
+):
+    held = unsaved()
+    answer, files = held("fever and no rash").to_dict(), own_files(held.folder)
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(held))
+    del held
+    again = pickle.loads((tmp_path / "model.pkl").read_bytes())
+    twice = pickle.loads(pickle.dumps(again))
+    place = again.folder
+    assert own_files(again.save(tmp_path / "saved")) == files
+    del again
+    assert not place.exists()
+    assert twice("fever and no rash").to_dict() == answer
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_that_ends_leaves_the_folder_to_its_parent():
+    holder = sympress.model.TemporaryFolder()
+    child = os.fork()
+    if child == 0:
+        holder._remove()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert holder.path.is_dir()
 
 
 def test_a_model_goes_to_the_hub_and_comes_back(
