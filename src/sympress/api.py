@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sympress.config import check_seed
 from sympress.errors import InputError, names_arguments, require_training
 from sympress.evaluation.gold import Gold, gold_of, pair_of, texts_of
+from sympress.files import folder_to_write
 from sympress.labels.own_words import read_own_words
 from sympress.model import Model, TemporaryFolder
 from sympress.progress import Reporter
@@ -345,9 +346,8 @@ class _Place:
     """The folder of what is made: the one that was asked for, or one that lasts as long as the model."""
 
     def __init__(self, output: str | Path | None, name: str) -> None:
-        self._holder = None if output is not None else TemporaryFolder()
-        held = Path(str(output)).expanduser() if self._holder is None else self._holder.path / name
-        self.folder = held
+        self._holder = TemporaryFolder() if output is None else None
+        self.folder = self._holder.path / name if self._holder else folder_to_write(str(output))
 
     def model(self) -> Model:
         """The model in it."""

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from sympress.errors import InputError
-from sympress.files import full_disk_explained, is_bare
+from sympress.files import atomic_folder, folder_to_write, full_disk_explained, is_bare
 from sympress.runtime.artifact import check_files, own_files, read_provenance
 from sympress.runtime.extractor import Extractor, Origin
 
@@ -267,17 +267,13 @@ class Model(Extractor):
                 it was loaded.
         """
         self._check_unchanged()
-        target = Path(folder).expanduser()
+        target = folder_to_write(folder, advice="save to another folder")
         if not is_bare(target):
             raise InputError(f"{target}: there is something already; save to another folder")
-        draft = target.with_name(f".{target.name}.draft")
-        with full_disk_explained(target):
-            shutil.rmtree(draft, ignore_errors=True)
+        with atomic_folder(target) as draft:
             for name in own_files(self.folder):
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self.folder / name, draft / name)
-            shutil.rmtree(target, ignore_errors=True)
-            draft.replace(target)
         return target
 
     def push_to_hub(

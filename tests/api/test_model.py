@@ -140,6 +140,22 @@ def test_what_is_saved_is_whole_and_overwrites_nothing(model: Model, tmp_path: P
     assert again("fever").to_dict() == model("fever").to_dict()
 
 
+def test_where_nothing_can_be_saved_is_one_line_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = sympress.load("rules")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "file").write_text("x")
+    monkeypatch.chdir(tmp_path / "here")
+    for asked in (".", "../file/x", "~nobody-of-this-name/x", "/dev/null/x"):
+        with pytest.raises(InputError, match=r"^[^\n]*; save to another folder$"):
+            own.save(asked)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["file", "here"]
+    (tmp_path / "link").symlink_to("here")
+    monkeypatch.chdir(tmp_path)
+    assert sympress.load(own.save("link")).symptoms == own.symptoms
+
+
 def test_a_model_of_a_relative_folder_outlives_a_change_of_directory(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -22,6 +22,7 @@ from sympress.errors import InputError
 from sympress.files import (
     alone,
     check_claim,
+    folder_to_write,
     full_disk_explained,
     is_bare,
     read_object,
@@ -78,6 +79,7 @@ def make_plan(order: Order, *, dry: bool = False) -> Plan:
             it, a kernel that this machine does not have, or a teacher with different labels.
     """
     check_order(order, dry=dry)
+    order = replace(order, output=folder_to_write(order.output))
     bare = order.recipe is None and order.budget is None
     origin = read_origin(order.model, order.notes, order.changes, given=order.given is not None)
     if order.given is None and origin.fingerprint is None:
