@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sympress.errors import InputError
 from sympress.files import atomic_folder, folder_to_write, full_disk_explained, is_bare
-from sympress.runtime.artifact import check_files, own_files, read_provenance
+from sympress.runtime.artifact import artifact_folder, check_files, own_files, read_provenance
 from sympress.runtime.extractor import Extractor, Origin
 
 if TYPE_CHECKING:
@@ -128,6 +128,22 @@ class _Carried(Origin):
     files: dict[str, bytes]
 
 
+def _refuse_unread(source: object, given: Mapping[str, Any]) -> None:
+    """Refuse settings of a load that the artifact at `source` would not read.
+
+    Raises:
+        InputError: with their names.
+    """
+    unread = [name for name, value in given.items() if value not in (None, ())]
+    if unread == ["revision"]:
+        raise InputError(f"revision: {source} is not on the Hub, and has no revisions; leave it out")
+    if unread:
+        raise InputError(
+            f"{' and '.join(unread)}: for a classifier of transformers; {source} is an artifact, which has "
+            f"its own; leave {'it' if len(unread) == 1 else 'them'} out"
+        )
+
+
 class Model(Extractor):
     """An artifact: encoder, head, tokenizer, labels, and the settings that decide its answers.
 
@@ -190,14 +206,17 @@ class Model(Extractor):
             settings: of `Extractor.load`.
 
         Raises:
-            InputError: there is no such folder or id, or it cannot be read or be represented exactly.
+            InputError: there is no such folder or id, or it cannot be read or be represented exactly, or
+                `revision` or `importing` is for another kind of source.
             MissingExtraError: a classifier is read by PyTorch, which is not installed.
         """
-        folder = Path(source).expanduser()
+        folder = artifact_folder(Path(source).expanduser())
         if (folder / "extractor.json").is_file():
+            _refuse_unread(source, {"revision": revision, **importing})
             return cls.load(folder, **settings)
         found = None if folder.exists() else artifact_on_hub(str(source), revision)
         if found is not None:
+            _refuse_unread(source, importing)
             return cls.load(found, **settings)
         return cls._imported(source, revision, importing, settings)
 

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,43 @@ def test_what_is_saved_is_whole_and_overwrites_nothing(model: Model, tmp_path: P
     assert again("fever").to_dict() == model("fever").to_dict()
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"max_tokens": 16},
+            "max_tokens: for a classifier of transformers; {0} is an artifact, which has its own; ",
+        ),
+        (
+            {"labels_per_note": "one"},
+            "labels_per_note: for a classifier of transformers; {0} is an artifact, ",
+        ),
+        (
+            {"entities": ["SIGN"]},
+            "entities: for a classifier of transformers; {0} is an artifact, which has ",
+        ),
+        (
+            {"entities": "SIGN", "max_tokens": 9},
+            "entities and max_tokens: for a classifier of transformers; {0} ",
+        ),
+        ({"revision": "main"}, "revision: {0} is not on the Hub, and has no revisions; leave it out"),
+    ],
+)
+def test_what_an_artifact_would_not_read_is_refused(given: dict[str, Any], said: str, tmp_path: Path):
+    saved = sympress.load("rules").save(tmp_path / "saved")
+    for source, called in ((None, "box"), ("rules", "rules"), (saved, str(saved))):
+        with pytest.raises(InputError) as refused:
+            sympress.load(source, **given)
+        assert str(refused.value).startswith(said.format(called))
+        assert "\n" not in str(refused.value)
+
+
+def test_a_folder_has_no_revisions(classifier: Path, model: Model):
+    said = f"revision: {classifier} is a folder, which has no revisions; leave it out"
+    with pytest.raises(InputError, match=re.escape(said)):
+        sympress.load(classifier, revision="main")
+
+
 def test_where_nothing_can_be_saved_is_one_line_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -265,6 +303,9 @@ def test_a_model_goes_to_the_hub_and_comes_back(
     assert model.push_to_hub("my-org/pocket", private=True) == "https://huggingface.co/my-org/pocket"
     for opened in (sympress.load("my-org/pocket"), Model.from_pretrained("my-org/pocket")):
         assert opened("fever").to_dict() == model("fever").to_dict()
+    assert Model.from_pretrained("my-org/pocket", revision="main").symptoms == model.symptoms
+    with pytest.raises(InputError, match="max_tokens: for a classifier of transformers; my-org/pocket is an"):
+        sympress.load("my-org/pocket", max_tokens=16)
     with pytest.raises(InputError, match="no id of the Hub; write OWNER/NAME"):
         model.push_to_hub("pocket")
 
