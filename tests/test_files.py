@@ -15,7 +15,9 @@ import pytest
 from sympress.errors import InputError, SympressError
 from sympress.files import (
     alone,
+    atomic_folder,
     atomic_path,
+    folder_to_write,
     full_disk_explained,
     is_bare,
     refuse_pipe,
@@ -195,3 +197,54 @@ def test_a_file_that_waits_for_the_kernel_is_refused(tmp_path: Path):
         refuse_pipe(tmp_path / "gold.jsonl")
     (tmp_path / "empty").touch()
     refuse_pipe(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (".", r"\.: the current folder, which cannot be replaced; choose another -o"),
+        ("", r"\.?: the current folder"),
+        ("..", r"\.\.: the current folder"),
+        ("file/x/y", r"file: a file, not a folder; choose another -o"),
+        ("circle/x", r"circle/x: no folder can be there|circle: a file, not a folder"),
+        ("~nobody-of-this-name/x", r"~nobody-of-this-name/x: no folder can be there; choose another -o"),
+    ],
+)
+def test_a_place_where_no_folder_can_be_is_refused(
+    asked: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("file").write_text("x")
+    Path("circle").symlink_to("circle")
+    with pytest.raises(InputError, match=said):
+        folder_to_write(asked)
+
+
+def write_half(folder: Path) -> None:
+    with atomic_folder(folder) as draft:
+        draft.mkdir()
+        raise ValueError("half")
+
+
+def test_a_folder_is_whole_or_as_it_was(tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    asked = folder_to_write(tmp_path / "link")
+    assert asked == tmp_path / "real"
+    with pytest.raises(ValueError, match="half"):
+        write_half(asked)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+    assert not list(asked.iterdir())
+    with atomic_folder(asked) as draft:
+        draft.mkdir()
+        (draft / "a").write_text("x")
+    assert (tmp_path / "link" / "a").read_text() == "x"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux")
+def test_a_folder_of_the_kernel_is_not_called_full():
+    said = r"/proc/x: cannot be written \(No such file or directory\)"
+    with pytest.raises(InputError, match=said), atomic_folder(Path("/proc/x")) as draft:
+        draft.mkdir(parents=True)

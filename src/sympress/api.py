@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sympress.config import check_seed
 from sympress.errors import InputError, names_arguments, require_training
 from sympress.evaluation.gold import Gold, gold_of, pair_of, texts_of
+from sympress.files import folder_to_write
 from sympress.labels.own_words import read_own_words
 from sympress.model import Model, TemporaryFolder
 from sympress.progress import Reporter
@@ -56,8 +57,9 @@ def load(
         cues: a .toml file that decides assertions, over the artifact's.
         sections: a .toml file of headings, over the artifact's.
         digest: `sha256:` and 64 digits, of the one artifact that may be loaded; None for any.
-        revision: branch, tag or commit on the Hub.
-        labels_per_note: of a classifier of notes, where its `problem_type` does not say.
+        revision: branch, tag or commit of what is on the Hub.
+        labels_per_note: of a classifier of notes, where its `problem_type` does not say; an artifact takes
+            neither this nor the next two.
         entities: of a tagger, those that are symptoms; () for those that are called so.
         max_tokens: of a classifier, word pieces a window; None for as many as it takes.
         on_error: what becomes of a note without an answer: `record` puts the reason into its result, `raise`
@@ -65,17 +67,20 @@ def load(
 
     Raises:
         InputError: nothing readable is there, it is damaged or not that of `digest`, or it has no rules that
-            would read `lexicon`, `cues` or `sections`, or one of these has mistakes.
+            would read `lexicon`, `cues` or `sections`, or one of these has mistakes, or an argument is for
+            another kind of source.
         MissingExtraError: a classifier is read by PyTorch, which is not installed.
     """
     _check_source(source, "source")
     words = read_own_words(lexicon, cues, sections)
     settings: dict[str, Any] = {"threads": threads, "words": words, "digest": digest, "on_error": on_error}
+    named = (entities,) if isinstance(entities, str) else tuple(entities)
+    importing = {"labels_per_note": labels_per_note, "entities": named, "max_tokens": max_tokens}
     folder = artifact_folder(source)
-    if not (is_classifier(folder) or may_be_on_hub(folder)):
-        return Model.load(source, **settings)
-    importing = {"labels_per_note": labels_per_note, "entities": tuple(entities), "max_tokens": max_tokens}
-    return Model.from_pretrained(str(source), revision=revision, importing=importing, **settings)
+    if is_classifier(folder) or may_be_on_hub(folder) or (folder / "extractor.json").is_file():
+        asked = "box" if source is None else str(source)
+        return Model.from_pretrained(asked, revision=revision, importing=importing, **settings)
+    return Model.load(source, **settings)
 
 
 @names_arguments({})
@@ -345,9 +350,8 @@ class _Place:
     """The folder of what is made: the one that was asked for, or one that lasts as long as the model."""
 
     def __init__(self, output: str | Path | None, name: str) -> None:
-        self._holder = None if output is not None else TemporaryFolder()
-        held = Path(str(output)).expanduser() if self._holder is None else self._holder.path / name
-        self.folder = held
+        self._holder = TemporaryFolder() if output is None else None
+        self.folder = self._holder.path / name if self._holder else folder_to_write(str(output))
 
     def model(self) -> Model:
         """The model in it."""

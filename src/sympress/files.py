@@ -157,6 +157,53 @@ def is_bare(folder: Path) -> bool:
     return all(found.name == LOCK for found in folder.iterdir())
 
 
+def folder_to_write(asked: str | Path, *, advice: str | None = None) -> Path:
+    """The folder that a user asked for, where a new one can take its place; nothing is made yet.
+
+    `~` is the user's home, and a link to a folder is that folder.
+
+    Args:
+        asked: as it was given.
+        advice: what to do; `ADVICE` if None.
+
+    Raises:
+        InputError: there is no such user, a file is in the way, or the program is in the folder.
+    """
+    advice = advice or ADVICE
+    try:
+        folder = Path(asked).expanduser()
+        whole = folder.resolve()
+    except (RuntimeError, OSError) as error:  # no such user; links in a circle
+        raise InputError(f"{asked}: no folder can be there; {advice}") from error
+    with suppress(FileNotFoundError):  # the current folder may be gone
+        if Path.cwd().is_relative_to(whole):
+            raise InputError(f"{asked}: the current folder, which cannot be replaced; {advice}")
+    above = next(parent for parent in whole.parents if os.path.lexists(parent))
+    if not above.is_dir():
+        raise InputError(f"{above}: a file, not a folder; {advice}")
+    return whole if folder.is_symlink() and folder.is_dir() else folder
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield the name of a folder beside `folder`, which takes its place only if the block succeeds.
+
+    Raises:
+        InputError: it could not be written. What was in `folder` is there yet, and nothing else is.
+    """
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        with full_disk_explained(folder):
+            yield draft
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.replace(folder)
+    except OSError as error:
+        raise InputError(_unwritable(folder, _said_by_system(error))) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
 @contextmanager
 def full_disk_explained(folder: Path) -> Iterator[None]:
     """Turn whatever a library raises when the disk under `folder` is full into one clear line.
@@ -187,6 +234,8 @@ def _why_full(folder: Path, error: BaseException) -> str | None:
             if os.strerror(one) in str(cause):
                 return os.strerror(one)
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, OSError) and error.errno is not None:
+        return None  # the system says another reason
     if _holds_largest_file(folder):
         return os.strerror(errno.EFBIG)
     place = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path())

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from sympress.errors import InputError
-from sympress.files import full_disk_explained, is_bare
-from sympress.runtime.artifact import check_files, own_files, read_provenance
-from sympress.runtime.extractor import Extractor
+from sympress.files import atomic_folder, folder_to_write, full_disk_explained, is_bare
+from sympress.runtime.artifact import artifact_folder, check_files, own_files, read_provenance
+from sympress.runtime.extractor import Extractor, Origin
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -106,7 +108,40 @@ class TemporaryFolder:
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="sympress-"))
-        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        self._remove = weakref.finalize(self, _remove, self.path, os.getpid())
+
+
+def _remove(folder: Path, owner: int) -> None:
+    """Remove a folder, but not when a fork of the process that made it ends."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Carried(Origin):
+    """An unsaved model in a pickle: its temporary folder may be gone when it is read.
+
+    Attributes:
+        files: what is in the files of its folder, by their names.
+    """
+
+    files: dict[str, bytes]
+
+
+def _refuse_unread(source: object, given: Mapping[str, Any]) -> None:
+    """Refuse settings of a load that the artifact at `source` would not read.
+
+    Raises:
+        InputError: with their names.
+    """
+    unread = [name for name, value in given.items() if value not in (None, ())]
+    if unread == ["revision"]:
+        raise InputError(f"revision: {source} is not on the Hub, and has no revisions; leave it out")
+    if unread:
+        raise InputError(
+            f"{' and '.join(unread)}: for a classifier of transformers; {source} is an artifact, which has "
+            f"its own; leave {'it' if len(unread) == 1 else 'them'} out"
+        )
 
 
 class Model(Extractor):
@@ -114,7 +149,8 @@ class Model(Extractor):
 
     It answers notes as an `Extractor` does, without PyTorch. `compress` reads its weights, where it has them.
     What `load`, `train` or `compress` made lies in a temporary folder until `save` keeps it; it lasts as long
-    as the model does.
+    as the model and its copies do. The pickle of such a model holds all its files. To send a large one to
+    other processes, save it and load what was saved: that pickles as its path.
     """
 
     #: The temporary folder of a model that is not saved.
@@ -132,6 +168,25 @@ class Model(Extractor):
         model = cls.load(folder, **settings)
         model._kept = holder
         return model
+
+    def __getstate__(self) -> Origin:
+        origin = super().__getstate__()
+        if self._kept is None:
+            return origin
+        folder = Path(origin.source)
+        files = {name: (folder / name).read_bytes() for name in own_files(folder)}
+        return _Carried(**{**vars(origin), "files": files})
+
+    def __setstate__(self, origin: Origin) -> None:
+        if isinstance(origin, _Carried):
+            self._kept = TemporaryFolder()
+            folder = self._kept.path / Path(origin.source).name
+            with full_disk_explained(folder):
+                for name, content in origin.files.items():
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / name).write_bytes(content)
+            origin = replace(origin, source=str(folder), files={})
+        super().__setstate__(origin)
 
     @classmethod
     def from_pretrained(
@@ -151,14 +206,17 @@ class Model(Extractor):
             settings: of `Extractor.load`.
 
         Raises:
-            InputError: there is no such folder or id, or it cannot be read or be represented exactly.
+            InputError: there is no such folder or id, or it cannot be read or be represented exactly, or
+                `revision` or `importing` is for another kind of source.
             MissingExtraError: a classifier is read by PyTorch, which is not installed.
         """
-        folder = Path(source).expanduser()
+        folder = artifact_folder(Path(source).expanduser())
         if (folder / "extractor.json").is_file():
+            _refuse_unread(source, {"revision": revision, **importing})
             return cls.load(folder, **settings)
         found = None if folder.exists() else artifact_on_hub(str(source), revision)
         if found is not None:
+            _refuse_unread(source, importing)
             return cls.load(found, **settings)
         return cls._imported(source, revision, importing, settings)
 
@@ -228,17 +286,13 @@ class Model(Extractor):
                 it was loaded.
         """
         self._check_unchanged()
-        target = Path(folder).expanduser()
+        target = folder_to_write(folder, advice="save to another folder")
         if not is_bare(target):
             raise InputError(f"{target}: there is something already; save to another folder")
-        draft = target.with_name(f".{target.name}.draft")
-        with full_disk_explained(target):
-            shutil.rmtree(draft, ignore_errors=True)
+        with atomic_folder(target) as draft:
             for name in own_files(self.folder):
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self.folder / name, draft / name)
-            shutil.rmtree(target, ignore_errors=True)
-            draft.replace(target)
         return target
 
     def push_to_hub(

@@ -149,7 +149,7 @@ def test_a_dry_run_needs_no_notes(
                 "-o",
                 str(tmp_path / "small"),
                 "--recipe",
-                "vocab(keep=0.5)",
+                "vocab(keep=0.9)",
                 "--dry-run",
             ]
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, CamembertConfig, Ca
 import sympress
 from sympress.errors import InputError
 from sympress.model import Model
-from sympress.runtime.artifact import check_files, write_checksums
+from sympress.runtime.artifact import check_files, own_files, write_checksums
 
 Notes = Callable[[int, int], tuple[list[str], list[list[str]]]]
 SPANS = [[(0, 5, "fever")], [], [(6, 10, "rash")]] * 4
@@ -138,15 +141,136 @@ def test_what_is_saved_is_whole_and_overwrites_nothing(model: Model, tmp_path: P
     assert again("fever").to_dict() == model("fever").to_dict()
 
 
-def test_an_unsaved_model_leaves_no_folder_behind(classifier: Path, tmp_path: Path):
-    holder = sympress.model.TemporaryFolder()
-    shutil.copytree(sympress.load("rules").folder, holder.path / "rules")
-    held = Model.in_temporary(holder, holder.path / "rules")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"max_tokens": 16},
+            "max_tokens: for a classifier of transformers; {0} is an artifact, which has its own; ",
+        ),
+        (
+            {"labels_per_note": "one"},
+            "labels_per_note: for a classifier of transformers; {0} is an artifact, ",
+        ),
+        (
+            {"entities": ["SIGN"]},
+            "entities: for a classifier of transformers; {0} is an artifact, which has ",
+        ),
+        (
+            {"entities": "SIGN", "max_tokens": 9},
+            "entities and max_tokens: for a classifier of transformers; {0} ",
+        ),
+        ({"revision": "main"}, "revision: {0} is not on the Hub, and has no revisions; leave it out"),
+    ],
+)
+def test_what_an_artifact_would_not_read_is_refused(given: dict[str, Any], said: str, tmp_path: Path):
+    saved = sympress.load("rules").save(tmp_path / "saved")
+    for source, called in ((None, "box"), ("rules", "rules"), (saved, str(saved))):
+        with pytest.raises(InputError) as refused:
+            sympress.load(source, **given)
+        assert str(refused.value).startswith(said.format(called))
+        assert "\n" not in str(refused.value)
+
+
+def test_a_folder_has_no_revisions(classifier: Path, model: Model):
+    said = f"revision: {classifier} is a folder, which has no revisions; leave it out"
+    with pytest.raises(InputError, match=re.escape(said)):
+        sympress.load(classifier, revision="main")
+
+
+def test_where_nothing_can_be_saved_is_one_line_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = sympress.load("rules")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "file").write_text("x")
+    monkeypatch.chdir(tmp_path / "here")
+    for asked in (".", "../file/x", "~nobody-of-this-name/x", "/dev/null/x"):
+        with pytest.raises(InputError, match=r"^[^\n]*; save to another folder$"):
+            own.save(asked)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["file", "here"]
+    (tmp_path / "link").symlink_to("here")
+    monkeypatch.chdir(tmp_path)
+    assert sympress.load(own.save("link")).symptoms == own.symptoms
+
+
+def test_a_model_of_a_relative_folder_outlives_a_change_of_directory(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model.save(tmp_path / "rel")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    own = sympress.load("rel")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert own.provenance == model.provenance
+    assert own.tokenizer.vocab_size == model.tokenizer.vocab_size
+    assert own.weights.symptoms == 3
+    assert sympress.load(own.save(tmp_path / "again")).symptoms == own.symptoms
+    assert sympress.evaluate(own, ["fever"] * 3, [["fever"]] * 3, timed=False, resamples=0)
+
+
+@pytest.fixture
+def unsaved() -> Callable[[], Model]:
+    """Makes models in temporary folders of their own."""
+
+    def make() -> Model:
+        holder = sympress.model.TemporaryFolder()
+        shutil.copytree(sympress.load("rules").folder, holder.path / "rules")
+        (holder.path / "rules" / "provenance.json").write_text("{}")
+        write_checksums(holder.path / "rules")
+        return Model.in_temporary(holder, holder.path / "rules")
+
+    return make
+
+
+def test_an_unsaved_model_leaves_no_folder_behind(unsaved: Callable[[], Model]):
+    held = unsaved()
     place = held.folder
-    del holder
     assert place.is_dir()
     del held
     assert not place.exists()
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_copies_of_an_unsaved_model_outlive_it(unsaved: Callable[[], Model], opened: bool):
+    first = unsaved()
+    held = first if opened else pickle.loads(pickle.dumps(first))
+    copies = [copy.copy(held), copy.deepcopy(held), copy.copy(copy.deepcopy(held))]
+    place = held.folder
+    copies[0].on_error = "raise"
+    assert held.on_error == "record"
+    del first, held
+    assert all(one.provenance == {} and one("fever").symptoms for one in copies)
+    del copies
+    assert not place.exists()
+
+
+def test_a_pickled_unsaved_model_is_whole_in_a_process_that_lacks_its_folder(
+    unsaved: Callable[[], Model], tmp_path: Path
+):
+    held = unsaved()
+    answer, files = held("fever and no rash").to_dict(), own_files(held.folder)
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(held))
+    del held
+    again = pickle.loads((tmp_path / "model.pkl").read_bytes())
+    twice = pickle.loads(pickle.dumps(again))
+    place = again.folder
+    assert own_files(again.save(tmp_path / "saved")) == files
+    del again
+    assert not place.exists()
+    assert twice("fever and no rash").to_dict() == answer
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_that_ends_leaves_the_folder_to_its_parent():
+    holder = sympress.model.TemporaryFolder()
+    child = os.fork()
+    if child == 0:
+        holder._remove()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert holder.path.is_dir()
 
 
 def test_a_model_goes_to_the_hub_and_comes_back(
@@ -179,6 +303,9 @@ def test_a_model_goes_to_the_hub_and_comes_back(
     assert model.push_to_hub("my-org/pocket", private=True) == "https://huggingface.co/my-org/pocket"
     for opened in (sympress.load("my-org/pocket"), Model.from_pretrained("my-org/pocket")):
         assert opened("fever").to_dict() == model("fever").to_dict()
+    assert Model.from_pretrained("my-org/pocket", revision="main").symptoms == model.symptoms
+    with pytest.raises(InputError, match="max_tokens: for a classifier of transformers; my-org/pocket is an"):
+        sympress.load("my-org/pocket", max_tokens=16)
     with pytest.raises(InputError, match="no id of the Hub; write OWNER/NAME"):
         model.push_to_hub("pocket")
 

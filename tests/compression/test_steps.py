@@ -57,18 +57,14 @@ class Sharpen(Step):
 
 
 @pytest.fixture
-def sharpen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def sharpen() -> Iterator[None]:
     """The one line in the table of steps, before `quantize`."""
-    last = STEPS["quantize"]
-    monkeypatch.delitem(STEPS, "quantize")
-    monkeypatch.setitem(STEPS, "sharpen", Sharpen)
-    monkeypatch.setitem(STEPS, "quantize", last)
+    known = dict(STEPS)
+    last = STEPS.pop("quantize")
+    STEPS.update(sharpen=Sharpen, quantize=last)
     yield
-    STEPS.clear()  # so that what monkeypatch puts back stands in its old order
-    STEPS.update(KNOWN)
-
-
-KNOWN = dict(STEPS)
+    STEPS.clear()  # each stands in its old place again
+    STEPS.update(known)
 
 
 class Highest:

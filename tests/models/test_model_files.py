@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -122,6 +123,16 @@ def test_transformers_refuses_the_folder_rather_than_give_it_a_random_head(
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
         kind.from_pretrained(tmp_path)
     assert "this_head_loads_with.sympress.load" in caplog.text
+
+
+def test_a_class_that_predicts_words_reads_the_encoder_and_begins_with_a_random_head(
+    make_encoder: Callable, tmp_path: Path
+):
+    model = build_model(make_encoder("bert"), 3, "mean", seed=0)
+    save_model(model, tmp_path)
+    read, info = AutoModelForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert {name.split(".")[0] for name in info["missing_keys"]} == {"cls"}
+    assert torch.equal(read.get_input_embeddings().weight, model.encoder.get_input_embeddings().weight)
 
 
 def test_a_pipeline_refuses_the_folder_when_it_is_loaded_and_names_what_loads_it(

@@ -256,6 +256,31 @@ def test_a_killed_call_goes_on_with_what_was_pressed(
     assert not order.work.exists()
 
 
+def test_too_few_word_pieces_are_refused_before_anything_is_read(teacher: Path, tmp_path: Path) -> None:
+    few = "distill(layers=1, epochs=1) > vocab(keep=0.05) > quantize(int8)"
+    with pytest.raises(
+        InputError, match=r"step 2 \(vocab\): vocab keep=0\.05 allows \d+ word pieces, but \d+ always stay"
+    ):
+        make_plan(Order(model=teacher, output=tmp_path / "out", recipe=parse_recipe(few)), dry=True)
+
+
+def test_a_recipe_that_trained_nothing_leaves_no_claim(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exports_copied: None
+) -> None:
+    order = Order(model=teacher, output=tmp_path / "out", recipe=parse_recipe("quantize(int8)"), test=False)
+
+    def refused(*_: object, **__: object) -> None:
+        raise InputError("step 1, quantize: no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(presser_module, "press", refused)
+        with pytest.raises(InputError, match="step 1, quantize: no"):
+            compress(make_plan(replace(order, changes={"epochs": 7})))
+    assert not order.work.exists()
+    assert [path.name for path in tmp_path.iterdir()] == []
+    compress(make_plan(order))
+
+
 def test_another_call_that_began_while_the_notes_were_read_is_not_overwritten(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,10 +101,13 @@ def find_folder(source: str, revision: str | None = None) -> Path:
     """The folder of `source`, whose files `check_folder` has let pass.
 
     Raises:
-        InputError: there is none, or the Hub does not give its files.
+        InputError: there is none, or it is no folder of the Hub and has no revisions, or the Hub does not
+            give its files.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise InputError(f"--revision: {source} is a folder, which has no revisions; leave it out")
         _explain_other_folders(folder)
         check_folder(folder, "checkpoint")
         return folder

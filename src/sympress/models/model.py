@@ -295,8 +295,9 @@ def save_model(model: SymptomModel, folder: Path) -> None:
     """Write `config.json` and `model.safetensors`.
 
     Encoder weights carry the family's own prefix (`bert.`), so that `AutoModel.from_pretrained` reads
-    the folder wherever no layer has been made physically smaller or factorized. transformers' classes with a
-    head refuse it: theirs pool otherwise than ours.
+    the folder wherever no layer has been made physically smaller or factorized. transformers' classes that
+    classify refuse it: they pool otherwise than ours. Those that predict words read the encoder and begin
+    with a random head, which `sympress adapt` trains.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config: dict[str, Any] = json.loads(model.encoder.config.to_json_string(use_diff=False))

@@ -22,6 +22,7 @@ from sympress.errors import InputError
 from sympress.files import (
     alone,
     check_claim,
+    folder_to_write,
     full_disk_explained,
     is_bare,
     read_object,
@@ -78,6 +79,7 @@ def make_plan(order: Order, *, dry: bool = False) -> Plan:
             it, a kernel that this machine does not have, or a teacher with different labels.
     """
     check_order(order, dry=dry)
+    order = replace(order, output=folder_to_write(order.output))
     bare = order.recipe is None and order.budget is None
     origin = read_origin(order.model, order.notes, order.changes, given=order.given is not None)
     if order.given is None and origin.fingerprint is None:
@@ -107,7 +109,7 @@ def _untrained(given: Given | None) -> str:
 
 
 def _try_vocabulary(recipe: Recipe, origin: Origin) -> None:
-    """Trim the vocabulary of a copy, so that a tokenizer that cannot be trimmed is refused at once.
+    """Trim the vocabulary of a copy, so that what cannot be trimmed, or not so far, is refused at once.
 
     Raises:
         InputError: with the number of the step.
@@ -115,9 +117,9 @@ def _try_vocabulary(recipe: Recipe, origin: Origin) -> None:
     for number, step in enumerate(recipe.steps, 1):
         if step.step != "vocab":
             continue
-        counts = count_pieces(origin.tokenizer, ())
         try:
-            kept = choose_pieces(origin.tokenizer, counts, 1.0)
+            step.check_tokenizer(origin.tokenizer)
+            kept = choose_pieces(origin.tokenizer, count_pieces(origin.tokenizer, ()), 1.0)
             trim_vocabulary_(copy.deepcopy(origin.model), origin.tokenizer, kept.ids)
         except InputError as error:
             raise InputError(f"step {number} ({step.step}): {error}") from error
@@ -206,7 +208,17 @@ def compress(plan: Plan, *, reporter: Reporter | None = None, command: str | Non
                 shutil.rmtree(order.work)
                 return done
             write_json(order.work / "asked.json", claim)
-            return _make(plan, texts, claim, command, reporter)
+            try:
+                return _make(plan, texts, claim, command, reporter)
+            except InputError:
+                if not _has_trained(order.work):
+                    shutil.rmtree(order.work, ignore_errors=True)  # or its claim would refuse what is mended
+                raise
+
+
+def _has_trained(work: Path) -> bool:
+    """Whether anything of a recipe is done: a step, a whole recipe, or a part of a training."""
+    return any(next(work.glob(f"{part}/**/*.safetensors"), None) for part in ("pressing", "made"))
 
 
 def _make(

@@ -16,7 +16,7 @@ import numpy as np
 from sympress.config import StudyConfig, check_seed, make_config
 from sympress.errors import InputError
 from sympress.evaluation.gold import Gold, GoldNote, names_of
-from sympress.files import alone, full_disk_explained, is_bare, write_text
+from sympress.files import alone, folder_to_write, full_disk_explained, is_bare, write_text
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.mentions import AnnotatedNote
 from sympress.labels.task import task_of
@@ -125,7 +125,8 @@ def fit(plan: Fit, output: Path, *, command: str | None = None, reporter: Report
     Raises:
         InputError: the output is taken, the encoder cannot be read, or its architecture is not supported.
     """
-    reporter, work = reporter or Reporter(quiet=True), output.with_name(output.name + ".work")
+    reporter, output = reporter or Reporter(quiet=True), folder_to_write(output)
+    work = output.with_name(output.name + ".work")
     if not is_bare(output):
         raise InputError(f"{output}: there is something already; choose another -o")
     lexicon = load_lexicon(plan.config.lexicon or "clinical")

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from sympress.compression.export import export_checked
 from sympress.errors import InputError
 from sympress.evaluation.gold import Gold
-from sympress.files import alone, full_disk_explained, is_bare, write_text
+from sympress.files import alone, folder_to_write, full_disk_explained, is_bare, write_text
 from sympress.labels.gold.attributes import load_attributes
 from sympress.labels.gold.mentions import PRECEDENCE, form_key, ids_by_form, symptoms_named
 from sympress.labels.lexicon import Lexicon, codes_by_symptom, forms_by_symptom, load_lexicon
@@ -298,7 +298,7 @@ def import_model(
             be represented exactly.
         SympressError: the artifact's logits are not the checkpoint's.
     """
-    settings, output = settings or ImportSettings(), Path(output)
+    settings, output = settings or ImportSettings(), folder_to_write(output)
     work = output.with_name(output.name + ".work")
     if not is_bare(output):
         raise InputError(f"{output}: there is something already; choose another -o")

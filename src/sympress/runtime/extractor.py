@@ -72,7 +72,7 @@ _Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
-class _Origin:
+class Origin:
     """What opens an extractor again, in another process or on another machine.
 
     Attributes:
@@ -98,7 +98,8 @@ class Extractor:
     a batch they would depend on it, and batches gain nothing (see docs/explanation/whole-notes.md).
 
     One that `load` opened pickles as its folder, digest and settings. Where it is unpickled, it opens the
-    folder again when it is first used, and raises InputError if another artifact stands there.
+    folder again when it is first used, and raises InputError if another artifact stands there. Its copies
+    share what it has loaded.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class Extractor:
         self.threads, self._link = threads, link
         self._tagger = runtime if task_of(settings.task).finds_spans else tagger
         self.on_error: OnError = "record"
-        self._origin: _Origin | None = None
+        self._origin: Origin | None = None
         self.words = carried_words(folder, settings) if words is None else words
         self._rules = load_rules(settings, self.words)
         self._evidence = EvidenceReader(settings.evidence)
@@ -154,8 +155,9 @@ class Extractor:
         check_files(folder, digest)
         opened = cls._open(folder, stored, words, threads)
         opened.on_error = on_error
-        place = bundled_name(folder) or str(folder.absolute())
-        opened._origin = _Origin(place, artifact_digest(folder), words, threads, on_error)
+        opened.folder = folder.absolute()  # a program may change its directory
+        place = bundled_name(folder) or str(opened.folder)
+        opened._origin = Origin(place, artifact_digest(folder), words, threads, on_error)
         _LOG.debug("%s: opened, task %s, %d symptoms", folder, opened.task, len(opened.settings.symptoms))
         return opened
 
@@ -189,12 +191,20 @@ class Extractor:
         origin = self.__dict__["_origin"]
         return f"Extractor({str(self.folder) if origin is None else origin.source!r})"
 
-    def __getstate__(self) -> _Origin:
+    def __copy__(self) -> Self:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()
+
+    def __getstate__(self) -> Origin:
         if self._origin is None:
             raise TypeError("an Extractor that was not made by Extractor.load cannot be pickled")
         return replace(self._origin, threads=self.threads, on_error=self.on_error)
 
-    def __setstate__(self, origin: _Origin) -> None:
+    def __setstate__(self, origin: Origin) -> None:
         self._origin, self.threads, self.on_error = origin, origin.threads, origin.on_error
         self._opening = RLock()
 

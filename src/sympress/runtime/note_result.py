@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from sympress.errors import InputError
@@ -235,6 +235,30 @@ def in_original(
         mentions.append(replace(one, start=start, end=end, reason=one.reason and one.reason.moved(span)))
     symptoms = [one if one.span is None else replace(one, span=span(*one.span)) for one in result.symptoms]
     return replace(result, mentions=tuple(mentions), symptoms=tuple(symptoms), markup=markup)
+
+
+def joined(results: Sequence[NoteResult]) -> NoteResult:
+    """The results of notes that became one text, whose spans were moved to it (`in_original`).
+
+    A symptom that several notes affirm has its highest probability. The text is left out.
+    """
+    if len(results) == 1:
+        return results[0]
+    surest: dict[str, FoundSymptom] = {}
+    for one in sorted(chain.from_iterable(each.symptoms for each in results), key=_surest_first):
+        surest.setdefault(one.symptom, one)
+    return NoteResult(
+        symptoms=tuple(surest.values()),
+        mentions=tuple(chain.from_iterable(each.mentions for each in results)),
+        windows=sum(each.windows for each in results),
+        truncated=any(each.truncated for each in results),
+        failure=next((each.failure for each in results if each.failure is not None), None),
+        markup=next((each.markup for each in results if each.markup is not None), None),
+    )
+
+
+def _surest_first(one: FoundSymptom) -> float:
+    return 1.0 if one.probability is None else -one.probability
 
 
 # What was found in a note as one list: its mentions, and the symptoms that no span accounts for.

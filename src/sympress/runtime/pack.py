@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from sympress.errors import InputError
-from sympress.files import full_disk_explained, read_object, read_settings, write_text
+from sympress.files import atomic_folder, folder_to_write, read_object, read_settings, write_text
 from sympress.labels.lexicon import Lexicon, load_lexicon, vaers_to_clinical
 from sympress.labels.linking import SpanLinker
 from sympress.labels.own_words import OURS, OwnWords
@@ -311,28 +311,22 @@ def pack(
     if tagger is not None:
         packed = packed.model_copy(update={"tagger": True})
     check_words(source, packed, words)
+    output = folder_to_write(output, advice="name another folder")
     if source.resolve() == output.resolve():
         raise InputError(f"{output}: is the artifact itself; name another folder")
     if output.exists() and not (force and (output / "extractor.json").is_file()):
         raise InputError(
             f"{output}: exists already; name another folder, or add --force for an older artifact"
         )
-    made = output.with_name(f"{output.name}.packing")
-    shutil.rmtree(made, ignore_errors=True)
-    try:
-        with full_disk_explained(output.parent):
-            if tagger is not None:
-                _carry(made, tagger)
-            _fill(made, source, with_words(packed, words), words, validation)
+    with atomic_folder(output) as made:
+        if tagger is not None:
+            _carry(made, tagger)
+        _fill(made, source, with_words(packed, words), words, validation)
         size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
         if most_bytes is not None and size > most_bytes:
             raise InputError(
                 f"{source}: {size:,} bytes packed, more than the {most_bytes:,} asked for; press it further"
             )
-        shutil.rmtree(output, ignore_errors=True)
-        made.rename(output)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return size
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from sympress.compression.quantize.choose import Choice, TimeInTurn
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
@@ -204,6 +206,13 @@ class Step(BaseModel):
 
         Raises:
             InputError: it does not.
+        """
+
+    def check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Refuse a tokenizer that the step cannot change as it says, as far as that is known without notes.
+
+        Raises:
+            InputError: it cannot.
         """
 
     def apply(self, state: State, context: Context, number: int) -> str:

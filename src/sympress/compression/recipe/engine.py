@@ -185,7 +185,7 @@ def run_recipe(
             step is named.
     """
     steps = recipe.steps
-    _check_steps(steps, teacher, context)
+    _check_steps(steps, teacher, tokenizer, context)
     claims = _claims(steps, teacher, context)
     state, done = _resume(recipe, claims, teacher, tokenizer, context.folder)
     for number in range(done + 1, len(steps) + 1):
@@ -205,7 +205,9 @@ def run_recipe(
     return state
 
 
-def _check_steps(steps: Sequence[Step], teacher: SymptomModel, context: Context) -> None:
+def _check_steps(
+    steps: Sequence[Step], teacher: SymptomModel, tokenizer: PreTrainedTokenizerBase, context: Context
+) -> None:
     """Refuse, before any has run, a step that trains where none may, lacks its encoder or does not fit."""
     shape = whole = shape_of(teacher, context.material.max_tokens)
     family = family_of(teacher.encoder)
@@ -228,6 +230,7 @@ def _check_steps(steps: Sequence[Step], teacher: SymptomModel, context: Context)
         try:
             step.check(shape, whole, family)
             step.check_task(context.material.task)
+            step.check_tokenizer(tokenizer)
             shape = step.reshape(shape)
         except InputError as error:
             raise _in_step(number, step, error) from error

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from sympress.compression.recipe import ShareOrCount, Step, Trial, share_or_count
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from sympress.compression.recipe.material import Context, State
     from sympress.compression.search.estimate import ModelShape
 
@@ -29,6 +31,12 @@ class Vocab(Step):
     step: Literal["vocab"] = "vocab"
     keep: ShareOrCount
     positions: Literal["read", "all"] = "read"
+
+    def check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Refuse a tokenizer that cannot be trimmed, and fewer pieces than those that always stay."""
+        from sympress.compression.vocab.trim import choose_pieces, count_pieces
+
+        choose_pieces(tokenizer, count_pieces(tokenizer, ()), self.keep)
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """Keep the rows that training and transfer notes read; the teacher's go alike."""
