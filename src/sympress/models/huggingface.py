@@ -328,7 +328,7 @@ def adopt(
         InputError: the head is not one that sympress knows.
         SympressError: they differ by more than `SAME_LOGITS`.
     """
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference_mode: what was built in it is traced at the second attempt only
         wanted = [_answers(checkpoint.model, note, rows) for note in notes]
         model = _build(checkpoint, rows)
         worst = max(
