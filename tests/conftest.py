@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -18,15 +19,18 @@ settings.load_profile("repeatable")
 
 #: The files that take longest, longest first: 20 seconds and more of a core.
 LONGEST = (
+    "test_how_tos.py",
+    "compression/test_export.py",
     "studies/test_study.py",
     "studies/test_press.py",
-    "compression/test_export.py",
     "pipeline/test_compress.py",
     "api/test_commands.py",
     "studies/test_study_mentions.py",
     "api/test_model.py",
     "serve/test_serve_processes.py",
-    "compression/test_vocab_positions.py",
+    "test_notebooks.py",
+    "pipeline/test_import_model.py",
+    "serve/test_serve.py",
     "compression/test_quantize_aware.py",
     "extract/test_cluster.py",
 )
@@ -39,8 +43,15 @@ def pytest_configure(config: pytest.Config) -> None:
     the others wait.
     """
     config.option.loadscopereorder = False
+    gc.disable()  # modules and tests are there to stay: looking through them again and again takes seconds
     if config.getoption("dist", "no") == "no":
         config.pluginmanager.import_plugin("encoders")
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now is never looked through again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
