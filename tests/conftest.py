@@ -19,10 +19,9 @@ settings.load_profile("repeatable")
 
 #: The files that take longest, longest first: 20 seconds and more of a core.
 LONGEST = (
-    "test_how_tos.py",
-    "compression/test_export.py",
     "studies/test_study.py",
     "studies/test_press.py",
+    "compression/test_export.py",
     "pipeline/test_compress.py",
     "api/test_commands.py",
     "studies/test_study_mentions.py",

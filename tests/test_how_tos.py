@@ -19,6 +19,7 @@ import pytest
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from sympress.cli.main import run
+from sympress.compression.recipe.steps import STEPS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -134,6 +135,15 @@ def place(tmp_path: Path, roomy_encoder_folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("sympress.models.encoder._BUNDLED_SHA256", {})  # a small one stands in for it
     monkeypatch.setattr("sympress.models.encoder.bundled_encoder_folder", lambda: roomy_encoder_folder)
     monkeypatch.setattr("sympress.training.adapt.bundled_encoder_folder", lambda: roomy_encoder_folder)
+
+
+@pytest.fixture(autouse=True)
+def own_steps() -> Iterator[None]:
+    """What a page adds to the table of steps is gone after it."""
+    known = dict(STEPS)
+    yield
+    STEPS.clear()
+    STEPS.update(known)
 
 
 @pytest.mark.usefixtures("place", "memory_unmeasured")
