@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from sympress.labels.assertion.sentences import CLINICIAN, TURN
@@ -421,16 +422,19 @@ class Row:
             keyed = pattern.match(text, end, self._line[1])
             if keyed and keyed.end() <= stop and _NEXT_KEY.match(text, keyed.end(), self._line[1]):
                 return Mark(said, end + _lead_of(keyed), keyed.end())
-        for pattern, said in (*_GLUED, *_BARE):
+        for pattern, said in (*_GLUED, *_BARE) if self._is_series else ():
             found = pattern.match(text, end, self._line[1])
             if found and found.end() <= stop and self._alternates(at, found.end()):
                 return Mark(said, end + _lead_of(found), found.end())
         return None
 
+    @cached_property
+    def _is_series(self) -> bool:
+        """Whether the row begins with the first of several symptoms."""
+        return len(self._spans) > 1 and self._begins_with(self._spans[0][0], " \t-*•")
+
     def _alternates(self, at: int, behind: int) -> bool:
         """Whether only the mark stands between symptom `at` and the next, and the last has one too."""
-        if len(self._spans) < 2 or not self._begins_with(self._spans[0][0], " \t-*•"):
-            return False
         if at + 1 < len(self._spans):
             if self._text[behind : self._spans[at + 1][0]].strip(" \t,;"):
                 return False

@@ -11,7 +11,7 @@ from typing import NamedTuple
 # Where the sentence around a mention begins and ends; looked for only where there is a mention.
 
 
-#: A sentence reaches at most this many characters to either side of a mention, and somewhat more.
+#: A sentence reaches at least this many characters to either side of where a mention begins, if it is so long.
 REACH = 1_000
 
 _CANDIDATE = re.compile(r"[.?!;\n]")
@@ -110,13 +110,14 @@ class Sentences:
     def around(self, start: int, end: int) -> tuple[int, int]:
         """Return where the sentence of the span `start` to `end` begins and ends.
 
-        Where no end is near, the borders are the same for all spans of a thousand characters.
+        Where no end is near, the borders are the same for all spans that begin in the same 2,000 characters.
         """
         places = self._places
         before = bisect_left(places, start) - 1
         behind = bisect_left(places, end, before + 1)
-        first, left = self._last_break(before, max(0, (start - REACH) // REACH * REACH))
-        last, right = self._first_break(behind, min(len(self._text), -(-(end + REACH) // REACH) * REACH))
+        lowest = (start - REACH) // (2 * REACH) * 2 * REACH
+        first, left = self._last_break(before, max(0, lowest))
+        last, right = self._first_break(behind, min(len(self._text), max(end, lowest + 4 * REACH)))
         self._clear = (left + 1 if before + 1 == behind else behind, right)
         return first, last
 
