@@ -113,7 +113,7 @@ check-tables: install ## compute the tables in results/ again from the predictio
 		table=results/$$(basename $$(dirname $$found)).json; \
 		test ! -f $$table || $(BIN)/sympress report $$table --check $$found || exit 1; done
 
-.PHONY: bench-concepts bench-convolution bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-peers bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-evidence bench-deep-compression
+.PHONY: bench-concepts bench-convolution bench-maccrobat bench-maccrobat-pressed bench-generalize bench-negex bench-peers bench-deployed bench-throughput bench-capacity bench-extract bench-serve bench-attack bench-growth bench-evidence bench-deep-compression
 .PHONY: bench-vaers-coded bench-vaers-lexicon bench-mtsamples bench-synthetic bench-present bench-budget bench-safe-all bench-pooling bench-removal bench-shape bench-strategies bench-students bench-tune
 bench-vaers-coded: install ## the paper's protocol on VAERS, symptoms coded by people
 	$(STUDY) --notes $(DATA)/vaers $(PAPER) --fraction 0.05 -o runs/vaers-coded
@@ -287,6 +287,9 @@ bench-generalize: install ## a later year, another source, surface forms held ou
 PEERS := .venv-peers/bin
 PEER ?= $(wildcard $(PEERS)/python)
 PEER_FLAG = $(if $(PEER),--peer-python $(PEER))
+bench-growth: install ## how time grows with the length of a hundred shapes of text, rules and model; half an hour of a core
+	$(BIN)/python -m benchmarks.growth -o results/growth.json
+
 bench-negex: install ## assertion on the NegEx sentences, by rules alone, beside medspaCy
 	$(BIN)/python -m benchmarks.negex $(DATA)/negex/dev.tsv $(PEER_FLAG) -o results/negex.json
 

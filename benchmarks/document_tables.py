@@ -622,6 +622,36 @@ def evidence_table(measured: Measured) -> list[str]:
     ]
 
 
+def growth_table(measured: Measured) -> list[str]:
+    """What `benchmarks/growth.py` wrote: a line for each reader."""
+    lines = table_head(["reader", "steepest exponent", "of", "slowest, s/MB", "of", "`no fever `, s/MB"])
+    for reader, found in measured["summary"].items():
+        lines.append(
+            table_row(
+                {"rules": "rules", "model": f"rules and models of `{measured['artifact']}`"}[reader],
+                format_number(found["steepest"]["exponent"], 2),
+                f"`{_one_line(found['steepest']['shape'])}`",
+                format_number(found["slowest"]["seconds_a_megabyte"], 1),
+                f"`{_one_line(found['slowest']['shape'])}`",
+                format_number(found["denied"]["seconds_a_megabyte"], 1),
+            )
+        )
+    short, long = measured["lengths"]
+    processor = escape_markdown(str(measured["environment"]["processor"]))
+    return [
+        *lines,
+        "",
+        f"{len(measured['rows'])} shapes of text, {measured['made']} of them random, repeated to "
+        f"{format_number(short / 1000, 0)} kB and to {format_number(long / 1e6, 1)} MB; 1 is a time that "
+        f"grows as the length does, 2 one that grows with its square. One core of {processor}, without a "
+        "limit on mentions; `make bench-growth` measures it.",
+    ]
+
+
+def _one_line(shape: str) -> str:
+    return shape.replace("\n", "⏎").replace("\t", "⇥").replace("|", "\\|")
+
+
 #: The table of each kind of block.
 MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "spans": spans_table,
@@ -645,4 +675,5 @@ MEASURED_TABLES: dict[str, Callable[[Measured], list[str]]] = {
     "capacity": capacity_table,
     "serve": serve_table,
     "extract": extract_table,
+    "growth": growth_table,
 }

@@ -11,9 +11,9 @@ A document holds blocks that this module fills:
 second file and shows it; `<!-- sympress:figure results/vaers-present.json docs/results/pareto.svg -->` does
 so with the figure of the report;
 `<!-- sympress:shape results/shape-pocket.json -->` is the table of what `benchmarks.shape` measured, and
-`spans`, `years`, `source`, `forms`, `negex`, `cuts`, `packed`, `deep`, `evidence`, `fresh`, `pair` and
-`within` are of `report.measured`; `first`, `throughput`, `peers`, `classifiers`, `capacity`, `serve` and
-`extract` of `report.rates`; `search` and `tuned` of `report.searched`.
+`spans`, `years`, `source`, `forms`, `negex`, `cuts`, `packed`, `deep`, `evidence`, `fresh`, `growth`,
+`pair`, `within`, `first`, `throughput`, `peers`, `classifiers`, `capacity`, `serve`, `extract`, `search` and
+`tuned` are tables of `benchmarks.document_tables`.
 `<!-- sympress:commands -->` and the other kinds of `benchmarks.reference` name no file: they are made from
 the code. Each is closed by its own kind. `make docs` runs this module.
 """

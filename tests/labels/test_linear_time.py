@@ -8,6 +8,8 @@ import time
 import pytest
 from annotators import clinical
 
+from benchmarks.growth import LINES, MARKUP, WITHIN_A_LINE
+
 #: Four times the text may take so many times as long: a quadratic reading takes 16 times.
 MOST = 6
 SHORT = 6_000
@@ -15,39 +17,6 @@ SHORT = 6_000
 TOO_FAST = 0.01
 TRIES = 15
 
-WITHIN_A_LINE = [
-    *(
-        "no fever ",
-        "fever, ",
-        "no fever, ",
-        "fever; ",
-        "; fever",
-        "fever? ",
-        "? fever ",
-        "fever.",
-        "...fever",
-    ),
-    *(" -fever", "- fever ", "fever- ", "+fever ", "• fever ", "|fever", "fever | no | ", "fever\tno\t"),
-    *("[ ] fever ", "(-) fever ", "(-): fever; ", "Fever: No ", "fever: ", "fever no ", "fever,no,"),
-    *("plan: ", "Ab: ", "denies: ", "PMH: fever ", "FEVER: ", ". AB CD: ", "Allergies: fever "),
-    *("(fever (no) ", "no (fever ", "CP (x) ", "cerebral palsy (CP) ", "T 101 ", "38 C, 39 C, ", "120/70 "),
-    *(
-        "or fever, ",
-        "no fever, cough for 3 days, ",
-        "not fever, but cough ",
-        "if fever ",
-        "without a fever, a cough, ",
-        "fever, cough and rash resolved, ",
-        "no fever and the cough ",
-        "mother has fever ",
-    ),
-]
-LINES = [
-    *("- fever\n", "  - fever\n", "denies:\n", "denies:\n- fever\n", "fever\n", "fever,\n", "fever and\n"),
-    *("no fever\n", "fever, no\n", "fever\tno\n", "fever x\n", "Symptom | Yes | No\n", "fever | x |\n"),
-    *("PMH: fever\n", "Allergies:\nPenicillin: hives\n", "-fever\n", "+fever\n-cough\n", "\n", "fever.\n"),
-]
-MARKUP = ["<p>fever</p>", "<td>fever</td>", "&nbsp;fever", "{\\rtf1 fever", "OBX|1|TX|a||fever\n"]
 #: A beginning, what is repeated behind it, and an end.
 RUNS = [
     *(("T 101", " ", "101"), ("shortness of", " ", "\n\nbreath"), ("fever", "\t", "no"), ("PMH:", " ", "x")),
