@@ -188,6 +188,8 @@ class NoteContext:
         if mark is not None and mark.said == "present":
             context.pop("absent", None)
             context.pop("possible", None)
+            if mark.still:
+                context.pop("historical", None)
             context.setdefault("present", self._by_mark(mark))
         elif mark is not None:
             context[mark.said] = self._by_mark(mark)

@@ -13,15 +13,16 @@ from typing import Literal, NamedTuple
 
 from sympress.labels.assertion.sentences import CLINICIAN, TURN
 
-Said = Literal["present", "absent", "possible"]
+Said = Literal["present", "absent", "possible", "historical"]
 
 
 class Mark(NamedTuple):
-    """What a mark says, and where it stands."""
+    """What a mark says, and where it stands; `still` where it denies that the symptom is over."""
 
     said: Said
     start: int
     end: int
+    still: bool = False
 
 
 def _any_of(patterns: Sequence[tuple[re.Pattern[str], Said]]) -> re.Pattern[str]:
@@ -171,21 +172,24 @@ _ANSWERS_NO = (
     r"|(?:i|he|she|we|they)[ \t]+(?:(?:have|has|do|does|did|had)(?:n['’]t|[ \t]+not)|never)"
     r"(?:[ \t]+(?:really|ever|actually))?(?:[ \t]+(?:have|has|had|seen?|noticed?|felt|feel|got|get))?"
     r"(?:[ \t]+(?:any|it|that|one|much|anything))?"
-    r"|not[ \t]+(?:at[ \t]+all|any[ \t]?more|now|today|really|currently|recently|lately|since[ \t]+\w+)"
+    r"|there[ \t]+(?:is|was|are|were|has[ \t]been)(?:n['’]t|[ \t]+not)(?:[ \t]+any)?"
+    r"|not[ \t]+(?:at[ \t]+all|any[ \t]?more|yet|now|today|really|currently|recently|lately|since[ \t]+\w+)"
 )
 _ANSWERS_YES = (
     r"yes|yeah|yep|positive|pos|(?:i|he|she|it|we|they)[ \t]+(?:do|does|did|have|has|had|am|is)"
     r"|(?:just[ \t]+)?a[ \t]+(?:little(?:[ \t]+bit)?|bit|lot)"
     r"|sometimes|occasionally|often|always|every[ \t]+(?:day|night|morning)|once|twice"
-    r"|yup|m?[ -]?hmm|uh[ -]huh"
+    r"|yup|m?[ -]?hmm|uh[ -]huh|some|a[ \t]few|there[ \t]+(?:is|was|are|were)"
     r"|quite[ \t]+a[ \t]+(?:bit|lot|few)|(?:now[ \t]and[ \t]then|on[ \t]and[ \t]off|all[ \t]the[ \t]time)"
     r"|(?:every[ \t])?once[ \t]in[ \t]a[ \t]while|from[ \t]time[ \t]to[ \t]time"
     r"|(?:only|just|mostly|mainly|usually)[ \t]+(?:when|if|at|in|on|with|after|while|during)\b[^.?!;\n]{1,80}"
 )
+_SOMEONE = r"(?:The[ \t]+)?(?:Pt|Patient|He|She|They|Mom|Mother|Dad|Father)"
+_SPEAKS = r"(?:sa(?:ys|id)|answer(?:s|ed)|repli(?:es|ed)|respond(?:s|ed)|stated?s?)(?:[ \t]+that)?,?"
 _QUESTION = re.compile(
     r"[^.?!;\n]{0,80}\?[\s\"”]*(?:(?:[-–—]{1,2}>?|→|:)[ \t]*)?"
     rf"(?:[\[(<]{_SPEAKER}[\])>][ \t:]*|{_SPEAKER}[ \t]*[:.)-][ \t]*"
-    r"|(?:The )?(?:Pt|Patient|He|She|Mom|Mother)[ \t]+)?"
+    rf"|{_SOMEONE}[ \t]+(?:{_SPEAKS}[ \t]+)?)?"
     rf"{_INTERJECTIONS}(?:(?P<absent>{_ANSWERS_NO})|(?P<present>{_ANSWERS_YES}))\b"
     rf"(?=[ \t]*(?:[.,;|\r\n]|$)|[ \t]+[-–—(]|(?<=yes)[ \t]+(?:{_ANSWER_GOES_ON})\b)",
     re.I,
@@ -226,6 +230,28 @@ _ASKS_OF = re.compile(
     r"(?:left[ \t]|right[ \t])?)$",
     re.I | re.DOTALL,
 )
+# Whether it is over is asked of a symptom that was there: `Is the cough gone? No.`
+_OVER = re.compile(
+    r"[ \t]+(?:(?:been|all|now|completely|fully|finally|since)[ \t]+)*"
+    r"(?:gone|go(?:ne)?[ ]away|resolved?|clear(?:ed)?(?:[ ]up)?|stop(?:ped)?|over|subsided?|disappear(?:ed)?"
+    r"|vanish(?:ed)?|settled?)"
+    r"\b[^?\n]{0,30}\?",
+    re.I,
+)
+# What was asked without a question mark: `When asked about fever, she denied it.`
+_ASKED_ABOUT = re.compile(
+    r"\b(?:asked|questioned|queried|[ei]nquired)[ \t]+(?:specifically[ \t]+)?"
+    r"(?:about|regarding|re|of|for)\b[^.?!;\n]*$",
+    re.I,
+)
+_IT = r"(?:it|this|that|them|these|any|having[ \t]any)"
+_ASKED_ANSWER = re.compile(
+    rf"[^.?!;\n,]{{0,60}},[ \t]*(?:but[ \t]+|and[ \t]+)?{_SOMEONE}[ \t]+"
+    rf"(?:(?P<absent>{_SPEAKS}[ \t]+[\"“]?no(?:ne)?|denie[sd](?:[ \t]+{_IT})?)"
+    rf"|(?P<present>{_SPEAKS}[ \t]+[\"“]?yes|(?:endorse[sd]|admit(?:s|ted)[ \t]to)[ \t]+{_IT}))"
+    r"(?=[ \t]*[\"”]?[ \t]*(?:[.,;\r\n]|$))",
+    re.I,
+)
 _PREDICATE = re.compile(r"(?![ ](?:present|there|noted|seen)\b)[^?\n]*\w[^?\n]*\?")
 _PLUS_LINE = re.compile(r"(?:^|\n)[ \t]*\+[ \t]?\w")
 _SPACED_PLUS = re.compile(r"\s\+[ \t]?\w")
@@ -252,7 +278,7 @@ _TICK = re.compile(r"(?<![^\s|])(?:[xX✓✔☒☑●*]|\[[xX]\])(?![^\s|])")
 _ANY_AFTER = _any_of(_AFTER)
 _ANY_IN_SERIES = _any_of((*_KEYED, *_GLUED, *_BARE, (_CSV, "absent")))
 _LAST = frozenset("0+-–−?)]}☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔Ø∅⊘")
-_FIRST = frozenset("\"'*<>≥≤+-–−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔0/)")
+_FIRST = frozenset("\"'*<>≥≤+-–—−?([{:=._|→,☐□❑❏▢◻⬜☑☒✓✔✅■▣◼⬛✗✘❌🚫⛔0/)")
 #: All that stands behind most symptoms: between two of a list, or where a sentence ends.
 _NO_MARK = frozenset(("", ",", "."))
 #: Words with which an answer may begin, where no sign does.
@@ -458,29 +484,35 @@ class Row:
 
     def _asked(self, at: int) -> Mark | None:
         """The answer to the question in which a symptom stands."""
-        end = self._spans[at][1]
+        start, end = self._spans[at]
         if self._text.find("?", end, end + 90) < 0:
-            return self._asked_in_turn(end)
+            told = self._text.find("ed ", max(self._line[0], start - 80), start) >= 0
+            return (self._told_when_asked(start, end) if told else None) or self._asked_in_turn(end)
         of_it = self._asked_of(at)
         if of_it is not None:
             return of_it
-        boxed = self._boxed(end)
-        found = None if boxed else _QUESTION.match(self._text, end, min(len(self._text), end + 120))
+        return self._boxed(end) or self._answered(_QUESTION, end, 120) or self._unanswered(end)
+
+    def _answered(self, pattern: re.Pattern[str], end: int, most: int) -> Mark | None:
+        """What a pattern with the groups `absent` and `present` finds behind a place."""
+        found = pattern.match(self._text, end, min(len(self._text), end + most))
         if found is None:
-            return boxed or self._unanswered(end)
+            return None
         name: Said = "absent" if found["absent"] else "present"
         return Mark(name, found.start(name), found.end(name))
+
+    def _told_when_asked(self, start: int, end: int) -> Mark | None:
+        """What someone answered, in the same sentence, who was asked about a symptom."""
+        if _ASKED_ABOUT.search(self._text, max(self._line[0], start - 80), start) is None:
+            return None
+        return self._answered(_ASKED_ANSWER, end, 120)
 
     def _asked_in_turn(self, end: int) -> Mark | None:
         """The answer in the next line of a transcript to what this line asks."""
         first = self._line[0]
         if end - first > _ROW or _ASKS_TURN.match(self._text, first, end) is None:
             return None
-        found = _TURN_ANSWER.match(self._text, end, min(len(self._text), end + 160))
-        if found is None:
-            return None
-        name: Said = "absent" if found["absent"] else "present"
-        return Mark(name, found.start(name), found.end(name))
+        return self._answered(_TURN_ANSWER, end, 160)
 
     def _asked_of(self, at: int) -> Mark | None:
         """What a question says of a symptom that it takes for granted; None where it asks for it."""
@@ -489,6 +521,11 @@ class Row:
         asks = _ASKS_OF.match(before)
         if asks is None or (asks["which"] and _PREDICATE.match(self._text, end, end + 90) is None):
             return None
+        if asks["which"] and _OVER.match(self._text, end, end + 90) is not None:
+            answer = self._answered(_QUESTION, end, 120)
+            if answer is not None:
+                over = answer.said == "present"
+                return Mark("historical" if over else "present", answer.start, answer.end, not over)
         name = "what" if asks["what"] else "which"
         first = start - len(before) + asks.start(name)
         return Mark("present", first, first + len(asks[name]))

@@ -79,6 +79,8 @@ _HAS = re.compile(r"[ ](?:has|had|have|is|was|are|were|gets|with)\b")
 _LABELS = re.compile(r"[ \t]?:")
 _WITH = re.compile(r"\b(?:with\b|w/)")
 _NOT_BETWEEN = re.compile(r"[ \t]*(?:[:=]|[-–][ \t]|\.?[ \t]*\d|(?:t|p|bp|hr|rr)[ :]?\d)")
+#: What makes of a cue that ends in `w` no cue: `pt w/o fever`.
+_WITHOUT = re.compile(r"/o(?:ut)?\b")
 _CLAUSE_OPENERS = frozenset(",;:.(/|\n\t[{?!•–—")
 
 
@@ -209,6 +211,7 @@ class Statement:
             begin, behind = start - first, end - first
             phrase = what[number]
             covered = start < first or end > last or _is_hidden(hidden, begin, behind, phrase)
+            covered = covered or (self._text[end - 1] == "w" and _WITHOUT.match(self._text, end) is not None)
             if covered or (not phrase.only_stops and stopped.find(1, begin, behind) >= 0):
                 continue
             standing = phrase.cues if phrase.unconditional else self._conditional(phrase, start, end)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 # Where the sentence around a mention begins and ends; looked for only where there is a mention.
 
 
-#: A sentence reaches at least this many characters to either side of where a mention begins, if it is so long.
+#: A sentence is read at least so far to either side of where a mention begins.
 REACH = 1_000
 
 _CANDIDATE = re.compile(r"[.?!;\n]")
