@@ -37,36 +37,26 @@ class Uploads:
         metrics.watch("sympress_upload_bytes", "Bytes of bodies in memory.", lambda: self.held_bytes)
 
     @contextmanager
-    def hold(self, most: int | None = None) -> Iterator[_Hold]:
-        """Count what one body takes until the block ends; refused where all take more than `most`."""
-        hold = _Hold(self, most or self._config.uploads_bytes)
-        try:
-            yield hold
-        finally:
-            self.held_bytes -= hold.taken_bytes
+    def hold(self, most: int | None = None) -> Iterator[Callable[[int], None]]:
+        """Yield what counts the bytes of one body until the block ends.
 
-    def take(self, count: int, most: int) -> None:
-        """Count `count` bytes more, `most` at most.
-
-        Raises:
-            Refusal: 429, other bodies fill the memory that is meant for them.
+        It raises a `Refusal`, 429, where all bodies would take more than `most`.
         """
-        if self.held_bytes + count > most:
-            self._metrics.shed.labels("uploads").inc()
-            raise Refusal(
-                429, "busy", "too many large requests; try again in 1 s", {"Retry-After": "1"}, close=True
-            )
-        self.held_bytes += count
+        taken = 0
 
+        def take(count: int) -> None:
+            nonlocal taken
+            if self.held_bytes + count > (most or self._config.uploads_bytes):
+                self._metrics.shed.labels("uploads").inc()
+                message = "too many large requests; try again in 1 s"
+                raise Refusal(429, "busy", message, {"Retry-After": "1"}, close=True)
+            self.held_bytes += count
+            taken += count
 
-class _Hold:
-    def __init__(self, uploads: Uploads, most: int) -> None:
-        self._uploads, self._most = uploads, most
-        self.taken_bytes = 0
-
-    def take(self, count: int) -> None:
-        self._uploads.take(count, self._most)
-        self.taken_bytes += count
+        try:
+            yield take
+        finally:
+            self.held_bytes -= taken
 
 
 class Reader(Protocol):
@@ -142,7 +132,7 @@ async def send_parts(send: Send, body: bytes, *, more: bool) -> None:
         await send({"type": "http.response.body", "body": part, "more_body": more_body})
 
 
-async def read_body(request: Request, hold: _Hold, config: ServeConfig) -> bytes:
+async def read_body(request: Request, take: Callable[[int], None], config: ServeConfig) -> bytes:
     """The body of `request`, at most `config.body_bytes` of it.
 
     Raises:
@@ -156,7 +146,7 @@ async def read_body(request: Request, hold: _Hold, config: ServeConfig) -> bytes
     try:
         async with asyncio.timeout(config.body_seconds):
             async for part in _limited(request, config):
-                hold.take(len(part))
+                take(len(part))
                 parts.append(part)
     except TimeoutError:
         message = f"the body did not arrive within {config.body_seconds:g} s"

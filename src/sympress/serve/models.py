@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from multiprocessing import get_context
@@ -60,17 +60,29 @@ Assessment: possible influenza. Return if breathing becomes difficult. Mother ha
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is known of an artifact when it is loaded; the fields are those of `models.ServedModel`."""
+    """What is known of an artifact when it is loaded.
+
+    Attributes:
+        task: `topic`, `present` or `mentions`.
+        symptoms: names of the symptoms it knows.
+        size_bytes: size of the model's file; 0 where rules answer alone.
+        fingerprint: of its files and of a user's own; see `Source.fingerprint`.
+        loaded_at: time in UTC, ISO 8601.
+        names: what people call each symptom that it may answer with, by id.
+        card: its card, in Markdown; None where the artifact has none.
+        points_at_words: its answers have mentions; a model of whole notes without rules has none.
+        seconds_per_character: what a note took of one core when it was loaded.
+    """
 
     task: str
     symptoms: tuple[str, ...]
     size_bytes: int
     fingerprint: str
     loaded_at: str
-    names: Mapping[str, str]
-    card: str | None
-    points_at_words: bool
-    seconds_per_character: float
+    names: Mapping[str, str] = field(default_factory=dict)
+    card: str | None = None
+    points_at_words: bool = True
+    seconds_per_character: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +195,7 @@ class _Process:
         self._loaded: Description | None = None
 
     def wait_until_loaded(self) -> Description:
-        """What was loaded; only the first call takes time.
-
-        Raises:
-            InputError: the artifact cannot be used, or took too long.
-        """
+        """What was loaded; only the first call takes time. An InputError says why it cannot be used."""
         if self._loaded is None:
             told: Description | str | None = None
             with suppress(EOFError, OSError):
@@ -204,11 +212,7 @@ class _Process:
         return self._loaded
 
     def expect(self, fingerprint: str) -> None:
-        """From now on, refuse an artifact other than this one.
-
-        Raises:
-            InputError: the folder holds another one by now.
-        """
+        """From now on, refuse an artifact other than this one, with an InputError."""
         self._fingerprint = fingerprint
         if self.wait_until_loaded().fingerprint != fingerprint:
             self.kill()
@@ -362,37 +366,19 @@ Extract = Callable[[Sequence[Question]], Iterable[Rendered]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class ServedModel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel(Description):
     """An artifact in memory; requests that began with it end with it, whatever is loaded meanwhile.
 
     Attributes:
         name: what requests call it.
         extract: answers notes.
-        task: `topic`, `present` or `mentions`.
-        symptoms: names of the symptoms it knows.
-        size_bytes: size of the model's file; 0 where rules answer alone.
-        fingerprint: of its files and of a user's own; see `Source.fingerprint`.
-        loaded_at: time in UTC, ISO 8601.
-        names: what people call each symptom that it may answer with, by id.
-        card: its card, in Markdown; None where the artifact has none.
-        points_at_words: its answers have mentions; a model of whole notes without rules has none.
-        seconds_per_character: what a note took of one core when it was loaded.
         is_answering: whether it answered when it was asked last, or was not asked yet.
         close: ends its processes; otherwise they end when nothing refers to the model any more.
     """
 
     name: str
     extract: Extract
-    task: str
-    symptoms: tuple[str, ...]
-    size_bytes: int
-    fingerprint: str
-    loaded_at: str
-    names: Mapping[str, str] = field(default_factory=dict)
-    card: str | None = None
-    points_at_words: bool = True
-    seconds_per_character: float = 0.0
     is_answering: Callable[[], bool] = lambda: True
     close: Callable[[], object] = bool
 
@@ -484,10 +470,6 @@ def parse_models(given: Sequence[str]) -> dict[str, Path]:
 def parse_digests(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Digests by the model's name, of `NAME=sha256:…`, or of `sha256:…` where one model is served.
 
-    Args:
-        given: what the user gave.
-        names: of the models that are served.
-
     Raises:
         InputError: one is no digest, or for no model, or there are two for one.
     """
@@ -514,12 +496,7 @@ def load_model(
 ) -> ServedModel:
     """Load the artifact in `folder` into processes of its own, each of which has answered once.
 
-    Args:
-        name: what requests call it.
-        folder: of the artifact.
-        words: a user's own, in place of those that the artifact reads by.
-        config: how many processes, and what each may take; the defaults unless given.
-        digest: of the one artifact that may be loaded; None for any.
+    `config` says how many, and what each may take; the rest is that of `Source`.
 
     Raises:
         InputError: the folder is no artifact, is not that of `digest`, is damaged, does not answer in time,
@@ -534,11 +511,10 @@ def load_model(
     )
     processes = ModelProcesses(Source(name, folder, words, digest, config.concepts), limits, config.threads)
     told = processes.description
-    fields = {one: getattr(told, one) for one in told.__dataclass_fields__}
     return ServedModel(
         name=name,
         extract=processes.answer,
         is_answering=processes.is_answering,
         close=processes.close,
-        **fields,
+        **{one.name: getattr(told, one.name) for one in fields(told)},
     )
