@@ -83,9 +83,9 @@ def _sqlalchemy(sql: str, url: str) -> Iterator[Result]:
         raise InputError("--url: no SQLAlchemy URL; write for example sqlite:///FILE") from None
     except ImportError as error:
         raise InputError(f"--url: its driver is not installed: pip install {error.name}") from None
-    if engine.dialect.name == "sqlite" and not _sqlite_exists(engine.url.database):
-        raise InputError("--url: no such SQLite file; write sqlite:///FILE")
     if engine.dialect.name == "sqlite":
+        if engine.url.database is None or not Path(engine.url.database).is_file():
+            raise InputError("--url: no such SQLite file; write sqlite:///FILE")
         sqlalchemy.event.listen(engine, "connect", _take_any_text)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
@@ -107,10 +107,6 @@ def _text_or_bytes(raw: bytes) -> str | bytes:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         return raw
-
-
-def _sqlite_exists(database: str | None) -> bool:
-    return database is not None and Path(database).is_file()
 
 
 def _batches(fetch: Any) -> Iterator[Sequence[Sequence[object]]]:
