@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import h11
 from starlette.requests import Request
@@ -59,28 +59,17 @@ class Uploads:
             self.held_bytes -= taken
 
 
-class Reader(Protocol):
-    """The connection of a client that an answer is sent to."""
-
-    @property
-    def unread(self) -> bool:
-        """Whether the client does not read what waits for it."""
-
-    def cut(self, reason: str) -> None:
-        """Close it at once, and count why."""
-
-
 class Answers:
     """The bytes of all answers that are being sent."""
 
     def __init__(self, config: ServeConfig, metrics: Metrics) -> None:
         self._config, self._metrics = config, metrics
-        self._held: dict[Reader, int] = {}  # the oldest first
+        self._held: dict[GuardedConnection, int] = {}  # the oldest first
         self.held_bytes = 0
         metrics.watch("sympress_answer_bytes", "Bytes of answers in memory.", lambda: self.held_bytes)
 
     @contextmanager
-    def hold(self, reader: Reader, count: int) -> Iterator[None]:
+    def hold(self, reader: GuardedConnection, count: int) -> Iterator[None]:
         """Count an answer of `count` bytes until the block ends.
 
         Where it does not fit beside the others, clients that do not read theirs are cut, the oldest first.
@@ -103,7 +92,7 @@ class Answers:
         finally:
             self._release(reader)
 
-    def _release(self, reader: Reader) -> None:
+    def _release(self, reader: GuardedConnection) -> None:
         self.held_bytes -= self._held.pop(reader, 0)
 
 
@@ -111,7 +100,7 @@ class HeldResponse(Response):
     """A body that counts among `answers`, given to the connection a part at a time as the client reads it."""
 
     def __init__(
-        self, body: bytes, answers: Answers, reader: Reader, *, media_type: str, status: int = 200
+        self, body: bytes, answers: Answers, reader: GuardedConnection, *, media_type: str, status: int = 200
     ) -> None:
         super().__init__(body, status, {"Cache-Control": "no-store"}, media_type)
         self._answers, self._reader = answers, reader

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -141,8 +141,9 @@ class _Notes:
                     await asyncio.sleep(_AGAIN_SECONDS)
                 self._fill()
         finally:
-            for asked in self._waiting:
-                _drop(asked.answer)
+            for answer in (asked.answer for asked in self._waiting):  # nobody waits for them any more
+                if answer is not None and not answer.cancel() and not answer.cancelled():
+                    answer.exception()
 
     def _fill(self) -> None:
         """Queue notes while the queue and this request's share of it have room."""
@@ -216,9 +217,3 @@ class _Notes:
 
 def _size(asked: _Asked) -> int:
     return len(asked.question.text) if asked.question is not None else 0
-
-
-def _drop(answer: asyncio.Future[Any] | None) -> None:
-    """Take a note that nobody waits for from the queue."""
-    if answer is not None and not answer.cancel() and not answer.cancelled():
-        answer.exception()

@@ -86,23 +86,6 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessLimits:
-    """What a process may take.
-
-    Attributes:
-        load_seconds: most time from its start until the artifact has answered once.
-        note_seconds: most time for one note.
-        note_bytes: most memory for a note beside what the loaded artifact takes (Linux's `RLIMIT_DATA`).
-        mentions: most mentions of one note.
-    """
-
-    load_seconds: float
-    note_seconds: float
-    note_bytes: int
-    mentions: int
-
-
-@dataclass(frozen=True, slots=True)
 class Source:
     """What a process loads.
 
@@ -132,15 +115,15 @@ class Source:
 
 
 class ModelProcesses:
-    """`count` processes with the artifact of `source`; they end when nothing refers to this object."""
+    """`config.threads` processes with the artifact of `source`; they end when nothing refers to this."""
 
-    def __init__(self, source: Source, limits: ProcessLimits, count: int) -> None:
+    def __init__(self, source: Source, config: ServeConfig) -> None:
         """Start them and wait until each has answered a note.
 
         Raises:
             InputError: the artifact cannot be used, takes too long to load, or changed meanwhile.
         """
-        self._processes = [_Process(source, limits) for _ in range(count)]
+        self._processes = [_Process(source, config) for _ in range(config.threads)]
         self.close = weakref.finalize(self, _stop, self._processes)
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         self._answers = True
@@ -178,8 +161,8 @@ class ModelProcesses:
 class _Process:
     """One process, replaced whenever it is late or dies."""
 
-    def __init__(self, source: Source, limits: ProcessLimits) -> None:
-        self._source, self._limits = source, limits
+    def __init__(self, source: Source, config: ServeConfig) -> None:
+        self._source, self._config = source, config
         self._fingerprint: str | None = None
         self._changing, self._stopped = threading.Lock(), False
         self._start()
@@ -187,11 +170,11 @@ class _Process:
     def _start(self) -> None:
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, self._source, self._limits), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, self._source, self._config), daemon=True)
         with unheard(signal.SIGINT):
             self._process.start()
         theirs.close()
-        self._due = time.monotonic() + self._limits.load_seconds
+        self._due = time.monotonic() + self._config.load_seconds
         self._loaded: Description | None = None
 
     def wait_until_loaded(self) -> Description:
@@ -200,7 +183,7 @@ class _Process:
             told: Description | str | None = None
             with suppress(EOFError, OSError):
                 if not self._pipe.poll(max(0.0, self._due - time.monotonic())):
-                    late = f"does not answer within {self._limits.load_seconds:g} s of loading"
+                    late = f"does not answer within {self._config.load_seconds:g} s of loading"
                     told = f"{self._source.folder}: {late}; make the artifact again"
                 else:
                     told = self._pipe.recv()
@@ -228,10 +211,10 @@ class _Process:
         self.expect(self._fingerprint or self.wait_until_loaded().fingerprint)
         try:
             self._pipe.send(question)
-            if self._pipe.poll(self._limits.note_seconds):
+            if self._pipe.poll(self._config.note_seconds):
                 answer: Rendered = self._pipe.recv()
                 return answer
-            late = f"no answer within {self._limits.note_seconds:g} s; send it in parts"
+            late = f"no answer within {self._config.note_seconds:g} s; send it in parts"
         except (EOFError, OSError):
             late = _DIED
         self._replace()
@@ -262,7 +245,7 @@ def _stop(processes: Sequence[_Process]) -> None:
         process.stop()
 
 
-def _work(pipe: Connection, source: Source, limits: ProcessLimits) -> None:
+def _work(pipe: Connection, source: Source, config: ServeConfig) -> None:
     """Load, say what was loaded, then answer note after note until the pipe ends."""
     _leave_signals_to_parent()
     os.environ["RUST_BACKTRACE"] = "0"  # where memory is out, printing one may never end
@@ -274,12 +257,12 @@ def _work(pipe: Connection, source: Source, limits: ProcessLimits) -> None:
         return
 
     def answer_one(question: Question) -> Rendered:
-        result = extractor.answer(question.text, most_mentions=limits.mentions)
+        result = extractor.answer(question.text, most_mentions=config.most_mentions)
         if (result.failure or "").endswith("(PanicException)"):
             return render_failure(_TOO_MUCH)
         return render(result, question, vocabulary, f"sympress {source.name}")
 
-    _limit_data(limits.note_bytes)
+    _limit_data(config.note_bytes)
     pipe.send(description)
     reserve: bytearray | None = None
     with suppress(EOFError, BrokenPipeError):
@@ -503,13 +486,7 @@ def load_model(
             or changed meanwhile.
     """
     config = config or ServeConfig()
-    limits = ProcessLimits(
-        load_seconds=config.load_seconds,
-        note_seconds=config.note_seconds,
-        note_bytes=config.note_bytes,
-        mentions=config.most_mentions,
-    )
-    processes = ModelProcesses(Source(name, folder, words, digest, config.concepts), limits, config.threads)
+    processes = ModelProcesses(Source(name, folder, words, digest, config.concepts), config)
     told = processes.description
     return ServedModel(
         name=name,
