@@ -19,7 +19,7 @@ from sympress.notes.formats.delimited import header_of, records
 from sympress.notes.formats.vaers import vaers_notes, years_in_zip
 from sympress.notes.intake import Intake, Meter, ReadingCounts
 from sympress.notes.layout import RECOGNISED
-from sympress.notes.read import recognise, stream_notes
+from sympress.notes.read import MTSAMPLES, recognise, stream_notes
 from sympress.notes.streams import file_errors, open_text
 
 
@@ -43,13 +43,6 @@ class OpenData:
 #: Years of VAERS: trained on to 2003, thresholds by 2004, tested on 2005.
 VAERS_YEARS = range(1990, 2006)
 NOTEEVENTS = ("NOTEEVENTS.csv.gz", "NOTEEVENTS.csv")
-#: The first that is there is read.
-MTSAMPLES = (
-    "mtsamples_sectioned.jsonl.gz",
-    "mtsamples_sectioned.jsonl",
-    "mtsamples.csv.gz",
-    "mtsamples.csv",
-)
 _NOTEEVENTS_COLUMNS = ("ROW_ID", "SUBJECT_ID", "HADM_ID", "CHARTDATE", "CATEGORY", "ISERROR", "TEXT")
 
 OPEN_DATA: dict[str, OpenData] = {
@@ -65,7 +58,7 @@ OPEN_DATA: dict[str, OpenData] = {
         "About 5,000 sample reports of many specialties, without labels; republished as CC0.",
         "The samples are on mtsamples.com. The table mtsamples.csv is published on Kaggle as 'Medical "
         "Transcriptions'. Any one of the files is enough.",
-        MTSAMPLES,
+        tuple(MTSAMPLES),
     ),
     "maccrobat": OpenData(
         "MACCROBAT, annotated clinical case reports (Caufield et al.)",
@@ -193,7 +186,7 @@ def _annotated(folder: Path) -> str:
 
 _CHECKS: dict[str, Callable[[Path], list[Checked]]] = {
     "vaers": lambda folder: [_first(folder, (name,), _year) for name in OPEN_DATA["vaers"].files],
-    "mtsamples": lambda folder: [_first(folder, MTSAMPLES, _rows)],
+    "mtsamples": lambda folder: [_first(folder, tuple(MTSAMPLES), _rows)],
     "maccrobat": lambda folder: [_checked(folder.name, partial(_annotated, folder))],
     "mimic": lambda folder: [_first(folder, NOTEEVENTS, _noteevents)],
 }

@@ -83,17 +83,18 @@ def _frame(batch: list[Note]) -> pl.DataFrame:
 
 
 #: The sectioned copy first: it keeps line breaks and headings, and holds each distinct report once.
-_MTSAMPLES = {
+MTSAMPLES = {
+    "mtsamples_sectioned.jsonl.gz": "mtsamples (sectioned)",
     "mtsamples_sectioned.jsonl": "mtsamples (sectioned)",
+    "mtsamples.csv.gz": "mtsamples",
     "mtsamples.csv": "mtsamples",
 }
 
 
 def _mtsamples(folder: Path) -> Source | None:
-    for stem, name in _MTSAMPLES.items():
-        for file in (folder / f"{stem}.gz", folder / stem):
-            if file.is_file():
-                return dataclasses.replace(recognise(file), name=name)
+    for file, name in MTSAMPLES.items():
+        if (folder / file).is_file():
+            return dataclasses.replace(recognise(folder / file), name=name)
     return None
 
 

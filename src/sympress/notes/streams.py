@@ -224,6 +224,16 @@ class Utf8Stream(io.RawIOBase):
         )
 
 
+def text_or_bytes(value: bytes | None, *, keep: bool = True) -> str | bytes | None:
+    """What bytes are as UTF-8; if they are none, with `keep` the same bytes, else wrong ones written out."""
+    if value is None:
+        return None
+    try:
+        return value.decode(UTF8)
+    except UnicodeDecodeError:
+        return value if keep else value.decode(UTF8, "backslashreplace")
+
+
 def _is_character(raw: bytes) -> bool:
     try:
         return len(raw.decode(UTF8)) == 1

@@ -14,6 +14,7 @@ from sympress.errors import InputError, MissingExtraError
 from sympress.files import refuse_pipe
 from sympress.notes.intake import Intake, Note
 from sympress.notes.layout import Rows, TableOptions
+from sympress.notes.streams import text_or_bytes
 
 _ROWS = 500
 _DUCKDB = "duckdb://"
@@ -99,14 +100,7 @@ def _sqlalchemy(sql: str, url: str) -> Iterator[Result]:
 
 def _take_any_text(connection: Any, _: object) -> None:
     """Have SQLite's driver give text that is not UTF-8 as bytes: it refuses the whole query for one."""
-    connection.text_factory = _text_or_bytes
-
-
-def _text_or_bytes(raw: bytes) -> str | bytes:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw
+    connection.text_factory = text_or_bytes
 
 
 def _batches(fetch: Any) -> Iterator[Sequence[Sequence[object]]]:

@@ -19,7 +19,7 @@ from sympress.notes.formats import Found, Source
 from sympress.notes.formats.delimited import COLUMNS_MOST
 from sympress.notes.intake import MALFORMED, NOTE_BYTES, TOO_LONG, Intake, Note
 from sympress.notes.layout import EVIDENCE_ROWS, Rows, TableOptions
-from sympress.notes.streams import Unchanged
+from sympress.notes.streams import Unchanged, text_or_bytes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -316,20 +316,10 @@ def _slice(
         )
         rows = measured.rows
         decoded = [
-            pl.Series(name, [_text_or_bytes(value, keep=name == text) for value in rows[name]], pl.Object)
+            pl.Series(name, [text_or_bytes(value, keep=name == text) for value in rows[name]], pl.Object)
             for name in texts
         ]
         return dataclasses.replace(measured, rows=rows.with_columns(decoded))
-
-
-def _text_or_bytes(value: bytes | None, *, keep: bool) -> str | bytes | None:
-    """What bytes are as UTF-8; if they are none, with `keep` the same bytes, else wrong ones written out."""
-    if value is None:
-        return None
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value if keep else value.decode("utf-8", "backslashreplace")
 
 
 @contextmanager
