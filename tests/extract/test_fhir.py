@@ -12,7 +12,7 @@ from fhir.resources.R4B.bundle import Bundle
 from test_extract import run
 
 from sympress.extract.concepts import Coding, ConceptMap, Vocabulary
-from sympress.extract.shapes import fhir_bundles
+from sympress.extract.shapes import SHAPES, Header, fhir_bundle
 from sympress.extract.workers import json_lines
 from sympress.labels.lexicon import codes_by_symptom, load_lexicon
 from sympress.labels.mentions import ASSERTIONS, Assertion, Reason
@@ -34,7 +34,7 @@ def resources(
     *mentions: FoundMention, note: Note = NOTE, vocabulary: Vocabulary = CLINICAL, **result: Any
 ) -> list[dict[str, Any]]:
     """The resources of the Bundle of `mentions`, as a server reads them."""
-    (bundle,) = fhir_bundles(note, NoteResult(result.get("symptoms", ()), mentions), 0, "tiny", vocabulary)
+    bundle = fhir_bundle(note, NoteResult(result.get("symptoms", ()), mentions), 0, "tiny", vocabulary)
     read = json.loads(json_lines([bundle]))
     Bundle.model_validate(read)
     assert all(entry["fullUrl"] == f"urn:uuid:{entry['resource']['id']}" for entry in read["entry"])
@@ -204,7 +204,7 @@ def test_without_a_patient_there_are_observations_only_and_without_findings_no_b
     found = resources(mention("fever", "present"), note=NOTE._replace(patient_id=None))
     assert [one["resourceType"] for one in found] == ["Observation"]
     assert "subject" not in found[0]
-    assert fhir_bundles(NOTE, NoteResult(()), 0, "x", CLINICAL) == []
+    assert SHAPES["fhir"](NOTE, NoteResult(()), Header((), "x", "", CLINICAL), 0) == []
 
 
 def test_a_symptom_of_the_whole_note_is_a_condition_and_a_span_that_nothing_names_is_none():

@@ -193,11 +193,11 @@ def test_words_go_to_other_processes_and_to_machines_that_have_no_files(
     words: OwnWords, files: dict[str, Path], tmp_path: Path
 ):
     note = Note("1", None, None, None, None, None, None, NOTE, None)
-    order = Order("notes", csv=False, header=Header(COLUMNS, "rules", "2026-01-31"))
+    order = Order("notes", csv=False, header=Header(COLUMNS, "rules", "2026-01-31"), words=words)
     here = Extractor.load(RULES_FOLDER, words=words)
     names = [*files_to_run(RULES_FOLDER), CHECKSUMS_FILE]
     contents = {name: (RULES_FOLDER / name).read_bytes() for name in names}
-    sent = pickle.dumps(LoadArtifact(contents, order, words))
+    sent = pickle.dumps(LoadArtifact(contents, order))
     for file in files.values():
         file.unlink()
     [chunk] = cut_chunks(iter([note]), notes=8)

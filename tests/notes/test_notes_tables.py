@@ -156,6 +156,7 @@ def test_json_lines(tmp_path: Path, packed: bool) -> None:
 
 def test_an_endless_json_line_cannot_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sympress.notes.formats.jsonl.NOTE_LIMIT", 100)
+    monkeypatch.setattr("sympress.notes.formats.jsonl.NOTE_BYTES", 400)
     path = write(tmp_path / "n.jsonl", '{"text": "a"}\n' + json.dumps({"text": "secret" * 100}))
     assert message_of(path) == f"{path}: row 2 is longer than 100 characters; write one JSON object a line"
 

@@ -97,13 +97,13 @@ def shelf_of(models: dict[str, WordModel], task: str = "mentions") -> Shelf:
         if model.version < 0:
             raise InputError(f"{name}: a damaged artifact; copy it again")
         return ServedModel(
-            name,
-            lambda asked: map(render, model([one.text for one in asked]), asked),
-            task,
-            tuple(WORDS),
-            10,
-            f"v{model.version}",
-            "2026-01-01T00:00:00",
+            name=name,
+            extract=lambda asked: map(render, model([one.text for one in asked]), asked),
+            task=task,
+            symptoms=tuple(WORDS),
+            size_bytes=10,
+            fingerprint=f"v{model.version}",
+            loaded_at="2026-01-01T00:00:00",
             names=model.names,
             card="# Words <b>\n\nFinds three words.",
             points_at_words=model.spans,

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sympress.evaluation.evaluate import Evaluation
     from sympress.evaluation.gold_files import GoldOptions
 
-# `sympress import CHECKPOINT`: a fine-tuned classifier of transformers becomes an artifact.
-
 
 def import_model(  # noqa: PLR0917  one option a setting; typer passes them by name
     checkpoint: Annotated[
@@ -80,9 +78,6 @@ def import_model(  # noqa: PLR0917  one option a setting; typer passes them by n
     typer.echo(f"largest difference to the checkpoint's logits: {record['import_max_difference']:.1e}")
     typer.echo(f"wrote {output}")
     typer.echo(f"next: sympress extract NOTES --model {output}")
-
-
-# `sympress pack`: an artifact as it is shipped.
 
 
 @grouped_options
@@ -139,9 +134,6 @@ def pack(
     typer.echo(f"{size / 1e6:.2f} MB -> {output}")
     typer.echo(f"digest: {artifact_digest(output)}")
     typer.echo(f"next: sympress extract NOTES --model {output}")
-
-
-# `sympress show`: what an artifact is, and the CPUs that its kernel is made for.
 
 
 def show(
@@ -271,12 +263,7 @@ def _tell(done: Evaluation, output: Path | None, errors: Path | None) -> None:
 
 
 def _check_outputs(output: Path | None, errors: Path | None, read: list[Path | None], *, force: bool) -> None:
-    """Refuse outputs that could not be written in the end, before anything is read.
-
-    Raises:
-        InputError: another ending, a file that exists, or one of those that are read.
-        MissingExtraError: the page of errors needs what is not installed.
-    """
+    """Refuse outputs that could not be written in the end, before anything is read."""
     for path, suffix, option in ((output, ".json", "--output"), (errors, ".html", "--errors")):
         if path is None:
             continue

@@ -19,6 +19,7 @@ from sympress.cli.options import (
     TextColumn,
     ValidationOption,
     grouped_options,
+    plain_console,
     read_labelled,
     read_texts,
 )
@@ -186,9 +187,9 @@ def compress(
     if order.given is None and not (train is None and judged is None and of_study(opened.folder)):
         order = with_notes(order)
     plan = make_plan(replace(order, model=opened.folder), dry=dry_run)
-    console = Console()
+    console = plain_console()
     if dry_run:
-        _say(console, *describe(plan))
+        console.print(*describe(plan), sep="\n")
         return
     with on_device(device):
         record = press(plan, reporter=Reporter(), command=command_line())
@@ -200,11 +201,6 @@ def compress(
 def _order(
     model: str, output: Path, wish: Wish, changes: Changes, *, notes: Path | None, test: bool
 ) -> Order:
-    """What the options ask for.
-
-    Raises:
-        InputError: the recipe or the budget is none.
-    """
     from sympress.compression.recipe.language import read_recipe
     from sympress.compression.search import parse_budget
     from sympress.pipeline.order import Order
@@ -239,16 +235,16 @@ def _per_note(given: str | None) -> Literal["one", "several"] | None:
 
 def _show(console: Console, record: dict[str, Any], output: Path) -> None:
     """Print what was done, the table, the search, the flips, where it lies and what to do next."""
-    _say(console, f"recipe: {record['recipe']}", *(f"- {remark}" for remark in record["remarks"]))
-    console.print(_table(record))
+    console.print(f"recipe: {record['recipe']}", *(f"- {remark}" for remark in record["remarks"]), sep="\n")
+    console.print(_table(record), soft_wrap=False)
     if record["search"] is not None:
         from sympress.report.page import front_table, read_front
 
-        console.print(front_table(read_front(output / "search")))
-        _say(console, record["search"]["sentence"])
+        console.print(front_table(read_front(output / "search")), soft_wrap=False)
+        console.print(record["search"]["sentence"])
     if record["test"] is not None:
-        _say(console, *_changes(record["test"]))
-    _say(console, "", f"wrote {output}", f"next: {_next(record, output)}")
+        console.print(*_changes(record["test"]), sep="\n")
+    console.print("", f"wrote {output}", f"next: {_next(record, output)}", sep="\n")
 
 
 def _next(record: dict[str, Any], output: Path) -> str:
@@ -256,11 +252,6 @@ def _next(record: dict[str, Any], output: Path) -> str:
         return f"open {output / 'search' / 'search.svg'}"
     half = record["table"]["pressed"]["size_bytes"] / 2e6
     return f'sympress compress MODEL --budget "size_mb<={half:.2g}, f1_drop<=0.01" -o {output}-smaller'
-
-
-def _say(console: Console, *lines: str) -> None:
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(record: dict[str, Any]) -> Table:

@@ -19,7 +19,7 @@ from sympress.notes.formats.delimited import header_of, records
 from sympress.notes.formats.vaers import vaers_notes, years_in_zip
 from sympress.notes.intake import Intake, Meter, ReadingCounts
 from sympress.notes.layout import RECOGNISED
-from sympress.notes.read import recognise, stream_notes
+from sympress.notes.read import MTSAMPLES, recognise, stream_notes
 from sympress.notes.streams import file_errors, open_text
 
 
@@ -43,13 +43,6 @@ class OpenData:
 #: Years of VAERS: trained on to 2003, thresholds by 2004, tested on 2005.
 VAERS_YEARS = range(1990, 2006)
 NOTEEVENTS = ("NOTEEVENTS.csv.gz", "NOTEEVENTS.csv")
-#: The first that is there is read.
-MTSAMPLES = (
-    "mtsamples_sectioned.jsonl.gz",
-    "mtsamples_sectioned.jsonl",
-    "mtsamples.csv.gz",
-    "mtsamples.csv",
-)
 _NOTEEVENTS_COLUMNS = ("ROW_ID", "SUBJECT_ID", "HADM_ID", "CHARTDATE", "CATEGORY", "ISERROR", "TEXT")
 
 OPEN_DATA: dict[str, OpenData] = {
@@ -65,7 +58,7 @@ OPEN_DATA: dict[str, OpenData] = {
         "About 5,000 sample reports of many specialties, without labels; republished as CC0.",
         "The samples are on mtsamples.com. The table mtsamples.csv is published on Kaggle as 'Medical "
         "Transcriptions'. Any one of the files is enough.",
-        MTSAMPLES,
+        tuple(MTSAMPLES),
     ),
     "maccrobat": OpenData(
         "MACCROBAT, annotated clinical case reports (Caufield et al.)",
@@ -98,30 +91,7 @@ class Checked:
     is_good: bool = True
 
 
-def check_vaers(folder: Path) -> list[Checked]:
-    """Say of every year whether its zip is there, whole, and how much it holds."""
-    return [
-        checked(name, partial(_year, folder / name)) if (folder / name).is_file() else _missing(name)
-        for name in OPEN_DATA["vaers"].files
-    ]
-
-
-def check_mtsamples(folder: Path) -> list[Checked]:
-    """Say what the file holds that sympress reads of the folder."""
-    return _first(folder, MTSAMPLES, _rows)
-
-
-def check_mimic(folder: Path) -> list[Checked]:
-    """Say whether NOTEEVENTS has the columns of MIMIC-III, and how much it holds."""
-
-    def told(file: Path) -> str:
-        _check_columns(file, _NOTEEVENTS_COLUMNS)
-        return _rows(file)
-
-    return _first(folder, NOTEEVENTS, told)
-
-
-def checked(file: str, told: Callable[[], str]) -> Checked:
+def _checked(file: str, told: Callable[[], str]) -> Checked:
     """What `told` says of a file, or the mistake that it meets."""
     try:
         return Checked(file, told())
@@ -129,13 +99,12 @@ def checked(file: str, told: Callable[[], str]) -> Checked:
         return Checked(file, str(error), is_good=False)
 
 
-def _missing(name: str) -> Checked:
-    return Checked(name, "missing", is_good=False)
-
-
-def _first(folder: Path, names: tuple[str, ...], told: Callable[[Path], str]) -> list[Checked]:
+def _first(folder: Path, names: tuple[str, ...], told: Callable[[Path], str]) -> Checked:
+    """What `told` says of the first of `names` that is in the folder."""
     there = next((name for name in names if (folder / name).is_file()), None)
-    return [_missing(" or ".join(names)) if there is None else checked(there, partial(told, folder / there))]
+    if there is None:
+        return Checked(" or ".join(names), "missing", is_good=False)
+    return _checked(there, partial(told, folder / there))
 
 
 def _year(path: Path) -> str:
@@ -157,12 +126,13 @@ def _rows(file: Path) -> str:
     return f"{recognise(file).kind}: {counts.rows:,} rows, {kept:,} notes{dropped}"
 
 
-def _check_columns(file: Path, wanted: tuple[str, ...]) -> None:
+def _noteevents(file: Path) -> str:
     with file_errors(file), open_text(file, Meter(None, None)) as stream:
         header = [name.strip().upper() for name in header_of(records(stream, ",", file), file)]
-    absent = [name for name in wanted if name not in header]
+    absent = [name for name in _NOTEEVENTS_COLUMNS if name not in header]
     if absent:
         raise InputError(f"{file}: no column {', '.join(absent)}; is this NOTEEVENTS of MIMIC-III?")
+    return _rows(file)
 
 
 def data(
@@ -203,11 +173,6 @@ def data(
         )
 
 
-def check_maccrobat(folder: Path) -> list[Checked]:
-    """Say how many reports and symptoms the folder holds."""
-    return [checked(folder.name, partial(_annotated, folder))]
-
-
 def _annotated(folder: Path) -> str:
     from sympress.labels.gold import read_gold
 
@@ -219,9 +184,9 @@ def _annotated(folder: Path) -> str:
     return f"{len(gold.documents):,} reports, {marked}"
 
 
-_CHECKS = {
-    "vaers": check_vaers,
-    "mtsamples": check_mtsamples,
-    "maccrobat": check_maccrobat,
-    "mimic": check_mimic,
+_CHECKS: dict[str, Callable[[Path], list[Checked]]] = {
+    "vaers": lambda folder: [_first(folder, (name,), _year) for name in OPEN_DATA["vaers"].files],
+    "mtsamples": lambda folder: [_first(folder, tuple(MTSAMPLES), _rows)],
+    "maccrobat": lambda folder: [_checked(folder.name, partial(_annotated, folder))],
+    "mimic": lambda folder: [_first(folder, NOTEEVENTS, _noteevents)],
 }

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sympress.cli.options import (
-    Columns,
-    RayOption,
-    WordOptions,
-    grouped_options,
-    settings_options,
-)
+from sympress.cli.options import Columns, RayOption, WordOptions, grouped_options, settings_options
 from sympress.errors import InputError, SympressError, nearest, require_serving
 from sympress.files import refuse_to_overwrite
 from sympress.runtime.artifact import BOX_FOLDER
@@ -186,11 +180,7 @@ def extract(
 
 
 def _pinned(model: Path | None, digest: str | None) -> str | None:
-    """The digest that the artifact must have, which it has.
-
-    Raises:
-        InputError: it is none, or the artifact has another.
-    """
+    """The digest that the artifact must have, which it has."""
     from sympress.runtime.artifact import artifact_folder, check_files, parse_digest
 
     if digest is None:
@@ -224,11 +214,7 @@ def _is_table(output_format: str | None) -> bool:
 
 
 def _choose_format(output: str, asked: str | None) -> tuple[Shape, Encoding]:
-    """Rows and encoding that `--output` and `--format` ask for.
-
-    Raises:
-        InputError: an unknown format or suffix, or two that do not go together.
-    """
+    """Rows and encoding that `--output` and `--format` ask for."""
     if asked is not None and asked not in _FORMATS:
         raise InputError(
             f"--format {asked}: unknown{nearest(asked, _FORMATS)}; choose from {', '.join(_FORMATS)}"
@@ -247,8 +233,7 @@ def _choose_format(output: str, asked: str | None) -> tuple[Shape, Encoding]:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    typer.echo(line, err=True)
 
 
 def _to_file(job: Job, output: Path, *, force: bool, quiet: bool) -> None:
@@ -313,16 +298,9 @@ def _report(summary: Summary) -> None:
 
 
 def _check_answered(summary: Summary) -> None:
-    """End with exit code 1 where there were rows and not one note was answered.
-
-    Raises:
-        SympressError: with what became of the rows.
-    """
+    """End with exit code 1 where there were rows and not one note was answered."""
     if summary.rows and not summary.notes:
         raise SympressError(f"not one note of {summary.rows:,} rows was answered: {_fates(summary)}")
-
-
-# `sympress serve`: symptom extraction over HTTP, and a page to try it on.
 
 
 @settings_options(of=ServeConfig)

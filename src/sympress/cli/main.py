@@ -122,8 +122,7 @@ def _never_fail_to_print() -> None:
 def _quiet_libraries(*, logs: bool) -> None:
     """Keep what libraries log and warn of from the terminal: it is for developers, and may quote a note.
 
-    Args:
-        logs: keep Python's logging, which the service routes into its own.
+    With `logs`, Python's logging stays: the service routes it into its own.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if not sys.warnoptions:  # neither -W nor PYTHONWARNINGS asks to see them

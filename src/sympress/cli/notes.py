@@ -23,6 +23,7 @@ from sympress.cli.options import (
     SectionsOption,
     WordOptions,
     grouped_options,
+    plain_console,
 )
 from sympress.errors import InputError, nearest
 from sympress.files import atomic_path, refuse_to_overwrite
@@ -52,9 +53,6 @@ from sympress.labels.task import task_of
 from sympress.notes.intake import ReadingCounts
 from sympress.notes.read import read_notes, recognise
 from sympress.notes.synthesize.writer import NoteFormat, gold_path_of, write_notes
-
-# `sympress label`: write which symptom, or which symptoms, each note carries.
-
 
 _SUFFIXES = (".jsonl", ".parquet", ".csv")
 
@@ -145,12 +143,8 @@ def _write_mentions(source: Source, finder: MentionFinder, output: Path) -> None
     """Stream the notes through the rules and say what was found."""
     with find_each(source, finder) as (notes, counts):
         found = write_mentions(notes, output)
-    _remark(counts)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    left_out = {"outside the sample": counts.sampled_out} if counts.sampled_out else {}
-    for step, count in ({"rows read": counts.rows} | left_out | counts.dropped | found).items():
-        console.print(f"{count:>12,}  {step}")
-    console.print(f"silver labels, lexicon {finder.lexicon.name!r} with assertion rules -> {output}")
+    _print_steps(counts, found)
+    plain_console().print(f"silver labels, lexicon {finder.lexicon.name!r} with assertion rules -> {output}")
 
 
 def write_labels(labels: LabelSet, path: Path) -> None:
@@ -175,29 +169,24 @@ def write_labels(labels: LabelSet, path: Path) -> None:
             table.write_ndjson(temporary)
 
 
-def _remark(counts: ReadingCounts) -> None:
-    """Say on standard error what is to be known of how the notes were read."""
+def _print_steps(counts: ReadingCounts, made: dict[str, int]) -> None:
+    """Print the notes at every step, and on standard error what is to be known of how they were read."""
     for line in counts.remarks:
         sys.stderr.write(line + "\n")
+    left_out = {"outside the sample": counts.sampled_out} if counts.sampled_out else {}
+    _print_counts({"rows read": counts.rows} | left_out | counts.dropped | made, width=12)
 
 
 def _say(counts: ReadingCounts, labels: LabelSet, notes: Path, output: Path) -> None:
     """Print the notes at every step, the file, and what to do with the notes next."""
-    _remark(counts)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    left_out = {"outside the sample": counts.sampled_out} if counts.sampled_out else {}
-    steps = {"rows read": counts.rows} | left_out | counts.dropped | labels.counts
-    for step, count in steps.items():
-        console.print(f"{count:>12,}  {step}")
+    _print_steps(counts, labels.counts)
+    console = plain_console()
     console.print(f"{labels.provenance} labels, {labels.rule}")
     console.print(f"{len(labels.note_ids):,} labelled notes -> {output}")
     one = task_of(labels.task).labels == "one"
     source = "lexicon" if one and labels.provenance == "silver" else labels.provenance
     options = f"--task {labels.task} --labels {source} --top-k {len(labels.symptoms)}"
     console.print(f"next: sympress study --notes {shlex.quote(str(notes))} {options} -o RUN")
-
-
-# `sympress lexicon`: look into a lexicon, and check one of your own.
 
 
 lexicon = typer.Typer(no_args_is_help=True, help="Look into a lexicon, or check one of your own.")
@@ -239,7 +228,7 @@ def check(
     if not any(named.values()):
         raise InputError("no file to check; name a lexicon, or give --cues FILE or --sections FILE")
     words = read_own_words(**named)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = plain_console()
     if words.lexicon is not None:
         _say_counts(words.lexicon)
         base = extended_by(named["lexicon"] or "")
@@ -271,7 +260,7 @@ def show(
         )
     place = by_id[identifier]
     symptom = words.symptoms[place]
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = plain_console()
     versions = [f"{prefix} {version}" for prefix, version in words.ontologies.items()]
     console.print(f"{symptom.name}  [{identifier}]")
     console.print(
@@ -319,13 +308,10 @@ def _say_counts(words: Lexicon) -> None:
     _print_counts(counts)
 
 
-def _print_counts(counts: Mapping[str, int]) -> None:
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+def _print_counts(counts: Mapping[str, int], width: int = 8) -> None:
+    console = plain_console()
     for what, count in counts.items():
-        console.print(f"{count:>8,}  {what}")
-
-
-# `sympress synth`: write synthetic notes to try everything else on.
+        console.print(f"{count:>{width},}  {what}")
 
 
 def synth(
@@ -357,7 +343,7 @@ def synth(
             note_format=note_format,
             advance=lambda notes: progress.advance(task, notes),
         )
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = plain_console()
     retracted = written.rows - written.notes
     console.print(
         f"{written.notes:,} notes"

@@ -25,6 +25,8 @@ from sympress.config import (
 from sympress.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from sympress.evaluation.gold import Gold
     from sympress.labels.own_words import OwnWords
     from sympress.notes.layout import TableOptions
@@ -71,7 +73,7 @@ def _option(of: type[BaseModel], name: str, panel: str | None) -> inspect.Parame
     held = {*get_args(field.annotation), field.annotation}
     flag = marks_of(name, of).flag or "--" + name.replace("_", "-")
     kind: Any = next((one for one in _READ_BY_TYPER if one in held), str)
-    if _is_repeatable(name, of):
+    if field.default == () and marks_of(name, of).flag:  # one at a time; else with commas
         kind = list[str]
     elif kind is bool:
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
@@ -83,11 +85,6 @@ def _option(of: type[BaseModel], name: str, panel: str | None) -> inspect.Parame
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
-
-
-def _is_repeatable(name: str, of: type[BaseModel]) -> bool:
-    """Whether a setting of several texts is given one at a time, by a flag of its own; else with commas."""
-    return of.model_fields[name].default == () and bool(marks_of(name, of).flag)
 
 
 def study_config(flags: dict[str, Any], file: Path | None) -> StudyConfig:
@@ -312,6 +309,13 @@ Entities = Annotated[
     list[str] | None,
     typer.Option(help="Of a tagger: an entity that is a symptom, `problem` of B-problem. Repeatable."),
 ]
+
+
+def plain_console() -> Console:
+    """A console that prints lines as they are: neither coloured, nor cut or wrapped at its width."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, soft_wrap=True)
 
 
 def names_in(listed: str | None) -> tuple[str, ...]:

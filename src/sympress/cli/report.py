@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sympress.cli.options import plain_console
 from sympress.errors import InputError, SympressError
 from sympress.files import write_json, write_text
 from sympress.report.advice import advise
@@ -26,9 +27,6 @@ from sympress.results import Results, load_results
 
 if TYPE_CHECKING:
     from sympress.studies.compare import Paired
-
-
-# `sympress report RUN`: make the report of a run, or of several, from the results files.
 
 
 #: The page of several runs, beside the first run's own.
@@ -73,7 +71,7 @@ def report(  # noqa: PLR0917  one option a setting; typer passes them by name
     loaded = [(run, load_results(run)) for run in runs]
     if len(loaded) > 1 and show_examples:
         raise InputError("--show-examples shows the notes of one run; give one run")
-    console = Console()
+    console = plain_console()
     if check is not None:
         if len(loaded) > 1:
             raise InputError("--check has the predictions of one run; give one run")
@@ -85,16 +83,18 @@ def report(  # noqa: PLR0917  one option a setting; typer passes them by name
         page = _folder(runs[0]) / COMPARED
         write_text(page, render_page(_named(loaded)))
         for name, results in _named(loaded):
-            console.print(f"{name}: {advise(results).headline}", markup=False, highlight=False)
+            console.print(f"{name}: {advise(results).headline}", soft_wrap=False)
     for run, results in loaded:
         written = write_figures(results, _folder(run) / "figures") if figures else []
         written += write_tables(results, _folder(run)) if tables else []
         written += write_cards(results, _folder(run), _read(evidence)) if evidence is not None else []
         if track is not None:
-            console.print(f"tracked {len(_track(results, run, track))} MLflow runs", highlight=False)
+            from sympress.studies.run import track_results
+
+            console.print(f"tracked {len(track_results(results, _folder(run), track))} MLflow runs")
         for path in written:
-            console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"next: open {page}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"wrote {path}")
+    console.print(f"next: open {page}")
 
 
 def _check(run: Path, results: Results, predictions: Path, console: Console) -> None:
@@ -103,36 +103,23 @@ def _check(run: Path, results: Results, predictions: Path, console: Console) -> 
 
     checked = check_results(results, read_predictions(predictions, results.task))
     for line in checked.differing:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line)
     if checked.differing:
         count = f"{len(checked.differing):,} of {checked.figures:,} figures"
         raise SympressError(f"{run}: {count} do not follow from {predictions}")
-    console.print(
-        f"{checked.figures:,} figures of {checked.rows} rows agree with {predictions}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print(f"{checked.figures:,} figures of {checked.rows} rows agree with {predictions}")
 
 
 def _report_one(run: Path, results: Results, console: Console, *, show_examples: bool) -> Path:
     """Print the table and what it says; write the CSV files and the page."""
-    console.print(console_table(results, console.width))
+    console.print(console_table(results, console.width), soft_wrap=False)
     advice = advise(results)
     for sentence in (advice.headline, *advice.further, *verdict(results)):
-        console.print(f"• {sentence}", markup=False, highlight=False)
+        console.print(f"• {sentence}", soft_wrap=False)
     written = write_csvs(results, _folder(run))
     page = write_report(results, _folder(run), _examples(run) if show_examples else (), _curves(run, results))
-    console.print(
-        f"\nWrote {len(written)} CSV files and {page}", markup=False, highlight=False, soft_wrap=True
-    )
+    console.print(f"\nWrote {len(written)} CSV files and {page}")
     return page
-
-
-def _track(results: Results, run: Path, uri: str) -> list[str]:
-    from sympress.studies.run import track_results
-
-    return track_results(results, _folder(run), uri)
 
 
 def _read(evidence: Path) -> str:
@@ -175,9 +162,6 @@ def _named(loaded: list[tuple[Path, Results]]) -> list[tuple[str, Results]]:
     return [(name, results) for name, (_, results) in zip(names, loaded, strict=True)]
 
 
-# `sympress compare A B`: two runs or two artifacts on the same test notes.
-
-
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="A run or an artifact.", show_default=False)],
     second: Annotated[
@@ -214,19 +198,13 @@ def compare(
     from sympress.studies.compare import compare_paths
 
     rows = compare_paths(first, second, notes=notes, test_fraction=test_fraction, reporter=Reporter())
-    console = Console()
-    console.print(comparison_table(rows, first, second, narrow=console.width < _WIDE))
+    console = plain_console()
+    table = comparison_table(rows, first, second, narrow=console.width < _WIDE)
+    console.print(table, soft_wrap=False)
     if output is not None:
-        write_json(
-            output,
-            {
-                "format": 1,
-                "a": first.name,
-                "b": second and second.name,
-                "rows": [row.as_json() for row in rows],
-            },
-        )
-        console.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
+        told = [row.as_json() for row in rows]
+        write_json(output, {"format": 1, "a": first.name, "b": second and second.name, "rows": told})
+        console.print(f"wrote {output}")
 
 
 #: Columns of a terminal that hold a line a pair; on fewer a pair takes a line a number.
@@ -249,11 +227,7 @@ _HEADERS = (
 def comparison_table(rows: list[Paired], first: Path, second: Path | None, *, narrow: bool = False) -> Table:
     """Both micro-F1 of each pair, the differences (B minus A) and their p-values.
 
-    Args:
-        rows: the pairs.
-        first: what A is.
-        second: what B is; None for the rows of `first`, against its baselines.
-        narrow: a line a number instead of a line a pair.
+    Without `second` the rows of `first` meet its baselines; if `narrow`, each number has a line of its own.
     """
     table = Table(
         box=box.SIMPLE_HEAD,

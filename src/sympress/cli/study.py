@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from sympress.cli.options import (
@@ -17,6 +16,8 @@ from sympress.cli.options import (
     GoldLabels,
     TextColumn,
     ValidationOption,
+    names_in,
+    plain_console,
     read_labelled,
     settings_options,
     study_config,
@@ -28,8 +29,6 @@ from sympress.progress import Reporter
 if TYPE_CHECKING:
     from sympress.pipeline.tune import Tuned
     from sympress.training.adapt import AdaptLog
-
-# `sympress study`: a protocol, the strategies and seeds, one results file and one report.
 
 
 @settings_options()
@@ -82,14 +81,12 @@ def start(settings: StudyConfig, output: Path, track: str | None = None, *, devi
         results = run_study(settings, output, command=command_line(), reporter=Reporter())
     if track is not None:
         track_results(results, output, track)
-    console = Console()
-    console.print(console_table(results, console.width))
+    console = plain_console()
+    console.print(console_table(results, console.width), soft_wrap=False)
     for sentence in (advise(results).headline, *verdict(results)):
-        console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
-    console.print(
-        f"\nwrote {output / 'results.json'} and {output / 'report.html'}", highlight=False, markup=False
-    )
-    console.print(f"next: open {output / 'report.html'}", highlight=False, markup=False)
+        console.print(f"- {sentence}")
+    console.print(f"\nwrote {output / 'results.json'} and {output / 'report.html'}")
+    console.print(f"next: open {output / 'report.html'}")
 
 
 def describe(settings: StudyConfig, device: str = "auto") -> None:
@@ -105,38 +102,27 @@ def describe(settings: StudyConfig, device: str = "auto") -> None:
         description = data.description
         notes = Notes(data.frame["text"], data.split, description.symptoms, data.lexicon)
         expected = preview(settings, notes, reporter)
-    console = Console()
+    console = plain_console()
     for title, counts in (("read", description.reading), ("labelled", description.labelling)):
         for name, count in counts.items():
-            console.print(f"{title}: {name}: {count:,}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{title}: {name}: {count:,}")
     split = description.split
     console.print(
         f"split by {split.rule}: {split.train:,} training, {split.validation:,} validation, "
         f"{split.test:,} test; {split.exact_duplicates:,} exact, {split.near_duplicates:,} near duplicates"
-        + (f"; {split.left_out:,} older training notes left out" if split.left_out else ""),
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        + (f"; {split.left_out:,} older training notes left out" if split.left_out else "")
     )
     for symptom, rates in summary_of(description.drift) if description.drift is not None else []:
         told = ", ".join(f"{name} {rate:.2%}" for name, rate in rates.items())
-        console.print(f"rate of {symptom}: {told}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"rate of {symptom}: {told}")
     for line in (*(f"note: {warning}" for warning in getattr(data, "warnings", ())), *expected):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line)
 
 
 def command_line() -> str:
     """The command as it was typed, without the folders of this machine's program."""
-    arguments = [part if part.startswith("-") else _shorten(part) for part in sys.argv[1:]]
+    arguments = [Path(part).name if Path(part).is_absolute() else part for part in sys.argv[1:]]
     return shlex.join(["sympress", *arguments])
-
-
-def _shorten(argument: str) -> str:
-    path = Path(argument)
-    return path.name if path.is_absolute() else argument
-
-
-# `sympress demo`: the whole study on embedded notes and the packaged encoder, in minutes.
 
 
 #: Mentions with what the note asserts of them, which synthetic notes hold by construction.
@@ -179,9 +165,6 @@ def demo(
     start(config, output, device=device)
 
 
-# `sympress tune`: search the settings of a strategy on validation notes.
-
-
 _SETTINGS = (
     *("notes", "protocol", "task", "top_k", "text_column", "fraction", "split", "encoder", "epochs"),
 )
@@ -213,20 +196,21 @@ def tune(  # noqa: PLR0917  one option a setting; typer passes them by name
     The first trial has the settings as they are. If it is interrupted, repeat the command to resume it.
     """
     chosen = study_config(settings, config)
-    from sympress.errors import require_training
+    from sympress.errors import require_optuna, require_training
 
     require_training()
+    require_optuna()
     from sympress.pipeline.tune import Search, run_tuning
     from sympress.training.epochs import on_device
 
-    wanted = tuple(name.strip().replace("-", "_") for name in (search or "").split(",") if name.strip())
+    wanted = tuple(name.replace("-", "_") for name in names_in(search))
     with on_device(device):
         tuned = run_tuning(chosen, Search(strategy, trials, wanted, seed), output, reporter=Reporter())
     _say_tuned(tuned)
 
 
 def _say_tuned(tuned: Tuned) -> None:
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = plain_console()
     names = list(tuned.trials[tuned.best]["settings"])
     finished = [trial for trial in tuned.trials if trial["value"] is not None]
     table = Table("trial", f"validation {tuned.score}", *names)
@@ -242,9 +226,6 @@ def _say_tuned(tuned: Tuned) -> None:
         console.print(f"{name} explains {share:.0%} of the differences")
     console.print(f"wrote {tuned.folder / 'tune.json'} and {tuned.folder / 'best.toml'}")
     console.print(f"next: sympress study --config {tuned.folder / 'best.toml'} -o RUN")
-
-
-# `sympress train`: fine-tune an encoder on labelled notes, without a study.
 
 
 def train(
@@ -286,7 +267,6 @@ def train(
 
     require_training()
     from sympress.pipeline.fit import fit, plan_fit, settings_of
-    from sympress.progress import Reporter
     from sympress.training.epochs import check_device, on_device
 
     check_device(device)
@@ -295,20 +275,13 @@ def train(
     if validation is not None:
         judged = read_labelled(validation, notes, labels=gold_labels, text_column=text_column)
     task = task or ("mentions" if labelled.spans else "present")
-    given = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "max_tokens": max_tokens,
-    }
-    plan = plan_fit(labelled, judged, settings_of(task, encoder, given), seed=seed)
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    settings = settings_of(task, encoder, given | {"max_tokens": max_tokens})
+    plan = plan_fit(labelled, judged, settings, seed=seed)
     with on_device(device):
         fit(plan, output, command=command_line(), reporter=Reporter())
     typer.echo(f"wrote {output}")
     typer.echo(f"next: sympress compress {output} --recipe pocket --gold {gold} -o {output}-pocket")
-
-
-# `sympress adapt`: train an encoder on one's own notes before it learns the task.
 
 
 def adapt(
@@ -372,7 +345,7 @@ def adapt(
 
 
 def _say_adapted(log: AdaptLog, notes: Path, encoder: str, output: Path) -> None:
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = plain_console()
     console.print(f"learnt from {log.notes:,} notes, {log.held_out:,} held out", end="")
     console.print(f"; {log.truncated:,} cut at the limit, {log.empty:,} without words left out")
     if log.fresh_head:

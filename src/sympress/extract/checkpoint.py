@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict
 
 from sympress.errors import InputError, SympressError
 from sympress.extract.shapes import FINDING_COLUMNS, OMOP_COLUMNS, OMOP_INTEGERS, Shape
-from sympress.extract.workers import csv_header
 from sympress.files import LOCK, alone, atomic_path, write_json
 
 if TYPE_CHECKING:
@@ -262,11 +261,7 @@ def find_state(folder: Path) -> State | None:
 
 
 def _read_state(folder: Path, job: str, output: Path) -> State | None:
-    """What an earlier run of `job` has done; None for nothing.
-
-    Raises:
-        InputError: the folder is damaged, or another job's.
-    """
+    """What an earlier run of `job` has done; None for nothing. An InputError where it is another job's."""
     state = find_state(folder)
     if state is None and (folder / _STATE).is_file():
         raise InputError(f"{folder}: damaged; add --force to begin anew")
@@ -316,7 +311,8 @@ def first_bytes(shape: Shape, encoding: str, columns: tuple[str, ...]) -> bytes:
     """What the data of a job begins with."""
     if encoding != "csv":
         return b""
-    return csv_header(OMOP_COLUMNS if shape == "omop" else ("note_id", *columns, *FINDING_COLUMNS))
+    names = OMOP_COLUMNS if shape == "omop" else ("note_id", *columns, *FINDING_COLUMNS)
+    return (",".join(names) + "\n").encode()
 
 
 def finish(

@@ -24,6 +24,8 @@ from sympress.extract.checkpoint import (
     State,
     failures_path,
     find_state,
+    finish,
+    first_bytes,
     mark_of,
     open_checkpoint,
     partial_folder,
@@ -40,6 +42,7 @@ from sympress.extract.workers import (
     Digest,
     Order,
     cut_chunks,
+    open_extraction,
     open_workers,
 )
 from sympress.files import refuse_to_overwrite
@@ -237,7 +240,7 @@ class Job:
         """How workers write the rows of this job, which began at `began`."""
         system, vocabulary = f"sympress {self.artifact.name}", Vocabulary(concepts=self.concepts)
         header = Header(self.columns, system, began, vocabulary, self.snippet)
-        return Order(self.shape, self.encoding == "csv", header, self.most_mentions)
+        return Order(self.shape, self.encoding == "csv", header, self.most_mentions, self.words, self.digest)
 
     def items(self, counts: ItemCounts, pace: Pace) -> Iterator[Item]:
         """The notes to answer; what becomes of the other rows is counted."""
@@ -253,10 +256,8 @@ class Job:
     def workplace(self, order: Order) -> AbstractContextManager[Answer]:
         """What answers the chunks of this job."""
         if self.ray is not None:
-            from sympress.extract.workers import open_extraction
-
-            return open_extraction(self.artifact, order, self.ray, self.words, self.digest)
-        return open_workers(self.artifact, order, self.workers, self.words, self.digest)
+            return open_extraction(self.artifact, order, self.ray)
+        return open_workers(self.artifact, order, self.workers)
 
     def name(self) -> str:
         """A digest of all that decides the output; the number of workers does not."""
@@ -330,8 +331,6 @@ def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], Non
         InputError: `output` exists, cannot be written or is another job's, or the notes have changed since
             the job began.
     """
-    from sympress.extract.checkpoint import finish, first_bytes
-
     if output.is_dir():
         raise InputError(f"{output}: a folder; name a file")
     _check_not_read(job.notes, output)
@@ -356,11 +355,7 @@ def run_to_file(job: Job, output: Path, *, force: bool, say: Callable[[str], Non
 
 
 def _check_free(output: Path, name: str) -> None:
-    """Refuse to write over files that the job called `name` has not left there itself.
-
-    Raises:
-        InputError: with the file.
-    """
+    """Refuse to write over files that the job called `name` has not left there itself."""
     state = find_state(partial_folder(output))
     known = () if state is None or state.job != name else (state.output, state.failures)
     for path, what in ((output, ""), (failures_path(output), ", with the failures of an earlier job")):
@@ -371,11 +366,7 @@ def _check_free(output: Path, name: str) -> None:
 
 
 def _check_not_read(notes: Notes, output: Path) -> None:
-    """Refuse to write over what is read, by whatever name: a link, or a file in a folder or pattern.
-
-    Raises:
-        InputError: with the file.
-    """
+    """Refuse to write over what is read, by whatever name: a link, or a file in a folder or pattern."""
     read = [found for source in notes.sources for found in source.stats()]
     if notes.stdin:
         with contextlib.suppress(OSError, ValueError):
@@ -386,12 +377,7 @@ def _check_not_read(notes: Notes, output: Path) -> None:
 
 
 def _summary(state: State, resumed: int, errors: Path | None) -> Summary:
-    counted = {field.name for field in dataclasses.fields(Summary)} - {
-        "seconds",
-        "resumed",
-        "errors",
-        "markup",
-    }
+    counted = {one.name for one in dataclasses.fields(Summary)} - {"seconds", "resumed", "errors", "markup"}
     tally = {name: state.tally.get(name, 0) for name in counted}
     markup = {
         name.removeprefix(MARKUP): count for name, count in state.tally.items() if name.startswith(MARKUP)
@@ -399,25 +385,16 @@ def _summary(state: State, resumed: int, errors: Path | None) -> Summary:
     return Summary(**tally, seconds=state.seconds, resumed=resumed, errors=errors, markup=markup)
 
 
+#: What the readers count, for the summary.
+_READ = ("rows", "retracted", "filtered", "undated", "unread_dates", "ambiguous_dates", "unnamed")
+
+
 def _tally(counts: ItemCounts) -> dict[str, int]:
-    """What the readers counted, for the summary."""
-    return {
-        "rows": counts.rows,
-        "retracted": counts.retracted,
-        "filtered": counts.filtered,
-        "undated": counts.undated,
-        "unread_dates": counts.unread_dates,
-        "ambiguous_dates": counts.ambiguous_dates,
-        "unnamed": counts.unnamed,
-    }
+    return {name: getattr(counts, name) for name in _READ}
 
 
 def _check_rows(job: Job, counts: ItemCounts) -> None:
-    """Refuse a source without rows: nobody asks for nothing.
-
-    Raises:
-        InputError: with what to do.
-    """
+    """Refuse a source without rows: nobody asks for nothing."""
     if counts.rows == 0:
         if job.notes.query:
             raise InputError("--sql: the query selects no row; try it in the database's own shell")
@@ -442,11 +419,7 @@ def _work(job: Job, checkpoint: Checkpoint, counts: ItemCounts, pace: Pace) -> N
 
 
 def _skip(items: Iterator[Item], state: State, digest: Digest) -> None:
-    """Read over what an earlier run has written.
-
-    Raises:
-        InputError: the notes are not the ones of that run.
-    """
+    """Read over what an earlier run has written; refuse notes that are not the ones of that run."""
     for _ in range(state.items):
         item = next(items, None)
         if item is None:

@@ -52,14 +52,6 @@ _INTERPRETATIONS: dict[Assertion, tuple[str, str]] = {
 }
 
 
-def fhir_bundles(
-    note: Note, result: NoteResult, serial: int, system: str, vocabulary: Vocabulary
-) -> list[dict[str, Any]]:
-    """The Bundle of a note, or nothing where nothing was found; see `fhir_bundle`."""
-    bundle = fhir_bundle(note, result, serial, system, vocabulary)
-    return [bundle] if "entry" in bundle else []
-
-
 def fhir_bundle(
     note: Note, result: NoteResult, serial: int, system: str, vocabulary: Vocabulary
 ) -> dict[str, Any]:
@@ -468,7 +460,8 @@ def _omop(note: Note, result: NoteResult, header: Header, serial: int) -> list[R
 
 
 def _fhir(note: Note, result: NoteResult, header: Header, serial: int) -> list[Row]:
-    return fhir_bundles(note, result, serial, header.system, header.vocabulary)
+    bundle = fhir_bundle(note, result, serial, header.system, header.vocabulary)
+    return [bundle] if "entry" in bundle else []
 
 
 #: How each shape is made of a note, its result, what all rows share, and the serial number of the note.

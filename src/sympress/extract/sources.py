@@ -19,7 +19,7 @@ from sympress.notes.formats.jsonl import BOM, byte_lines, object_notes
 from sympress.notes.formats.text_files import with_distinct_names
 from sympress.notes.intake import (
     NOT_UTF8,
-    NOTE_LIMIT,
+    NOTE_BYTES,
     RETRACTED,
     TOO_LONG,
     Intake,
@@ -173,19 +173,7 @@ def keep_wanted(items: Iterable[Item], wanted: Wanted, counts: ItemCounts) -> It
 # Notes by standard input: JSON objects, plain text where each line is a note, or all of it as one note.
 
 
-_LIMIT_BYTES = 4 * NOTE_LIMIT  # UTF-8 takes at most four bytes a character
 _HERE = Path("standard input")
-
-
-def standard_input() -> IO[bytes]:
-    """The bytes of standard input.
-
-    Raises:
-        InputError: it is a terminal, where nobody is likely to type notes.
-    """
-    if sys.stdin.isatty():
-        raise InputError("standard input is a terminal; pipe notes into it, for example  echo TEXT | …")
-    return sys.stdin.buffer
 
 
 def line_notes(stream: IO[bytes], options: TableOptions, intake: Intake) -> Iterator[Note | None]:
@@ -202,16 +190,15 @@ def line_notes(stream: IO[bytes], options: TableOptions, intake: Intake) -> Iter
     recoded = _utf8(stream, options, intake, guess)
     first = b""
     while not first.strip():
-        first = recoded.readline(_LIMIT_BYTES + 1)
+        first = recoded.readline(NOTE_BYTES + 1)
         if not first:
             raise InputError("standard input is empty; pipe notes into it, one a line")
-    joined = _Chained(first, recoded)
     if first.removeprefix(BOM).lstrip().startswith(b"{"):
         plain = False
-        yield from object_notes(joined, options, intake, _HERE)
+        yield from object_notes(recoded, options, intake, _HERE, first=first)
         return
     _check_plain(options, "standard input is plain text, a note a line")
-    for raw, _ in byte_lines(joined):
+    for raw, _ in byte_lines(recoded, first):
         intake.row()
         yield _plain(str(intake.counts.rows), raw, intake)
 
@@ -225,8 +212,8 @@ def whole_note(stream: IO[bytes], options: TableOptions, intake: Intake) -> Iter
     _check_plain(options, "--whole reads plain text")
     intake.row()
     recoded = _utf8(stream, options, intake, lambda chunk: is_cp1252(io.BytesIO(chunk)))
-    raw = recoded.read(_LIMIT_BYTES + 1)
-    yield _plain("1", raw if len(raw) <= _LIMIT_BYTES else None, intake)
+    raw = recoded.read(NOTE_BYTES + 1)
+    yield _plain("1", raw if len(raw) <= NOTE_BYTES else None, intake)
 
 
 def _utf8(
@@ -255,17 +242,6 @@ def _plain(note_id: str, raw: bytes | None, intake: Intake) -> Note | None:
     if not intake.admits(note_id, None, text, _HERE):
         return None
     return Note(note_id, None, None, None, None, None, None, text.rstrip("\r\n"), None)
-
-
-class _Chained:
-    """A line that was read already, then the rest of its stream."""
-
-    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
-        self._first, self._rest = first, rest
-
-    def readline(self, size: int = -1, /) -> bytes:
-        line, self._first = self._first, b""
-        return line or self._rest.readline(size)
 
 
 # Every place that notes come from, as one stream of items in a fixed order.
@@ -367,11 +343,7 @@ def _sources_of(name: str, table: TableOptions) -> list[Source]:
 
 
 def _distinct(sources: list[Source]) -> tuple[Source, ...]:
-    """`sources`, whose text files are called differently.
-
-    Raises:
-        InputError: a file is in two of them, so that its notes would be read twice.
-    """
+    """`sources`, whose text files are called differently; refused if notes would be read twice."""
     if len(sources) == 1:
         return tuple(sources)
     seen: dict[str, tuple[Source, Path]] = {}
@@ -400,8 +372,10 @@ def stream_items(notes: Notes, counts: ItemCounts, progress: Progress | None = N
 
         yield from _items(query_notes(notes.query.sql, notes.query.url, notes.table, intake), counts)
     elif notes.stdin:
+        if sys.stdin.isatty():  # where nobody is likely to type notes
+            raise InputError("standard input is a terminal; pipe notes into it, for example  echo TEXT | …")
         read = whole_note if notes.whole else line_notes
-        yield from _items(read(standard_input(), notes.table, intake), counts)
+        yield from _items(read(sys.stdin.buffer, notes.table, intake), counts)
     several = len(notes.sources) > 1
     roots = [source.root for source in notes.sources if source.kind != "folder"]
     names = longer_names(roots, _called)

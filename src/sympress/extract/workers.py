@@ -53,11 +53,6 @@ def csv_lines(rows: Sequence[dict[str, Any]]) -> bytes:
     return buffer.getvalue().encode("utf-8", "replace")
 
 
-def csv_header(columns: Sequence[str]) -> bytes:
-    """The first line of a CSV file."""
-    return (",".join(columns) + "\n").encode()
-
-
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -96,12 +91,25 @@ class Order:
         csv: whether they are CSV, else JSON lines.
         header: what all rows share.
         most_mentions: a note with more of them fails.
+        words: a user's own, in place of those that the artifact reads by.
+        digest: of the one artifact that may run; None for whichever is there.
     """
 
     shape: Shape
     csv: bool
     header: Header
     most_mentions: int = MENTIONS_MOST
+    words: OwnWords = OURS
+    digest: str | None = None
+
+    def load(self, folder: Path | str) -> Extractor:
+        """Load the artifact in `folder` to answer by this order.
+
+        Raises:
+            InputError: it cannot be used, is not that of `digest`, or not with `words`.
+        """
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the cores have their work already
+        return Extractor.load(folder, words=self.words, digest=self.digest)
 
 
 @dataclass
@@ -231,17 +239,13 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def open_workers(
-    folder: Path, order: Order, workers: int, words: OwnWords = OURS, digest: str | None = None
-) -> Iterator[Answer]:
+def open_workers(folder: Path, order: Order, workers: int) -> Iterator[Answer]:
     """Yield what answers chunks on `workers` cores with the artifact in `folder`, loaded once a process.
 
     Raises:
-        InputError: the artifact cannot be used, is not that of `digest`, or not with `words`.
+        InputError: as `Order.load`.
     """
-    # Also with processes: a bad artifact is found before any starts.
-    extractor = Extractor.load(folder, words=words, digest=digest)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the cores have their work already
+    extractor = order.load(folder)  # also with processes: a bad artifact is found before any starts
 
     def answer(chunk: Chunk) -> Answered:
         return answer_chunk(extractor, chunk, order)
@@ -255,7 +259,7 @@ def open_workers(
         with ExitStack() as closing:
 
             def by_processes(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Answered]]:
-                answers = _by_processes(answer, chunks, (folder, order, words, digest), workers)
+                answers = _by_processes(answer, chunks, (folder, order), workers)
                 closing.callback(answers.close)
                 return answers
 
@@ -265,7 +269,7 @@ def open_workers(
 def _by_processes(
     answer: Callable[[Chunk], Answered],
     chunks: Iterator[Chunk],
-    job: tuple[Path, Order, OwnWords, str | None],
+    job: tuple[Path, Order],
     workers: int,
 ) -> Generator[tuple[Chunk, Answered]]:
     """Answer by processes, and here until they are ready; a job of `ALONE_SECONDS` starts none."""
@@ -321,11 +325,10 @@ def _in_order(
 _here: dict[str, tuple[Extractor, Order]] = {}
 
 
-def _start_process(folder: Path, order: Order, words: OwnWords, digest: str | None) -> None:
+def _start_process(folder: Path, order: Order) -> None:
     """Load the artifact into a new process, which ends when the one that started it does."""
     threading.Thread(target=end_with_parent, daemon=True).start()
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    _here["job"] = (Extractor.load(folder, words=words, digest=digest), order)
+    _here["job"] = (order.load(folder), order)
 
 
 def _is_ready() -> None:
@@ -349,30 +352,24 @@ class LoadArtifact:
 
     files: dict[str, bytes]
     order: Order
-    words: OwnWords = OURS
-    digest: str | None = None
 
     def __call__(self) -> Callable[[Chunk], Answered]:
         """Return what answers chunks."""
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         with tempfile.TemporaryDirectory() as folder:
             for name, content in self.files.items():
                 (Path(folder) / name).parent.mkdir(exist_ok=True)
                 (Path(folder) / name).write_bytes(content)
-            extractor = Extractor.load(folder, words=self.words, digest=self.digest)
+            extractor = self.order.load(folder)
         return lambda chunk: answer_chunk(extractor, chunk, self.order)
 
 
-def open_extraction(
-    folder: Path, order: Order, address: str, words: OwnWords = OURS, digest: str | None = None
-) -> AbstractContextManager[Answer]:
+def open_extraction(folder: Path, order: Order, address: str) -> AbstractContextManager[Answer]:
     """Open what answers chunks on every core of the Ray cluster at `address`; `local` starts one here.
 
     Raises:
-        InputError: the artifact cannot be used or is not that of `digest`, or not with `words`, or no
-            cluster answers there.
+        InputError: as `Order.load`, or no cluster answers there.
         MissingExtraError: a part of the extra `ray` is not installed.
     """
-    Extractor.load(folder, words=words, digest=digest)  # a bad artifact is found before anything starts
+    order.load(folder)  # a bad artifact is found before anything starts
     files = {name: (folder / name).read_bytes() for name in [*files_to_run(folder), CHECKSUMS_FILE]}
-    return open_cluster(LoadArtifact(files, order, words, digest), address)
+    return open_cluster(LoadArtifact(files, order), address)

@@ -212,11 +212,7 @@ def _from_compact(compact: re.Match[str]) -> datetime | Unread:
 
 
 def _with_clock(day: date, rest: str | None) -> datetime:
-    """`day` at the time that `rest` says, or at its begin.
-
-    Raises:
-        ValueError: `rest` is no time.
-    """
+    """`day` at the time that `rest` says, or at its begin; a ValueError if `rest` is no time."""
     if rest is None:
         return datetime(day.year, day.month, day.day)
     clock = _CLOCK.fullmatch(rest.strip())

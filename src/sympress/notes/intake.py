@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import IO, NamedTuple
 
 from sympress.errors import InputError
 
@@ -94,9 +94,6 @@ def _position(key: str) -> float:
     return float((int.from_bytes(digest, "big") >> (64 - _BITS)) / 2**_BITS)
 
 
-# What every reader shares: counting rows, choosing notes, reporting progress, filling frames.
-
-
 #: Called with the bytes of the source read so far (as stored, so compressed ones count compressed)
 #: and how many there are, or None where that is unknown.
 Progress = Callable[[int, int | None], None]
@@ -104,6 +101,7 @@ Progress = Callable[[int, int | None], None]
 #: Longest note in characters. The longest of MIMIC-III have about 55,000; a longer field is a quote
 #: that is never closed or a file that holds no notes, and must not fill the memory.
 NOTE_LIMIT = 16 * 2**20
+NOTE_BYTES = 4 * NOTE_LIMIT  # UTF-8 takes at most four bytes a character
 
 #: Most word pieces of a window, twice what the longest encoder of a family that is read takes.
 TOKENS_MOST = 16_384
@@ -132,21 +130,17 @@ class Note(NamedTuple):
     codes: list[str] | None
 
 
-class _Positioned(Protocol):
-    def tell(self) -> int: ...
-
-
 class Meter:
     """How many bytes of the source have been read; reports never go backwards."""
 
     def __init__(self, progress: Progress | None, total: int | None) -> None:
         self._progress = progress
         self._total = total
-        self._file: _Positioned | None = None
+        self._file: IO[bytes] | None = None
         self._before = 0
         self._furthest = 0
 
-    def open(self, file: _Positioned) -> None:
+    def open(self, file: IO[bytes]) -> None:
         """Follow the position of `file`, the stored bytes of the part that is being read."""
         self._file = file
 
@@ -252,11 +246,8 @@ _YEAR = re.compile(r"\[\*\*\d{4}\*\*\]")
 def read_years(text: str, year: str) -> str:
     """Return `text`, exactly as long, with every year that is a placeholder, `[**2131**]`, written as `year`.
 
-    Shifted years tell no date, but where one is written a time that has gone by is meant.
-
-    Args:
-        text: of a note.
-        year: at most ten characters.
+    Shifted years tell no date, but where one is written a time that has gone by is meant. `year` has at most
+    ten characters.
     """
     return _YEAR.sub(f"{year:^10}", text) if "[**" in text else text
 

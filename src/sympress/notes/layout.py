@@ -289,23 +289,11 @@ def layout_of(
             )
         return found
 
-    def first(field: str) -> int:
-        return next(iter(known(field)), -1)
-
-    return Layout(
-        width=len(names),
-        text=text,
-        note_id=first("note_id"),
-        patient_id=first("patient_id"),
-        encounter_id=first("encounter_id"),
-        times=tuple(known("time")),
-        category=first("category"),
-        sex=first("sex"),
-        age=first("age"),
-        codes=first("codes"),
-        retracted=first("retracted"),
-        others={field: others for field in _CHOSEN if len(others := tuple(known(field)[1:]))},
-    )
+    found = {field: known(field) for field in KNOWN}
+    times = tuple(found.pop("time"))
+    others = {field: tuple(found[field][1:]) for field in _CHOSEN if found[field][1:]}
+    first = {field: next(iter(places), -1) for field, places in found.items()}
+    return Layout(width=len(names), text=text, times=times, others=others, **first)
 
 
 def _named_position(  # noqa: PLR0917  all of it is needed for the message

@@ -83,17 +83,18 @@ def _frame(batch: list[Note]) -> pl.DataFrame:
 
 
 #: The sectioned copy first: it keeps line breaks and headings, and holds each distinct report once.
-_MTSAMPLES = {
+MTSAMPLES = {
+    "mtsamples_sectioned.jsonl.gz": "mtsamples (sectioned)",
     "mtsamples_sectioned.jsonl": "mtsamples (sectioned)",
+    "mtsamples.csv.gz": "mtsamples",
     "mtsamples.csv": "mtsamples",
 }
 
 
 def _mtsamples(folder: Path) -> Source | None:
-    for stem, name in _MTSAMPLES.items():
-        for file in (folder / f"{stem}.gz", folder / stem):
-            if file.is_file():
-                return dataclasses.replace(recognise(file), name=name)
+    for file, name in MTSAMPLES.items():
+        if (folder / file).is_file():
+            return dataclasses.replace(recognise(folder / file), name=name)
     return None
 
 
@@ -224,11 +225,7 @@ class _Contents:
         return dataclasses.replace(found, remarks=self.remarks())
 
     def refuse_several_kinds(self) -> None:
-        """Refuse to choose between what may all be notes.
-
-        Raises:
-            InputError: with the files of each kind, and what to do.
-        """
+        """Refuse to choose between what may all be notes."""
         if self.texts and self.tables:
             raise InputError(
                 f"{self.folder}: a folder with text files ({self.shown(self.texts)}) and tables "
@@ -269,9 +266,6 @@ def _contents_of(folder: Path) -> _Contents:
     """What `folder` holds.
 
     A folder that is a link is left alone and counted, since it may lead back to where it is.
-
-    Raises:
-        InputError: a folder cannot be listed.
     """
 
     def refuse(error: OSError) -> None:
@@ -327,14 +321,8 @@ def read_notes(
     counts = ReadingCounts()
     digest = hashlib.blake2b(digest_size=16)
     parts = []
-    for frame in _stream(
-        source,
-        options,
-        fraction=fraction,
-        counts=counts,
-        batch_rows=10_000,
-        progress=progress,
-    ):
+    intake = Intake(counts, check_fraction(fraction), Meter(progress, source.size_bytes))
+    for frame in _stream(source, options, intake, batch_rows=10_000):
         for note_id, text in zip(frame["note_id"], frame["text"], strict=True):
             for part in (note_id.encode(), text.encode()):
                 digest.update(len(part).to_bytes(8, "little"))  # so that no two note sets read alike
@@ -368,30 +356,17 @@ def stream_notes(
         raise InputError(f"batch_rows {batch_rows}: give at least 1")
     check_fraction(fraction)
     options = _options(table, text_column)
-    return _stream(
-        recognise(Path(path), options),
-        options,
-        fraction=fraction,
-        counts=counts,
-        batch_rows=batch_rows,
-        progress=progress,
-    )
+    source = recognise(Path(path), options)
+    intake = Intake(counts, fraction, Meter(progress, source.size_bytes))
+    return _stream(source, options, intake, batch_rows)
 
 
 def _options(table: TableOptions, text_column: str | None) -> TableOptions:
     return table if text_column is None else dataclasses.replace(table, text=text_column)
 
 
-def _stream(
-    source: Source,
-    options: TableOptions,
-    *,
-    fraction: float,
-    counts: ReadingCounts,
-    batch_rows: int,
-    progress: Progress | None,
-) -> Iterator[pl.DataFrame]:
-    intake = Intake(counts, check_fraction(fraction), Meter(progress, source.size_bytes))
+def _stream(source: Source, options: TableOptions, intake: Intake, batch_rows: int) -> Iterator[pl.DataFrame]:
+    counts = intake.counts
     for line in source.remarks:
         counts.remark(line)
     notes = (note for note in source.read(options, intake) if note is not None)

@@ -49,13 +49,11 @@ class Duplicates:
         cluster: `(notes,)` int64; the row of the earliest note of the cluster, its own row for most notes.
         exact_duplicates: rows that repeat an earlier row exactly, but for case and white space.
         near_duplicates: further rows that were joined to an earlier row because they nearly repeat it.
-        near_threshold: Jaccard similarity of the word 5-shingles from which notes count as near-duplicates.
     """
 
     cluster: NDArray[np.int64]
     exact_duplicates: int
     near_duplicates: int
-    near_threshold: float
 
 
 def group_notes(
@@ -66,7 +64,8 @@ def group_notes(
 ) -> Duplicates:
     """Cluster the notes of `frame` (column `text`) by exact and near duplication; deterministic.
 
-    Similarity is estimated from 128 permutations (standard error 0.035 at 0.8). Clusters are transitive:
+    Notes whose word 5-shingles have a Jaccard similarity of `near_threshold` count as near-duplicates. It is
+    estimated from 128 permutations (standard error 0.035 at 0.8). Clusters are transitive:
     two notes of one cluster may be less similar than the threshold when notes between them link them.
     Notes of fewer than 8 words are compared exactly only. `progress` is told how many notes of how many
     are read.
@@ -85,7 +84,7 @@ def group_notes(
     rows = np.arange(frame.height, dtype=np.int64)
     cluster = connected_components(frame.height, np.concatenate([rows, left]), np.concatenate([first, right]))
     clusters = int((cluster == rows).sum())
-    return Duplicates(cluster, frame.height - distinct.height, distinct.height - clusters, near_threshold)
+    return Duplicates(cluster, frame.height - distinct.height, distinct.height - clusters)
 
 
 def connected_components(size: int, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -194,6 +193,8 @@ Rule = Literal["random", "patient", "time"]
 Part = Literal["train", "validation", "test"]
 Rows = NDArray[np.int64]
 
+#: Shares of the patients, or notes, that are validation and test.
+VALIDATION_SHARE, TEST_SHARE = 0.1, 0.1
 #: From this many calendar years on, the last one is the test set and the one before it validation.
 MIN_YEARS = 3
 
@@ -222,20 +223,20 @@ class Split:
     moved: int = 0
 
 
-def assign_part(key: str, *, seed: int = 0, validation_share: float = 0.1, test_share: float = 0.1) -> Part:
+def assign_part(key: str, *, seed: int = 0) -> Part:
     """Assign a patient by hash: the same part wherever and whenever, whatever other patients there are."""
     digest = hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest()
     share = int.from_bytes(digest, "big") / 2**64
-    if share < 1 - validation_share - test_share:
+    if share < 1 - VALIDATION_SHARE - TEST_SHARE:
         return "train"
-    return "validation" if share < 1 - test_share else "test"
+    return "validation" if share < 1 - TEST_SHARE else "test"
 
 
 def reserved_part(patient_id: str) -> Part:
     """Part (80/10/10) of a synthetic patient, which decides whether reserved surface forms may be written.
 
-    Equals the side that `split_notes(rule="patient", seed=0)` with its default shares gives the patient,
-    as long as no note of the patient is a copy of another patient's note.
+    Equals the side that `split_notes(rule="patient", seed=0)` gives the patient, as long as no
+    note of the patient is a copy of another patient's note.
     """
     return assign_part(patient_id)
 
@@ -246,8 +247,6 @@ def split_notes(
     *,
     rule: Rule,
     seed: int = 0,
-    validation_share: float = 0.1,
-    test_share: float = 0.1,
     validation_from: datetime | None = None,
     test_from: datetime | None = None,
     train_from: datetime | None = None,
@@ -255,7 +254,7 @@ def split_notes(
     """Put every note on exactly one side.
 
     - `random`, as in the paper: by note. The rows are shuffled with `numpy.random.default_rng(seed)`,
-      `test_share` of them are the test set and `validation_share` of the rest validation. Patients and
+      `TEST_SHARE` of them are the test set and `VALIDATION_SHARE` of the rest validation. Patients and
       copies may stand on both sides; the counts say how many.
     - `patient`: patients that share a copy of a note (a cluster of `duplicates`) form one group, and a
       group goes to the side that `assign_part` gives its smallest patient id.
@@ -268,23 +267,18 @@ def split_notes(
     (`SplitCounts.left_out`); validation and test notes are not touched by it.
 
     Raises:
-        InputError: a share or a border makes no sense, a note has no time under the rule `time` or for
+        InputError: a border makes no sense, a note has no time under the rule `time` or for
             `train_from`, or a side is empty.
     """
-    if not (0 < validation_share < 1 and 0 < test_share < 1 and validation_share + test_share < 1):
-        raise InputError(
-            f"validation_share={validation_share}, test_share={test_share}: "
-            "both must be above 0 and leave something to train on"
-        )
     if rule != "time" and not (validation_from is None and test_from is None):
         raise InputError(f"validation_from and test_from belong to the rule 'time', the rule is {rule!r}")
     moved = 0
     if rule == "random":
-        sides = _random_sides(frame.height, seed, validation_share, test_share)
+        sides = _random_sides(frame.height, seed)
     elif rule == "patient":
-        sides = _patient_sides(frame, duplicates, seed, validation_share, test_share)
+        sides = _patient_sides(frame, duplicates, seed)
     else:
-        borders = _borders(frame, validation_share, test_share, validation_from, test_from)
+        borders = _borders(frame, validation_from, test_from)
         sides, moved = _time_sides(frame, duplicates, borders)
     if train_from is not None:
         sides = _without_older(frame, sides, train_from)
@@ -336,36 +330,25 @@ def check_leaks(split: Split, frame: pl.DataFrame, duplicates: Duplicates, *, st
         )
 
 
-def _random_sides(notes: int, seed: int, validation_share: float, test_share: float) -> Rows:
+def _random_sides(notes: int, seed: int) -> Rows:
     order = np.random.default_rng(seed).permutation(notes)
-    test = round(notes * test_share)
-    validation = round((notes - test) * validation_share)
+    test = round(notes * TEST_SHARE)
+    validation = round((notes - test) * VALIDATION_SHARE)
     sides = np.zeros(notes, dtype=np.int64)
     sides[order[:test]] = 2
     sides[order[test : test + validation]] = 1
     return sides
 
 
-def _patient_sides(
-    frame: pl.DataFrame, duplicates: Duplicates, seed: int, validation_share: float, test_share: float
-) -> Rows:
+def _patient_sides(frame: pl.DataFrame, duplicates: Duplicates, seed: int) -> Rows:
     keys = pl.DataFrame({"patient": patient_keys(frame), "group": groups_of(frame, duplicates)})
     smallest = keys.select(pl.col("patient").min().over("group")).to_series()
-    side_of = {
-        key: _PARTS.index(
-            assign_part(key, seed=seed, validation_share=validation_share, test_share=test_share)
-        )
-        for key in smallest.unique()
-    }
+    side_of = {key: _PARTS.index(assign_part(key, seed=seed)) for key in smallest.unique()}
     return np.fromiter((side_of[key] for key in smallest), dtype=np.int64, count=frame.height)
 
 
 def _borders(
-    frame: pl.DataFrame,
-    validation_share: float,
-    test_share: float,
-    validation_from: datetime | None,
-    test_from: datetime | None,
+    frame: pl.DataFrame, validation_from: datetime | None, test_from: datetime | None
 ) -> tuple[datetime, datetime]:
     times = frame["time"]
     if times.null_count():
@@ -385,7 +368,7 @@ def _borders(
     if last - ordered[0].year + 1 >= MIN_YEARS:
         return datetime(last - 1, 1, 1), datetime(last, 1, 1)
     notes = len(ordered)
-    return ordered[int(notes * (1 - validation_share - test_share))], ordered[int(notes * (1 - test_share))]
+    return ordered[int(notes * (1 - VALIDATION_SHARE - TEST_SHARE))], ordered[int(notes * (1 - TEST_SHARE))]
 
 
 def _time_sides(

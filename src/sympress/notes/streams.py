@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, cast
 
 from sympress.errors import InputError
 from sympress.notes.intake import CHANGED, NO_FILE, NOTE_LIMIT, TOO_LONG, Meter, ReadingCounts
@@ -38,14 +38,6 @@ _UNDEFINED = re.compile("[\udc81\udc8d\udc8f\udc90\udc9d]")
 _CHUNK_BYTES = 1 << 16
 _CHARACTER_BYTES = 4  # of the longest character in UTF-8
 _NULS_OF_TEXT = 8  # so many may stand in a short text that is not UTF-16
-
-
-class Bytes(Protocol):
-    """Anything that gives its bytes."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, `size` at most."""
-        ...
 
 
 def encoding_by_mark(head: bytes) -> str | None:
@@ -114,7 +106,7 @@ def some_not_utf8(path: object) -> str:
     )
 
 
-def is_cp1252(stream: Bytes) -> bool:
+def is_cp1252(stream: IO[bytes]) -> bool:
     """Say whether bytes that are not UTF-8 are cp1252: more of them break UTF-8 than belong to it.
 
     A file in UTF-8 with some damaged bytes stays what it is; so does one with bytes that cp1252 does not
@@ -150,7 +142,7 @@ class Utf8Stream(io.RawIOBase):
 
     def __init__(
         self,
-        stream: Bytes,
+        stream: IO[bytes],
         encoding: str | None,
         *,
         guess: Callable[[bytes], bool] | None = None,
@@ -230,6 +222,16 @@ class Utf8Stream(io.RawIOBase):
             f"{self._where}: not {self._encoding} from about byte {place:,} on; "
             "name its encoding with --encoding, or mend the file"
         )
+
+
+def text_or_bytes(value: bytes | None, *, keep: bool = True) -> str | bytes | None:
+    """What bytes are as UTF-8; if they are none, with `keep` the same bytes, else wrong ones written out."""
+    if value is None:
+        return None
+    try:
+        return value.decode(UTF8)
+    except UnicodeDecodeError:
+        return value if keep else value.decode(UTF8, "backslashreplace")
 
 
 def _is_character(raw: bytes) -> bool:

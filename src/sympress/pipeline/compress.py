@@ -68,11 +68,7 @@ class Plan:
 
 
 def make_plan(order: Order, *, dry: bool = False) -> Plan:
-    """Check all that can be checked without notes.
-
-    Args:
-        order: what is asked for.
-        dry: nothing is going to be pressed: notes that a recipe needs may be missing.
+    """Check all that can be checked without notes; if `dry`, those that a recipe needs may be missing.
 
     Raises:
         InputError: as `check_order`; or a model that cannot be pressed, a recipe that cannot be applied to
@@ -85,7 +81,9 @@ def make_plan(order: Order, *, dry: bool = False) -> Plan:
     if order.given is None and origin.fingerprint is None:
         order = replace(order, given=Given())  # no study made it: without notes, then
     if bare:
-        order = replace(order, recipe=read_recipe(_untrained(order.given)))
+        given = order.given  # without notes no step may count what they hold
+        noted = given is None or given.train is not None or bool(given.unlabelled)
+        order = replace(order, recipe=read_recipe(UNTRAINED if noted else "quantize(int8)"))
     check_order(order, dry=dry)
     shape = shape_of(origin.model, origin.extractor.max_tokens)
     if order.budget is not None and not shape.attention:
@@ -103,17 +101,8 @@ def make_plan(order: Order, *, dry: bool = False) -> Plan:
     return Plan(order, origin, shape, origin.seed if order.seed is None else order.seed, teachers)
 
 
-def _untrained(given: Given | None) -> str:
-    """The recipe of who gives none and trains nothing: without notes no step may count what they hold."""
-    return UNTRAINED if given is None or given.train is not None or given.unlabelled else "quantize(int8)"
-
-
 def _try_vocabulary(recipe: Recipe, origin: Origin) -> None:
-    """Trim the vocabulary of a copy, so that what cannot be trimmed, or not so far, is refused at once.
-
-    Raises:
-        InputError: with the number of the step.
-    """
+    """Trim the vocabulary of a copy, so that what cannot be trimmed, or not so far, is refused at once."""
     for number, step in enumerate(recipe.steps, 1):
         if step.step != "vocab":
             continue
@@ -211,14 +200,9 @@ def compress(plan: Plan, *, reporter: Reporter | None = None, command: str | Non
             try:
                 return _make(plan, texts, claim, command, reporter)
             except InputError:
-                if not _has_trained(order.work):
+                if not any(any(order.work.glob(f"{part}/**/*.safetensors")) for part in ("pressing", "made")):
                     shutil.rmtree(order.work, ignore_errors=True)  # or its claim would refuse what is mended
                 raise
-
-
-def _has_trained(work: Path) -> bool:
-    """Whether anything of a recipe is done: a step, a whole recipe, or a part of a training."""
-    return any(next(work.glob(f"{part}/**/*.safetensors"), None) for part in ("pressing", "made"))
 
 
 def _make(

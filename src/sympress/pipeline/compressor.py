@@ -218,11 +218,7 @@ def judge_teacher(
 def judge_artifact(origin: Origin, texts: Texts, runtime: Runtime, teacher: Judged | None = None) -> Judged:
     """What validation notes settle of a deployed file, and its F1 there.
 
-    Args:
-        origin: the model that is pressed.
-        texts: its notes.
-        runtime: the file: the origin's own, its int8 form or a pressed one.
-        teacher: the origin, judged; None for the origin itself.
+    `runtime` is that file: the origin's own, its int8 form or a pressed one; `teacher` is the origin, judged.
     """
     return judge_file(
         runtime,

@@ -103,9 +103,8 @@ def read_note_labels(name: str, labels: Sequence[str], problem: str | None, lexi
         )
     if problem != "single_label_classification":
         raise InputError(
-            f"{name}: problem_type in config.json is {problem or 'missing'}; say with "
-            "--labels-per-note whether a "
-            "note has `one` label or `several`"
+            f"{name}: problem_type in config.json is {problem or 'missing'}; say with --labels-per-note "
+            "whether a note has `one` label or `several`"
         )
     return _one_a_note(name, labels, lexicon)
 
@@ -115,16 +114,15 @@ def _one_a_note(name: str, labels: Sequence[str], lexicon: Lexicon) -> Answers:
     unnamed = [label for label in labels if _UNNAMED.fullmatch(label)]
     if unnamed or len(labels) < 2:
         raise InputError(
-            f"{name}: one label a note, and {_some(unnamed or labels)} names no symptom; name "
-            "its labels in id2label"
+            f"{name}: one label a note, and {_some(unnamed or labels)} names no symptom; name its labels "
+            "in id2label"
         )
     if not denying:
         return _named("topic", labels, [((at, 1.0),) for at in range(len(labels))], lexicon, [])
     if len(labels) > 2 or len(denying) > 1:
         raise InputError(
-            f"{name}: one label a note, and {labels[denying[0]]!r} says that it has no "
-            "symptom, which the task "
-            "topic cannot answer; train with several labels a note (multi_label_classification)"
+            f"{name}: one label a note, and {labels[denying[0]]!r} says that it has no symptom, which the "
+            "task topic cannot answer; train with several labels a note (multi_label_classification)"
         )
     no = denying[0]
     symptom = labels[1 - no]
@@ -421,11 +419,7 @@ def _bare(tokenizer: Any) -> Tokenizer:
 
 
 def _probes(checkpoint: Checkpoint, max_tokens: int) -> list[NDArray[np.int64]]:
-    """Word-piece ids of `PROBES` as the runtime cuts them, which must be as transformers cuts them.
-
-    Raises:
-        InputError: they are not.
-    """
+    """Word-piece ids of `PROBES` as the runtime cuts them, which must be as transformers cuts them."""
     fresh = _bare(checkpoint.tokenizer)
     specials = SpecialTokens.of(fresh)
     notes = []
@@ -435,8 +429,7 @@ def _probes(checkpoint: Checkpoint, max_tokens: int) -> list[NDArray[np.int64]]:
         if not np.array_equal(own, theirs):
             raise InputError(
                 f"{checkpoint.name}: its tokenizer.json cuts text otherwise than its tokenizer in "
-                "transformers; "
-                "save the tokenizer again (save_pretrained)"
+                "transformers; save the tokenizer again (save_pretrained)"
             )
         room = max_tokens - specials.count
         notes.append(specials.surround(pieces_of(fresh, text, offsets=False, limit=room).ids))

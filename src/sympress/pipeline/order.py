@@ -119,9 +119,7 @@ class Order:
 def check_order(order: Order, *, dry: bool = False) -> None:
     """Refuse what no model could make right: nothing but the output folder is looked at.
 
-    Args:
-        order: what is asked for.
-        dry: nothing is going to be pressed: notes that a recipe needs may be missing.
+    If `dry`, nothing is going to be pressed: notes that a recipe needs may be missing.
 
     Raises:
         InputError: both or neither of recipe and budget, steps or a search that train where nothing may,

@@ -127,7 +127,11 @@ def read_origin(
     extractor = read_extractor(folder)
     if extractor.rules_only:
         raise InputError(f"{folder}: rules alone, without a model; give an artifact that has one")
-    _check_weights(folder)
+    if not (folder / "model.safetensors").is_file():
+        raise InputError(
+            f"{folder}: without model.safetensors, its weights: what is deployed alone cannot be pressed; "
+            "give the artifact as it was trained or imported"
+        )
     check_files(folder, also=TRAINING_FILES)
     stored = _read_stored(folder)
     changed = {name: value for name, value in changes.items() if value is not None}
@@ -194,14 +198,6 @@ def _of_model(extractor: Settings, stored: Mapping[str, Any], changed: Mapping[s
     return make_config(values).resolved()
 
 
-def _check_weights(folder: Path) -> None:
-    if not (folder / "model.safetensors").is_file():
-        raise InputError(
-            f"{folder}: without model.safetensors, its weights: what is deployed alone cannot be pressed; "
-            "give the artifact as it was trained or imported"
-        )
-
-
 def _check_float(folder: Path) -> None:
     """The teacher's file must be fp32: what is quantized cannot be pressed, or stand for the uncompressed."""
     import onnx
@@ -248,13 +244,9 @@ def read_texts(origin: Origin, reporter: Reporter) -> Texts:
 
 
 def _difference(found: tuple[str, ...], wanted: list[str]) -> str:
-    for symptom in wanted:
-        if symptom not in found:
-            return f"{symptom!r} is missing"
-    for symptom in found:
-        if symptom not in wanted:
-            return f"{symptom!r} is added"
-    return "in another order"
+    missing = [f"{symptom!r} is missing" for symptom in wanted if symptom not in found]
+    added = [f"{symptom!r} is added" for symptom in found if symptom not in wanted]
+    return (missing + added or ["in another order"])[0]
 
 
 #: Share of the patients, or notes, that are held out for validation where none are given.
@@ -276,7 +268,6 @@ def given_texts(origin: Origin, given: Given, seed: int) -> Texts:
     Raises:
         InputError: there are too few notes, or a label is none of the model's.
     """
-    labelled = given.train is not None or given.validation is not None
     label = Labeller(origin.folder)
     people = given.validation is not None or given.train is not None
     if given.train is not None:
@@ -291,7 +282,7 @@ def given_texts(origin: Origin, given: Given, seed: int) -> Texts:
     train = label(learnt, by_people=given.train is not None)
     validation = label(judged, by_people=people)
     transfer = given.unlabelled if given.train is not None else ()
-    source = "by people" if labelled else "by the model itself"
+    source = "by people" if people else "by the model itself"
     return Texts(
         make_material(origin.extractor, train, validation, transfer, max_windows=origin.config.max_windows),
         validation.texts,
@@ -334,11 +325,7 @@ def two_sides(train: Gold | None, validation: Gold | None, seed: int) -> tuple[G
 
 
 def _held_out(notes: Sequence[GoldNote], owners: Sequence[str], seed: int) -> set[str]:
-    """The patients whose notes judge, drawn by `seed`; none whose symptom nobody else would teach.
-
-    Raises:
-        InputError: no patient can be spared.
-    """
+    """The patients whose notes judge, drawn by `seed`; none whose symptom nobody else would teach."""
     names = sorted(set(owners))
     if len(names) < 2:
         raise InputError("all notes are of one patient, so none can be held out; give validation notes")

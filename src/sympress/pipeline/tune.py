@@ -8,10 +8,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import optuna
 from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
 from sympress.compression.recipe.language import BASELINE
 from sympress.config import StudyConfig, check_seed
@@ -25,11 +28,6 @@ from sympress.studies.data import prepare
 from sympress.studies.folder import RunFolder
 from sympress.studies.judge import epoch_score_name
 from sympress.studies.rows import NoteTask, make_bench, score_epoch, train_baseline, train_strategy
-
-if TYPE_CHECKING:
-    import optuna
-    from optuna.distributions import BaseDistribution
-
 
 # What a search for settings may try: which settings of which strategy, and in which ranges.
 
@@ -90,8 +88,6 @@ def search_space(config: StudyConfig, names: Sequence[str], hidden: int) -> dict
 
     Ranks end where they no longer pay in a square layer, at half of `hidden`.
     """
-    from optuna.distributions import FloatDistribution, IntDistribution
-
     rate = config.learning_rate or 3e-5
     ranges = {
         "learning_rate": FloatDistribution(rate / 10, rate * 10, log=True),
@@ -165,7 +161,8 @@ def run_tuning(
             score = epoch_score_name(bench.config.note_task)
             study = _open(folder, search, space, score)
             _run_trials(study, bench, search, space, reporter)
-            tuned = Tuned(folder, _describe(study), _best(study), _importance(study, search.seed), score)
+            trials = _describe(study)
+            tuned = Tuned(folder, trials, _best(trials), _importance(study, search.seed), score)
     _write(tuned, config, search, bench)
     return tuned
 
@@ -184,16 +181,8 @@ def _share_baseline(bench: NoteTask, seed: int, reporter: Reporter) -> None:
     shutil.rmtree(bench.run.work(BASELINE, seed))
 
 
-def _open(
-    folder: Path, search: Search, space: Mapping[str, optuna.distributions.BaseDistribution], score: str
-) -> optuna.Study:
-    """The stored search, without what a kill left half done.
-
-    Raises:
-        InputError: the folder holds a search of other settings, another seed or another score.
-    """
-    import optuna
-
+def _open(folder: Path, search: Search, space: Mapping[str, BaseDistribution], score: str) -> optuna.Study:
+    """The stored search, without what a kill left half done; refused if it is of other settings or seed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
@@ -211,16 +200,14 @@ def _open(
     check_settings(folder, claim, stored)  # a range that is no longer searched
     study.set_user_attr("claim", claim)
     for trial in study.get_trials(deepcopy=False):
-        if trial.state in (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING):
-            if trial.state == optuna.trial.TrialState.WAITING:
+        if trial.state in (TrialState.RUNNING, TrialState.WAITING):
+            if trial.state == TrialState.WAITING:
                 study.ask()  # a waiting trial is told of by being taken
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            study.tell(trial.number, state=TrialState.FAIL)
     return study
 
 
 def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    from optuna.trial import TrialState
-
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
@@ -228,29 +215,28 @@ def _run_trials(
     study: optuna.Study,
     bench: NoteTask,
     search: Search,
-    space: Mapping[str, optuna.distributions.BaseDistribution],
+    space: Mapping[str, BaseDistribution],
     reporter: Reporter,
 ) -> None:
     """Run trials until `search.trials` are finished."""
-    import optuna
-
     while (done := len(_finished(study))) < search.trials:
         proposals = np.random.SeedSequence((search.seed, done)).generate_state(1)[0]
         study.sampler = optuna.samplers.TPESampler(seed=int(proposals), n_startup_trials=RANDOM_TRIALS)
         if done == 0:
             study.enqueue_trial({name: getattr(bench.config, name) for name in space})
         trial = study.ask(dict(space))
-        reporter.say(f"trial {done + 1} of {search.trials}: {_spell(trial.params)}")
+        spelled = ", ".join(f"{name} {value:.4g}" for name, value in trial.params.items())
+        reporter.say(f"trial {done + 1} of {search.trials}: {spelled}")
         try:
             value = _run_trial(trial, bench, search, reporter)
         except optuna.TrialPruned:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            study.tell(trial, state=TrialState.PRUNED)
             reporter.say("  behind the median of the others: ended early")
         except InputError:
             raise
         except SympressError as error:
             trial.set_user_attr("diverged", str(error))
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            study.tell(trial, state=TrialState.PRUNED)
             reporter.say(f"  {error}")
         else:
             study.tell(trial, value)
@@ -259,8 +245,6 @@ def _run_trials(
 
 def _run_trial(trial: optuna.Trial, bench: NoteTask, search: Search, reporter: Reporter) -> float:
     """Train with the trial's settings; the score on validation of the epoch that is kept."""
-    import optuna
-
     name = f"{search.strategy}-trial"
     tried = replace(bench, config=bench.config.model_copy(update=trial.params))
     work = bench.run.work(name, search.seed)
@@ -283,8 +267,6 @@ def _run_trial(trial: optuna.Trial, bench: NoteTask, search: Search, reporter: R
 
 
 def _describe(study: optuna.Study) -> tuple[dict[str, Any], ...]:
-    from optuna.trial import TrialState
-
     return tuple(
         {
             "number": number,
@@ -299,9 +281,9 @@ def _describe(study: optuna.Study) -> tuple[dict[str, Any], ...]:
     )
 
 
-def _best(study: optuna.Study) -> int:
+def _best(trials: Sequence[dict[str, Any]]) -> int:
     """The first of the best finished trials."""
-    trials = [trial for trial in _describe(study) if trial["value"] is not None]
+    trials = [trial for trial in trials if trial["value"] is not None]
     if not trials:
         raise SympressError("every trial diverged; lower --learning-rate and search again in another -o")
     return int(max(trials, key=lambda trial: float(trial["value"]))["number"])
@@ -309,8 +291,6 @@ def _best(study: optuna.Study) -> int:
 
 def _importance(study: optuna.Study, seed: int) -> dict[str, float]:
     """Functional ANOVA (Hutter et al. 2014) over the finished trials; empty below eight of them."""
-    import optuna
-
     values = [trial.value for trial in _finished(study) if trial.value is not None]
     if len(values) < 8 or len(set(values)) < 2:
         return {}
@@ -346,7 +326,3 @@ def _write(tuned: Tuned, config: StudyConfig, search: Search, bench: NoteTask) -
     )
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in sorted(values.items())]
     write_text(tuned.folder / "best.toml", said + "".join(lines))
-
-
-def _spell(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in settings.items())

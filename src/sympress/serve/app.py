@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
 from sympress.errors import InputError
-from sympress.serve.auth import ApiKeys, Draining, Edge
+from sympress.serve.auth import ApiKeys, Edge
 from sympress.serve.batching import Batcher, BatchFailedError
 from sympress.serve.config import ServeConfig
 from sympress.serve.connection import Answers, HeldResponse, Uploads, is_lines, is_small, read_body
@@ -38,7 +38,7 @@ from sympress.serve.forms import (
     parse_request,
     shape_of,
 )
-from sympress.serve.lines import LineAnswers
+from sympress.serve.lines import LineAnswers, LineResponse
 from sympress.serve.metrics import Metrics, Traces
 from sympress.serve.models import ServedModel, Shelf
 from sympress.serve.render import Question, Refusal, Rendered, json_response
@@ -74,21 +74,12 @@ class Service:
     ) -> None:
         self.config, self.shelf, self.keys, self.metrics, self.log = config, shelf, keys, metrics, log
         self.traces = traces or Traces()
-        self.draining = Draining()
+        self.draining = False  # once it stops: it answers what it took, and asks clients to go elsewhere
         slowest = max(model.seconds_per_character for model in shelf.models())
         self.batcher = Batcher(config, metrics, log, seconds_per_character=slowest)
         self.uploads = Uploads(config, metrics)
         self.answers = Answers(config, metrics)
-        self.lines = LineAnswers(
-            config,
-            shelf,
-            self.batcher,
-            uploads=self.uploads,
-            answers=self.answers,
-            metrics=metrics,
-            draining=self.draining,
-            traces=self.traces,
-        )
+        self.lines = LineAnswers(self)
 
     async def extract(self, request: Request) -> Response:
         """Answer `POST /v1/extract`."""
@@ -98,7 +89,7 @@ class Service:
             busy.close = not is_small(request)
             raise
         if is_lines(request):
-            return self.lines.respond(request)
+            return LineResponse(self.lines, request)
         shape = shape_of(request.headers.get("accept", ""))
         with self.uploads.hold() as hold:
             body = await read_body(request, hold, self.config)
@@ -214,15 +205,7 @@ def build_app(service: Service) -> ASGIApp:
     _add_models(app, service)
     _add_page(app)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
-    return Edge(
-        app,
-        service.config,
-        keys=service.keys,
-        metrics=service.metrics,
-        log=service.log,
-        draining=service.draining,
-        traces=service.traces,
-    )
+    return Edge(app, service)
 
 
 def _add_refusals(app: FastAPI) -> None:
@@ -247,7 +230,7 @@ def _add_probes(app: FastAPI, service: Service) -> None:
     @app.get("/readyz", response_model=Status, tags=["probes"], responses=_errors(503))
     async def readyz() -> Response:
         """The models answer and the service is not stopping."""
-        if service.draining.begun:
+        if service.draining:
             raise Refusal(503, "stopping", "the service is stopping")
         failed = [model.name for model in service.shelf.models() if not model.is_answering()]
         if failed:

@@ -8,19 +8,20 @@ import stat
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.typing import FilteringBoundLogger
 
 from sympress.errors import InputError
 from sympress.files import refuse_pipe
-from sympress.serve.config import ServeConfig
-from sympress.serve.metrics import METHODS, Metrics, Traces, failure_place
+from sympress.serve.metrics import METHODS, failure_place
 from sympress.serve.render import Refusal
+
+if TYPE_CHECKING:
+    from sympress.serve.app import Service
 
 # Who may ask: API keys, compared in constant time, and the host names that a request may use.
 
@@ -149,29 +150,11 @@ _HEADERS = [
 ]
 
 
-@dataclass(slots=True)
-class Draining:
-    """Whether the service is stopping: it answers what it took, and asks clients to go elsewhere."""
-
-    begun: bool = False
-
-
 class Edge:
     """An ASGI layer around `app`; nothing passes it unseen, nothing it logs or counts comes from a client."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        config: ServeConfig,
-        *,
-        keys: ApiKeys,
-        metrics: Metrics,
-        log: FilteringBoundLogger,
-        draining: Draining,
-        traces: Traces,
-    ) -> None:
-        self._app, self._config, self._keys = app, config, keys
-        self._metrics, self._log, self._draining, self._traces = metrics, log, draining, traces
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, and account for it."""
@@ -179,9 +162,10 @@ class Edge:
             await self._app(scope, receive, send)
             return
         method = scope["method"] if scope["method"] in METHODS else "other"
-        with self._traces.request(method, dict(scope["headers"])) as span:
+        traces = self._service.traces
+        with traces.request(method, dict(scope["headers"])) as span:
             status = await self._answer(scope, receive, send, method)
-            self._traces.answered(span, method, _route_of(scope), status)
+            traces.answered(span, method, _route_of(scope), status)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, method: str) -> int:
         """Pass a request on, log and count it; the status that it was answered with."""
@@ -203,7 +187,7 @@ class Edge:
         except ClientDisconnect:
             status = _CLIENT_WENT_AWAY
         except Exception as error:  # the inner layer has answered 500
-            self._log.error("request_failed", request_id=request_id, **failure_place(error))
+            self._service.log.error("request_failed", request_id=request_id, **failure_place(error))
         finally:
             status = status or _CLIENT_WENT_AWAY
             self._account(scope, method, request_id, status, time.monotonic() - began)
@@ -214,19 +198,20 @@ class Edge:
         if b"content-length" in headers and b"transfer-encoding" in headers:
             message = "a request has a Content-Length or a Transfer-Encoding, not both"
             raise Refusal(400, "two_lengths", message, close=True)
-        check_host(headers, loopback=self._config.is_loopback, allowed=self._config.allowed_host)
+        config = self._service.config
+        check_host(headers, loopback=config.is_loopback, allowed=config.allowed_host)
         path = scope["path"]
         if path not in _OPEN_PATHS and not path.startswith(_OPEN_FOLDER):
-            self._keys.admit(headers)
+            self._service.keys.admit(headers)
 
     def _marks(self, request_id: str) -> list[tuple[bytes, bytes]]:
         marks = [*_HEADERS, (b"x-request-id", request_id.encode())]
-        return [*marks, (b"connection", b"close")] if self._draining.begun else marks
+        return [*marks, (b"connection", b"close")] if self._service.draining else marks
 
     def _account(self, scope: Scope, method: str, request_id: str, status: int, seconds: float) -> None:
         route = _route_of(scope)
-        self._metrics.answered(route, method, status, seconds)
-        self._log.info(
+        self._service.metrics.answered(route, method, status, seconds)
+        self._service.log.info(
             "request",
             request_id=request_id,
             method=method,

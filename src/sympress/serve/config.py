@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,8 @@ from sympress.errors import InputError, nearest
 
 #: Notes of one request of JSON beyond which it is not looked whether they are any.
 NOTES_MOST = 10_000
-_NO_FLAG = Marks(flag=None)
+#: A setting without a flag.
+_limit = partial(setting, marks=Marks(flag=None))
 
 
 def _split(value: Any) -> Any:
@@ -31,28 +33,7 @@ _Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 class ServeConfig(BaseModel):
     """What the service serves, how it listens, and the most that it takes.
 
-    Each setting is also an environment variable and a key of a TOML file (`read_settings`); most
-    are flags. Those without a flag:
-
-    Attributes:
-        batch_notes: most notes in a batch.
-        batch_characters: most characters in a batch, unless its only note is longer.
-        batch_ms: how long a batch may take in the model, judged by the rate of late, unless it is one note.
-        request_notes: most notes in one request of JSON.
-        lines: most lines in one request of NDJSON.
-        line_requests: most requests of NDJSON that are answered at the same time.
-        line_seconds: most time from the last byte of a request of NDJSON to its last answer.
-        uploads_bytes: most bytes of bodies being read at the same time, over all connections.
-        answer_bytes: largest answer to a request, or to a line.
-        answers_bytes: most bytes of answers being sent at the same time; beyond, clients that do not read
-            theirs are cut.
-        load_seconds: most time that an artifact may take to load and to answer once.
-        body_seconds: most time that a body may take to arrive.
-        header_seconds: most time that a request's head may take to arrive.
-        idle_seconds: how long a connection may lie idle between requests.
-        unread_seconds: how long a client may read nothing of an answer that waits for it.
-        connections: most open connections; one beyond is closed at once.
-        drain_seconds: most time a stopping server gives to the requests it took.
+    Each setting is also an environment variable and a key of a TOML file (`read_settings`); most are flags.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -105,23 +86,25 @@ class ServeConfig(BaseModel):
         False, "Send OpenTelemetry traces to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra otel."
     )
 
-    batch_notes: PositiveInt = setting(32, "", marks=_NO_FLAG)
-    batch_characters: PositiveInt = setting(65_536, "", marks=_NO_FLAG)
-    batch_ms: PositiveFloat = setting(100.0, "", marks=_NO_FLAG)
-    request_notes: PositiveInt = setting(256, "", le=NOTES_MOST, marks=_NO_FLAG)
-    lines: PositiveInt = setting(10_000, "", marks=_NO_FLAG)
-    line_requests: PositiveInt = setting(4, "", marks=_NO_FLAG)
-    line_seconds: PositiveFloat = setting(300.0, "", marks=_NO_FLAG)
-    uploads_bytes: PositiveInt = setting(32 * 1024 * 1024, "", marks=_NO_FLAG)
-    answer_bytes: PositiveInt = setting(16 * 1024 * 1024, "", marks=_NO_FLAG)
-    answers_bytes: PositiveInt = setting(32 * 1024 * 1024, "", marks=_NO_FLAG)
-    load_seconds: PositiveFloat = setting(60.0, "", marks=_NO_FLAG)
-    body_seconds: PositiveFloat = setting(10.0, "", marks=_NO_FLAG)
-    header_seconds: PositiveFloat = setting(5.0, "", marks=_NO_FLAG)
-    idle_seconds: PositiveInt = setting(15, "", marks=_NO_FLAG)
-    unread_seconds: PositiveFloat = setting(5.0, "", marks=_NO_FLAG)
-    connections: PositiveInt = setting(512, "", marks=_NO_FLAG)
-    drain_seconds: PositiveInt = setting(30, "", marks=_NO_FLAG)
+    batch_notes: PositiveInt = _limit(32, "Most notes in a batch.")
+    batch_characters: PositiveInt = _limit(65_536, "Most in a batch, unless its only note is longer.")
+    batch_ms: PositiveFloat = _limit(100.0, "Most for a batch of several notes, judged by the rate of late.")
+    request_notes: PositiveInt = _limit(256, "Most notes in one request of JSON.", le=NOTES_MOST)
+    lines: PositiveInt = _limit(10_000, "Most lines in one request of NDJSON.")
+    line_requests: PositiveInt = _limit(4, "Most requests of NDJSON that are answered at the same time.")
+    line_seconds: PositiveFloat = _limit(300.0, "From such a request's last byte to its last answer.")
+    uploads_bytes: PositiveInt = _limit(32 * 1024 * 1024, "Most of bodies being read at the same time.")
+    answer_bytes: PositiveInt = _limit(16 * 1024 * 1024, "Largest answer to a request, or to a line.")
+    answers_bytes: PositiveInt = _limit(
+        32 * 1024 * 1024, "Most of answers being sent; beyond, clients that do not read theirs are cut."
+    )
+    load_seconds: PositiveFloat = _limit(60.0, "Most for an artifact to load and to answer once.")
+    body_seconds: PositiveFloat = _limit(10.0, "Most that a body may take to arrive.")
+    header_seconds: PositiveFloat = _limit(5.0, "Most that a request's head may take to arrive.")
+    idle_seconds: PositiveInt = _limit(15, "How long a connection may lie idle between requests.")
+    unread_seconds: PositiveFloat = _limit(5.0, "How long a client may read nothing of what waits for it.")
+    connections: PositiveInt = _limit(512, "Most open connections; one beyond is closed at once.")
+    drain_seconds: PositiveInt = _limit(30, "Most that a stopping server gives to the requests it took.")
 
     @property
     def body_bytes(self) -> int:
@@ -173,7 +156,11 @@ def read_settings(flags: Mapping[str, Any], file: Path | None = None) -> ServeCo
         InputError: a name is unknown, or a value is not what its setting takes; the message says where it
             came from.
     """
-    _refuse_unknown((name[len(PREFIX) :].lower() for name in _named()), {*ServeConfig.model_fields, _FILE})
+    known = {*ServeConfig.model_fields, _FILE}
+    for name in (one[len(PREFIX) :].lower() for one in os.environ if one.upper().startswith(PREFIX)):
+        if name not in known:
+            close = nearest(name, known).upper().replace("DID YOU MEAN", "did you mean")
+            raise InputError(f"{PREFIX}{name.upper()}: no setting has that name{close}; unset it")
     if file is None and (named := os.environ.get(PREFIX + _FILE.upper(), "")):
         file = Path(named)
     of_file = read_config_file(file) if file is not None else {}
@@ -203,14 +190,3 @@ def _read_environment() -> dict[str, Any]:
         model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, enable_decoding=False)
 
     return EnvSettingsSource(Environment)()
-
-
-def _named() -> list[str]:
-    return [name for name in os.environ if name.upper().startswith(PREFIX)]
-
-
-def _refuse_unknown(names: Any, known: set[str]) -> None:
-    for name in names:
-        if name not in known:
-            close = nearest(name, known).upper().replace("DID YOU MEAN", "did you mean")
-            raise InputError(f"{PREFIX}{name.upper()}: no setting has that name{close}; unset it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import h11
 from starlette.requests import Request
@@ -37,47 +37,26 @@ class Uploads:
         metrics.watch("sympress_upload_bytes", "Bytes of bodies in memory.", lambda: self.held_bytes)
 
     @contextmanager
-    def hold(self, most: int | None = None) -> Iterator[_Hold]:
-        """Count what one body takes until the block ends; refused where all take more than `most`."""
-        hold = _Hold(self, most or self._config.uploads_bytes)
-        try:
-            yield hold
-        finally:
-            self.held_bytes -= hold.taken_bytes
+    def hold(self, most: int | None = None) -> Iterator[Callable[[int], None]]:
+        """Yield what counts the bytes of one body until the block ends.
 
-    def take(self, count: int, most: int) -> None:
-        """Count `count` bytes more, `most` at most.
-
-        Raises:
-            Refusal: 429, other bodies fill the memory that is meant for them.
+        It raises a `Refusal`, 429, where all bodies would take more than `most`.
         """
-        if self.held_bytes + count > most:
-            self._metrics.shed.labels("uploads").inc()
-            raise Refusal(
-                429, "busy", "too many large requests; try again in 1 s", {"Retry-After": "1"}, close=True
-            )
-        self.held_bytes += count
+        taken = 0
 
+        def take(count: int) -> None:
+            nonlocal taken
+            if self.held_bytes + count > (most or self._config.uploads_bytes):
+                self._metrics.shed.labels("uploads").inc()
+                message = "too many large requests; try again in 1 s"
+                raise Refusal(429, "busy", message, {"Retry-After": "1"}, close=True)
+            self.held_bytes += count
+            taken += count
 
-class _Hold:
-    def __init__(self, uploads: Uploads, most: int) -> None:
-        self._uploads, self._most = uploads, most
-        self.taken_bytes = 0
-
-    def take(self, count: int) -> None:
-        self._uploads.take(count, self._most)
-        self.taken_bytes += count
-
-
-class Reader(Protocol):
-    """The connection of a client that an answer is sent to."""
-
-    @property
-    def unread(self) -> bool:
-        """Whether the client does not read what waits for it."""
-
-    def cut(self, reason: str) -> None:
-        """Close it at once, and count why."""
+        try:
+            yield take
+        finally:
+            self.held_bytes -= taken
 
 
 class Answers:
@@ -85,12 +64,12 @@ class Answers:
 
     def __init__(self, config: ServeConfig, metrics: Metrics) -> None:
         self._config, self._metrics = config, metrics
-        self._held: dict[Reader, int] = {}  # the oldest first
+        self._held: dict[GuardedConnection, int] = {}  # the oldest first
         self.held_bytes = 0
         metrics.watch("sympress_answer_bytes", "Bytes of answers in memory.", lambda: self.held_bytes)
 
     @contextmanager
-    def hold(self, reader: Reader, count: int) -> Iterator[None]:
+    def hold(self, reader: GuardedConnection, count: int) -> Iterator[None]:
         """Count an answer of `count` bytes until the block ends.
 
         Where it does not fit beside the others, clients that do not read theirs are cut, the oldest first.
@@ -113,7 +92,7 @@ class Answers:
         finally:
             self._release(reader)
 
-    def _release(self, reader: Reader) -> None:
+    def _release(self, reader: GuardedConnection) -> None:
         self.held_bytes -= self._held.pop(reader, 0)
 
 
@@ -121,7 +100,7 @@ class HeldResponse(Response):
     """A body that counts among `answers`, given to the connection a part at a time as the client reads it."""
 
     def __init__(
-        self, body: bytes, answers: Answers, reader: Reader, *, media_type: str, status: int = 200
+        self, body: bytes, answers: Answers, reader: GuardedConnection, *, media_type: str, status: int = 200
     ) -> None:
         super().__init__(body, status, {"Cache-Control": "no-store"}, media_type)
         self._answers, self._reader = answers, reader
@@ -142,7 +121,7 @@ async def send_parts(send: Send, body: bytes, *, more: bool) -> None:
         await send({"type": "http.response.body", "body": part, "more_body": more_body})
 
 
-async def read_body(request: Request, hold: _Hold, config: ServeConfig) -> bytes:
+async def read_body(request: Request, take: Callable[[int], None], config: ServeConfig) -> bytes:
     """The body of `request`, at most `config.body_bytes` of it.
 
     Raises:
@@ -156,7 +135,7 @@ async def read_body(request: Request, hold: _Hold, config: ServeConfig) -> bytes
     try:
         async with asyncio.timeout(config.body_seconds):
             async for part in _limited(request, config):
-                hold.take(len(part))
+                take(len(part))
                 parts.append(part)
     except TimeoutError:
         message = f"the body did not arrive within {config.body_seconds:g} s"

@@ -418,12 +418,7 @@ def assemble_line(
 ) -> bytes:
     """The answer to a note that did not fail as lines: `LineAnswer`, a Bundle, or rows of NOTE_NLP.
 
-    Args:
-        model: that answered.
-        note_id: the caller's own.
-        answer: to the note.
-        shape: of the answer.
-        rows: of NOTE_NLP that were sent before.
+    `rows` of NOTE_NLP were sent before.
     """
     if shape == "fhir":
         return answer.body + b"\n"
@@ -472,12 +467,8 @@ _WHOLE = re.compile("[0-9]{1,9}")
 def describe_symptoms(model: ServedModel, query: Mapping[str, str]) -> dict[str, Any]:
     """A page of the symptoms of `model` as `SymptomPage`, as plain values.
 
-    Args:
-        model: of the list.
-        query: `offset`, of the first, and `limit`, how many at most.
-
     Raises:
-        Refusal: 422, one of the two is no such number.
+        Refusal: 422, `offset` or `limit` in `query` is no such number.
     """
     offset = _whole(query, "offset", 0, range(10**9))
     limit = _whole(query, "limit", PAGE_SYMPTOMS, range(1, PAGE_SYMPTOMS + 1))

@@ -13,48 +13,31 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sympress.serve.auth import Draining
-from sympress.serve.batching import Batcher, BatchFailedError
-from sympress.serve.config import ServeConfig
-from sympress.serve.connection import Answers, Uploads, is_small, read_body, send_parts
+from sympress.serve.batching import BatchFailedError
+from sympress.serve.connection import is_small, read_body, send_parts
 from sympress.serve.forms import MEDIA_TYPES, assemble_line, line_error, parse_line, shape_of
-from sympress.serve.metrics import Metrics, Traces
-from sympress.serve.models import ServedModel, Shelf
+from sympress.serve.models import ServedModel
 from sympress.serve.render import Question, Refusal, Rendered, Shape
+
+if TYPE_CHECKING:
+    from sympress.serve.app import Service
 
 #: A request whose next note does not fit into the queue looks again after so long.
 _AGAIN_SECONDS = 0.05
 
 
 class LineAnswers:
-    """Answers requests of NDJSON, `config.line_requests` at the same time."""
+    """Counts requests of NDJSON: `config.line_requests` are answered at the same time."""
 
-    def __init__(
-        self,
-        config: ServeConfig,
-        shelf: Shelf,
-        batcher: Batcher,
-        *,
-        uploads: Uploads,
-        answers: Answers,
-        metrics: Metrics,
-        draining: Draining,
-        traces: Traces,
-    ) -> None:
-        self.config, self.shelf, self.batcher = config, shelf, batcher
-        self.uploads, self.answers, self.metrics, self.draining = uploads, answers, metrics, draining
-        self.traces = traces
+    def __init__(self, service: Service) -> None:
+        self.service = service
         self._running = 0
-
-    def respond(self, request: Request) -> Response:
-        """The response to `request`, whose body is read when it is sent."""
-        return _LineResponse(self, request)
 
     @contextmanager
     def place(self, request: Request) -> Iterator[None]:
@@ -63,8 +46,8 @@ class LineAnswers:
         Raises:
             Refusal: 429, there are as many as there may be.
         """
-        if self._running >= self.config.line_requests:
-            self.metrics.shed.labels("lines").inc()
+        if self._running >= self.service.config.line_requests:
+            self.service.metrics.shed.labels("lines").inc()
             message = "too many requests of NDJSON; try again in 1 s"
             raise Refusal(429, "busy", message, {"Retry-After": "1"}, close=not is_small(request))
         self._running += 1
@@ -74,9 +57,11 @@ class LineAnswers:
             self._running -= 1
 
 
-class _LineResponse(Response):
-    def __init__(self, service: LineAnswers, request: Request) -> None:
-        self._service, self._request = service, request
+class LineResponse(Response):
+    """The response to a request of NDJSON, whose body is read when it is sent."""
+
+    def __init__(self, lines: LineAnswers, request: Request) -> None:
+        self._lines, self._service, self._request = lines, lines.service, request
         self._shape = shape_of(request.headers.get("accept", ""))
         super().__init__(media_type=MEDIA_TYPES[self._shape].lines, headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
@@ -85,7 +70,7 @@ class _LineResponse(Response):
         """Read the lines, then answer them; a client that went away is answered no further."""
         service, connection = self._service, self._request.state.connection
         config = service.config
-        with service.place(self._request), service.uploads.hold(config.uploads_bytes // 2) as hold:
+        with self._lines.place(self._request), service.uploads.hold(config.uploads_bytes // 2) as hold:
             body = await read_body(self._request, hold, config)
             if body.count(b"\n") > config.lines:
                 message = f"more than {config.lines} lines in one request; send them apart"
@@ -126,7 +111,7 @@ class _Asked:
 class _Notes:
     """The notes of one request."""
 
-    def __init__(self, service: LineAnswers, body: bytes, shape: Shape) -> None:
+    def __init__(self, service: Service, body: bytes, shape: Shape) -> None:
         self._service, self._config, self._shape = service, service.config, shape
         self._lines = enumerate(BytesIO(body), start=1)
         self._due = asyncio.get_running_loop().time() + self._config.line_seconds
@@ -156,8 +141,9 @@ class _Notes:
                     await asyncio.sleep(_AGAIN_SECONDS)
                 self._fill()
         finally:
-            for asked in self._waiting:
-                _drop(asked.answer)
+            for answer in (asked.answer for asked in self._waiting):  # nobody waits for them any more
+                if answer is not None and not answer.cancel() and not answer.cancelled():
+                    answer.exception()
 
     def _fill(self) -> None:
         """Queue notes while the queue and this request's share of it have room."""
@@ -188,7 +174,7 @@ class _Notes:
         """Queue a note, unless its line has an error already; whether there was room."""
         if asked.error is not None or asked.model is None or asked.question is None:
             return True
-        if self._service.draining.begun:
+        if self._service.draining:
             asked.error = Refusal(503, "stopping", "the service is stopping; send it again")
         elif asyncio.get_running_loop().time() > self._due:
             late = f"not reached within {self._config.line_seconds:g} s; send it again"
@@ -207,11 +193,7 @@ class _Notes:
             return line_error(asked.note_id, error.code, f"line {asked.number}: {error.message}", self._shape)
 
     async def _found(self, asked: _Asked) -> bytes:
-        """The lines of a note.
-
-        Raises:
-            Refusal: it has no answer.
-        """
+        """The lines of a note; a `Refusal` where it has no answer."""
         if asked.error is not None or asked.answer is None or asked.model is None:
             raise asked.error or Refusal(500, "failed", "the service failed; its log says where")
         try:
@@ -235,9 +217,3 @@ class _Notes:
 
 def _size(asked: _Asked) -> int:
     return len(asked.question.text) if asked.question is not None else 0
-
-
-def _drop(answer: asyncio.Future[Any] | None) -> None:
-    """Take a note that nobody waits for from the queue."""
-    if answer is not None and not answer.cancel() and not answer.cancelled():
-        answer.exception()

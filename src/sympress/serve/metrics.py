@@ -11,6 +11,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -124,65 +125,38 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
-        self.requests = PrometheusCounter(
-            "sympress_requests_total", "Requests answered.", ["route", "method", "status"], registry=registry
-        )
-        self.seconds = Histogram(
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        count = partial(PrometheusCounter, registry=registry)
+        spread = partial(Histogram, registry=registry)
+        self.requests = count("sympress_requests_total", "Requests answered.", ["route", "method", "status"])
+        self.seconds = spread(
             "sympress_request_seconds",
             "Time from a request's head to its answer.",
             ["route"],
             buckets=_SECONDS,
-            registry=registry,
         )
-        self.notes = PrometheusCounter(
-            "sympress_notes_total", "Notes answered.", ["model"], registry=registry
-        )
-        self.characters = PrometheusCounter(
-            "sympress_characters_total", "Characters of the notes answered.", ["model"], registry=registry
-        )
-        self.failures = PrometheusCounter(
-            "sympress_note_failures_total", "Notes that a model failed on.", ["model"], registry=registry
-        )
-        self.findings = PrometheusCounter(
+        self.notes = count("sympress_notes_total", "Notes answered.", ["model"])
+        self.characters = count("sympress_characters_total", "Characters of the notes answered.", ["model"])
+        self.failures = count("sympress_note_failures_total", "Notes that a model failed on.", ["model"])
+        self.findings = count(
             "sympress_findings_total",
             "What was found in the notes answered, by symptom and assertion.",
             ["model", "symptom", "assertion"],
-            registry=registry,
         )
         self._symptoms: dict[str, set[str]] = {}
-        self.line_errors = PrometheusCounter(
-            "sympress_line_errors_total",
-            "Lines of NDJSON answered with an error.",
-            ["code"],
-            registry=registry,
+        self.line_errors = count(
+            "sympress_line_errors_total", "Lines of NDJSON answered with an error.", ["code"]
         )
-        self.expired = PrometheusCounter(
-            "sympress_expired_notes_total", "Notes dropped because nobody waits any more.", registry=registry
+        self.expired = count("sympress_expired_notes_total", "Notes dropped because nobody waits any more.")
+        self.batch_notes = spread("sympress_batch_notes", "Notes in a batch.", ["model"], buckets=_NOTES)
+        self.batch_seconds = spread(
+            "sympress_batch_seconds", "Time that a batch took in the model.", ["model"], buckets=_SECONDS
         )
-        self.batch_notes = Histogram(
-            "sympress_batch_notes", "Notes in a batch.", ["model"], buckets=_NOTES, registry=registry
-        )
-        self.batch_seconds = Histogram(
-            "sympress_batch_seconds",
-            "Time that a batch took in the model.",
-            ["model"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.shed = PrometheusCounter(
-            "sympress_shed_total", "Requests answered 429, by what was full.", ["full"], registry=registry
-        )
-        self.reloads = PrometheusCounter(
-            "sympress_reloads_total", "Reloads of an artifact.", ["model", "outcome"], registry=registry
-        )
-        self.connections_cut = PrometheusCounter(
-            "sympress_connections_cut_total",
-            "Connections that were cut, by reason.",
-            ["reason"],
-            registry=registry,
+        self.shed = count("sympress_shed_total", "Requests answered 429, by what was full.", ["full"])
+        self.reloads = count("sympress_reloads_total", "Reloads of an artifact.", ["model", "outcome"])
+        self.connections_cut = count(
+            "sympress_connections_cut_total", "Connections that were cut, by reason.", ["reason"]
         )
 
     def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:

@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from multiprocessing import get_context
@@ -60,34 +60,29 @@ Assessment: possible influenza. Return if breathing becomes difficult. Mother ha
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is known of an artifact when it is loaded; the fields are those of `models.ServedModel`."""
+    """What is known of an artifact when it is loaded.
+
+    Attributes:
+        task: `topic`, `present` or `mentions`.
+        symptoms: names of the symptoms it knows.
+        size_bytes: size of the model's file; 0 where rules answer alone.
+        fingerprint: of its files and of a user's own; see `Source.fingerprint`.
+        loaded_at: time in UTC, ISO 8601.
+        names: what people call each symptom that it may answer with, by id.
+        card: its card, in Markdown; None where the artifact has none.
+        points_at_words: its answers have mentions; a model of whole notes without rules has none.
+        seconds_per_character: what a note took of one core when it was loaded.
+    """
 
     task: str
     symptoms: tuple[str, ...]
     size_bytes: int
     fingerprint: str
     loaded_at: str
-    names: Mapping[str, str]
-    card: str | None
-    points_at_words: bool
-    seconds_per_character: float
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessLimits:
-    """What a process may take.
-
-    Attributes:
-        load_seconds: most time from its start until the artifact has answered once.
-        note_seconds: most time for one note.
-        note_bytes: most memory for a note beside what the loaded artifact takes (Linux's `RLIMIT_DATA`).
-        mentions: most mentions of one note.
-    """
-
-    load_seconds: float
-    note_seconds: float
-    note_bytes: int
-    mentions: int
+    names: Mapping[str, str] = field(default_factory=dict)
+    card: str | None = None
+    points_at_words: bool = True
+    seconds_per_character: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +115,15 @@ class Source:
 
 
 class ModelProcesses:
-    """`count` processes with the artifact of `source`; they end when nothing refers to this object."""
+    """`config.threads` processes with the artifact of `source`; they end when nothing refers to this."""
 
-    def __init__(self, source: Source, limits: ProcessLimits, count: int) -> None:
+    def __init__(self, source: Source, config: ServeConfig) -> None:
         """Start them and wait until each has answered a note.
 
         Raises:
             InputError: the artifact cannot be used, takes too long to load, or changed meanwhile.
         """
-        self._processes = [_Process(source, limits) for _ in range(count)]
+        self._processes = [_Process(source, config) for _ in range(config.threads)]
         self.close = weakref.finalize(self, _stop, self._processes)
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         self._answers = True
@@ -166,8 +161,8 @@ class ModelProcesses:
 class _Process:
     """One process, replaced whenever it is late or dies."""
 
-    def __init__(self, source: Source, limits: ProcessLimits) -> None:
-        self._source, self._limits = source, limits
+    def __init__(self, source: Source, config: ServeConfig) -> None:
+        self._source, self._config = source, config
         self._fingerprint: str | None = None
         self._changing, self._stopped = threading.Lock(), False
         self._start()
@@ -175,24 +170,20 @@ class _Process:
     def _start(self) -> None:
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, self._source, self._limits), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, self._source, self._config), daemon=True)
         with unheard(signal.SIGINT):
             self._process.start()
         theirs.close()
-        self._due = time.monotonic() + self._limits.load_seconds
+        self._due = time.monotonic() + self._config.load_seconds
         self._loaded: Description | None = None
 
     def wait_until_loaded(self) -> Description:
-        """What was loaded; only the first call takes time.
-
-        Raises:
-            InputError: the artifact cannot be used, or took too long.
-        """
+        """What was loaded; only the first call takes time. An InputError says why it cannot be used."""
         if self._loaded is None:
             told: Description | str | None = None
             with suppress(EOFError, OSError):
                 if not self._pipe.poll(max(0.0, self._due - time.monotonic())):
-                    late = f"does not answer within {self._limits.load_seconds:g} s of loading"
+                    late = f"does not answer within {self._config.load_seconds:g} s of loading"
                     told = f"{self._source.folder}: {late}; make the artifact again"
                 else:
                     told = self._pipe.recv()
@@ -204,11 +195,7 @@ class _Process:
         return self._loaded
 
     def expect(self, fingerprint: str) -> None:
-        """From now on, refuse an artifact other than this one.
-
-        Raises:
-            InputError: the folder holds another one by now.
-        """
+        """From now on, refuse an artifact other than this one, with an InputError."""
         self._fingerprint = fingerprint
         if self.wait_until_loaded().fingerprint != fingerprint:
             self.kill()
@@ -224,10 +211,10 @@ class _Process:
         self.expect(self._fingerprint or self.wait_until_loaded().fingerprint)
         try:
             self._pipe.send(question)
-            if self._pipe.poll(self._limits.note_seconds):
+            if self._pipe.poll(self._config.note_seconds):
                 answer: Rendered = self._pipe.recv()
                 return answer
-            late = f"no answer within {self._limits.note_seconds:g} s; send it in parts"
+            late = f"no answer within {self._config.note_seconds:g} s; send it in parts"
         except (EOFError, OSError):
             late = _DIED
         self._replace()
@@ -258,7 +245,7 @@ def _stop(processes: Sequence[_Process]) -> None:
         process.stop()
 
 
-def _work(pipe: Connection, source: Source, limits: ProcessLimits) -> None:
+def _work(pipe: Connection, source: Source, config: ServeConfig) -> None:
     """Load, say what was loaded, then answer note after note until the pipe ends."""
     _leave_signals_to_parent()
     os.environ["RUST_BACKTRACE"] = "0"  # where memory is out, printing one may never end
@@ -270,12 +257,12 @@ def _work(pipe: Connection, source: Source, limits: ProcessLimits) -> None:
         return
 
     def answer_one(question: Question) -> Rendered:
-        result = extractor.answer(question.text, most_mentions=limits.mentions)
+        result = extractor.answer(question.text, most_mentions=config.most_mentions)
         if (result.failure or "").endswith("(PanicException)"):
             return render_failure(_TOO_MUCH)
         return render(result, question, vocabulary, f"sympress {source.name}")
 
-    _limit_data(limits.note_bytes)
+    _limit_data(config.note_bytes)
     pipe.send(description)
     reserve: bytearray | None = None
     with suppress(EOFError, BrokenPipeError):
@@ -362,37 +349,19 @@ Extract = Callable[[Sequence[Question]], Iterable[Rendered]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class ServedModel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel(Description):
     """An artifact in memory; requests that began with it end with it, whatever is loaded meanwhile.
 
     Attributes:
         name: what requests call it.
         extract: answers notes.
-        task: `topic`, `present` or `mentions`.
-        symptoms: names of the symptoms it knows.
-        size_bytes: size of the model's file; 0 where rules answer alone.
-        fingerprint: of its files and of a user's own; see `Source.fingerprint`.
-        loaded_at: time in UTC, ISO 8601.
-        names: what people call each symptom that it may answer with, by id.
-        card: its card, in Markdown; None where the artifact has none.
-        points_at_words: its answers have mentions; a model of whole notes without rules has none.
-        seconds_per_character: what a note took of one core when it was loaded.
         is_answering: whether it answered when it was asked last, or was not asked yet.
         close: ends its processes; otherwise they end when nothing refers to the model any more.
     """
 
     name: str
     extract: Extract
-    task: str
-    symptoms: tuple[str, ...]
-    size_bytes: int
-    fingerprint: str
-    loaded_at: str
-    names: Mapping[str, str] = field(default_factory=dict)
-    card: str | None = None
-    points_at_words: bool = True
-    seconds_per_character: float = 0.0
     is_answering: Callable[[], bool] = lambda: True
     close: Callable[[], object] = bool
 
@@ -484,10 +453,6 @@ def parse_models(given: Sequence[str]) -> dict[str, Path]:
 def parse_digests(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Digests by the model's name, of `NAME=sha256:…`, or of `sha256:…` where one model is served.
 
-    Args:
-        given: what the user gave.
-        names: of the models that are served.
-
     Raises:
         InputError: one is no digest, or for no model, or there are two for one.
     """
@@ -514,31 +479,19 @@ def load_model(
 ) -> ServedModel:
     """Load the artifact in `folder` into processes of its own, each of which has answered once.
 
-    Args:
-        name: what requests call it.
-        folder: of the artifact.
-        words: a user's own, in place of those that the artifact reads by.
-        config: how many processes, and what each may take; the defaults unless given.
-        digest: of the one artifact that may be loaded; None for any.
+    `config` says how many, and what each may take; the rest is that of `Source`.
 
     Raises:
         InputError: the folder is no artifact, is not that of `digest`, is damaged, does not answer in time,
             or changed meanwhile.
     """
     config = config or ServeConfig()
-    limits = ProcessLimits(
-        load_seconds=config.load_seconds,
-        note_seconds=config.note_seconds,
-        note_bytes=config.note_bytes,
-        mentions=config.most_mentions,
-    )
-    processes = ModelProcesses(Source(name, folder, words, digest, config.concepts), limits, config.threads)
+    processes = ModelProcesses(Source(name, folder, words, digest, config.concepts), config)
     told = processes.description
-    fields = {one: getattr(told, one) for one in told.__dataclass_fields__}
     return ServedModel(
         name=name,
         extract=processes.answer,
         is_answering=processes.is_answering,
         close=processes.close,
-        **fields,
+        **{one.name: getattr(told, one.name) for one in fields(told)},
     )

@@ -199,7 +199,7 @@ class GracefulServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take what the system has accepted, close the listener, finish every request."""
-        self._service.draining.begun = True
+        self._service.draining = True
         self._service.log.info("stopping", connections=len(self.server_state.connections))
         await self._door.close()
         await super().shutdown(sockets)

@@ -14,6 +14,7 @@ from sympress.errors import InputError, MissingExtraError
 from sympress.files import refuse_pipe
 from sympress.notes.intake import Intake, Note
 from sympress.notes.layout import Rows, TableOptions
+from sympress.notes.streams import text_or_bytes
 
 _ROWS = 500
 _DUCKDB = "duckdb://"
@@ -83,9 +84,9 @@ def _sqlalchemy(sql: str, url: str) -> Iterator[Result]:
         raise InputError("--url: no SQLAlchemy URL; write for example sqlite:///FILE") from None
     except ImportError as error:
         raise InputError(f"--url: its driver is not installed: pip install {error.name}") from None
-    if engine.dialect.name == "sqlite" and not _sqlite_exists(engine.url.database):
-        raise InputError("--url: no such SQLite file; write sqlite:///FILE")
     if engine.dialect.name == "sqlite":
+        if engine.url.database is None or not Path(engine.url.database).is_file():
+            raise InputError("--url: no such SQLite file; write sqlite:///FILE")
         sqlalchemy.event.listen(engine, "connect", _take_any_text)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
@@ -99,18 +100,7 @@ def _sqlalchemy(sql: str, url: str) -> Iterator[Result]:
 
 def _take_any_text(connection: Any, _: object) -> None:
     """Have SQLite's driver give text that is not UTF-8 as bytes: it refuses the whole query for one."""
-    connection.text_factory = _text_or_bytes
-
-
-def _text_or_bytes(raw: bytes) -> str | bytes:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw
-
-
-def _sqlite_exists(database: str | None) -> bool:
-    return database is not None and Path(database).is_file()
+    connection.text_factory = text_or_bytes
 
 
 def _batches(fetch: Any) -> Iterator[Sequence[Sequence[object]]]:

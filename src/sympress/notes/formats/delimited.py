@@ -129,7 +129,11 @@ def records(
             raise InputError(f"{path}: {_quoting_problem(str(error), start, lines.read)}") from error
         except _AboveLimitError:
             if skip is None or not seen or not lines.skip():
-                raise InputError(f"{path}: {_above_limits(start)}") from None
+                raise InputError(
+                    f"{path}: the record that starts at line {start} is longer than {RECORD_LIMIT:,} "
+                    f"characters or has more than {FIELDS_MOST:,} fields, most likely a quote that is never "
+                    "closed; close it"
+                ) from None
             skip(lines.line.split(delimiter)[:-1])
             fields = []
         if fields is None:
@@ -186,13 +190,6 @@ class _Lines:
                 return True
             part = self._readline(_SKIPPED_AT_ONCE)
         return alone and not part
-
-
-def _above_limits(start: int) -> str:
-    return (
-        f"the record that starts at line {start} is longer than {RECORD_LIMIT:,} characters or has more than "
-        f"{FIELDS_MOST:,} fields, most likely a quote that is never closed; close it"
-    )
 
 
 def _quoting_problem(message: str, start: int, line: int) -> str:

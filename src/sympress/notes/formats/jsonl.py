@@ -12,11 +12,11 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, cast
 
 from sympress.errors import InputError
 from sympress.notes.formats import Found, Source
-from sympress.notes.intake import MALFORMED, NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Note
+from sympress.notes.intake import MALFORMED, NOT_UTF8, NOTE_BYTES, NOTE_LIMIT, TOO_LONG, Intake, Note
 from sympress.notes.layout import COLUMN_OPTIONS, EVIDENCE_ROWS, Fault, Rows, TableOptions, row_name
 from sympress.notes.streams import (
     ESCAPED_BYTE,
@@ -291,14 +291,6 @@ class ObjectRows:
 BOM = b"\xef\xbb\xbf"
 
 
-class Lines(Protocol):
-    """Anything that gives its bytes line by line."""
-
-    def readline(self, size: int = -1, /) -> bytes:
-        """The next line, or the next `size` bytes of it."""
-        ...
-
-
 def recognise(found: Found) -> Source | None:
     """The file as JSON lines, by its suffix or its first character.
 
@@ -337,23 +329,25 @@ def jsonl_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator[N
 
 
 def object_notes(
-    stream: Lines,
+    stream: IO[bytes],
     options: TableOptions,
     intake: Intake,
     path: Path,
     head: Callable[[], Iterable[str]] = lambda: (),
+    *,
+    first: bytes = b"",
 ) -> Iterator[Note | None]:
     """Yield the note of each line that holds a JSON object; the first object decides which key is the text.
 
     The objects may differ in all other ways. Lines that are no object are dropped and counted as malformed.
-    `head` gives the lines from the start, where they can be read again.
+    `head` gives the lines from the start, where they can be read again; `first` is one that was read already.
 
     Raises:
         InputError: no single key of the first object may hold the text, or no key is named as a column is; or
             as `jsonl_notes`.
     """
     rows = ObjectRows(options, intake, path, head)
-    for raw, start in byte_lines(stream):
+    for raw, start in byte_lines(stream, first):
         intake.row()
         if raw is None:
             row = intake.counts.rows
@@ -397,17 +391,20 @@ def _has_half_a_pair(line: str, fields: dict[str, object]) -> bool:
     return False
 
 
-def byte_lines(stream: Lines) -> Iterator[tuple[bytes | None, int]]:
-    """The lines that are not blank, None for one that is too long for a note, and where each begins."""
-    limit = 4 * NOTE_LIMIT  # UTF-8 takes at most four bytes a character
+def byte_lines(stream: IO[bytes], first: bytes = b"") -> Iterator[tuple[bytes | None, int]]:
+    """The lines that are not blank, None for one that is too long for a note, and where each begins.
+
+    `first` is a line that was read already.
+    """
     position = 0
-    while line := stream.readline(limit + 1):
+    while line := first or stream.readline(NOTE_BYTES + 1):
+        first = b""
         start, position = position, position + len(line)
-        if len(line) <= limit:
+        if len(line) <= NOTE_BYTES:
             if line.strip():
                 yield line, start
             continue
-        while (more := stream.readline(limit)) and not more.endswith(b"\n"):
+        while (more := stream.readline(NOTE_BYTES)) and not more.endswith(b"\n"):
             position += len(more)
         position += len(more)
         yield None, start

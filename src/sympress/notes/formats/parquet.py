@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 from sympress.errors import InputError
 from sympress.notes.formats import Found, Source
 from sympress.notes.formats.delimited import COLUMNS_MOST
-from sympress.notes.intake import MALFORMED, NOTE_LIMIT, TOO_LONG, Intake, Note
+from sympress.notes.intake import MALFORMED, NOTE_BYTES, TOO_LONG, Intake, Note
 from sympress.notes.layout import EVIDENCE_ROWS, Rows, TableOptions
-from sympress.notes.streams import Unchanged
+from sympress.notes.streams import Unchanged, text_or_bytes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -224,8 +224,7 @@ _FIRST_ROWS = 100
 #: Bytes of text that a slice aims at, and most bytes of values that are Python's at the same time. A
 #: dictionary can hold one long text for many rows, which are small until then.
 _SLICE_BYTES = 32 * 2**20
-#: Most bytes of a text: UTF-8 takes at most four a character; and of all other columns of a row.
-_TEXT_BYTES = 4 * NOTE_LIMIT
+#: Most bytes of all columns of a row but the text.
 _OTHER_BYTES = 2**20
 _EPOCH = date(1970, 1, 1)
 _ERROR_OUTPUT = 2
@@ -288,11 +287,7 @@ def parquet_notes(path: Path, options: TableOptions, intake: Intake) -> Iterator
 def _slice(
     table: pl.LazyFrame, text: str, start: int, count: int, *, path: Path, intake: Intake
 ) -> _Measured:
-    """The rows from `start` on; where some of their text is no UTF-8, that is bytes.
-
-    Raises:
-        InputError: they cannot be read; of a strict intake, also where some text is no UTF-8.
-    """
+    """The rows from `start` on; where some of their text is no UTF-8, that is bytes, or refused if strict."""
     import polars as pl
 
     try:
@@ -321,20 +316,10 @@ def _slice(
         )
         rows = measured.rows
         decoded = [
-            pl.Series(name, [_text_or_bytes(value, keep=name == text) for value in rows[name]], pl.Object)
+            pl.Series(name, [text_or_bytes(value, keep=name == text) for value in rows[name]], pl.Object)
             for name in texts
         ]
         return dataclasses.replace(measured, rows=rows.with_columns(decoded))
-
-
-def _text_or_bytes(value: bytes | None, *, keep: bool) -> str | bytes | None:
-    """What bytes are as UTF-8; if they are none, with `keep` the same bytes, else wrong ones written out."""
-    if value is None:
-        return None
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value if keep else value.decode("utf-8", "backslashreplace")
 
 
 @contextmanager
@@ -343,9 +328,6 @@ def _damage_told(message: str) -> Iterator[None]:
 
     Rust writes why it panics to the error output, past Python, and may quote the file: what is written there
     meanwhile is shown only if there is no damage.
-
-    Raises:
-        InputError: with `message`.
     """
     import polars as pl
 
@@ -379,7 +361,7 @@ def _measured(rows: pl.DataFrame, text: str) -> _Measured:
 
     sizes = {name: _bytes_of(pl.col(name), kind).fill_null(0) for name, kind in rows.schema.items()}
     others = [size for name, size in sizes.items() if name != text]
-    long = sizes[text] > _TEXT_BYTES
+    long = sizes[text] > NOTE_BYTES
     wide = (pl.sum_horizontal(others) if others else pl.lit(0)) > _OTHER_BYTES
     fault = pl.when(wide).then(pl.lit(MALFORMED)).when(long).then(pl.lit(TOO_LONG))
     found = rows.select(bytes=pl.sum_horizontal(*sizes.values()), fault=fault)

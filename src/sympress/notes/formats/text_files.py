@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sympress.errors import InputError
 from sympress.notes.formats import Found, Source, absolute, longer_names
-from sympress.notes.intake import NOT_UTF8, NOTE_LIMIT, TOO_LONG, Intake, Note
+from sympress.notes.intake import NOT_UTF8, NOTE_BYTES, TOO_LONG, Intake, Note
 from sympress.notes.layout import TableOptions, encodable_id
 from sympress.notes.streams import (
     bytes_of_note,
@@ -18,9 +18,6 @@ from sympress.notes.streams import (
     read_as_cp1252,
     unmarked_utf16,
 )
-
-#: UTF-8 takes at most four bytes a character.
-_LIMIT_BYTES = 4 * NOTE_LIMIT
 
 
 def recognise(found: Found) -> Source | None:
@@ -78,9 +75,9 @@ def text_notes(
 
 def _text_of(path: Path, note_id: str, folder: Path, encoding: str | None, intake: Intake) -> str | None:
     """The text of a file, or None with the reason counted."""
-    raw = bytes_of_note(path, _LIMIT_BYTES)
+    raw = bytes_of_note(path, NOTE_BYTES)
     if raw == TOO_LONG:
-        message = f"above {_LIMIT_BYTES:,} bytes, too large for one note; split it into notes"
+        message = f"above {NOTE_BYTES:,} bytes, too large for one note; split it into notes"
         intake.refuse(TOO_LONG, note_id, f"{path}: {message}")
         return None
     if isinstance(raw, str):

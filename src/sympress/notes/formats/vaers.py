@@ -9,18 +9,17 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from io import TextIOWrapper
 from itertools import groupby
 from pathlib import Path
 
 from sympress.errors import InputError, nearest
 from sympress.notes.formats import Found, Source
 from sympress.notes.formats.delimited import header_of, records
-from sympress.notes.intake import MALFORMED, Intake, Meter, Note, keep_patient
+from sympress.notes.intake import MALFORMED, Intake, Note, keep_patient
 from sympress.notes.layout import COLUMN_OPTIONS, TableOptions, age_of, sex_of
 from sympress.notes.streams import file_errors, open_member, open_text, stream_errors
 
@@ -135,22 +134,19 @@ def year_of_file(path: Path) -> Year:
     name = _DATA.fullmatch(path.name)
     if name is None:
         return Year(Table(path), None)
-    beside = {
-        match.group(1).lower(): other
-        for other in sorted(path.parent.iterdir())
-        if (match := _SYMPTOMS.fullmatch(other.name))
-    }
-    symptoms = beside.get(name.group(1).lower())
-    return Year(Table(path), Table(symptoms) if symptoms else None)
+    beside = _symptoms({other.name: Table(other) for other in sorted(path.parent.iterdir())})
+    return Year(Table(path), beside.get(name.group(1).lower()))
+
+
+def _symptoms(tables: dict[str, Table]) -> dict[str, Table]:
+    """The SYMPTOMS tables among `tables` by their prefix, such as `2005`."""
+    found = ((_SYMPTOMS.fullmatch(name), table) for name, table in tables.items())
+    return {match.group(1).lower(): table for match, table in found if match}
 
 
 def _pair(tables: dict[str, Table], where: str) -> dict[str, Year]:
     """Put each DATA table together with its SYMPTOMS table."""
-    symptoms = {
-        match.group(1).lower(): table
-        for name, table in tables.items()
-        if (match := _SYMPTOMS.fullmatch(name))
-    }
+    symptoms = _symptoms(tables)
     years: dict[str, Year] = {}
     for name, table in tables.items():
         match = _DATA.fullmatch(name)
@@ -192,9 +188,7 @@ def _reports(
     table: Table, codes: dict[str, list[str]] | None, text_column: str | None, intake: Intake
 ) -> Iterator[Note | None]:
     """Yield the notes of one DATA table; without `codes`, none of them has any."""
-    with _open(table, intake.meter) as stream, stream_errors(table.path, stream, intake.counts):
-        rows = records(stream, ",", str(table))
-        header = _header(rows, table)
+    with _opened(table, intake) as (header, rows):
         id_at, time_at, sex_at, age_at = (_position(header, name, table) for name in _NEEDED)
         text_at = _position(header, (text_column or "SYMPTOM_TEXT").strip().upper(), table)
         for fields in rows:
@@ -229,9 +223,7 @@ def _read_codes(table: Table, intake: Intake) -> dict[str, list[str]]:
             whose codes are lost would look like one without symptoms.
     """
     codes: dict[str, list[str]] = {}
-    with _open(table, intake.meter) as stream, stream_errors(table.path, stream, intake.counts):
-        rows = records(stream, ",", str(table))
-        header = _header(rows, table)
+    with _opened(table, intake) as (header, rows):
         id_at = _position(header, "VAERS_ID", table)
         terms_at = [_position(header, name, table) for name in _TERMS]
         for number, fields in enumerate(rows, start=1):
@@ -251,14 +243,18 @@ def _read_codes(table: Table, intake: Intake) -> dict[str, list[str]]:
     return codes
 
 
-def _open(table: Table, meter: Meter) -> AbstractContextManager[TextIOWrapper]:
-    if table.member is None:
-        return open_text(table.path, meter, encoding="latin-1")
-    return open_member(table.path, table.member, meter, encoding="latin-1")
-
-
-def _header(rows: Iterator[list[str]], table: Table) -> list[str]:
-    return [_repaired(name).lstrip("\ufeff").strip().upper() for name in header_of(rows, str(table))]
+@contextmanager
+def _opened(table: Table, intake: Intake) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
+    """The header of a table, in capitals, and its rows."""
+    with (
+        open_text(table.path, intake.meter, "latin-1")
+        if table.member is None
+        else open_member(table.path, table.member, intake.meter, "latin-1") as stream,
+        stream_errors(table.path, stream, intake.counts),
+    ):
+        rows = records(stream, ",", str(table))
+        names = header_of(rows, str(table))
+        yield [_repaired(name).lstrip("\ufeff").strip().upper() for name in names], rows
 
 
 def _repaired(field: str) -> str:

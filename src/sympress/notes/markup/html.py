@@ -144,8 +144,9 @@ class Tags:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._closings = {match[1].lower(): match.start() for match in _CLOSING.finditer(text)}
-        self.last_close = {_local(name): place for name, place in sorted(self._closings.items(), key=_place)}
+        closings = [(match[1].lower(), match.start()) for match in _CLOSING.finditer(text)]
+        self._closings = dict(closings)
+        self.last_close = {_local(name): place for name, place in closings}
         self.sure = False
         self.found = tuple(self._scan())
         self.names = frozenset(tag.name for tag in self.found)
@@ -216,10 +217,6 @@ def _local(name: str) -> str:
     """Return a name without a prefix of XML; those of Word (`o:p`) name other things than HTML's own."""
     prefix, colon, local = name.rpartition(":")
     return local if colon and prefix not in {"o", "v", "w", "m", "st1"} else name
-
-
-def _place(closing: tuple[str, int]) -> int:
-    return closing[1]
 
 
 @cache
@@ -294,10 +291,10 @@ class HtmlPage(Page):
         kept = self._keep_lines or self._preformatted > 0
         if kept:
             start = self._skip_due_line(start, end)
-        elif (first := _skip_blank(source, start, end)) > start:
+        elif (first := end - len(source[start:end].lstrip(_BLANK))) > start:
             self.space(start, first)
             start = first
-        last = end if kept else _last_blank(source, start, end)
+        last = end if kept else start + len(source[start:end].rstrip(_BLANK))
         at = start
         for match in _PIECE.finditer(source, start, last):
             blank = match[0][0] in _BLANK
@@ -465,15 +462,3 @@ _AT_CLOSE: dict[str, _LayOut] = {
 def keeps_lines(tags: Tags) -> bool:
     """Whether the lines of the source are those of the note: no block stands among its tags."""
     return not (tags.names & _BLOCKS)
-
-
-def _skip_blank(source: str, start: int, end: int) -> int:
-    while start < end and source[start] in _BLANK:
-        start += 1
-    return start
-
-
-def _last_blank(source: str, start: int, end: int) -> int:
-    while end > start and source[end - 1] in _BLANK:
-        end -= 1
-    return end

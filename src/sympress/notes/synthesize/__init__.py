@@ -421,19 +421,7 @@ def synthesize(n: int, *, seed: int = 0) -> SyntheticNotes:
     Raises:
         InputError: `n` is below 1.
     """
-    return _gather(iterate_notes(n, seed=seed))
-
-
-def synthesize_batches(n: int, *, seed: int = 0, batch: int = 5000) -> Iterator[SyntheticNotes]:
-    """Yield the notes of `synthesize(n, seed=seed)` in order, `batch` at a time, in bounded memory.
-
-    Raises:
-        InputError: `n` or `batch` is below 1.
-    """
-    if batch < 1:
-        raise InputError(f"batch={batch}: give at least 1 note a batch")
-    records = iterate_notes(n, seed=seed)
-    return (_gather(islice(records, min(batch, n - start))) for start in range(0, n, batch))
+    return gather(iterate_notes(n, seed=seed))
 
 
 def iterate_notes(n: int, *, seed: int = 0) -> Iterator[NoteRecord]:
@@ -495,7 +483,8 @@ def _patient_notes(vocabulary: Vocabulary, patient: int, row_id: int, seed: int)
             written += timedelta(minutes=60 + int(chance() * 4000))
 
 
-def _gather(records: Iterable[NoteRecord]) -> SyntheticNotes:
+def gather(records: Iterable[NoteRecord]) -> SyntheticNotes:
+    """The notes of `records` as frames."""
     notes: list[tuple[object, ...]] = []
     mentions: list[tuple[object, ...]] = []
     copied = 0

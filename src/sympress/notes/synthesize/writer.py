@@ -6,11 +6,11 @@ import gzip
 import io
 import json
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -18,7 +18,7 @@ import polars as pl
 
 from sympress.errors import InputError
 from sympress.files import atomic_path
-from sympress.notes.synthesize import NoteRecord, iterate_notes, synthesize_batches
+from sympress.notes.synthesize import NoteRecord, gather, iterate_notes
 
 NoteFormat = Literal["noteevents", "jsonl", "parquet"]
 
@@ -34,6 +34,7 @@ _HEADER = (
 #: ROW_ID of a retracted copy: that of the note plus this, far above those of the notes themselves.
 _RETRACTED_ROW = 900_000_000
 _REPORT_EVERY = 500
+_NOTES_A_PART = 5_000
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,22 @@ def write_notes(
         atomic_path(gold_path) as gold_file,
         gold_file.open("w", encoding="utf-8", newline="\n") as gold,
     ):
-        write = _write_csv if note_format == "noteevents" else _write_frames
-        rows, mentions = write(notes_file, gold, n, seed, advance)
+        mentions = 0
+
+        def records() -> Iterator[NoteRecord]:
+            """Yield the notes, the gold of each written."""
+            nonlocal mentions
+            for done, record in enumerate(iterate_notes(n, seed=seed), start=1):
+                spans = [_span(*found[:4]) for found in record.gold()]
+                line = {"note_id": str(record.row_id), "text": record.note.text, "spans": spans}
+                gold.write(json.dumps(line, ensure_ascii=False) + "\n")
+                mentions += len(spans)
+                yield record
+                if done % _REPORT_EVERY == 0:
+                    advance(_REPORT_EVERY)
+            advance(n % _REPORT_EVERY)
+
+        rows = (_write_csv if note_format == "noteevents" else _write_frames)(notes_file, records())
     return WrittenNotes(path, gold_path, n, rows, mentions)
 
 
@@ -119,25 +134,15 @@ def _open_text(path: Path) -> Iterator[IO[str]]:
         yield text
 
 
-def _write_csv(
-    path: Path, gold: IO[str], n: int, seed: int, advance: Callable[[int], None]
-) -> tuple[int, int]:
-    rows = mentions = 0
+def _write_csv(path: Path, records: Iterator[NoteRecord]) -> int:
+    rows = 0
     with _open_text(path) as out:
         out.write(_HEADER)
-        for done, record in enumerate(iterate_notes(n, seed=seed), start=1):
-            if record.retracted:
-                out.write(_noteevents_row(record, retracted=True))
+        for record in records:
+            for retracted in (True, False) if record.retracted else (False,):
+                out.write(_noteevents_row(record, retracted=retracted))
                 rows += 1
-            out.write(_noteevents_row(record, retracted=False))
-            rows += 1
-            spans = [_span(*found[:4]) for found in record.gold()]
-            gold.write(_gold_line(str(record.row_id), record.note.text, spans))
-            mentions += len(spans)
-            if done % _REPORT_EVERY == 0:
-                advance(_REPORT_EVERY)
-        advance(n % _REPORT_EVERY)
-    return rows, mentions
+    return rows
 
 
 def _noteevents_row(record: NoteRecord, *, retracted: bool) -> str:
@@ -158,31 +163,19 @@ def _span(start: int, end: int, symptom: str, assertion: str) -> dict[str, Any]:
     return {"start": start, "end": end, "label": symptom, "attributes": {"assertion": assertion}}
 
 
-def _gold_line(note_id: str, text: str, spans: list[dict[str, Any]]) -> str:
-    return json.dumps({"note_id": note_id, "text": text, "spans": spans}, ensure_ascii=False) + "\n"
-
-
-def _write_frames(
-    path: Path, gold: IO[str], n: int, seed: int, advance: Callable[[int], None]
-) -> tuple[int, int]:
+def _write_frames(path: Path, records: Iterator[NoteRecord]) -> int:
     """Write Parquet or JSON lines, as the ending of `path` says, through parts of bounded size."""
-    mentions = 0
+    rows = 0
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".synth-") as folder:
         parts: list[Path] = []
-        for notes in synthesize_batches(n, seed=seed):
+        while (frame := gather(islice(records, _NOTES_A_PART)).frame).height:
             parts.append(Path(folder) / f"{len(parts):06d}.parquet")
-            notes.frame.write_parquet(parts[-1])
-            spans: dict[str, list[dict[str, Any]]] = defaultdict(list)
-            for note_id, start, end, _, symptom, assertion, _ in notes.mentions.iter_rows():
-                spans[note_id].append(_span(start, end, symptom, assertion))
-            for note_id, text in notes.frame.select("note_id", "text").iter_rows():
-                gold.write(_gold_line(note_id, text, spans[note_id]))
-            mentions += notes.mentions.height
-            advance(notes.frame.height)
+            frame.write_parquet(parts[-1])
+            rows += frame.height
         if path.suffix == ".parquet":
             pl.scan_parquet(parts).sink_parquet(path)
         else:
             with _open_text(path) as out:
                 for part in parts:
                     out.write(pl.read_parquet(part).write_ndjson())
-    return n, mentions
+    return rows
