@@ -18,6 +18,7 @@ from sympress.runtime.tokens import (
     _likeliest,
     _scores,
     classes_of,
+    decode_at_biases,
     decode_mentions,
     merge_windows,
     note_logits,
@@ -161,6 +162,18 @@ def test_a_bias_finds_more_and_less():
     rows = logits(OUT, half, OUT, OUT, OUT, OUT, OUT)
     assert decoded(rows, span_bias=-1.0) == []
     assert decoded(rows, span_bias=1.0) == [(3, 8, "present")]
+
+
+def test_several_biases_find_what_each_finds():
+    biases, starts, ends = (-2.0, -0.5, 0.0, 0.5, 2.0), *cut(TEXT, PLACES)
+    rows = np.random.default_rng(0).normal(size=(20, len(PLACES), len(TAGS))).astype(np.float32)
+    together = [decode_at_biases(row, starts, ends, TAGS, TEXT, biases=biases) for row in rows]
+    assert together == [
+        [decode_mentions(row, starts, ends, TAGS, TEXT, span_bias=bias) for bias in biases] for row in rows
+    ]
+    assert any(len(set(found)) > 2 for found in together)
+    empty = np.zeros(0, dtype=np.int64)
+    assert decode_at_biases(rows[0, :0], empty, empty, TAGS, " ", biases=biases) == [()] * len(biases)
 
 
 def test_the_score_of_a_single_piece_is_the_probability_of_its_tag():

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -341,23 +342,41 @@ def decode_mentions(
         span_bias: added to the log probability of every span; above 0 finds more.
         link: names the symptom of a surface form; none is named without it.
     """
+    return decode_at_biases(logits, starts, ends, tags, text, biases=(span_bias,), link=link)[0]
+
+
+def decode_at_biases(
+    logits: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    tags: Sequence[str],
+    text: str,
+    *,
+    biases: Sequence[float],
+    link: Link | None = None,
+) -> list[tuple[Mention, ...]]:
+    """What `decode_mentions` finds with each of `biases`; a span that several find is read once."""
     if len(logits) == 0:
-        return ()
-    classes, scores = classes_of(tags), _scores(logits)
-    path = _best_path(scores, word_starts(text, starts, ends), span_bias)
-    found = []
-    for first, last in _runs(path):
+        return [()] * len(biases)
+    classes, scores, begins = classes_of(tags), _scores(logits), word_starts(text, starts, ends)
+
+    @cache
+    def read(first: int, last: int) -> Mention | None:
         start, end = _trimmed(text, int(starts[first]), int(ends[last]))
         if start >= end:
-            continue
+            return None
         own = slice(first, last + 1)
         told = int(np.argmax(scores.assertion[:, own].sum(axis=1)))
         on_path = scores.begin[first] + scores.inside[first + 1 : last + 1].sum()
         score = float(np.exp(on_path / (last + 1 - first)) * np.exp(scores.assertion[told, own]).mean())
         symptom = None if link is None else link(text[start:end])
-        said = cast("Assertion", classes[told])
-        found.append(Mention(start, end, symptom, said, min(score, 1.0)))
-    return tuple(found)
+        return Mention(start, end, symptom, cast("Assertion", classes[told]), min(score, 1.0))
+
+    found = []
+    for bias in biases:
+        runs = _runs(_best_path(scores, begins, bias))
+        found.append(tuple(one for run in runs if (one := read(*run)) is not None))
+    return found
 
 
 def _best_path(scores: _Scores, begins: NDArray[np.bool_], span_bias: float) -> list[int]:

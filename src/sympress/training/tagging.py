@@ -22,6 +22,7 @@ from sympress.runtime.tokens import (
     Pieces,
     SpecialTokens,
     classes_of,
+    decode_at_biases,
     decode_mentions,
     merge_windows,
     pieces_of,
@@ -332,14 +333,13 @@ def choose_span_bias(
 
     Of equals the one nearest to 0. Each answer is a note's logits `(pieces, tags)`, pieces and text.
     """
-    scored = []
-    for bias in BIASES:
-        found = [
-            decode_mentions(logits, pieces.starts, pieces.ends, tags, text, span_bias=bias)
-            for logits, pieces, text in answers
-        ]
-        scored.append((strict_f1(gold, found), -abs(bias), bias))
-    f1, _, bias = max(scored)
+    found = [
+        decode_at_biases(logits, pieces.starts, pieces.ends, tags, text, biases=BIASES)
+        for logits, pieces, text in answers
+    ]
+    f1, _, bias = max(
+        (strict_f1(gold, [notes[at] for notes in found]), -abs(bias), bias) for at, bias in enumerate(BIASES)
+    )
     return bias, f1
 
 
