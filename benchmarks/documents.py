@@ -35,7 +35,7 @@ from benchmarks.reference import REFERENCE
 from sympress.errors import InputError
 from sympress.files import write_text
 from sympress.report.columns import NOT_APPLICABLE, format_number, seeds_of
-from sympress.report.figures import pareto_svg
+from sympress.report.figures import pareto_figure, svg_of
 from sympress.report.sections import command_of
 from sympress.report.verdict import escape_markdown, explanation, markdown_table
 from sympress.results import Results, load_results
@@ -276,6 +276,18 @@ def _measured(block: Block, _root: Path, _folder: Path) -> list[str]:
 
 def _reference(block: Block, _root: Path, _folder: Path) -> list[str]:
     return REFERENCE[block.kind]()
+
+
+def pareto_svg(results: Results) -> str:
+    """Return `pareto_figure` as SVG.
+
+    Raises:
+        InputError: fewer than two strategies have an F1, a size and a latency.
+    """
+    figure = pareto_figure(results)
+    if figure is None:
+        raise InputError("no two rows have an F1, a size and a latency: there is nothing to draw")
+    return svg_of(figure)
 
 
 #: What fills a block, by its kind.

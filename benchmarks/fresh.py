@@ -24,7 +24,7 @@ from sympress.compression.recipe.language import Recipe, read_recipe
 from sympress.compression.vocab import Vocab
 from sympress.compression.vocab.trim import choose_pieces, count_pieces, trim_vocabulary_
 from sympress.errors import InputError
-from sympress.evaluation.cost import time_in_turn
+from sympress.evaluation.cost import ROUNDS, pick_timed, time_in_turn
 from sympress.evaluation.significance import (
     estimate,
     group_index,
@@ -42,7 +42,6 @@ from sympress.provenance import environment
 from sympress.results import Results, load_results
 from sympress.runtime.artifact import Extractor, write_checksums
 from sympress.runtime.session import Runtime
-from sympress.studies.costs import ROUNDS, pick_timed
 from sympress.studies.press import write_model
 from sympress.studies.results import PREDICTIONS, KeptPredictions, read_predictions, reread
 from sympress.studies.rows import LOADERS

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sympress.errors import InputError
 from sympress.evaluation.probabilities import TRUST, choose_thresholds
-from sympress.evaluation.quality import point_quality
+from sympress.evaluation.quality import score_quality
 from sympress.files import write_json
 from sympress.provenance import environment
 from sympress.studies.judge import calibrated, fit_calibration
@@ -61,8 +61,13 @@ def _judge(
             judging = np.zeros(len(targets), dtype=bool)
             judging[order[part::PARTS]] = True
             for way, cuts in _cuts(probabilities[~judging], targets[~judging]).items():
-                quality = point_quality(
-                    "present", probabilities[judging], targets[judging], symptoms, thresholds=cuts
+                quality = score_quality(
+                    "present",
+                    probabilities[judging],
+                    targets[judging],
+                    symptoms,
+                    thresholds=cuts,
+                    resamples=0,
                 )
                 micro = quality.micro_f1.value if quality.micro_f1 else None
                 found[way][-1].append((micro or 0.0, quality.f1.value or 0.0))

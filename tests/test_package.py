@@ -18,6 +18,8 @@ from sympress.errors import InputError
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+#: What says that a package of an extra is missing.
+REPORTS = ("MissingExtraError", "of_extra")
 
 
 def named_extras() -> list[tuple[str, str, str]]:
@@ -25,8 +27,8 @@ def named_extras() -> list[tuple[str, str, str]]:
     found = []
     for path in sorted((ROOT / "src").rglob("*.py")):
         code = path.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(code)) if "MissingExtraError" in code else ():
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "MissingExtraError":
+        for node in ast.walk(ast.parse(code)) if any(name in code for name in REPORTS) else ():
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in REPORTS:
                 extra, package = (getattr(argument, "value", "") for argument in node.args)
                 if not extra:  # the caller names it
                     continue

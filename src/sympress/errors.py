@@ -139,6 +139,19 @@ def names_arguments(arguments: Mapping[str, str]) -> Callable[[Callable[P, T]], 
 # Optional dependencies: import them late, and name the command that installs them.
 
 
+@contextmanager
+def of_extra(extra: str, package: str) -> Iterator[None]:
+    """Within it something of `package` is imported.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(extra, package) from error
+
+
 def require_training(extra: str = "train") -> None:
     """Check that what every training needs is installed.
 

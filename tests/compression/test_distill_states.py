@@ -20,7 +20,7 @@ from sympress.compression.distill.objective import (
 from sympress.compression.prune.structured import Kept, remove_
 from sympress.errors import InputError
 from sympress.models.families import family_of, layer_linears, layers_of
-from sympress.models.model import LowRankLinear, SymptomModel, build_model, replace_module_
+from sympress.models.model import LowRankLinear, SymptomModel, build_model
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"]
 IDS = torch.tensor([[2, 7, 9, 11, 3], [2, 8, 3, 0, 0]])
@@ -103,7 +103,7 @@ def test_a_student_with_heads_removed_and_low_rank_is_looked_at_too(family: str,
     remove_(student, Kept(((0, 1, 2), (1,)), (tuple(range(48)), tuple(range(20)))))
     for name, linear in list(layer_linears(student.encoder)):
         factors = LowRankLinear(linear.in_features, 3, linear.out_features, bias=linear.bias is not None)
-        replace_module_(student.encoder, name, factors)
+        student.encoder.set_submodule(name, factors)
     seen, shown = see(student), see(teacher)
     assert [part.shape[-1] for part in seen.relations] == [8, 8, 8]
     assert hidden_loss(seen.states, shown.states, MASK).item() > 0

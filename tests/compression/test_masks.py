@@ -13,7 +13,7 @@ from torch import nn
 from sympress.compression.prune.masks import apply_masks_, keep_masked, magnitude_masks
 from sympress.errors import InputError
 from sympress.models.model import SymptomModel, build_model
-from sympress.training import train
+from sympress.training import from_logits, train
 from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import TrainSettings
 from sympress.training.losses import loss_of
@@ -79,7 +79,7 @@ def test_masked_weights_stay_zero_through_training_and_the_rest_learns(model: Sy
         TrainSettings(epochs=2, batch_size=8, learning_rate=1e-2),
         tmp_path,
         pad_id=0,
-        objective=loss_of("topic"),
+        batch_loss=from_logits(loss_of("topic")),
         score=lambda logits: (0.0, {}),
         after_step=keep_masked(model, masks),
     )

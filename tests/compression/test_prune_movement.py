@@ -14,7 +14,7 @@ from sympress.compression.prune.masks import GradualMasks, apply_masks_, cubic_s
 from sympress.errors import InputError
 from sympress.models.families import layer_linears
 from sympress.models.model import SymptomModel, build_model, load_model, save_model
-from sympress.training import train
+from sympress.training import from_logits, train
 from sympress.training.data import EncodedNotes, NoteDataset
 from sympress.training.epochs import TrainSettings
 from sympress.training.losses import loss_of
@@ -52,7 +52,7 @@ def run(model: SymptomModel, masks: GradualMasks, folder: Path, kill_at: int = 0
         SETTINGS,
         folder,
         pad_id=0,
-        objective=loss_of("topic"),
+        batch_loss=from_logits(loss_of("topic")),
         score=lambda logits: (0.0, {}),
         after_step=masks,
         progress=progress,

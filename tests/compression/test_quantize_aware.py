@@ -21,7 +21,6 @@ from sympress.models.model import (
     SymptomModel,
     build_model,
     load_model,
-    replace_module_,
     save_model,
 )
 
@@ -85,9 +84,9 @@ def test_the_simulated_logits_are_the_deployed_logits(
     model.head.output.weight.data *= 50  # logits of a trained model's size
     if family == "bert":
         factors = LowRankLinear(32, 8, 48, bias=True)  # two layers that round
-        replace_module_(model, "encoder.encoder.layer.0.intermediate.dense", factors)
+        model.set_submodule("encoder.encoder.layer.0.intermediate.dense", factors)
         last = LowRankLinear(32, 8, 48, bias=True)
-        replace_module_(model, "encoder.encoder.layer.1.intermediate.dense", last)
+        model.set_submodule("encoder.encoder.layer.1.intermediate.dense", last)
     source, target = tmp_path / "float.onnx", tmp_path / "int8.onnx"
     export_onnx(model, source)
     for reduce_range in (True, False):

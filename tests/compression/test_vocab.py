@@ -518,7 +518,7 @@ def test_a_changed_embedding_or_another_models_tokenizer_is_refused(make_encoder
 
 
 def test_a_tokenizer_that_numbers_its_pieces_otherwise_is_found_out(tokenizer, monkeypatch):
-    monkeypatch.setattr("sympress.compression.vocab.trim._trim_backend", lambda backend, new_ids: backend)
+    monkeypatch.setattr("sympress.compression.vocab.trim._trim_model", lambda model, new_ids: model)
     with pytest.raises(SympressError, match="numbers its word pieces otherwise than asked; please report"):
         trim_tokenizer(tokenizer, kept_by(tokenizer))
 

@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics
 
 from sympress.errors import SympressError
-from sympress.evaluation.quality import point_quality, score_present, score_topic
+from sympress.evaluation.quality import score_quality
 from sympress.results import Estimate, Quality
 
 NAMES = [f"s{k}" for k in range(5)]
@@ -25,9 +25,20 @@ def present_data(notes: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     return np.round(np.clip(0.4 * targets + 0.6 * random.random((notes, 5)), 0, 1), 2), targets
 
 
+def score_topic(scores: np.ndarray, classes: np.ndarray, names: list[str], **how: object) -> Quality:
+    truth = np.asarray(classes).reshape(-1, 1) == np.arange(len(names))
+    return score_quality("topic", scores, truth, names, **how)
+
+
+def score_present(
+    scores: np.ndarray, targets: np.ndarray, cuts: object, names: list[str], **how: object
+) -> Quality:
+    return score_quality("present", scores, targets, names, thresholds=cuts, **how)
+
+
 def test_topic_equals_scikit_learn() -> None:
     scores, classes = topic_data()
-    quality = point_quality("topic", scores, np.eye(5)[classes], NAMES)
+    quality = score_topic(scores, classes, NAMES, resamples=0)
     predicted = scores.argmax(axis=1)
     precision, recall, f1, support = metrics.precision_recall_fscore_support(classes, predicted)
     assert quality.accuracy.value == pytest.approx(metrics.accuracy_score(classes, predicted))

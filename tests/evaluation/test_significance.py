@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from sympress.evaluation.quality import score_present, score_topic
-from sympress.evaluation.significance import compare_present, compare_topic
+from sympress.evaluation.quality import score_quality
+from sympress.evaluation.significance import paired_difference
 from sympress.report.claims import holm
 
 
@@ -13,6 +13,18 @@ def noisy(classes: np.ndarray, wrong: float, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     drawn = np.where(random.random(len(classes)) < wrong, random.integers(3, size=len(classes)), classes)
     return np.eye(3)[drawn]
+
+
+def compare_topic(a: np.ndarray, b: np.ndarray, classes: np.ndarray, **how: object):
+    places = np.arange(a.shape[1])
+    answers = (one.argmax(axis=1)[:, None] == places for one in (a, b))
+    return paired_difference(*answers, classes[:, None] == places, **how)
+
+
+def f1_of_topic(scores: np.ndarray, classes: np.ndarray) -> float:
+    names = list("abc")[: scores.shape[1]]
+    truth = np.eye(len(names))[classes]
+    return score_quality("topic", scores, truth, names, resamples=0).f1.value or 0.0
 
 
 CLASSES = np.random.default_rng(0).integers(3, size=600)
@@ -27,8 +39,7 @@ def test_alike_classifiers_do_not_differ() -> None:
 def test_a_clear_difference_is_significant_and_changes_its_sign_when_swapped() -> None:
     good, poor = noisy(CLASSES, 0.1, 1), noisy(CLASSES, 0.4, 2)
     difference, p_value = compare_topic(good, poor, CLASSES, seed=5)
-    names = ["a", "b", "c"]
-    f1 = [score_topic(scores, CLASSES, names, resamples=0).f1.value for scores in (good, poor)]
+    f1 = [f1_of_topic(scores, CLASSES) for scores in (good, poor)]
     assert difference.value == pytest.approx(f1[0] - f1[1])
     assert difference.low is not None
     assert 0 < difference.low < difference.value
@@ -46,7 +57,7 @@ def test_the_p_value_is_that_of_all_swaps() -> None:
     right, wrong = np.eye(2)[classes], np.eye(2)[[0, 1, 1, 0, 0, 0]]
 
     def f1(scores: np.ndarray) -> float:
-        return score_topic(scores, classes, ["a", "b"], resamples=0).f1.value or 0.0
+        return f1_of_topic(scores, classes)
 
     observed = f1(right) - f1(wrong)
     extreme = []
@@ -82,16 +93,16 @@ def test_copies_of_a_note_within_a_patient_are_no_evidence() -> None:
 
 
 @pytest.mark.parametrize("average", ["macro", "micro"])
-def test_present_uses_each_classifiers_own_thresholds(average: str) -> None:
+def test_the_difference_is_that_of_the_f1s(average: str) -> None:
     random = np.random.default_rng(0)
     targets = random.random((500, 3)) < [0.4, 0.2, 0.05]
     a = np.clip(0.5 * targets + random.random((500, 3)) * 0.6, 0, 1)
     b = a / 2
     cuts = np.full(3, 0.5)
-    same, p_value = compare_present(a, b, targets, thresholds_a=cuts, thresholds_b=cuts / 2, average=average)  # type: ignore[arg-type]
+    same, p_value = paired_difference(a >= cuts, b >= cuts / 2, targets, average=average)  # type: ignore[arg-type]
     assert (same.value, p_value) == (0, 1)
-    lost, p_value = compare_present(a, b, targets, thresholds_a=cuts, thresholds_b=cuts, average=average)  # type: ignore[arg-type]
-    qualities = [score_present(scores, targets, cuts, list("abc"), resamples=0) for scores in (a, b)]
+    lost, p_value = paired_difference(a >= cuts, b >= cuts, targets, average=average)  # type: ignore[arg-type]
+    qualities = [score_quality("present", one, targets, list("abc"), resamples=0) for one in (a, b)]
     pair = [q.f1.value if average == "macro" else q.micro_f1.value for q in qualities]  # type: ignore[union-attr]
     assert lost.value == pytest.approx(pair[0] - pair[1])
     assert p_value is not None
@@ -100,10 +111,8 @@ def test_present_uses_each_classifiers_own_thresholds(average: str) -> None:
 
 @pytest.mark.parametrize("notes", [0, 4])
 def test_nothing_to_compare_is_undefined(notes: int) -> None:
-    empty = np.zeros((notes, 2))
-    difference, p_value = compare_present(
-        empty, empty, empty, thresholds_a=[0.5, 0.5], thresholds_b=[0.5, 0.5]
-    )
+    empty = np.zeros((notes, 2), dtype=bool)
+    difference, p_value = paired_difference(empty, empty, empty)
     assert (difference.value, difference.note, p_value) == (None, "undefined: no note of any symptom", None)
 
 

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from benchmarks.documents import pareto_svg
 from sympress.errors import InputError, MissingExtraError
 from sympress.report.columns import groups, looks
-from sympress.report.figures import pareto_figure, pareto_svg, write_figures
+from sympress.report.figures import pareto_figure, write_figures
 from sympress.report.interactive import place_labels
 from sympress.report.paper import escape_latex, latex_table, write_tables
 from sympress.report.verdict import beyond_text, in_view, places, size_mb

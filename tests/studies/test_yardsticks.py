@@ -11,10 +11,11 @@ from transformers import PreTrainedTokenizerFast
 
 from sympress.compression.export import export_onnx
 from sympress.errors import InputError
+from sympress.evaluation.cost import by_index
 from sympress.models.model import build_model, save_model
 from sympress.runtime.artifact import Extractor, write_checksums, write_extractor
 from sympress.runtime.session import Runtime
-from sympress.studies.costs import INT8, PYTORCH, by_index, teacher_yardsticks
+from sympress.studies.costs import INT8, PYTORCH, teacher_yardsticks
 
 TEXTS = ("fever and cough", "no pain in the arm")
 

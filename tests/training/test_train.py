@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast
 
 from sympress.errors import SympressError
 from sympress.models.model import SymptomModel, build_model
-from sympress.training import parameter_groups, train
-from sympress.training.data import NoteDataset, encode_texts
+from sympress.training import from_logits, parameter_groups, train
+from sympress.training.data import NoteDataset, encode_texts, note_logits
 from sympress.training.epochs import EpochLog, TrainSettings, predict_logits
 from sympress.training.losses import loss_of
 
@@ -90,7 +90,7 @@ def run(make_encoder: Callable, notes: NoteDataset, validation: NoteDataset) -> 
             return score(logits)
 
         torch.manual_seed(int.from_bytes(folder.name.encode()[:4], "big"))  # must not matter
-        options = {"objective": loss_of("topic"), "progress": progress} | options
+        options = {"batch_loss": from_logits(loss_of("topic")), "progress": progress} | options
         return model, train(model, notes, validation, settings, folder, pad_id=0, score=scoring, **options)
 
     return start
@@ -130,7 +130,16 @@ def test_a_tiny_bert_learns_a_plain_task(
         return float((logits.argmax(1) == held_out.targets.numpy().argmax(1)).mean()), {}
 
     settings = TrainSettings(epochs=6, learning_rate=5e-3)
-    log = train(model, training, held_out, settings, tmp_path, pad_id=0, objective=objective, score=accuracy)
+    log = train(
+        model,
+        training,
+        held_out,
+        settings,
+        tmp_path,
+        pad_id=0,
+        batch_loss=from_logits(objective),
+        score=accuracy,
+    )
     assert np.mean(losses[-10:]) < 0.3 * np.mean(losses[:5])
     assert log.epochs[-1]["score"] > 0.9
     assert [epoch["epoch"] for epoch in log.epochs] == [1, 2, 3, 4, 5, 6]
@@ -253,7 +262,7 @@ def test_select_last_keeps_the_last_epoch(run: Run, validation: NoteDataset, tmp
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_ends_the_run(run: Run, tmp_path: Path, bad: float):
     with pytest.raises(SympressError) as caught:
-        run(tmp_path / "bad", objective=lambda logits, _targets, _teacher: logits.sum() * 0 + bad)
+        run(tmp_path / "bad", batch_loss=lambda model, batch: note_logits(model, batch).sum() * 0 + bad)
     assert str(caught.value) == "the training loss is no longer finite; lower --learning-rate"
 
 

@@ -34,7 +34,7 @@ from sympress.compression.recipe.material import (
 from sympress.errors import InputError
 from sympress.models.model import SymptomModel, build_model
 from sympress.training import data as module
-from sympress.training import train
+from sympress.training import from_logits, train
 from sympress.training.data import (
     Collate,
     EncodedNotes,
@@ -210,7 +210,7 @@ def train_on(model: SymptomModel, notes: NoteDataset, folder: Path, **settings: 
     chosen = replace(SETTINGS, **settings)
     train(
         copied, notes, notes, chosen, folder, pad_id=0,
-        score=lambda logits: (float(np.abs(logits).mean()), {}), objective=loss_of("present"),
+        score=lambda logits: (float(np.abs(logits).mean()), {}), batch_loss=from_logits(loss_of("present")),
     )  # fmt: skip
     return copied
 
@@ -268,7 +268,7 @@ def test_what_stands_behind_the_first_window_is_learnt_by_windows_and_not_withou
             tmp_path / str(stride),
             pad_id=0,
             score=lambda logits: (0.0, {}),
-            objective=loss_of("present"),
+            batch_loss=from_logits(loss_of("present")),
         )
         answers = predict_logits(model, NoteDataset(seen, truth), 0) > 0
         return float((answers == truth).mean())

@@ -17,11 +17,11 @@ from sympress.errors import InputError, SympressError
 from sympress.files import write_json, write_text
 from sympress.report.advice import advise
 from sympress.report.card import write_cards
-from sympress.report.columns import format_difference, format_number
+from sympress.report.columns import format_difference, format_number, format_p
 from sympress.report.figures import write_figures
 from sympress.report.page import Example, render_page, write_report
 from sympress.report.paper import write_csvs, write_tables
-from sympress.report.sections import PrecisionRecall, format_p
+from sympress.report.sections import PrecisionRecall
 from sympress.report.verdict import console_table, printable, verdict
 from sympress.results import Results, load_results
 

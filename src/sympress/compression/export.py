@@ -108,24 +108,17 @@ def _narrowed(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, tuple
     for node in reversed(model.graph.node):
         wishes = set().union(*(wanted.get(name, set()) for name in node.output))
         axis = next(iter(wishes)) if len(wishes) == 1 else None
-        asked = None if axis is None else _asks(node, axis, shapes)
-        if axis is None and _reads_first(model, node, shapes):
+        after, rule = shapes.get(node.output[0]), _RULES.get(node.op_type)
+        asked: Asked | None = None  # read whole: places are mixed, or nothing is known
+        if axis is not None and after is not None and rule is not None:
+            asked = rule(node, axis, after, [shapes.get(name) for name in node.input])
+        elif axis is None and _reads_first(model, node, shapes):
             asked = [1, None]
         if asked is not None:
             narrowed[node.output[0]] = (axis, asked)
         for place, name in enumerate(node.input):
             wanted.setdefault(name, set()).add(None if asked is None else asked[place])
     return narrowed
-
-
-def _asks(node: NodeProto, axis: int, shapes: Mapping[str, Shape]) -> Asked | None:
-    """How `node` reads its inputs if no more than the first place along `axis` of its output is read.
-
-    An axis an input, None for one that is read whole; None in all where places are mixed or nothing is known.
-    """
-    after, known = shapes.get(node.output[0]), [shapes.get(name) for name in node.input]
-    rule = _RULES.get(node.op_type)
-    return None if after is None or rule is None else rule(node, axis, after, known)
 
 
 def _elementwise(_node: NodeProto, axis: int, after: Shape, known: Sequence[Shape | None]) -> Asked | None:
@@ -588,12 +581,6 @@ def parity(model: SymptomModel, file: Path | bytes, notes: list[NDArray[np.int64
     return float(np.max(differences))  # NaN if any is: max() would lose it
 
 
-def _tolerance(model: SymptomModel) -> float:
-    """How much a logit may differ: where outputs are rounded, a last bit may decide whole steps."""
-    rounding = getattr(model.head.output, "rounding", None)
-    return PARITY_TOLERANCE if rounding is None else max(PARITY_TOLERANCE, 8 * float(rounding.scale))
-
-
 def export_checked(model: SymptomModel, path: Path, notes: list[NDArray[np.int64]]) -> float:
     """Export and compare over `notes`; returns the largest difference.
 
@@ -605,7 +592,8 @@ def export_checked(model: SymptomModel, path: Path, notes: list[NDArray[np.int64
         draft = Path(folder) / "model.onnx"
         export_onnx(model, draft)
         worst = parity(model, draft, notes)
-        tolerance = _tolerance(model)
+        rounding = getattr(model.head.output, "rounding", None)  # a last bit may decide whole steps
+        tolerance = PARITY_TOLERANCE if rounding is None else max(PARITY_TOLERANCE, 8 * float(rounding.scale))
         if not worst <= tolerance:
             raise SympressError(
                 f"{path.name}: the ONNX file differs from PyTorch by {worst:.2e} in a logit, more than "

@@ -9,17 +9,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from sympress.errors import MissingExtraError, SympressError
+from sympress.errors import SympressError, of_extra
 
 if TYPE_CHECKING:
     from sympress.models.tfidf import ReferenceModel
 
 
 # Time several models in one run, in turn, so that a change of the machine's speed hits them all.
+
+
+#: Notes that are timed one by one, and rounds over them, whatever the task and the command.
+TIMED_NOTES, ROUNDS = 60, 3
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,25 @@ def rates_in_turn(batches: Mapping[str, Callable[[], int]], *, rounds: int = 3) 
     return {name: float(np.median(values)) for name, values in rates.items()}
 
 
+class _Answering(Protocol):
+    @property
+    def answer(self) -> Callable[[str], object]: ...
+
+
+def by_index(models: Mapping[str, _Answering], texts: Sequence[str]) -> dict[str, Callable[[int], object]]:
+    """Each model as a function of a note's index, to be timed in turn with the others."""
+
+    def timed(model: _Answering) -> Callable[[int], object]:
+        return lambda index: model.answer(texts[index])
+
+    return {name: timed(model) for name, model in models.items()}
+
+
+def pick_timed(texts: Sequence[str]) -> list[str]:
+    """The notes of `texts` that are timed."""
+    return [texts[row] for row in np.random.default_rng(0).permutation(len(texts))[:TIMED_NOTES]]
+
+
 # Peak memory of a deployed row, measured in a process of its own: `python -m sympress.evaluation.cost`.
 
 
@@ -140,10 +163,8 @@ def own_peak_bytes() -> int:
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     if sys.platform == "win32":
-        try:
+        with of_extra("train", "psutil"):
             import psutil
-        except ImportError as error:
-            raise MissingExtraError("train", "psutil") from error
         return int(psutil.Process().memory_info().peak_wset)
     import resource
 

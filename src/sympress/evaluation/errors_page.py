@@ -6,19 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from sympress.errors import MissingExtraError
 from sympress.evaluation.evaluate import Evaluation
 from sympress.evaluation.gold import Gold, GoldNote
 from sympress.evaluation.spans import match_spans
 from sympress.files import write_text
 from sympress.labels.mentions import Mention
 from sympress.labels.task import affirms
-from sympress.report.page import visible
+from sympress.report.page import renderer, template
 
 Kind = Literal["missed", "made up", "wrong symptom", "wrong assertion", "other ends"]
 #: Every kind, and what it is.
@@ -160,18 +158,15 @@ def render_errors(evaluation: Evaluation) -> tuple[str, int]:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    check_renderer()
-    from jinja2 import Environment, StrictUndefined
+    environment = renderer()
     from markupsafe import Markup
 
     errors = list(errors_of(evaluation))
     kinds = Counter(one.kind for one in errors)
     symptoms = Counter(one.symptom for one in errors)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible
-    )
+    own = "sympress.evaluation"
     # Ours, not the data's: a style sheet and a script of the package.
-    style = _resource("sympress.report", "report.css") + _resource("sympress.evaluation", "errors.css")
+    style = template("report.css") + template("errors.css", own)
     values: dict[str, Any] = {
         "results": evaluation.results,
         "errors": errors[:MOST_ERRORS],
@@ -179,9 +174,9 @@ def render_errors(evaluation: Evaluation) -> tuple[str, int]:
         "kinds": [(kind, told, kinds[kind]) for kind, told in KINDS.items() if kinds[kind]],
         "symptoms": sorted(symptoms.items(), key=lambda pair: (-pair[1], pair[0])),
         "style": Markup(style),  # noqa: S704
-        "script": Markup(_resource("sympress.evaluation", "errors.js")),  # noqa: S704
+        "script": Markup(template("errors.js", own)),  # noqa: S704
     }
-    page = environment.from_string(_resource("sympress.evaluation", "errors.html.j2")).render(values)
+    page = environment.from_string(template("errors.html.j2", own)).render(values)
     return page, len(errors)
 
 
@@ -191,11 +186,4 @@ def check_renderer() -> None:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    try:
-        import jinja2  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("report", "jinja2") from None
-
-
-def _resource(package: str, name: str) -> str:
-    return resources.files(package).joinpath("templates", name).read_text(encoding="utf-8")
+    renderer()

@@ -24,19 +24,18 @@ from sympress.evaluation.records import (
     lines_of,
 )
 from sympress.evaluation.scores import (
+    NO_SYMPTOM,
     Answered,
-    Bootstrap,
     confusion,
     differences,
     known_spans,
     note_counts,
     score_by_group,
     score_notes,
-    scores_of,
-    span_counts,
     time_artifacts,
 )
-from sympress.evaluation.spans import score_spans
+from sympress.evaluation.significance import Bootstrap
+from sympress.evaluation.spans import score_spans, scores_of, span_counts
 from sympress.labels.mentions import Mention
 from sympress.labels.task import task_of
 from sympress.runtime.artifact import artifact_digest
@@ -149,7 +148,7 @@ def evaluate(
     scored = _Scored(gold, ours.mentions, ours.affirmed, vocabulary.known, bootstrap, points=points)
     cost, beside = None, None
     if against is not None:
-        theirs = _answered(against, gold, step, lambda name: vocabulary.symptom(name) or name)
+        theirs = _answered(against, gold, step, vocabulary.name)
         cost, beside = _against((model, against), gold, (ours, theirs), bootstrap)
     elif timed:
         texts = [note.text for note in gold.notes]
@@ -178,16 +177,9 @@ def check_drawing(seed: int, resamples: int) -> None:
         raise InputError(f"--resamples {resamples}: give a whole number; 0 for no intervals")
 
 
-@dataclass(frozen=True)
-class _Answers(Answered):
-    """What an artifact found, and how many notes it read in part."""
-
-    truncated: int = 0
-
-
 def _answered(
     extractor: Extractor, gold: Gold, step: Step | None, name: Callable[[str], str] = str
-) -> _Answers:
+) -> Answered:
     """The answers to all notes, with symptoms as `name` calls them.
 
     Raises:
@@ -201,7 +193,7 @@ def _answered(
     failed = Counter(one.failure for one in answers if one.failure is not None)
     if failed.total() == len(answers):
         raise SympressError(f"not one note of {len(answers):,} was answered: {failed.most_common(1)[0][0]}")
-    return _Answers(
+    return Answered(
         [tuple(_mention(one, name) for one in answer.mentions) for answer in answers],
         [frozenset(name(one.symptom) for one in answer.symptoms) for answer in answers],
         failed.total(),
@@ -283,8 +275,8 @@ class _Scored:
             "spans": score_spans(
                 wanted, self.found, groups=drawn.index, seed=drawn.seed, resamples=drawn.resamples
             ),
-            "known_exact": scores_of(drawn.sums(span_counts(*known, exact=True))),
-            "known_overlapping": scores_of(drawn.sums(span_counts(*known, exact=False))),
+            "known_exact": scores_of(drawn.sums(span_counts(*known, exact=True)), NO_SYMPTOM),
+            "known_overlapping": scores_of(drawn.sums(span_counts(*known, exact=False)), NO_SYMPTOM),
             "assertions": confusion(wanted, self.found) if gold.asserted else [],
         }
 
@@ -301,18 +293,11 @@ class _Scored:
 
 def _named(gold: Gold, vocabulary: Vocabulary) -> Gold:
     """`gold` with the artifact's own names of symptoms, where it knows them."""
-
-    def name(one: str) -> str:
-        return vocabulary.symptom(one) or one
-
     notes = tuple(
         replace(
             note,
-            affirmed=frozenset(map(name, note.affirmed)),
-            mentions=tuple(
-                one if one.symptom is None else replace(one, symptom=name(one.symptom))
-                for one in note.mentions
-            ),
+            affirmed=frozenset(map(vocabulary.name, note.affirmed)),
+            mentions=tuple(map(vocabulary.named, note.mentions)),
         )
         for note in gold.notes
     )

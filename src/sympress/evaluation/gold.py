@@ -213,10 +213,18 @@ class Vocabulary:
         tried = (name, vaers_to_clinical(name) or "", form_key(name))
         return next((self.by_name[fold(one)] for one in tried if fold(one) in self.by_name), None)
 
+    def name(self, given: str) -> str:
+        """The artifact's symptom that people call `given`, or `given` itself."""
+        return self.symptom(given) or given
+
+    def named(self, mention: Mention) -> Mention:
+        """`mention` with the artifact's own name of its symptom."""
+        return mention if mention.symptom is None else replace(mention, symptom=self.name(mention.symptom))
+
     def symptom_of_words(self, words: str) -> str | None:
         """The symptom that marked words name by the lexicon: an id of the artifact's where it has it."""
         linked = self.link(words)
-        return None if linked is None else self.symptom(linked) or linked
+        return None if linked is None else self.name(linked)
 
 
 # Labelled notes as Python programs hold them: arrays, names, spans or tables; all become `Gold`.

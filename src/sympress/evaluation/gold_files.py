@@ -414,10 +414,10 @@ def _of_rows(path: Path, rows: RowGold, notes: _Notes, vocabulary: Vocabulary) -
                 raise InputError(
                     f"{said.where}: note {note_id!r}: {fault}; give the notes as they were annotated"
                 )
-        mentions = tuple(_named(one, vocabulary) for one in sorted(said.mentions, key=_place))
+        mentions = tuple(map(vocabulary.named, sorted(said.mentions, key=lambda one: (one.start, one.end))))
         affirmed = affirmed_symptoms(mentions)
         if said.affirmed is not None:
-            named = frozenset(vocabulary.symptom(name) or name for name in said.affirmed)
+            named = frozenset(map(vocabulary.name, said.affirmed))
             affirmed = named | affirmed if rows.kind in ("omop", "findings") else named
         held.append(GoldNote(note_id, text, affirmed, mentions))
     remarks = []
@@ -435,25 +435,11 @@ def _of_rows(path: Path, rows: RowGold, notes: _Notes, vocabulary: Vocabulary) -
     return Gold(tuple(held), path.name, rows.kind, rows.spans, rows.spans, remarks=tuple(remarks))
 
 
-def _place(mention: Mention) -> tuple[int, int]:
-    return mention.start, mention.end
-
-
-def _named(mention: Mention, vocabulary: Vocabulary) -> Mention:
-    if mention.symptom is None:
-        return mention
-    return replace(mention, symptom=vocabulary.symptom(mention.symptom) or mention.symptom)
-
-
 def _of_documents(path: Path, read: GoldSet, vocabulary: Vocabulary, options: GoldOptions) -> Gold:
     placed = any(span.fragments for one in read.documents for span in one.spans)
     if not placed and any(one.spans for one in read.documents):
         held = tuple(
-            GoldNote(
-                one.note_id,
-                one.text,
-                frozenset(vocabulary.symptom(span.label) or span.label for span in one.spans),
-            )
+            GoldNote(one.note_id, one.text, frozenset(vocabulary.name(span.label) for span in one.spans))
             for one in read.documents
         )
         return Gold(held, path.name, read.format, spans=False, asserted=False)
@@ -480,9 +466,7 @@ def _symptom_labels(
     """
     if not options.labels:
         found = symptom_labels(read.documents, vocabulary.lexicon, source=str(path))
-        return {
-            label: None if one is None else vocabulary.symptom(one) or one for label, one in found.items()
-        }
+        return {label: None if one is None else vocabulary.name(one) for label, one in found.items()}
     kinds = {label: load_attributes().label_parts(label).kind or label for label in options.labels}
     named = {label: vocabulary.symptom(kind) for label, kind in kinds.items()}
     if not any(named.values()):

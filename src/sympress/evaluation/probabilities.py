@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sympress.errors import MissingExtraError
-from sympress.evaluation.significance import Floats as FloatArray
-from sympress.evaluation.significance import checked_scores, estimate, group_index, resample_weights
+from sympress.errors import of_extra
+from sympress.evaluation.significance import Bootstrap, Floats, checked_scores, estimate
 from sympress.labels.task import task_of
 from sympress.results import CalibrationQuality, ReliabilityBin, SymptomCalibration
 
@@ -123,8 +122,6 @@ def _last_best(values: NDArray[np.float64]) -> int:
 # `topic`: one temperature (Guo et al. 2017, "On calibration of modern neural networks", section 4.2).
 
 
-Floats = NDArray[np.float64]
-
 #: Standard deviations of log a, b and further weights: of all symptoms together around 0, of one symptom
 #: around all. The second decides how many notes a symptom needs to leave the others: with 5 positives b moves
 #: about halfway.
@@ -180,10 +177,8 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
     Raises:
         MissingExtraError: SciPy is not installed.
     """
-    try:
+    with of_extra("train", "scipy"):
         from scipy.optimize import minimize_scalar
-    except ImportError as error:
-        raise MissingExtraError("train", "scipy") from error
     scores, truth = _checked(logits, targets)
     if len(scores) == 0:
         return 1.0
@@ -215,10 +210,8 @@ def _fit_lines(inputs: Floats, truth: Floats) -> Floats:
 
 def _fit_line(inputs: Floats, truth: Floats, centre: Floats, spread: tuple[float, float, float]) -> Floats:
     """Return `(log a, b, w …)` with the smallest log loss plus the penalty of leaving `centre`."""
-    try:
+    with of_extra("train", "scipy"):
         from scipy.optimize import minimize
-    except ImportError as error:
-        raise MissingExtraError("train", "scipy") from error
     scores, further = inputs[:, 0], inputs[:, 1:]
     widths = np.square([*spread[:2], *[spread[2]] * further.shape[1]])
 
@@ -287,7 +280,7 @@ def score_calibration(
         earlier = _answers(task, checked_scores(before, truth), truth)
         sums["mass before"] = _bin_sums(*earlier, equal_mass_edges(earlier[0]))
         sums["brier before"] = _squares(*earlier)
-    totals = _resample(sums, group_index(groups, len(truth)), seed, resamples)
+    totals = _resample(sums, Bootstrap.of(groups, len(truth), seed, resamples))
     reason = None if answers[0].size else "undefined: no notes"
     return CalibrationQuality(
         ece=estimate(_errors(totals["mass"]), reason),
@@ -300,7 +293,7 @@ def score_calibration(
     )
 
 
-def equal_mass_edges(shares: FloatArray) -> FloatArray:
+def equal_mass_edges(shares: Floats) -> Floats:
     """Return the borders, 0 and 1 included, of at most `BINS` bins that hold about as many answers each.
 
     Equal probabilities are in one bin: where there are many of them, there are fewer bins.
@@ -309,12 +302,12 @@ def equal_mass_edges(shares: FloatArray) -> FloatArray:
     return np.unique(np.concatenate([[0.0], inner, [1.0]]))
 
 
-def expected_error(shares: FloatArray, outcomes: NDArray[np.bool_], edges: FloatArray) -> float:
+def expected_error(shares: Floats, outcomes: NDArray[np.bool_], edges: Floats) -> float:
     """Return the mean over answers of |mean probability - share true| of their bin; both `(notes, C)`."""
     return float(_errors(_bin_sums(shares, outcomes, edges).sum(axis=0)[None])[0])
 
 
-def _answers(task: str, scores: FloatArray, truth: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.bool_]]:
+def _answers(task: str, scores: Floats, truth: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
     """Probability and truth of each answer, `(notes, C)`: C is K, or 1 for a topic."""
     if not task_of(task).exclusive:
         return scores, truth
@@ -322,7 +315,7 @@ def _answers(task: str, scores: FloatArray, truth: NDArray[np.bool_]) -> tuple[F
     return np.take_along_axis(scores, chosen, axis=1), np.take_along_axis(truth, chosen, axis=1)
 
 
-def _bin_sums(shares: FloatArray, outcomes: NDArray[np.bool_], edges: FloatArray) -> FloatArray:
+def _bin_sums(shares: Floats, outcomes: NDArray[np.bool_], edges: Floats) -> Floats:
     """Return `(notes, 3 * bins)`: a note's answers in each bin, their probabilities and their truths, summed.
 
     A probability at a border belongs to the bin above it; 1 belongs to the last.
@@ -337,7 +330,7 @@ def _bin_sums(shares: FloatArray, outcomes: NDArray[np.bool_], edges: FloatArray
     return np.concatenate(sums, axis=1)
 
 
-def _errors(totals: FloatArray) -> FloatArray:
+def _errors(totals: Floats) -> Floats:
     """Return calibration errors `(resamples,)` of sums `(resamples, 3 * bins)`; NaN without an answer."""
     answers, predicted, observed = np.split(totals, 3, axis=-1)
     count = answers.sum(axis=-1)
@@ -345,29 +338,25 @@ def _errors(totals: FloatArray) -> FloatArray:
     return np.where(count > 0, apart / np.maximum(count, 1), np.nan)
 
 
-def _squares(shares: FloatArray, outcomes: NDArray[np.bool_]) -> FloatArray:
+def _squares(shares: Floats, outcomes: NDArray[np.bool_]) -> Floats:
     """Return `(notes, 2)`: a note's answers, and the sum of their squared differences to the truth."""
     squared = ((shares - outcomes) ** 2).sum(axis=1)
     return np.stack([np.full(len(shares), float(shares.shape[1])), squared], axis=1)
 
 
-def _means(totals: FloatArray) -> FloatArray:
+def _means(totals: Floats) -> Floats:
     """Return means `(resamples,)` of sums `(resamples, 2)` of counts and values; NaN without an answer."""
     return np.where(totals[:, 0] > 0, totals[:, 1] / np.maximum(totals[:, 0], 1), np.nan)
 
 
-def _resample(
-    sums: dict[str, FloatArray], index: NDArray[np.int64], seed: int, resamples: int
-) -> dict[str, FloatArray]:
+def _resample(sums: dict[str, Floats], drawn: Bootstrap) -> dict[str, Floats]:
     """Return each of the sums over notes, `(1 + resamples, columns)`, on the same resamples of patients."""
-    together = np.concatenate(list(sums.values()), axis=1)
-    drawn = resample_weights(index, seed, resamples)
-    totals = np.concatenate([weights.astype(np.float64) @ together for weights in drawn])
+    totals = drawn.sums(np.concatenate(list(sums.values()), axis=1))
     borders = np.cumsum([part.shape[1] for part in sums.values()])[:-1]
     return dict(zip(sums, np.split(totals, borders, axis=1), strict=True))
 
 
-def _curve(totals: FloatArray) -> list[ReliabilityBin]:
+def _curve(totals: Floats) -> list[ReliabilityBin]:
     """The points of the reliability curve, of the bins of equal width that hold an answer."""
     answers, predicted, observed = np.split(totals, 3, axis=1)
     # A resample may have no answer in a bin: it does not enter the interval.
@@ -385,7 +374,7 @@ def _curve(totals: FloatArray) -> list[ReliabilityBin]:
 
 
 def _by_symptom(
-    shares: FloatArray, outcomes: NDArray[np.bool_], symptoms: Sequence[str]
+    shares: Floats, outcomes: NDArray[np.bool_], symptoms: Sequence[str]
 ) -> list[SymptomCalibration]:
     """Each symptom by itself, in its own bins of equal mass."""
     if len(shares) == 0:

@@ -17,7 +17,6 @@ from sympress.evaluation.significance import (
     group_index,
     mean_of_defined,
     micro_f1,
-    one_hot,
     outcome_counts,
     precision_recall_f1,
     resample_weights,
@@ -45,88 +44,46 @@ from sympress.results import (
 _MACRO = ("precision", "recall", "f1", "auroc")
 
 
-def score_topic(
-    probabilities: ArrayLike,
-    classes: ArrayLike,
-    symptoms: Sequence[str],
-    *,
-    groups: ArrayLike | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-) -> Quality:
-    """Return the quality of a one-symptom-a-note classifier; the most probable symptom is predicted.
-
-    Args:
-        probabilities: `(notes, K)`; of equal ones the first is predicted.
-        classes: `(notes,)` index of the true symptom.
-        symptoms: the K names.
-        groups: `(notes,)` patient of each note; null for a note, or in all, makes the note its own group.
-        seed: of the resampling.
-        resamples: number of resamples; 0 gives values without intervals.
-
-    Raises:
-        SympressError: a probability is not a finite number.
-    """
-    truth = one_hot(classes, len(symptoms))
-    scores = checked_scores(probabilities, truth)
-    predicted = one_hot(scores.argmax(axis=1), len(symptoms))
-    samples = _sample(scores, predicted, truth, groups=groups, seed=seed, resamples=resamples)
-    return _quality(samples, truth, symptoms)
-
-
-def score_present(
-    probabilities: ArrayLike,
-    targets: ArrayLike,
-    thresholds: ArrayLike,
-    symptoms: Sequence[str],
-    *,
-    groups: ArrayLike | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-) -> Quality:
-    """Return the quality of a multi-label classifier; a symptom is predicted at or above its threshold.
-
-    `accuracy` is subset accuracy: the share of notes whose whole set of symptoms is right, as in
-    scikit-learn. `average_precision` is the macro average.
-
-    Args:
-        probabilities: `(notes, K)`.
-        targets: `(notes, K)` 0 or 1.
-        thresholds: `(K,)`, chosen on validation data.
-        symptoms: the K names.
-        groups: `(notes,)` patient of each note; null for a note, or in all, makes the note its own group.
-        seed: of the resampling.
-        resamples: number of resamples; 0 gives values without intervals.
-
-    Raises:
-        SympressError: a probability is not a finite number.
-    """
-    truth = np.asarray(targets).astype(bool).reshape(-1, len(symptoms))
-    scores = checked_scores(probabilities, truth)
-    cuts = np.asarray(thresholds, dtype=np.float64)
-    samples = _sample(
-        scores, scores >= cuts, truth, groups=groups, seed=seed, resamples=resamples, multi_label=True
-    )
-    return _quality(samples, truth, symptoms, cuts)
-
-
-def point_quality(
+def score_quality(
     task: str,
     probabilities: ArrayLike,
     targets: ArrayLike,
     symptoms: Sequence[str],
     *,
     thresholds: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
 ) -> Quality:
-    """Return values without intervals (after an epoch); `targets` is `(notes, K)` for both tasks.
+    """Return the quality of a classifier of whole notes.
 
-    `thresholds` belong to `present` and are 0.5 where not given.
+    For `topic` the most probable symptom is predicted, of equal ones the first. For `present` a symptom is
+    predicted at or above its threshold; `accuracy` is subset accuracy: the share of notes whose whole set of
+    symptoms is right, as in scikit-learn; `average_precision` is the macro average.
+
+    Args:
+        task: `topic` or `present`.
+        probabilities: `(notes, K)`.
+        targets: `(notes, K)` 0 or 1.
+        symptoms: the K names.
+        thresholds: `(K,)`, chosen on validation data; of `present`, 0.5 where not given.
+        groups: `(notes,)` patient of each note; null for a note, or in all, makes the note its own group.
+        seed: of the resampling.
+        resamples: number of resamples; 0 gives values without intervals.
+
+    Raises:
+        SympressError: a probability is not a finite number.
     """
-    if task_of(task).exclusive:
-        classes = np.asarray(targets).reshape(-1, len(symptoms)).argmax(axis=1)
-        return score_topic(probabilities, classes, symptoms, resamples=0)
-    cuts = np.full(len(symptoms), 0.5) if thresholds is None else thresholds
-    return score_present(probabilities, targets, cuts, symptoms, resamples=0)
+    exclusive, cuts = task_of(task).exclusive, None
+    truth = np.asarray(targets).astype(bool).reshape(-1, len(symptoms))
+    scores = checked_scores(probabilities, truth)
+    if not exclusive:
+        cuts = np.full(len(symptoms), 0.5) if thresholds is None else np.asarray(thresholds, dtype=np.float64)
+    predicted = task_of(task).affirmed(scores, cuts)
+    samples = _sample(
+        scores, predicted, truth, groups=groups, seed=seed, resamples=resamples, multi_label=not exclusive
+    )
+    return _quality(samples, truth, symptoms, cuts)
 
 
 @dataclass(frozen=True)
@@ -192,7 +149,7 @@ def _sample(
     groups: ArrayLike | None,
     seed: int,
     resamples: int,
-    multi_label: bool = False,
+    multi_label: bool,
 ) -> dict[str, Floats]:
     """Return each metric for all notes and for each resample, `(1 + resamples, K)` or `(1 + resamples,)`."""
     rankings = [_Ranking.of(scores[:, k], truth[:, k]) for k in range(truth.shape[1])]
@@ -218,7 +175,7 @@ def _quality(
     samples: dict[str, Floats],
     truth: NDArray[np.bool_],
     symptoms: Sequence[str],
-    thresholds: Floats | None = None,
+    thresholds: Floats | None,
 ) -> Quality:
     """Return the record of all metrics, each with its interval or the reason why it is undefined."""
     support = truth.sum(axis=0)
@@ -243,16 +200,13 @@ def _quality(
                 symptom=symptom,
                 support=int(support[k]),
                 threshold=None if thresholds is None else float(thresholds[k]),
-                average_precision=_column(samples.get("average_precision"), k, missing),
+                average_precision=estimate(samples["average_precision"][:, k], missing)
+                if "average_precision" in samples
+                else None,
                 **{name: estimate(samples[name][:, k], reasons[name]) for name in _MACRO},
             )
         )
     return Quality(**summary, per_symptom=rows)
-
-
-def _column(samples: Floats | None, column: int, missing: str | None) -> Estimate | None:
-    """Return the estimate of one symptom; None where the metric does not belong to the task."""
-    return None if samples is None else estimate(samples[:, column], missing)
 
 
 def _macro(samples: Floats, nothing: str) -> Estimate:

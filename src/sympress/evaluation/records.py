@@ -218,8 +218,8 @@ def lines_of(results: EvaluationResults) -> Iterator[str]:
     marked = f" with {gold.mentions:,} marked spans" if gold.level == "spans" else ", symptoms of whole notes"
     one = results.artifact
     yield (
-        f"{_plain(one.name)} ({one.task}, {one.symptoms:,} symptoms) on "
-        f"{_plain(gold.name)}: {gold.notes:,} notes{patients}{marked}"
+        f"{printable(one.name)} ({one.task}, {one.symptoms:,} symptoms) on "
+        f"{printable(gold.name)}: {gold.notes:,} notes{patients}{marked}"
     )
     yield f"[ ] 95 % bootstrap interval, {results.resampled_by} resampled"
     yield from _remarks(results)
@@ -227,14 +227,14 @@ def lines_of(results: EvaluationResults) -> Iterator[str]:
     if results.spans is None:
         yield f"no figures of spans: {results.spans_missing}"
     else:
-        yield from _spans(results)
+        yield from _spans(results, results.spans)
     yield from _notes(results)
     yield from _groups(results)
     yield from _unknown(results)
 
 
 def _remarks(results: EvaluationResults) -> Iterator[str]:
-    yield from (_plain(line) for line in results.gold.remarks)
+    yield from (printable(line) for line in results.gold.remarks)
     if results.failed:
         yield f"{results.failed:,} notes have no answer and count as notes in which nothing was found"
     if results.truncated:
@@ -249,7 +249,7 @@ def _cost(results: EvaluationResults) -> Iterator[str]:
     if (other := results.against) is None:
         return
     yield (
-        f"against {_plain(other.artifact.name)}: {_bytes(other.cost)}{other.cost.latency_ms_p50:.2f} ms a "
+        f"against {printable(other.artifact.name)}: {_bytes(other.cost)}{other.cost.latency_ms_p50:.2f} ms a "
         f"note, {other.latency_ratio:.3f} of whose time it takes"
     )
     yield from _table(
@@ -276,10 +276,7 @@ def _f1(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _spans(results: EvaluationResults) -> Iterator[str]:
-    spans = results.spans
-    if spans is None:
-        return
+def _spans(results: EvaluationResults, spans: SpanQuality) -> Iterator[str]:
     rows = [
         ("exact", *_cells(spans.exact)),
         ("overlapping", *_cells(spans.overlapping)),
@@ -312,11 +309,11 @@ def _spans(results: EvaluationResults) -> Iterator[str]:
         ],
     )
     if results.gold.asserted:
-        yield from _assertions(results)
+        yield from _assertions(results, spans)
 
 
-def _assertions(results: EvaluationResults) -> Iterator[str]:
-    rows = results.spans.assertions if results.spans is not None else []
+def _assertions(results: EvaluationResults, spans: SpanQuality) -> Iterator[str]:
+    rows = spans.assertions
     yield from _table(
         "Assertion, of spans that overlap",
         ("assertion", "gold", "found", *_SCORES),
@@ -362,7 +359,7 @@ def _groups(results: EvaluationResults) -> Iterator[str]:
     spans = results.spans is not None
     header = ("F1 spans exact", "F1 overlapping") if spans else ()
     yield from _table(
-        f"By {_plain(results.group_by)}",
+        f"By {printable(results.group_by)}",
         ("", "notes", "gold", *header, "F1 notes"),
         [
             (
@@ -384,7 +381,7 @@ def _unknown(results: EvaluationResults) -> Iterator[str]:
     yield ""
     if results.unknown:
         shown = ", ".join(
-            f"{_plain(one.symptom)} ({one.mentions or one.notes:,})"
+            f"{printable(one.symptom)} ({one.mentions or one.notes:,})"
             for one in results.unknown[:_UNKNOWN_SHOWN]
         )
         more = len(results.unknown) - _UNKNOWN_SHOWN
@@ -421,7 +418,7 @@ def _table(title: str, header: Row, rows: Sequence[Row]) -> Iterator[str]:
     """A title, the header and a line a row; the first column to the left, the others to the right."""
     if not rows:
         return
-    cells = [[_plain(cell) for cell in row] for row in (header, *rows)]
+    cells = [[printable(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     yield ""
     yield title
@@ -432,8 +429,3 @@ def _table(title: str, header: Row, rows: Sequence[Row]) -> Iterator[str]:
             *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)),
         ]
         yield "  " + "  ".join(padded).rstrip()
-
-
-def _plain(text: str) -> str:
-    """Text of the data without characters that a terminal would obey."""
-    return printable(text)

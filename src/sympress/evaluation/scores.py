@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sympress.evaluation.cost import time_in_turn
+from sympress.evaluation.cost import ROUNDS, by_index, pick_timed, time_in_turn
 from sympress.evaluation.gold import Gold
 from sympress.evaluation.quality import LEAST_POSITIVES
 from sympress.evaluation.records import (
@@ -22,65 +22,24 @@ from sympress.evaluation.records import (
     NoteScores,
     NoteSymptom,
 )
-from sympress.evaluation.significance import (
-    Floats,
-    compare_counts,
-    estimate,
-    group_index,
-    macro_f1,
-    mean_of_defined,
-    micro_f1,
-    precision_recall_f1,
-    resample_weights,
-)
-from sympress.evaluation.spans import Notes, match_spans
+from sympress.evaluation.significance import Bootstrap, Floats, compare_counts, macro_f1, micro_f1
+from sympress.evaluation.spans import Notes, macro_of, match_spans, scores_of, span_counts
 from sympress.labels.mentions import Mention
 from sympress.labels.task import span_classes
-from sympress.results import Estimate, SpanScores
+from sympress.results import Estimate
 from sympress.runtime.artifact import model_file
 from sympress.runtime.extractor import Extractor
 
 # Figures of answers against gold, with 95 % bootstrap intervals over patients, or notes.
 
 
-_NO_SYMPTOM = "undefined: no note affirms a symptom"
+#: Why a figure of whole notes has no value.
+NO_SYMPTOM = "undefined: no note affirms a symptom"
 #: Counts that are resampled together: bounds memory to some 100 MB.
 _CELLS_AT_ONCE = 8_000_000
 #: The group of notes of which nobody says it.
 _NOT_GIVEN = "not given"
 Affirmed = Sequence[AbstractSet[str]]
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """What is drawn: the same resamples for every figure.
-
-    Attributes:
-        index: `(notes,)` the number of each note's patient.
-        seed: of the resampling.
-        resamples: number of resamples; 0 gives values without intervals.
-    """
-
-    index: NDArray[np.int64]
-    seed: int
-    resamples: int
-
-    @classmethod
-    def of(cls, patients: Sequence[str | None] | None, notes: int, seed: int, resamples: int) -> Bootstrap:
-        """Return the bootstrap over patients; a note without one, or each if None, is by itself."""
-        groups = None if patients is None else np.array(patients, dtype=object)
-        return cls(group_index(groups, notes), seed, resamples)
-
-    def sums(self, counts: Floats, members: NDArray[np.bool_] | None = None) -> Floats:
-        """Sums over notes `(1 + resamples, C)` of counts `(notes, C)`, the first of them over all notes.
-
-        Args:
-            counts: of each note.
-            members: `(notes,)` which notes count; None for all.
-        """
-        rows = slice(None) if members is None else members
-        drawn = resample_weights(self.index, self.seed, self.resamples)
-        return np.concatenate([weights[:, rows].astype(np.float64) @ counts[rows] for weights in drawn])
 
 
 def score_notes(gold: Affirmed, found: Affirmed, known: Collection[str], bootstrap: Bootstrap) -> NoteScores:
@@ -100,23 +59,24 @@ def score_notes(gold: Affirmed, found: Affirmed, known: Collection[str], bootstr
         bootstrap.sums(outcomes(gold, found, names[start : start + at_once]))
         for start in range(0, len(names), at_once)
     ]
-    sums = _by_kind(parts, len(names)) if parts else np.zeros((1, 3, 0))
+    shaped = [part.reshape(len(part), 3, -1) for part in parts]
+    sums = np.concatenate(shaped, axis=2) if shaped else np.zeros((1, 3, 0))
     is_known = np.array([name in known for name in names], dtype=bool)
     return NoteScores(
         symptoms=len(names),
         gold=frequency.total(),
         predicted=predicted.total(),
-        micro=scores_of(sums.sum(axis=2)),
-        macro_f1=_macro(sums),
-        known=scores_of(sums[:, :, is_known].sum(axis=2)),
-        known_macro_f1=_macro(sums[:, :, is_known]),
+        micro=scores_of(sums.sum(axis=2), NO_SYMPTOM),
+        macro_f1=macro_of(sums, NO_SYMPTOM),
+        known=scores_of(sums[:, :, is_known].sum(axis=2), NO_SYMPTOM),
+        known_macro_f1=macro_of(sums[:, :, is_known], NO_SYMPTOM),
         per_symptom=[
             NoteSymptom(
                 symptom=name,
                 known=bool(is_known[column]),
                 gold=frequency[name],
                 predicted=predicted[name],
-                scores=scores_of(sums[:, :, column]),
+                scores=scores_of(sums[:, :, column], NO_SYMPTOM),
             )
             for column, name in enumerate(names)
         ],
@@ -131,38 +91,6 @@ def outcomes(gold: Affirmed, found: Affirmed, names: Sequence[str]) -> Floats:
         for kind, held in enumerate((wanted & answered, answered, wanted)):
             counts[row, kind, [columns[name] for name in held if name in columns]] = 1
     return counts.reshape(len(gold), -1)
-
-
-def _by_kind(parts: Sequence[Floats], names: int) -> Floats:
-    """Return `(1 + resamples, 3, K)` of the sums of some symptoms at a time."""
-    shaped = [part.reshape(len(part), 3, -1) for part in parts]
-    joined = np.concatenate(shaped, axis=2)
-    return joined.reshape(len(joined), 3, names)
-
-
-def scores_of(sums: Floats) -> SpanScores:
-    """Precision, recall and F1 of sums `(1 + resamples, 3)`: right, found, gold."""
-    parts = (part[:, 0] for part in precision_recall_f1(sums))
-    note = None if sums[0, 2] > 0 else _NO_SYMPTOM
-    precision, recall, f1 = (estimate(part, note) for part in parts)
-    return SpanScores(precision=precision, recall=recall, f1=f1)
-
-
-def _macro(sums: Floats) -> Estimate:
-    """Mean F1 over the symptoms that a note affirms, of sums `(1 + resamples, 3, K)`."""
-    there = sums[0, 2] > 0
-    if not there.any():
-        return Estimate(value=None, note=_NO_SYMPTOM)
-    return estimate(mean_of_defined(precision_recall_f1(sums[:, :, there].reshape(len(sums), -1))[2]))
-
-
-def span_counts(gold: Notes, found: Notes, *, exact: bool) -> Floats:
-    """Return `(notes, 3)`: pairs, found spans, gold spans of each note."""
-    rows = [
-        (len(match_spans(wanted, answered, exact=exact)), len(answered), len(wanted))
-        for wanted, answered in zip(gold, found, strict=True)
-    ]
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
 
 def known_spans(gold: Notes, found: Notes, known: Collection[str]) -> tuple[Notes, Notes]:
@@ -248,9 +176,6 @@ def note_counts(gold: Affirmed, found: Affirmed) -> Floats:
 # An artifact beside another on the same notes: cost, timed in turn, and paired differences of F1.
 
 
-#: Notes that are timed, and rounds over them.
-TIMED_NOTES, ROUNDS = 60, 3
-
 Figure = Literal["notes micro", "notes macro", "spans exact", "spans overlapping"]
 
 
@@ -262,11 +187,13 @@ class Answered:
         mentions: `(notes,)` spans.
         affirmed: `(notes,)` symptoms, without those that gold of whole notes names nowhere.
         failed: notes without an answer.
+        truncated: notes that it read in part.
     """
 
     mentions: Sequence[tuple[Mention, ...]]
     affirmed: Sequence[AbstractSet[str]]
     failed: int
+    truncated: int = 0
 
 
 def time_artifacts(
@@ -279,28 +206,17 @@ def time_artifacts(
         texts: notes, of which `TIMED_NOTES` are drawn.
         reference: the name to compare with.
     """
-    rows = np.random.default_rng(0).permutation(len(texts))[:TIMED_NOTES]
-    picked = [texts[row] for row in rows]
-
-    def timed(extractor: Extractor) -> Callable[[int], object]:
-        return lambda index: extractor.answer(picked[index])
-
-    runs = {name: timed(one) for name, one in artifacts.items()}
-    timings = time_in_turn(runs, len(picked), reference=reference, rounds=ROUNDS)
+    picked = pick_timed(texts)
+    timings = time_in_turn(by_index(artifacts, picked), len(picked), reference=reference, rounds=ROUNDS)
     costs = {
         name: CostRecord(
-            size_bytes=size_of(artifacts[name]),
-            latency_ms_p50=timing.latency_ms_p50,
-            latency_ms_p95=timing.latency_ms_p95,
+            size_bytes=None if one.runtime is None else model_file(one.folder).stat().st_size,
+            latency_ms_p50=timings[name].latency_ms_p50,
+            latency_ms_p95=timings[name].latency_ms_p95,
         )
-        for name, timing in timings.items()
+        for name, one in artifacts.items()
     }
     return costs, {name: timing.ratio for name, timing in timings.items()}
-
-
-def size_of(extractor: Extractor) -> int | None:
-    """Bytes of the model file; None where rules answer alone."""
-    return None if extractor.runtime is None else model_file(extractor.folder).stat().st_size
 
 
 def differences(
@@ -334,7 +250,7 @@ def _difference(
         ours,
         theirs,
         f1,
-        undefined="undefined: no note affirms a symptom",
+        undefined=NO_SYMPTOM,
         groups=drawn.index,
         seed=drawn.seed,
         resamples=drawn.resamples,

@@ -12,87 +12,19 @@ classifiers were alike, swapping their outputs for any patient would change noth
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sympress.errors import MissingExtraError, SympressError
+from sympress.errors import SympressError, of_extra
 from sympress.report.claims import pool
 from sympress.results import Estimate, Pooled
 
 Floats = NDArray[np.float64]
 #: Weights held at a time (resamples × notes): bounds memory to some 100 MB whatever the test set.
 _CHUNK_CELLS = 2_000_000
-
-
-def compare_topic(
-    probabilities_a: ArrayLike,
-    probabilities_b: ArrayLike,
-    classes: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-) -> tuple[Estimate, float | None]:
-    """Return the difference of macro-F1, A minus B, and its two-sided p-value; task `topic`.
-
-    Args:
-        probabilities_a: `(notes, K)` of A; the most probable symptom is predicted.
-        probabilities_b: `(notes, K)` of B for the same notes.
-        classes: `(notes,)` index of the true symptom.
-        groups: `(notes,)` patient of each note; null for a note, or in all, makes the note its own group.
-        seed: of the resampling.
-        resamples: number of resamples, of the interval and of the test.
-
-    Returns:
-        The difference with its interval, and the p-value; null both where no note has a symptom.
-    """
-    symptom_count = np.asarray(probabilities_a).shape[1]
-    truth = one_hot(classes, symptom_count)
-    chosen_a, chosen_b = (
-        one_hot(checked_scores(scores, truth).argmax(axis=1), symptom_count)
-        for scores in (probabilities_a, probabilities_b)
-    )
-    return paired_difference(
-        chosen_a, chosen_b, truth, average="macro", groups=groups, seed=seed, resamples=resamples
-    )
-
-
-def compare_present(
-    probabilities_a: ArrayLike,
-    probabilities_b: ArrayLike,
-    targets: ArrayLike,
-    *,
-    thresholds_a: ArrayLike,
-    thresholds_b: ArrayLike,
-    average: Literal["macro", "micro"] = "macro",
-    groups: ArrayLike | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-) -> tuple[Estimate, float | None]:
-    """Return the difference of F1, A minus B, and its two-sided p-value; task `present`.
-
-    Args:
-        probabilities_a: `(notes, K)` of A.
-        probabilities_b: `(notes, K)` of B for the same notes.
-        targets: `(notes, K)` 0 or 1.
-        thresholds_a: `(K,)` of A; a symptom is predicted at or above it.
-        thresholds_b: `(K,)` of B.
-        average: `macro` over symptoms, or `micro` over all of them together.
-        groups: `(notes,)` patient of each note; null for a note, or in all, makes the note its own group.
-        seed: of the resampling.
-        resamples: number of resamples, of the interval and of the test.
-
-    Returns:
-        The difference with its interval, and the p-value; null both where no note has a symptom.
-    """
-    truth = np.asarray(targets).astype(bool)
-    predicted_a = checked_scores(probabilities_a, truth) >= np.asarray(thresholds_a)
-    predicted_b = checked_scores(probabilities_b, truth) >= np.asarray(thresholds_b)
-    return paired_difference(
-        predicted_a, predicted_b, truth, average=average, groups=groups, seed=seed, resamples=resamples
-    )
 
 
 def paired_difference(
@@ -225,10 +157,8 @@ def mcnemar(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> float | N
     """
     if right_a.size == 0:
         return None
-    try:
+    with of_extra("train", "scipy"):
         from scipy.stats import binomtest
-    except ImportError as error:
-        raise MissingExtraError("train", "scipy") from error
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
@@ -262,12 +192,6 @@ def _swapped_differences(
     return np.concatenate(differences)
 
 
-def one_hot(classes: ArrayLike, symptom_count: int) -> NDArray[np.bool_]:
-    """Return `(notes, K)`: true in the column of each note's class."""
-    encoded: NDArray[np.bool_] = np.asarray(classes).reshape(-1, 1) == np.arange(symptom_count)
-    return encoded
-
-
 def checked_scores(probabilities: ArrayLike, truth: NDArray[np.bool_]) -> Floats:
     """Return the probabilities `(notes, K)` as float64, once they are known to fit `truth`.
 
@@ -285,7 +209,7 @@ def checked_scores(probabilities: ArrayLike, truth: NDArray[np.bool_]) -> Floats
     return scores
 
 
-def group_index(groups: ArrayLike | None, notes: int) -> NDArray[np.int64]:
+def group_index(groups: ArrayLike | Sequence[str | None] | None, notes: int) -> NDArray[np.int64]:
     """Return `(notes,)` the number of each note's group, from 0; a null group holds its note only."""
     if groups is None:
         return np.arange(notes)
@@ -314,6 +238,39 @@ def resample_weights(groups: NDArray[np.int64], seed: int, resamples: int) -> It
         drawn += np.arange(size)[:, None] * group_count
         drawn_times = np.bincount(drawn.ravel(), minlength=size * group_count).reshape(size, group_count)
         yield drawn_times.astype(np.int32)[:, groups]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """What is drawn: the same resamples for every figure.
+
+    Attributes:
+        index: `(notes,)` the number of each note's patient.
+        seed: of the resampling.
+        resamples: number of resamples; 0 gives values without intervals.
+    """
+
+    index: NDArray[np.int64]
+    seed: int
+    resamples: int
+
+    @classmethod
+    def of(
+        cls, patients: ArrayLike | Sequence[str | None] | None, notes: int, seed: int, resamples: int
+    ) -> Self:
+        """Return the bootstrap over patients; a note without one, or each if None, is by itself."""
+        return cls(group_index(patients, notes), seed, resamples)
+
+    def sums(self, counts: Floats, members: NDArray[np.bool_] | None = None) -> Floats:
+        """Sums over notes `(1 + resamples, C)` of counts `(notes, C)`, the first of them over all notes.
+
+        Args:
+            counts: of each note.
+            members: `(notes,)` which notes count; None for all.
+        """
+        rows = slice(None) if members is None else members
+        drawn = resample_weights(self.index, self.seed, self.resamples)
+        return np.concatenate([weights[:, rows].astype(np.float64) @ counts[rows] for weights in drawn])
 
 
 def outcome_counts(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Floats:

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sympress.evaluation.significance import (
+    Bootstrap,
     Floats,
     compare_counts,
     estimate,
-    group_index,
     mean_of_defined,
     precision_recall_f1,
-    resample_weights,
 )
 from sympress.labels.mentions import Mention
 from sympress.labels.task import span_classes
@@ -106,8 +105,6 @@ def _gain(row: int, candidates: dict[int, dict[int, float]], owner: dict[int, in
 
 
 Notes = Sequence[Sequence[Mention]]
-#: Counts `(notes, C)` -> their sums over all documents and over each resample, `(1 + resamples, C)`.
-Resample = Callable[[Floats], Floats]
 #: Counts that are resampled together: bounds memory to some 100 MB.
 _CELLS_AT_ONCE = 8_000_000
 _NO_GOLD = "undefined: no gold span"
@@ -133,25 +130,21 @@ def score_spans(
     """
     if len(gold) != len(predicted):
         raise ValueError(f"{len(gold)} gold notes, {len(predicted)} predicted ones: both are the same notes")
-    index = group_index(groups, len(gold))
+    drawn = Bootstrap.of(groups, len(gold), seed, resamples)
 
-    def resample(counts: Floats) -> Floats:
-        drawn = resample_weights(index, seed, resamples)
-        return np.concatenate([weights.astype(np.float64) @ counts for weights in drawn])
-
-    def scored(*, exact: bool, key: Key | None) -> SpanScores:
-        return _scores(resample(_counts(gold, predicted, exact=exact, key=key)))
+    def scored(*, exact: bool, key: Key | None = None) -> SpanScores:
+        return scores_of(drawn.sums(span_counts(gold, predicted, exact=exact, key=key)))
 
     return SpanQuality(
         notes=len(gold),
         gold=_total(gold),
         predicted=_total(predicted),
-        exact=scored(exact=True, key=None),
-        overlapping=scored(exact=False, key=None),
+        exact=scored(exact=True),
+        overlapping=scored(exact=False),
         exact_assertion=scored(exact=True, key=_assertion),
         overlapping_assertion=scored(exact=False, key=_assertion),
-        assertions=_by_assertion(gold, predicted, resample),
-        **_by_symptom(gold, predicted, resample),
+        assertions=_by_assertion(gold, predicted, drawn),
+        **_by_symptom(gold, predicted, drawn),
     )
 
 
@@ -169,12 +162,11 @@ def score_mentions(
     """
     spans = score_spans(gold, predicted, groups=groups, seed=seed, resamples=resamples)
     nothing = Estimate(value=None, note=_NOT_OF_SPANS)
-    index = group_index(groups, len(gold))
+    drawn = Bootstrap.of(groups, len(gold), seed, resamples)
     per_symptom = []
     for row in spans.per_symptom:
-        counts = _counts(*_only(gold, predicted, _symptom, row.symptom), exact=True, key=None)
-        drawn = resample_weights(index, seed, resamples)
-        scores = _scores(np.concatenate([weights.astype(np.float64) @ counts for weights in drawn]))
+        counts = exact_counts(*_only(gold, predicted, _symptom, row.symptom))
+        scores = scores_of(drawn.sums(counts))
         per_symptom.append(
             SymptomQuality(symptom=row.symptom, support=row.gold, auroc=nothing, **dict(scores))
         )
@@ -212,7 +204,7 @@ def compare_spans(
 
 def exact_counts(gold: Notes, predicted: Notes) -> Floats:
     """Return `(notes, 3)`: exact pairs, predicted spans, gold spans of each note."""
-    return _counts(gold, predicted, exact=True, key=None)
+    return span_counts(gold, predicted, exact=True)
 
 
 def exact_f1(totals: Floats) -> Floats:
@@ -232,7 +224,7 @@ def _total(notes: Notes) -> int:
     return sum(len(mentions) for mentions in notes)
 
 
-def _counts(gold: Notes, predicted: Notes, *, exact: bool, key: Key | None) -> Floats:
+def span_counts(gold: Notes, predicted: Notes, *, exact: bool, key: Key | None = None) -> Floats:
     """Return `(notes, 3)`: pairs, predicted spans, gold spans of each note."""
     rows = [
         (len(match_spans(wanted, found, exact=exact, key=key)), len(found), len(wanted))
@@ -241,10 +233,10 @@ def _counts(gold: Notes, predicted: Notes, *, exact: bool, key: Key | None) -> F
     return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
 
-def _scores(totals: Floats) -> SpanScores:
-    """Precision, recall and F1 of sums `(1 + resamples, 3)`."""
+def scores_of(totals: Floats, undefined: str = _NO_GOLD) -> SpanScores:
+    """Precision, recall and F1 of sums `(1 + resamples, 3)`; `undefined` says why, where nothing is there."""
     parts = (part[:, 0] for part in precision_recall_f1(totals))
-    reason = None if totals[0, 2] > 0 else _NO_GOLD
+    reason = None if totals[0, 2] > 0 else undefined
     precision, recall, f1 = (estimate(part, reason) for part in parts)
     return SpanScores(precision=precision, recall=recall, f1=f1)
 
@@ -255,7 +247,7 @@ def _only(gold: Notes, predicted: Notes, key: Key, value: str) -> tuple[Notes, N
     return next(kept), next(kept)
 
 
-def _by_symptom(gold: Notes, predicted: Notes, resample: Resample) -> dict[str, object]:
+def _by_symptom(gold: Notes, predicted: Notes, drawn: Bootstrap) -> dict[str, object]:
     """The fields of `SpanQuality` that ask for the right symptom; empty where no span has one."""
     missing = [sum(each.symptom is None for note in side for each in note) for side in (gold, predicted)]
     names = sorted(
@@ -268,47 +260,46 @@ def _by_symptom(gold: Notes, predicted: Notes, resample: Resample) -> dict[str, 
         return fields
     pairs = [_only(gold, predicted, _symptom, name) for name in names]
     by_name = {
-        exact: _in_turn(resample, [_counts(*pair, exact=exact, key=None) for pair in pairs])
-        for exact in (True, False)
+        exact: _in_turn(drawn, [span_counts(*pair, exact=exact) for pair in pairs]) for exact in (True, False)
     }
     rows = [
         SymptomSpans(
             symptom=name,
             gold=_total(pair[0]),
             predicted=_total(pair[1]),
-            exact_f1=_scores(by_name[True][row]).f1,
-            overlapping_f1=_scores(by_name[False][row]).f1,
+            exact_f1=scores_of(by_name[True][row]).f1,
+            overlapping_f1=scores_of(by_name[False][row]).f1,
         )
         for row, (name, pair) in enumerate(zip(names, pairs, strict=True))
     ]
     return fields | {
         "per_symptom": rows,
-        "exact_symptom": _scores(np.sum(by_name[True], axis=0)),
-        "overlapping_symptom": _scores(np.sum(by_name[False], axis=0)),
-        "macro_exact_f1": _macro(by_name[True]),
-        "macro_overlapping_f1": _macro(by_name[False]),
+        "exact_symptom": scores_of(np.sum(by_name[True], axis=0)),
+        "overlapping_symptom": scores_of(np.sum(by_name[False], axis=0)),
+        "macro_exact_f1": macro_of(np.stack(by_name[True], axis=2)),
+        "macro_overlapping_f1": macro_of(np.stack(by_name[False], axis=2)),
     }
 
 
-def _in_turn(resample: Resample, counts: Sequence[Floats]) -> list[Floats]:
-    """`resample` of each of `counts`, many at a time: the same weights are drawn for all of them."""
+def _in_turn(drawn: Bootstrap, counts: Sequence[Floats]) -> list[Floats]:
+    """The sums of each of `counts`, many at a time: the same weights are drawn for all of them."""
     at_once = max(1, _CELLS_AT_ONCE // max(1, counts[0].size))
     found: list[Floats] = []
     for start in range(0, len(counts), at_once):
         part = counts[start : start + at_once]
-        found += np.split(resample(np.concatenate(part, axis=1)), len(part), axis=1)
+        found += np.split(drawn.sums(np.concatenate(part, axis=1)), len(part), axis=1)
     return found
 
 
-def _macro(totals: Sequence[Floats]) -> Estimate:
-    """Mean F1 over the symptoms that have a gold span."""
-    found = [precision_recall_f1(each)[2] for each in totals if each[0, 2] > 0]
-    if not found:
-        return Estimate(value=None, note=_NO_GOLD)
-    return estimate(mean_of_defined(np.concatenate(found, axis=1)))
+def macro_of(totals: Floats, undefined: str = _NO_GOLD) -> Estimate:
+    """Mean F1 over the symptoms that are there, of sums `(1 + resamples, 3, K)`."""
+    there = totals[0, 2] > 0
+    if not there.any():
+        return Estimate(value=None, note=undefined)
+    return estimate(mean_of_defined(precision_recall_f1(totals[:, :, there].reshape(len(totals), -1))[2]))
 
 
-def _by_assertion(gold: Notes, predicted: Notes, resample: Resample) -> list[AssertionSpans]:
+def _by_assertion(gold: Notes, predicted: Notes, drawn: Bootstrap) -> list[AssertionSpans]:
     """Each assertion, told of spans that were found, and end to end."""
     pairs = [
         [(wanted[row], found[column]) for row, column in match_spans(wanted, found, exact=False)]
@@ -324,9 +315,9 @@ def _by_assertion(gold: Notes, predicted: Notes, resample: Resample) -> list[Ass
                 assertion=assertion,
                 gold=_total(wanted),
                 predicted=_total(found),
-                given_span=_scores(resample(_told(pairs, assertion))),
-                exact=_scores(resample(_counts(wanted, found, exact=True, key=None))),
-                overlapping=_scores(resample(_counts(wanted, found, exact=False, key=None))),
+                given_span=scores_of(drawn.sums(_told(pairs, assertion))),
+                exact=scores_of(drawn.sums(span_counts(wanted, found, exact=True))),
+                overlapping=scores_of(drawn.sums(span_counts(wanted, found, exact=False))),
             )
         )
     return rows

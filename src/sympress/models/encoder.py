@@ -500,7 +500,8 @@ def masked_language_model(
         torch.manual_seed(seed)
         head, fresh = _stored_head(head_from) if head_from else (None, True)
         if head is None:
-            head = _fresh_head(encoder)
+            check_has_head(encoder)
+            head = AutoModelForMaskedLM.from_config(encoder.config)
     output, table = head.get_output_embeddings(), encoder.get_input_embeddings()
     shapes = [getattr(getattr(module, "weight", None), "shape", None) for module in (output, table)]
     if shapes[0] is None or shapes[0] != shapes[1]:
@@ -519,12 +520,6 @@ def _stored_head(source: str) -> tuple[PreTrainedModel | None, bool]:
         return None, True
     prefix = head.base_model_prefix + "."
     return head, any(not name.startswith(prefix) for name in info["missing_keys"])
-
-
-def _fresh_head(encoder: PreTrainedModel) -> PreTrainedModel:
-    check_has_head(encoder)
-    head: PreTrainedModel = AutoModelForMaskedLM.from_config(encoder.config)
-    return head
 
 
 def check_has_head(encoder: PreTrainedModel) -> None:

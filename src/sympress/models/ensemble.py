@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sympress.labels.task import task_of
 from sympress.models.rules import AssertedRule
-from sympress.models.tfidf import DAMAGE, TfidfClassifier, damaged, to_json, write_files
+from sympress.models.tfidf import DAMAGE, StoredModel, TfidfClassifier, damaged, to_json
 from sympress.runtime.session import Runtime
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ _LARGEST = 20.0
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class Ensemble(StoredModel):
     """The members and what each weighs.
 
     Attributes:
@@ -78,7 +78,7 @@ class Ensemble:
         """Of the files of all members."""
         files = (self.folder.parent / name / "model.onnx" for name in self.networks)
         networks = sum(file.stat().st_size for file in files)
-        return networks + self._tfidf.size_bytes + self._rules.size_bytes + len(self._file())
+        return networks + self._tfidf.size_bytes + self._rules.size_bytes + super().size_bytes
 
     @property
     def parameters(self) -> int:
@@ -91,10 +91,6 @@ class Ensemble:
         """Parameters that are not 0."""
         own = sum(int(np.count_nonzero(part)) for part in (self.slope, self.bias, self.weights))
         return self.network_weights[1] + self._tfidf.nonzero_parameters + own
-
-    def save(self, folder: Path) -> None:
-        """Write the weights and the members' names; the members stand beside `folder`."""
-        write_files(folder, {FILE: self._file()})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -114,11 +110,12 @@ class Ensemble:
         except DAMAGE as error:
             raise damaged(folder, error) from error
 
-    def _file(self) -> bytes:
+    def _files(self) -> dict[str, bytes]:
+        """The weights and the members' names; the members stand beside the folder."""
         numbers = {name: getattr(self, name).tolist() for name in _NUMBERS}
         members = {"networks": self.networks, "tfidf": self.tfidf, "rules": self.rules}
         counts = {"macs_per_note": self.macs_per_note, "network_weights": self.network_weights}
-        return to_json({**members, **numbers, **counts})
+        return {FILE: to_json({**members, **numbers, **counts})}
 
     @cached_property
     def _networks(self) -> list[Runtime]:

@@ -108,18 +108,10 @@ FAMILIES: dict[str, Family] = {
         embeddings=("embeddings.tok_embeddings",),
         positions=None,
     ),
-    "deberta-v2": Family(
-        layers="encoder.layer",
+    "deberta-v2": replace(
+        _BERT,
         queries_keys_values=(),
-        attention_output="attention.output.dense",
-        neurons_in="intermediate.dense",
-        neurons_out="output.dense",
         relation_inputs=("attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"),
-        embeddings=(
-            "embeddings.word_embeddings",
-            "embeddings.position_embeddings",
-            "embeddings.token_type_embeddings",
-        ),
     ),
     CONVOLUTION: Family(
         layers="layers", embeddings=("word_embeddings",), positions=None, convolution="dense"

@@ -229,9 +229,8 @@ def _load(folder: Path, kind: Kind) -> tuple[PreTrainedModel, PreTrainedTokenize
     missing = sorted(str(key) for key in info["missing_keys"])
     if missing:
         raise InputError(
-            f"{folder}: the weights lack {missing[0]} ({len(missing)} tensors); a checkpoint "
-            "needs its trained "
-            "classification head"
+            f"{folder}: the weights lack {missing[0]} ({len(missing)} tensors); a checkpoint needs its "
+            "trained classification head"
         )
     check_numbers(folder, model.state_dict(), "checkpoint")
     return model.eval(), tokenizer
@@ -266,10 +265,9 @@ def _check_tokenizer(folder: Path, model: PreTrainedModel, tokenizer: PreTrained
     beyond = sorted((at, token) for token, at in tokenizer.get_vocab().items() if at >= rows)
     if beyond:
         raise InputError(
-            f"{folder}: the tokenizer has {len(beyond)} tokens more than the {rows} embeddings, "
-            "such as "
-            f"{beyond[0][1]!r} ({beyond[0][0]}); resize the embeddings "
-            "(resize_token_embeddings) and train again"
+            f"{folder}: the tokenizer has {len(beyond)} tokens more than the {rows} embeddings, such as "
+            f"{beyond[0][1]!r} ({beyond[0][0]}); resize the embeddings (resize_token_embeddings) and train "
+            "again"
         )
 
 

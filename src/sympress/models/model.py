@@ -44,7 +44,18 @@ class OutputRounding(nn.Module):
         return (torch.minimum(steps.clamp(min=0), self.levels) - self.zero) * self.scale
 
 
-class RoundedLinear(nn.Linear):
+class _RoundsOutput(nn.Module):
+    """Rounds the output of the layer that is the next of its bases."""
+
+    rounding: OutputRounding
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name that the layers use
+        """Map as the layer does."""
+        rounded: Tensor = self.rounding(super().forward(input))
+        return rounded
+
+
+class RoundedLinear(_RoundsOutput, nn.Linear):
     """A linear layer whose output is rounded; shares its parameters with the layer it replaces."""
 
     def __init__(self, plain: nn.Linear, rounding: OutputRounding | None = None) -> None:
@@ -53,13 +64,8 @@ class RoundedLinear(nn.Linear):
         self.weight, self.bias = plain.weight, plain.bias
         self.rounding = rounding or OutputRounding()
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name that nn.Linear uses
-        """Map `(..., in)` to `(..., out)`."""
-        rounded: Tensor = self.rounding(super().forward(input))
-        return rounded
 
-
-class RoundedNorm(nn.LayerNorm):
+class RoundedNorm(_RoundsOutput, nn.LayerNorm):
     """A layer norm whose output is rounded; shares its parameters with the one it replaces."""
 
     def __init__(self, plain: nn.LayerNorm, rounding: OutputRounding | None = None) -> None:
@@ -67,13 +73,8 @@ class RoundedNorm(nn.LayerNorm):
         self.weight, self.bias = plain.weight, plain.bias
         self.rounding = rounding or OutputRounding()
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name that nn.LayerNorm uses
-        """Values of any shape that ends in the normalized one."""
-        rounded: Tensor = self.rounding(super().forward(input))
-        return rounded
 
-
-class RoundedEmbedding(nn.Embedding):
+class RoundedEmbedding(_RoundsOutput, nn.Embedding):
     """An embedding whose rows are rounded as they are looked up; shares its table."""
 
     def __init__(self, plain: nn.Embedding, rounding: OutputRounding | None = None) -> None:
@@ -82,11 +83,6 @@ class RoundedEmbedding(nn.Embedding):
         )
         self.weight = plain.weight
         self.rounding = rounding or OutputRounding()
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name that nn.Embedding uses
-        """Rows `(..., width)` of ids `(...)`."""
-        rounded: Tensor = self.rounding(super().forward(input))
-        return rounded
 
 
 class RoundedActivation(nn.Module):
@@ -114,13 +110,6 @@ def with_rounding(plain: nn.Module, rounding: OutputRounding | None = None) -> R
     if isinstance(plain, nn.Embedding):
         return RoundedEmbedding(plain, rounding)
     return RoundedActivation(plain, rounding)
-
-
-def restore_rounding_(model: nn.Module, names: set[str]) -> None:
-    """Round the outputs of the modules of `model` that a file with the tensors `names` rounds."""
-    for name, module in list(model.named_modules()):
-        if f"{name}.rounding.scale" in names:
-            model.set_submodule(name, with_rounding(module))
 
 
 # Heads that turn token states into one logit a symptom, or one a tag for each token.
@@ -354,7 +343,9 @@ def load_model(folder: Path) -> SymptomModel:
         if name not in _NO_HEADS and f"{name.removesuffix('weight')}first.weight" not in state
     }
     fit_shapes_(model, renamed)
-    restore_rounding_(model, set(renamed))
+    for name, module in list(model.named_modules()):
+        if f"{name}.rounding.scale" in renamed:
+            model.set_submodule(name, with_rounding(module))
     model.load_state_dict(renamed)
     return model.eval()
 
@@ -394,23 +385,17 @@ def fit_shapes_(model: nn.Module, state: dict[str, Tensor]) -> None:
             rows, rank = state[f"{name}.first.weight"].shape
             width = state[f"{name}.second.weight"].shape[0]
             embedding = LowRankEmbedding(rows, rank, width, padding_idx=module.padding_idx)
-            replace_module_(model, name, embedding)
+            model.set_submodule(name, embedding)
         if not isinstance(module, nn.Linear):
             continue
         if f"{name}.first.weight" in state:
             rank, in_features = state[f"{name}.first.weight"].shape
             out_features = state[f"{name}.second.weight"].shape[0]
             bias = f"{name}.second.bias" in state
-            replace_module_(model, name, LowRankLinear(in_features, rank, out_features, bias=bias))
+            model.set_submodule(name, LowRankLinear(in_features, rank, out_features, bias=bias))
         elif f"{name}.weight" in state and state[f"{name}.weight"].shape != module.weight.shape:
             out_features, in_features = state[f"{name}.weight"].shape
-            replace_module_(model, name, nn.Linear(in_features, out_features, bias=f"{name}.bias" in state))
-
-
-def replace_module_(model: nn.Module, name: str, replacement: nn.Module) -> None:
-    """Put `replacement` where `name` (dotted) stands in `model`."""
-    parent_name, _, attribute = name.rpartition(".")
-    setattr(model.get_submodule(parent_name), attribute, replacement)
+            model.set_submodule(name, nn.Linear(in_features, out_features, bias=f"{name}.bias" in state))
 
 
 # Multiply-accumulates of a PyTorch model on one note, counted by PyTorch as it runs.

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from sympress.labels.annotate import Annotator
 from sympress.labels.lexicon import Lexicon, Symptom, vaers_to_clinical
-from sympress.labels.lexicon_file import AmbiguousForm
 from sympress.labels.matching import FormMatcher, fold
 from sympress.labels.mentions import Mention
 from sympress.labels.note_labels import Rule, coded_lexicon, rule_symptom
 from sympress.labels.task import task_of
-from sympress.models.tfidf import DAMAGE, damaged, to_json, write_files
+from sympress.models.tfidf import DAMAGE, StoredModel, damaged, to_json
 
 # A lexicon that takes the words of symptoms that people coded and none of its entries names.
 
@@ -106,7 +106,7 @@ def form_words(form: str) -> str:
 
 
 @dataclass(frozen=True)
-class RuleClassifier:
+class RuleClassifier(StoredModel):
     """The rule that looks up surface forms; it knows no negation and learns nothing.
 
     For `topic` the symptom that the labelling rule gives the note has probability 1; where it gives none,
@@ -147,11 +147,6 @@ class RuleClassifier:
     nonzero_parameters = 0
     macs_per_note = 0
 
-    @property
-    def size_bytes(self) -> int:
-        """Size of the file that `save` writes."""
-        return len(self._file())
-
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return `(notes, K)`: 0 and 1, and 1/K in the rows of a topic that the rule does not know."""
         if task_of(self.task).exclusive:
@@ -163,10 +158,6 @@ class RuleClassifier:
             found = self._matcher.symptoms(fold(text))
             scores[row] = [place in found for place in places]
         return scores
-
-    def save(self, folder: Path) -> None:
-        """Write `rule.json`."""
-        write_files(folder, {"rule.json": self._file()})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -201,8 +192,8 @@ class RuleClassifier:
     def _matcher(self) -> FormMatcher:
         return FormMatcher(self.lexicon)
 
-    def _file(self) -> bytes:
-        return to_json(asdict(self))
+    def _files(self) -> dict[str, bytes]:
+        return {"rule.json": to_json(asdict(self))}
 
 
 # The reference model that also reads what is said of a symptom: the rule system that users get.
@@ -218,7 +209,7 @@ class FoundForm(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AssertedRule:
+class AssertedRule(StoredModel):
     """The `Annotator` as a model: it looks up surface forms and reads their assertion; it learns nothing.
 
     Of the task `present` a symptom with a form that the note asserts of the patient now has probability 1,
@@ -275,11 +266,6 @@ class AssertedRule:
         }
         return replace(self, lexicon=replace(self.lexicon, symptoms=entries, combined=combined))
 
-    @property
-    def size_bytes(self) -> int:
-        """Size of the file that `save` writes."""
-        return len(self._file)
-
     @cached_property
     def forms(self) -> tuple[tuple[str, ...], ...]:
         """The forms of each of the K symptoms."""
@@ -318,10 +304,6 @@ class AssertedRule:
                     scores[row, self._columns.get(mention.symptom or "", [])] = 1
         return scores
 
-    def save(self, folder: Path) -> None:
-        """Write `asserted.json`."""
-        write_files(folder, {"asserted.json": self._file})
-
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote.
@@ -331,8 +313,7 @@ class AssertedRule:
         """
         try:
             stored = json.loads((folder / "asserted.json").read_text(encoding="utf-8"))
-            named = tuple(tuple(ids) for ids in stored["named"])
-            return cls(tuple(stored["symptoms"]), _lexicon_of(stored["lexicon"]), named)
+            return TypeAdapter(cls).validate_python(stored)
         except DAMAGE as error:
             raise damaged(folder, error) from error
 
@@ -375,32 +356,5 @@ class AssertedRule:
         """The form at a mention; None for a denial or a temperature."""
         return self._written.get((form_words(surface), frozenset(one.symptom or "" for one in told)))
 
-    @cached_property
-    def _file(self) -> bytes:
-        return to_json(asdict(self))
-
-
-def _lexicon_of(stored: Mapping[str, Any]) -> Lexicon:
-    """A lexicon from the JSON of its `asdict`."""
-    entries = tuple(
-        Symptom(
-            one["name"],
-            tuple(one["forms"]),
-            one["id"],
-            tuple(one["codes"]),
-            tuple(_ambiguous_of(each) for each in one["ambiguous"]),
-            tuple(one.get("denials", ())),
-            tuple(one.get("misspellings", ())),
-        )
-        for one in stored["symptoms"]
-    )
-    combined = {form: tuple(places) for form, places in stored["combined"].items()}
-    ignored, denials = tuple(stored["ignored"]), tuple(stored.get("denials", ()))
-    return Lexicon(stored["name"], entries, combined, ignored, dict(stored["ontologies"]), denials)
-
-
-def _ambiguous_of(stored: Mapping[str, Any]) -> AmbiguousForm:
-    given: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
-    }
-    return AmbiguousForm(**given)
+    def _files(self) -> dict[str, bytes]:
+        return {"asserted.json": to_json(asdict(self))}

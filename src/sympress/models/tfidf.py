@@ -10,6 +10,7 @@ import importlib.util
 import io
 import json
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,8 +59,27 @@ class ReferenceModel(Protocol):
         """Write the model's files into a folder."""
 
 
+class StoredModel(ABC):
+    """A reference model that is a few files."""
+
+    @abstractmethod
+    def _files(self) -> dict[str, bytes]:
+        """Their names and contents."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the files that `save` writes."""
+        return sum(map(len, self._files().values()))
+
+    def save(self, folder: Path) -> None:
+        """Write the files into `folder`, each whole or not at all."""
+        for name, content in self._files().items():
+            with atomic_path(folder / name) as temporary:
+                temporary.write_bytes(content)
+
+
 @dataclass(frozen=True)
-class TfidfClassifier:
+class TfidfClassifier(StoredModel):
     """Words and pairs of words, weighted by TF-IDF, and one linear layer.
 
     Attributes:
@@ -95,11 +115,6 @@ class TfidfClassifier:
         """Terms of the median training note × K: absent terms cost nothing."""
         return self.median_features * len(self.symptoms)
 
-    @property
-    def size_bytes(self) -> int:
-        """Size of the files that `save` writes."""
-        return sum(map(len, self._files().values()))
-
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return `(notes, K)`; a note without a known word gets the bias alone."""
         scores = np.tile(self.bias.astype(np.float64), (len(texts), 1))
@@ -115,10 +130,6 @@ class TfidfClassifier:
             scores = np.exp(scores - scores.max(axis=1, keepdims=True))
             return np.asarray(scores / scores.sum(axis=1, keepdims=True))
         return np.asarray(0.5 * (1 + np.tanh(0.5 * scores)))  # the logistic function, without overflow
-
-    def save(self, folder: Path) -> None:
-        """Write `tfidf.npz` (arrays, no pickle) and `tfidf.json` (vocabulary in column order)."""
-        write_files(folder, self._files())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -141,6 +152,7 @@ class TfidfClassifier:
         return model
 
     def _files(self) -> dict[str, bytes]:
+        """Arrays, without pickle, and the vocabulary in column order."""
         arrays = io.BytesIO()
         np.savez(arrays, allow_pickle=False, idf=self.idf, weights=self.weights, bias=self.bias)
         described = {
@@ -262,10 +274,3 @@ def damaged(folder: Path, error: Exception) -> InputError:
 def to_json(value: Any) -> bytes:
     """Return `value` as UTF-8 JSON; NaN is refused."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-
-
-def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Write each file whole or not at all."""
-    for name, content in files.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_bytes(content)

@@ -270,27 +270,19 @@ def front_matter(task: str, encoder: str, dataset: str, row: StrategyResult | No
         *([f"base_model: {json.dumps(base)}"] if known or re.fullmatch(r"[\w.-]+/[\w.-]+", base) else []),
     ]
     if row is not None:
-        lines += ["model-index:", f"- name: {_yaml(row.name)}", "  results:"]
+        scores = [
+            (name, getattr(row.quality, name).value) for name in ("f1", "precision", "recall", "accuracy")
+        ]
         lines += [
+            "model-index:",
+            f"- name: {_yaml(row.name)}",
+            "  results:",
             "  - task: {type: text-classification}",
             f"    dataset: {{name: {_yaml(dataset)}, type: clinical-notes}}",
-        ]
-        lines += [
             "    metrics:",
-            *(f"    - {{type: {name}, value: {value}}}" for name, value in _scores(row)),
+            *(f"    - {{type: {name}, value: {value}}}" for name, value in scores if value is not None),
         ]
     return [*lines, "---", ""]
-
-
-def _scores(row: StrategyResult) -> list[tuple[str, float]]:
-    quality = row.quality
-    named = {
-        "f1": quality.f1,
-        "precision": quality.precision,
-        "recall": quality.recall,
-        "accuracy": quality.accuracy,
-    }
-    return [(name, one.value) for name, one in named.items() if one.value is not None]
 
 
 def _yaml(text: str) -> str:
@@ -315,13 +307,9 @@ def _opening(title: str, task: str, encoder: str, dataset: str) -> list[str]:
 def artifact_card(record: Mapping[str, Any], symptoms: Sequence[str]) -> str:
     """Markdown for the `README.md` of a pressed artifact; every number comes from its provenance `record`."""
     config = record["config"]
+    encoder = str(config["encoder"] or "bundled")
     lines = [
-        *_opening(
-            "A pressed symptom extractor",
-            str(config["task"]),
-            str(config["encoder"] or "bundled"),
-            record["data"]["name"],
-        ),
+        *_opening("A pressed symptom extractor", str(config["task"]), encoder, record["data"]["name"]),
         *_origin(record, symptoms),
         "",
         "Steps of the recipe:",
@@ -348,16 +336,14 @@ def imported_card(record: Mapping[str, Any], task: str, symptoms: Sequence[str])
         *_opening("An imported symptom extractor", task, source["name"], "the checkpoint's"),
         f"- Task: `{task}` ({len(symptoms)} symptoms)",
         f"- Imported from: {escape_markdown(source['name'])}, architecture "
-        f"{escape_markdown(source['model_type'])} "
-        "(its licence applies to these weights)",
+        f"{escape_markdown(source['model_type'])} (its licence applies to these weights)",
         f"- Digest of its files: `{source['digest']}`",
         f"- Largest difference to its logits: {record['import_max_difference']:.1e}",
         f"- Thresholds: {escape_markdown(record['thresholds'])}",
         *(f"- {escape_markdown(remark)}" for remark in record["remarks"]),
         "",
-        "sympress measured nothing of its quality: what notes it was trained on, and how "
-        "well it does, its makers "
-        "know.",
+        "sympress measured nothing of its quality: what notes it was trained on, and how well it does, its "
+        "makers know.",
     ]
     return "\n".join(lines) + "\n"
 

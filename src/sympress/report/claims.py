@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sympress.config import MARGIN
-from sympress.errors import MissingExtraError
+from sympress.errors import of_extra
 from sympress.labels.task import task_of
 from sympress.results import Comparison, Estimate, Pooled, Results, StrategyResult
 
@@ -71,10 +71,8 @@ def pool(values: Sequence[float], shared: float | None, *, patients: int, margin
 
 
 def _student(freedom: float) -> Any:
-    try:
+    with of_extra("report", "scipy"):
         from scipy.stats import t
-    except ImportError as error:
-        raise MissingExtraError("report", "scipy") from error
     return t(min(freedom, 1e9))
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import fmean
 
 from sympress.report.claims import Claim, Kind, claims_of
@@ -66,6 +67,13 @@ def format_ratio(ratio: float | None) -> str:
     if ratio is None:
         return NOT_APPLICABLE
     return "<0.01×" if 0 < ratio < 0.01 else f"{ratio:,.2f}×"
+
+
+def format_p(value: float | None) -> str:
+    """Return a p-value to three decimals, ``<0.001`` for less, or a dash for None."""
+    if value is None:
+        return NOT_APPLICABLE
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def signed(value: float | None) -> str:
@@ -202,7 +210,7 @@ def columns(*runs: Results) -> list[Column]:
     What decides stands first: quality, difference, bytes and time. Of several runs a column is there if one
     of them has it.
     """
-    macro = _quality(lambda q: q.f1)
+    macro, rate = _quality(lambda q: q.f1), _number(lambda c: c.notes_per_second, 1, 0)
     short_macro = _quality(lambda q: q.f1, interval=False)
     brief_macro: Callable[[Group], str] | None = short_macro
     narrow_macro = macro
@@ -218,7 +226,7 @@ def columns(*runs: Results) -> list[Column]:
         # Two intervals beside each other do not fit a console; the micro F1 decides, so it keeps its own.
         narrow_macro, brief_macro, narrow_difference = short_macro, None, None
     return [
-        Column("strategy", _label, _label, brief=_name),
+        Column("strategy", attrgetter("label"), attrgetter("label"), brief=attrgetter("name")),
         *micro,
         *change,
         Column("F1 macro", macro, narrow_macro, brief=brief_macro),
@@ -227,7 +235,7 @@ def columns(*runs: Results) -> list[Column]:
         Column("size MB (×)", _size, _size, brief=_size),
         Column("p50 ms (×)", _latency, _latency, brief=_latency),
         *_faster(runs),
-        Column("notes/s", _throughput, _throughput),
+        Column("notes/s", rate, rate),
         Column("peak MB", _number(lambda c: c.peak_rss_bytes, 1e6, 0), more=True),
         Column("accuracy", _quality(lambda q: q.accuracy), more=True),
         Column("precision", _quality(lambda q: q.precision), more=True),
@@ -266,14 +274,6 @@ def _spread(values: list[float], show: Callable[[float], str]) -> str:
     if len(values) == 1:
         return show(values[0])
     return f"{show(fmean(values))} ({show(min(values))} to {show(max(values))})"
-
-
-def _label(group: Group) -> str:
-    return group.label
-
-
-def _name(group: Group) -> str:
-    return group.name
 
 
 def _quality(pick: Callable[[Quality], Estimate | None], *, interval: bool = True) -> Callable[[Group], str]:
@@ -363,10 +363,6 @@ def _size(group: Group) -> str:
 def _latency(group: Group) -> str:
     text = _number(lambda c: c.latency_ms_p50, 1, 2)(group)
     return _with_ratio(text, group.latency_ratio, group)
-
-
-def _throughput(group: Group) -> str:
-    return _number(lambda c: c.notes_per_second, 1, 0)(group)
 
 
 # One look a strategy: a colour that is told apart with any colour vision, and a marker.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sympress.errors import InputError, MissingExtraError
+from sympress.errors import of_extra
 from sympress.files import atomic_path
 from sympress.report.columns import Group, Look, groups, looks
 from sympress.report.interactive import (
@@ -72,10 +72,8 @@ def drawing() -> Iterator[None]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
+    with of_extra("report", "matplotlib"):
         import matplotlib as mpl
-    except ImportError:
-        raise MissingExtraError("report", "matplotlib") from None
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS)  # type: ignore[arg-type]  # its keys are literals there
@@ -211,18 +209,6 @@ def pareto_figure(results: Results) -> Figure | None:
         if beyond := beyond_text(placed[0][2]):
             figure.supxlabel(printable(f"below the diagrams: {beyond}"), fontsize=8, color=INK)
     return figure
-
-
-def pareto_svg(results: Results) -> str:
-    """Return `pareto_figure` as SVG.
-
-    Raises:
-        InputError: fewer than two strategies have an F1, a size and a latency.
-    """
-    figure = pareto_figure(results)
-    if figure is None:
-        raise InputError("no two rows have an F1, a size and a latency: there is nothing to draw")
-    return svg_of(figure)
 
 
 def _pareto(axis: Axes, found: Sequence[Place], styles: dict[str, Look], label: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from sympress.errors import MissingExtraError
+from sympress.errors import of_extra
 from sympress.report.columns import Group, Look, format_number, groups, looks
 from sympress.report.verdict import (
     Place,
@@ -185,10 +185,8 @@ def require_bokeh() -> None:
     Raises:
         MissingExtraError: bokeh is not installed.
     """
-    try:
+    with of_extra("report", "bokeh"):
         import bokeh.plotting  # noqa: F401  only whether it is there
-    except ImportError:
-        raise MissingExtraError("report", "bokeh") from None
 
 
 def draw_pareto(
@@ -210,13 +208,14 @@ def draw_pareto(
         axis: label of the cost axis, and the unit in the hover text.
         f1: name of the F1 axis.
     """
-    xs, ys = cost_ends([one.cost for one in found]), score_ends(*_bars(found))
+    xs, ys = (
+        cost_ends([one.cost for one in found]),
+        score_ends([one.low for one in found], [one.high for one in found]),
+    )
     plot = _figure(xs, ys, axis[0], f1, log=True)
     plot.xaxis.ticker = log_ticks(*xs)
     plot.xaxis.major_label_overrides = {tick: f"{tick:g}" for tick in log_ticks(*xs)}
-    front = sorted(
-        (one for one in found if not one.dominated and not one.group.is_reference), key=_cost_figure
-    )
+    front = sorted((o for o in found if not o.dominated and not o.group.is_reference), key=lambda o: o.cost)
     steps = ([one.cost for one in front], [one.f1 for one in front])
     plot.step(*steps, mode="after", line_width=1, line_dash=[2, 3]).tags = ["soft"]
     data = _pareto_columns(found, xs, ys)
@@ -224,14 +223,6 @@ def draw_pareto(
         _mark(plot, one, looks[one.group.name], {name: values[number] for name, values in data.items()})
     _hover(plot, [("", "@name"), (f1, "@shown"), (axis[1], "@cost")])
     return Drawing(target, title, _item(plot, target))
-
-
-def _cost_figure(one: Place) -> float:
-    return one.cost
-
-
-def _bars(found: Sequence[Place]) -> tuple[list[float], list[float]]:
-    return [one.low for one in found], [one.high for one in found]
 
 
 def _pareto_columns(

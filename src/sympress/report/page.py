@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from sympress.compression.search import FINISHED, SearchResult, Tried, parse_budget
-from sympress.errors import InputError, MissingExtraError
+from sympress.errors import InputError, of_extra
 from sympress.files import write_json, write_text
 from sympress.report.advice import Advice, advise
 from sympress.report.columns import (
@@ -78,6 +78,9 @@ from sympress.report.verdict import (
     verdict,
 )
 from sympress.results import Results
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 # One self-contained HTML page a run, or of several runs: no network, every word of the data escaped.
 
@@ -164,23 +167,31 @@ def render_page(
         InputError: the runs are of different tasks.
         MissingExtraError: jinja2 or bokeh is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError:
-        raise MissingExtraError("report", "jinja2") from None
+    environment = renderer()
     tasks = sorted({results.task for _, results in runs})
     if len(tasks) > 1:
         raise InputError(f"runs of the tasks {' and '.join(tasks)}: give runs of one task")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible
-    )
     environment.filters["tied"] = _tied
     environment.filters["parts"] = parts_of
-    return environment.from_string(_template("report.html.j2")).render(_page(runs, examples, curves))
+    return environment.from_string(template("report.html.j2")).render(_page(runs, examples, curves))
 
 
-def _template(name: str) -> str:
-    return resources.files("sympress.report").joinpath("templates", name).read_text(encoding="utf-8")
+def renderer() -> Environment:
+    """Return what renders pages: every word of the data escaped, no name unknown.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    with of_extra("report", "jinja2"):
+        from jinja2 import Environment, StrictUndefined
+    return Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible
+    )
+
+
+def template(name: str, package: str = "sympress.report") -> str:
+    """Return a template, a style sheet or a script of the package."""
+    return resources.files(package).joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def visible(value: Any) -> Any:
@@ -222,8 +233,8 @@ def _page(
         "pareto_legend": list(looks(group.name for _, one in runs for group in groups(one)).items()),
         "examples": examples,
         "span_headers": SPAN_HEADERS,
-        "style": Markup(_template("report.css")),  # noqa: S704
-        "script": Markup(_template("report.js")),  # noqa: S704
+        "style": Markup(template("report.css")),  # noqa: S704
+        "script": Markup(template("report.js")),  # noqa: S704
         # Bokeh's own code and its JSON, in which nothing can end the element (see `interactive`).
         "scripts": [Markup(drawing.item) for drawing in drawings],  # noqa: S704
         "bokeh": Markup(bokeh_script()) if drawings else "",  # noqa: S704
@@ -290,26 +301,25 @@ def _figures(advice: Advice, kind: str) -> list[tuple[str, str, str]]:
     shown, base = advice.shown, advice.baseline
     if shown is None or base is None:
         return []
-    size, time = f"{format_number(size_mb(shown), 1)} MB", f"{format_number(latency_ms(shown), 2)} ms"
+    sizes, times = (
+        [f"{format_number(cost(group), digits)} {unit}" for group in (shown, base)]
+        for cost, digits, unit in ((size_mb, 1, "MB"), (latency_ms, 2, "ms"))
+    )
     if shown.name == base.name:
         value, _, interval = format_estimate(headline_f1(shown.seeds[0])).partition(" ")
         beside = f"95 % interval {interval}" if interval else "on the test notes"
         return [
-            (f"size of {shown.name}", size, "the deployed file"),
-            ("time per note", time, "median, one note at a time"),
+            (f"size of {shown.name}", sizes[0], "the deployed file"),
+            ("time per note", times[0], "median, one note at a time"),
             (kind, value, beside),
         ]
+    size_beside, time_beside = (
+        f"{format_ratio(ratio)} the baseline’s {own[1]}"
+        for ratio, own in ((shown.size_ratio, sizes), (shown.latency_ratio, times))
+    )
     return [
-        (
-            f"size of {shown.name}",
-            size,
-            _beside_page(f"{format_number(size_mb(base), 1)} MB", shown.size_ratio),
-        ),
-        (
-            "time per note",
-            time,
-            _beside_page(f"{format_number(latency_ms(base), 2)} ms", shown.latency_ratio),
-        ),
+        (f"size of {shown.name}", sizes[0], size_beside),
+        ("time per note", times[0], time_beside),
         (f"change of {kind}", *_change_figure(shown)),
     ]
 
@@ -321,10 +331,6 @@ def _change_figure(shown: Group) -> tuple[str, str]:
     change, _, interval = format_difference(shown.claim.pooled.difference).partition(" ")
     several = " over seeds and notes" if len(shown.seeds) > 1 else ""
     return change, f"95 % interval {interval}{several}" if interval else "to the baseline"
-
-
-def _beside_page(base: str, ratio: float | None) -> str:
-    return f"{format_ratio(ratio)} the baseline’s {base}"
 
 
 # What a search for a budget leaves: the Pareto set as a console table, as CSV, JSON and a figure.

@@ -27,9 +27,9 @@ from sympress.report.sections import METRICS, metrics_of
 from sympress.report.verdict import (
     caption,
     explanation,
-    headline_f1,
     latency_ms,
     markdown_table,
+    mean_f1,
     printable,
     scored_part,
     size_mb,
@@ -112,10 +112,10 @@ Found = dict[str, Group]
 
 def _lookup(results: Results, found: Found) -> str:
     models = [group for group in found.values() if not group.is_reference]
-    scores = defined(group.mean(lambda row: headline_f1(row).value) for group in models)
+    scores = defined(map(mean_f1, models))
     if "rule" not in found or not scores:
         return "This run has no row of the rule."
-    rule = format_number(found["rule"].mean(lambda row: headline_f1(row).value), 3)
+    rule = format_number(mean_f1(found["rule"]), 3)
     return (
         f"The rule scores F1 {rule}, the best trained model {max(scores):.3f}. Labels: {results.data.labels}."
     )
@@ -156,10 +156,6 @@ def _leaks(results: Results, _found: Found) -> str:
     )
 
 
-def _teacher(_results: Results, found: Found) -> str:
-    return _gains(found, "distillation-published", "distillation")
-
-
 def _rank(_results: Results, found: Found) -> str:
     saved = ""
     if "lowrank-published" in found and BASELINE in found:
@@ -190,10 +186,6 @@ def _zero_share(group: Group) -> str:
     if not weights or nonzero is None:
         return ""
     return f"{1 - nonzero / weights:.1%} of the weights of {group.name} are zeros. "
-
-
-def _int8(_results: Results, found: Found) -> str:
-    return _gains(found, "quantization-published", "quantization")
 
 
 def _cost(_results: Results, found: Found) -> str:
@@ -272,15 +264,15 @@ def _gains(found: Found, *names: str) -> str:
     """Bytes, latency and F1 of each of the rows that the run has."""
     shown = [
         f"{name}: {format_ratio(group.size_ratio)} the bytes, "
-        f"{format_ratio(group.latency_ratio)} the latency, F1 {format_number(group.mean(_f1), 3)}"
+        f"{format_ratio(group.latency_ratio)} the latency, F1 {format_number(mean_f1(group), 3)}"
         for name in names
         if (group := found.get(name)) is not None
     ]
     return "; ".join(shown) + "." if shown else f"This run has no row {' or '.join(names)}."
 
 
-def _f1(row: StrategyResult) -> float | None:
-    return headline_f1(row).value
+def _rows(*names: str) -> Callable[[Results, Found], str]:
+    return lambda _results, found: _gains(found, *names)
 
 
 #: What the published study does not show or gets wrong, and what fills each.
@@ -289,10 +281,12 @@ POINTS: dict[str, Callable[[Results, Found], str]] = {
     "“Denies fever” is labelled fever: no negation, family history or hypotheses.": _negation,
     "The order of the lexicon came from hashing, so labels changed from one process to the next.": _order,
     "Notes of one patient, and copies, fall on both sides of the split.": _leaks,
-    "The teacher was never fine-tuned, and the student is as large as the teacher.": _teacher,
+    "The teacher was never fine-tuned, and the student is as large as the teacher.": _rows(
+        "distillation-published", "distillation"
+    ),
     "The classifier’s rank is at most the number of classes: a factorization of rank 32 is exact.": _rank,
     "Masked weights stay in the file as zeros, and are multiplied.": _zeros,
-    "The int8 model was never measured.": _int8,
+    "The int8 model was never measured.": _rows("quantization-published", "quantization"),
     "Size, memory, latency and throughput are not reported.": _cost,
     "One seed and few test notes: the interval is wider than most gaps. No test of significance.": _seeds,
     "Every epoch is scored on the test set, so whatever was chosen was chosen there.": _choice,

@@ -19,6 +19,7 @@ from sympress.report.columns import (
     format_difference,
     format_estimate,
     format_number,
+    format_p,
     groups,
     seeds_of,
     signed,
@@ -32,9 +33,6 @@ from sympress.results import (
     SpanScores,
     StrategyResult,
 )
-
-# What each section of the page shows of one run, as plain values for the template.
-
 
 METRICS = ("accuracy", "precision", "recall", "f1", "auroc")
 _CELL = re.compile(r"(?P<value>[+−\d][\d.,]*%?)(?: (?P<aside>[(\[].*[)\]]))?(?P<mark>†| \*)?")
@@ -120,22 +118,10 @@ def mean_of(estimates: Sequence[Estimate]) -> float | None:
 def changes_of(results: Results) -> dict[str, Any]:
     """Flips of every compressed row, and F1 by group of notes beside the baseline's; empty without any."""
     changed = [row for group in groups(results) for row in group.seeds if row.changes is not None]
+    counted = ("notes", "flipped_notes", "flipped_answers", "corrected", "spoiled")
     flips = [
-        [
-            title_of(results, row),
-            *(
-                format_number(count, 0)
-                for count in (
-                    row.changes.notes,
-                    row.changes.flipped_notes,
-                    row.changes.flipped_answers,
-                    row.changes.corrected,
-                    row.changes.spoiled,
-                )
-            ),
-        ]
+        [title_of(results, row), *(format_number(getattr(row.changes, name), 0) for name in counted)]
         for row in changed
-        if row.changes is not None
     ]
     return {"flips": flips, "subgroups": _subgroups(results, changed)}
 
@@ -406,13 +392,6 @@ def tests_of(results: Results) -> dict[str, Any]:
     ]
     headers = [TEST_HEADERS[place] for place in kept]
     return {"headers": headers, "rows": [[row[place] for place in kept] for row in rows]}
-
-
-def format_p(value: float | None) -> str:
-    """Return a p-value to three decimals, ``<0.001`` for less, or a dash for None."""
-    if value is None:
-        return NOT_APPLICABLE
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def groups_of(results: Results) -> dict[str, Any]:

@@ -22,11 +22,12 @@ from sympress.report.columns import (
     format_difference,
     format_estimate,
     format_number,
+    format_p,
     format_ratio,
     groups,
     seeds_of,
 )
-from sympress.results import Comparison, Estimate, Results, StrategyResult
+from sympress.results import Estimate, Results, StrategyResult
 
 # What a results file says, in sentences computed from its numbers.
 
@@ -63,13 +64,10 @@ def verdict(results: Results) -> list[str]:
     judged = sorted(
         (_strategy_sentence(group, longer) for group in compressed), key=lambda one: order.index(one[0])
     )
-    lines += [] if longer is None else [_longer_sentence(longer)]
+    if longer is not None:  # what training alone gives, which a recipe that trains must beat
+        same = "the baseline trained for as many steps as the longest recipe"
+        lines.append(f"{LONGER} is {same}; {_change(longer)}.")
     return [*lines, *(text for _, text in judged), *_alike_sentence(alike)]
-
-
-def _longer_sentence(longer: Group) -> str:
-    """What training alone gives, which a recipe that trains must beat."""
-    return f"{LONGER} is the baseline trained for as many steps as the longest recipe; {_change(longer)}."
 
 
 def chance_sentence(results: Results) -> list[str]:
@@ -107,11 +105,6 @@ def headline_name(results: Results) -> str:
 def scored_part(results: Results) -> str:
     """Return `validation`, or `test` where no validation notes were kept: what scores every epoch."""
     return "validation" if results.data.validation else "test"
-
-
-def headline_difference(comparison: Comparison) -> Estimate:
-    """Return the difference that decides: of micro F1 where the task has one, else of macro F1."""
-    return comparison.micro_f1_difference or comparison.f1_difference
 
 
 def _kind(group: Group) -> str:
@@ -248,18 +241,14 @@ def _change(group: Group) -> str:
     if claim.kind == "chance":
         return f"its {kind} says nothing beside a baseline at chance ({shown})"
     if claim.kind == "gains":
-        return f"it gains {kind} ({shown}; corrected p {_p(claim.p_holm)})"
+        return f"it gains {kind} ({shown}; corrected p {format_p(claim.p_holm)})"
     if claim.kind == "loses":
         less = f", less than the margin of {margin}" if claim.within else ""
-        return f"it loses {kind}{less} ({shown}; corrected p {_p(claim.p_holm)})"
+        return f"it loses {kind}{less} ({shown}; corrected p {format_p(claim.p_holm)})"
     if claim.kind == "keeps":
-        p_margin = _p(claim.pooled.p_margin_holm)
+        p_margin = format_p(claim.pooled.p_margin_holm)
         return f"it keeps {kind} ({shown}; a loss of {margin} is ruled out, corrected p {p_margin})"
     return f"there are too few notes to tell whether it keeps {kind} within {margin} ({shown})"
-
-
-def _p(value: float | None) -> str:
-    return "undefined" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 # Where each strategy stands between quality and cost, and which ones another makes pointless.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from sympress.compression.quantize.kernels import quantizing
-from sympress.evaluation.cost import count_weights, peak_memory_bytes, rates_in_turn, time_in_turn
+from sympress.evaluation.cost import (
+    ROUNDS,
+    by_index,
+    count_weights,
+    peak_memory_bytes,
+    pick_timed,
+    rates_in_turn,
+    time_in_turn,
+)
 from sympress.files import atomic_path
 from sympress.labels.task import task_of
 from sympress.models.model import load_model
@@ -116,27 +124,10 @@ def _int8(teacher: Path, path: Path, threads: int) -> Yardstick:
     return Yardstick(path.stat().st_size, _over_windows(runtime, run))
 
 
-class _Answering(Protocol):
-    @property
-    def answer(self) -> Callable[[str], object]: ...
-
-
-def by_index(models: Mapping[str, _Answering], texts: Sequence[str]) -> dict[str, Callable[[int], object]]:
-    """Each model as a function of a note's index, to be timed in turn with the others."""
-
-    def timed(model: _Answering) -> Callable[[int], object]:
-        return lambda index: model.answer(texts[index])
-
-    return {name: timed(model) for name, model in models.items()}
-
-
 # What each deployed row costs: every row timed in one run, in turn, from text to probabilities.
 
 
-#: Notes that are timed one by one, rounds over them, notes in a batch for throughput, and notes whose peak
-#: memory is measured, whatever the task and the command.
-TIMED_NOTES = 60
-ROUNDS = 3
+#: Notes in a batch for throughput, and notes whose peak memory is measured, whatever the task.
 BATCH = 16
 MEMORY_NOTES = 32
 #: Only the first seed's artifacts are timed; the others have the same shapes.
@@ -186,11 +177,6 @@ class Candidate:
             "nonzero_parameters": counts.nonzero_parameters if self.counted else None,
             "runtime": "onnxruntime" if self.reference is None else "sympress",
         }
-
-
-def pick_timed(texts: Sequence[str]) -> list[str]:
-    """The notes of `texts` that are timed."""
-    return [texts[row] for row in np.random.default_rng(0).permutation(len(texts))[:TIMED_NOTES]]
 
 
 def compare_costs(cost: Cost, baseline: Cost) -> dict[str, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -21,11 +21,9 @@ from sympress.labels.lexicon import Lexicon, load_lexicon
 from sympress.labels.linking import SpanLinker
 from sympress.labels.mentions import AnnotatedNote, LabelSet
 from sympress.labels.note_labels import (
-    MERGED,
     check_labelling,
     label_coded_topic,
     label_topic,
-    merge_codes,
 )
 from sympress.labels.task import task_of
 from sympress.notes.intake import ReadingCounts, mask_placeholders
@@ -45,10 +43,7 @@ from sympress.notes.synthesize import synthesize
 from sympress.progress import Reporter
 from sympress.provenance import data_inputs, fingerprint_labels
 from sympress.results import DataDescription
-from sympress.studies.labelled import Sources, label_present, negated_label_share
-
-# From notes to labelled, split, described data: everything that is settled before a model is touched.
-
+from sympress.studies.labelled import Sources, label_codes, label_present, negated_label_share
 
 #: How many notes of each symptom a topic study needs at least: two a side of a 80/10/10 split.
 MINIMUM_PER_CLASS = 20
@@ -275,12 +270,8 @@ def _topic_labels(
     config: StudyConfig, frame: pl.DataFrame, lexicon: Lexicon, source: str, reporter: Reporter
 ) -> LabelSet:
     if source in ("coded", "concepts"):
-        named, counts = merge_codes(frame) if source == "concepts" else (frame, {})
-        labels = label_coded_topic(
-            named, top_k=config.top_k, balance=bool(config.balance), minimum_per_class=MINIMUM_PER_CLASS
-        )
-        rule = f"{labels.rule}, {MERGED}" if source == "concepts" else labels.rule
-        return replace(labels, rule=rule, counts=counts | labels.counts)
+        label = partial(label_coded_topic, top_k=config.top_k, balance=bool(config.balance))
+        return label_codes(source, frame, partial(label, minimum_per_class=MINIMUM_PER_CLASS))
     return label_topic(
         frame,
         lexicon,

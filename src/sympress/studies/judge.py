@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 
 from sympress.compression.recipe.material import Material
 from sympress.errors import InputError
-from sympress.evaluation.cost import time_in_turn
+from sympress.evaluation.cost import ROUNDS, by_index, pick_timed, time_in_turn
 from sympress.evaluation.probabilities import choose_thresholds, fit_platt, fit_temperature
-from sympress.evaluation.quality import point_quality
+from sympress.evaluation.quality import score_quality
 from sympress.evaluation.significance import estimate, micro_f1, outcome_counts, resample_weights
 from sympress.labels.mentions import Mention
 from sympress.labels.task import task_of
@@ -29,7 +30,7 @@ from sympress.runtime.artifact import (
 from sympress.runtime.extractor import Extractor
 from sympress.runtime.session import Runtime
 from sympress.runtime.tokens import Pieces, note_logits
-from sympress.studies.costs import INT8, PYTORCH, ROUNDS, Yardstick, by_index, pick_timed
+from sympress.studies.costs import INT8, PYTORCH, Yardstick
 from sympress.training.epochs import Scorer
 from sympress.training.tagging import choose_span_bias
 
@@ -120,44 +121,42 @@ def choose_beside_teacher(
         teacher: the teacher's probabilities of the same notes, uncalibrated.
         calibrate: as in `choose_operating_point`.
     """
-    own = choose_operating_point(task, probabilities, targets, calibrate=calibrate)
+    choose = partial(choose_operating_point, task, calibrate=calibrate)
+    own = choose(probabilities, targets)
     if not task_of(task).has_thresholds:
         return own
-    kept = replace(choose_operating_point(task, teacher, targets, calibrate=calibrate), kept=True)
-    differing = _differing(_answers(task, kept, probabilities), _answers(task, kept, teacher))
-    if differing > _moved_by_chance(task, teacher, targets, calibrate=calibrate):
+    kept = replace(choose(teacher, targets), kept=True)
+    differing = np.mean(_answers(task, kept, probabilities) != _answers(task, kept, teacher))
+    if differing > _moved_by_chance(task, choose, teacher, targets):
         return own
-    if _clearly_better(task, probabilities, targets, teacher, calibrate=calibrate):
-        return own
-    return kept
+    return own if _clearly_better(task, choose, probabilities, targets, teacher) else kept
+
+
+#: Probabilities `(notes, K)` and targets of some notes -> what they choose.
+_Choose = Callable[[Probabilities, NDArray[np.uint8]], OperatingPoint]
 
 
 def _moved_by_chance(
-    task: str, probabilities: Probabilities, targets: NDArray[np.uint8], *, calibrate: bool
+    task: str, choose: _Choose, probabilities: Probabilities, targets: NDArray[np.uint8]
 ) -> float:
     """Share of answers that a model changes when other notes, drawn with replacement, choose for it."""
     shares = []
     for draw in range(DRAWS):
         random = np.random.default_rng(draw)
         one, other = (
-            _answers(
-                task,
-                choose_operating_point(task, probabilities[rows], targets[rows], calibrate=calibrate),
-                probabilities,
-            )
+            _answers(task, choose(probabilities[rows], targets[rows]), probabilities)
             for rows in random.integers(0, len(targets), (2, len(targets)))
         )
-        shares.append(_differing(one, other))
+        shares.append(np.mean(one != other))
     return float(np.mean(shares))
 
 
 def _clearly_better(
     task: str,
+    choose: _Choose,
     probabilities: Probabilities,
     targets: NDArray[np.uint8],
     teacher: Probabilities,
-    *,
-    calibrate: bool,
 ) -> bool:
     """Whether what a model chooses for itself beats what its teacher chose, on notes that did not choose."""
     truth = targets.astype(bool)
@@ -168,19 +167,13 @@ def _clearly_better(
             judging = np.zeros(len(targets), dtype=bool)
             judging[order[part::PARTS]] = True
             for way, chosen_by in zip(counts, (probabilities, teacher), strict=True):
-                chosen = choose_operating_point(
-                    task, chosen_by[~judging], targets[~judging], calibrate=calibrate
-                )
+                chosen = choose(chosen_by[~judging], targets[~judging])
                 way[judging] += outcome_counts(_answers(task, chosen, probabilities[judging]), truth[judging])
     gains = []
     for weights in resample_weights(np.arange(len(targets)), 0, RESAMPLES):
         own_f1, kept_f1 = (micro_f1(weights.astype(np.float64) @ way) for way in counts)
         gains.append(own_f1 - kept_f1)
     return (estimate(np.concatenate(gains)).low or 0.0) > 0
-
-
-def _differing(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    return float(np.mean(one != other))
 
 
 def _answers(task: str, operating_point: OperatingPoint, probabilities: Probabilities) -> NDArray[np.bool_]:
@@ -220,16 +213,6 @@ def stored_settled(row: dict[str, Any]) -> OperatingPoint:
     )
 
 
-def write_operating_point(artifact: Path, operating_point: OperatingPoint) -> None:
-    """Put the thresholds and the calibration into the artifact's `extractor.json`, and list it anew."""
-    update = {
-        "thresholds": operating_point.as_json()["thresholds"],
-        "calibration": operating_point.calibration,
-    }
-    write_extractor(artifact, read_extractor(artifact).model_copy(update=update))
-    write_checksums(artifact)
-
-
 # How good and how costly a pressed artifact is beside its teacher, as PyTorch and as int8.
 #
 # Validation notes settle thresholds and calibration of a model of whole notes (`judge`), and the bias
@@ -260,10 +243,11 @@ class Judged:
 
     def write(self, artifact: Path) -> None:
         """Put what was settled into the `extractor.json` of `artifact`, and list its files anew."""
+        point = self.operating_point
+        update: dict[str, Any] = {"span_bias": self.span_bias}
         if self.span_bias is None:
-            write_operating_point(artifact, self.operating_point)
-            return
-        write_extractor(artifact, read_extractor(artifact).model_copy(update={"span_bias": self.span_bias}))
+            update = {"thresholds": point.as_json()["thresholds"], "calibration": point.calibration}
+        write_extractor(artifact, read_extractor(artifact).model_copy(update=update))
         write_checksums(artifact)
 
 
@@ -358,7 +342,7 @@ def headline_f1(
     thresholds: Thresholds,
 ) -> float:
     """Micro-F1 of the task `present`, macro-F1 of `topic`; 0 where it is undefined."""
-    quality = point_quality(task, probabilities, targets, symptoms, thresholds=thresholds)
+    quality = score_quality(task, probabilities, targets, symptoms, thresholds=thresholds, resamples=0)
     return (quality.micro_f1 or quality.f1).value or 0.0
 
 
@@ -371,7 +355,7 @@ def epoch_score(
     chosen once training is over, and F1 at 0.5 favours epochs that are merely surer of themselves. 0 where
     it is undefined.
     """
-    quality = point_quality(task, task_of(task).probabilities(logits), targets, symptoms)
+    quality = score_quality(task, task_of(task).probabilities(logits), targets, symptoms, resamples=0)
     return (quality.average_precision or quality.f1).value or 0.0, quality
 
 

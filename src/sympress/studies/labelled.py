@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -21,8 +21,6 @@ from sympress.labels.silver import TRUST, affirmed_symptoms, mix_labels, present
 from sympress.models.rules import AssertedRule
 from sympress.notes.split import Split
 from sympress.report.paper import DRAWN, NEGATED, NOT_CURRENT, NOT_FOUND
-
-# Labels of the task `present` for a study: by people's codes, people's spans, rules, or a mix of them.
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,7 @@ def label_present(source: str, sources: Sources, config: StudyConfig) -> Present
         return _mixed(parse_mix(config.mix), sources, config.top_k)
     if config.symptoms:
         return PresentLabels(_named_labels(source, sources, config.symptoms), sources.split)
-    if source == "concepts":
-        return PresentLabels(_choose_concepts(sources, config.top_k), sources.split)
-    return PresentLabels(_CHOOSERS[cast("Provenance", source)](sources, config.top_k), sources.split)
+    return PresentLabels(_CHOOSERS[source](sources, config.top_k), sources.split)
 
 
 def parse_mix(text: str | None) -> dict[Provenance, float]:
@@ -116,8 +112,13 @@ def parse_mix(text: str | None) -> dict[Provenance, float]:
     return {name: weights[name] for name in TRUST if name in weights}
 
 
-def _choose_coded(sources: Sources, top_k: int) -> LabelSet:
-    return label_coded_present(sources.frame, top_k=top_k, rows=sources.training)
+def label_codes(source: str, frame: pl.DataFrame, label: Callable[[pl.DataFrame], LabelSet]) -> LabelSet:
+    """What `label` makes of people's codes: as they are, or of `concepts` with one name a concept."""
+    if source != "concepts":
+        return label(frame)
+    merged, counts = merge_codes(frame)
+    labels = label(merged)
+    return replace(labels, rule=f"{labels.rule}, {MERGED}", counts=counts | labels.counts)
 
 
 def _named_labels(source: str, sources: Sources, symptoms: tuple[str, ...]) -> LabelSet:
@@ -128,21 +129,19 @@ def _named_labels(source: str, sources: Sources, symptoms: tuple[str, ...]) -> L
     """
     if source not in ("coded", "concepts"):
         raise InputError(f"--symptoms names what people coded; the labels are {source}")
-    frame, counts = merge_codes(sources.frame) if source == "concepts" else (sources.frame, {})
-    labels = label_coded_present(frame, symptoms=symptoms)
+    labels = label_codes(source, sources.frame, partial(label_coded_present, symptoms=symptoms))
     absent = np.flatnonzero(labels.targets[sources.training].sum(axis=0) == 0)
     if len(absent):
+        frame = merge_codes(sources.frame)[0] if source == "concepts" else sources.frame
         known = frame["codes"].explode().drop_nulls().unique().to_list()
         name = symptoms[int(absent[0])]
         raise InputError(f"--symptoms: no training note is coded {name!r}{nearest(name, known)}")
-    rule = f"{labels.rule}, {MERGED}" if source == "concepts" else labels.rule
-    return replace(labels, rule=rule, counts=counts | labels.counts)
+    return labels
 
 
-def _choose_concepts(sources: Sources, top_k: int) -> LabelSet:
-    merged, counts = merge_codes(sources.frame)
-    labels = label_coded_present(merged, top_k=top_k, rows=sources.training)
-    return replace(labels, rule=f"{labels.rule}, {MERGED}", counts=counts | labels.counts)
+def _choose_codes(source: str, sources: Sources, top_k: int) -> LabelSet:
+    label = partial(label_coded_present, top_k=top_k, rows=sources.training)
+    return label_codes(source, sources.frame, label)
 
 
 def _choose_silver(sources: Sources, top_k: int) -> LabelSet:
@@ -157,15 +156,14 @@ def _choose_silver(sources: Sources, top_k: int) -> LabelSet:
     return present_labels(ids, affirmed, training.symptoms)
 
 
-def _choose_gold(sources: Sources, top_k: int) -> LabelSet:
-    return gold_labels(sources.annotated, sources.frame, top_k=top_k, rows=sources.training)
-
-
 #: Labels by one source, which also chooses the symptoms, on the training side.
-_CHOOSERS: dict[Provenance, Callable[[Sources, int], LabelSet]] = {
-    "coded": _choose_coded,
+_CHOOSERS: dict[str, Callable[[Sources, int], LabelSet]] = {
+    "coded": partial(_choose_codes, "coded"),
+    "concepts": partial(_choose_codes, "concepts"),
     "silver": _choose_silver,
-    "gold": _choose_gold,
+    "gold": lambda sources, top_k: gold_labels(
+        sources.annotated, sources.frame, top_k=top_k, rows=sources.training
+    ),
 }
 
 

@@ -73,11 +73,6 @@ class SpanData:
         """The notes of one side of the split."""
         return [self.notes[row] for row in rows]
 
-    @property
-    def test_patients(self) -> NDArray[np.int64]:
-        """A number a test note, the same for notes of one patient."""
-        return patient_numbers(self.frame)[self.split.test]
-
 
 def prepare_spans(config: StudyConfig, reporter: Reporter) -> SpanData:
     """Read, annotate and split the notes of `config` (resolved).
@@ -269,7 +264,8 @@ class MentionsTask(StudyTask[SpanData]):
         """Mentions and patients of the test notes."""
         gold = {note.note_id: note.mentions for note in self.data.side(self.data.split.test)}
         symptoms = tuple(self.data.description.symptoms)
-        return SpanTestSet(tuple(gold), self.data.test_patients, symptoms, self.config.task, gold)
+        patients = patient_numbers(self.data.frame)[self.data.split.test]
+        return SpanTestSet(tuple(gold), patients, symptoms, self.config.task, gold)
 
     def train(self, seed: int, step: Step) -> None:
         """Train the tagger of `seed` and answer the test notes, unless it was done before."""

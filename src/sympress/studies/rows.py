@@ -23,7 +23,7 @@ from sympress.compression.recipe.material import (
     training_notes,
 )
 from sympress.config import StudyConfig
-from sympress.evaluation.quality import point_quality
+from sympress.evaluation.quality import score_quality
 from sympress.labels.lexicon import load_lexicon
 from sympress.labels.task import task_of
 from sympress.models.encoder import Encoder
@@ -115,11 +115,6 @@ class NoteTask(StudyTask[StudyData]):
     def transfer(self) -> Sequence[str]:
         """Further notes, as the model sees them, which only teachers judge."""
         return self.material.transfer
-
-    @property
-    def pad_id(self) -> int:
-        """The tokenizer's padding id."""
-        return self.extractor.pad_id
 
     @property
     def warnings(self) -> list[str]:
@@ -262,7 +257,9 @@ class NoteTask(StudyTask[StudyData]):
             for part, rows in (("validation", data.split.validation), ("test", data.split.test))
         }
         answered, validation = predictions["validation"], data.labels.targets[data.split.validation]
-        quality = point_quality(self.config.note_task, answered, validation, data.labels.symptoms)
+        quality = score_quality(
+            self.config.note_task, answered, validation, data.labels.symptoms, resamples=0
+        )
         row: dict[str, Any] = {
             "recipe": _RECIPES[name],
             "epochs": [{"epoch": 1, "quality": quality.model_dump(mode="json")}] if name == "tfidf" else [],

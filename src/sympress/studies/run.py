@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sympress.compression.recipe.language import BASELINE, LONGER, Recipe, choose_strategies, train_longer
 from sympress.config import StudyConfig
-from sympress.errors import InputError, MissingExtraError, SympressError, require_training
+from sympress.errors import InputError, SympressError, of_extra, require_training
 from sympress.files import full_disk_explained, write_json, write_text
 from sympress.labels.task import task_of
 from sympress.models.encoder import fingerprint_encoder, load_encoder
@@ -84,7 +84,7 @@ def run_study(
                 strategies=rows,
                 environment=environment(),
                 yardsticks=yardsticks,
-                config=_public_config(config, command),
+                config=public_settings(config) | ({"command": command} if command else {}),
                 warnings=warnings,
             )
             kept = read_predictions(keep_predictions(run, test, rows), config.task)
@@ -220,10 +220,6 @@ def _describe_artifacts(results: Results, run: RunFolder, references: Sequence[s
         write_checksums(folder)
 
 
-def _public_config(config: StudyConfig, command: str | None) -> dict[str, object]:
-    return public_settings(config) | ({"command": command} if command else {})
-
-
 METRICS = ("accuracy", "precision", "recall", "f1", "auroc", "micro_f1", "average_precision")
 #: What MLflow takes as the name of a metric or parameter.
 _UNSAFE = re.compile(r"[^A-Za-z0-9_\-. /]")
@@ -266,10 +262,13 @@ def track_results(results: Results, run_folder: Path, uri: str | None = None) ->
 
     try:
         client = MlflowClient(tracking_uri=uri)
-        experiment = _experiment(client, f"sympress {results.data.name} {results.protocol} {results.task}")
+        name = _UNSAFE.sub("_", f"sympress {results.data.name} {results.protocol} {results.task}")
+        found = client.get_experiment_by_name(name)
+        experiment = str(client.create_experiment(name)) if found is None else found.experiment_id
         return [_track_row(client, experiment, results, row, run_folder) for row in results.strategies]
     except MlflowException as error:
-        raise InputError(f"--track {uri}: {_first_line(error)}") from error
+        said = str(error).partition("\n")[0]
+        raise InputError(f"--track {uri}: {said[:_LONGEST]}") from error
     except ImportError as error:
         raise InputError(f"--track {uri}: this kind of store needs the package {error.name}") from error
     except OSError as error:
@@ -282,20 +281,8 @@ def require_mlflow() -> None:
     Raises:
         MissingExtraError: mlflow is not installed.
     """
-    try:
+    with of_extra("track", "mlflow-skinny"):
         import mlflow  # noqa: F401  only whether it is there
-    except ImportError:
-        raise MissingExtraError("track", "mlflow-skinny") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:_LONGEST]
-
-
-def _experiment(client: MlflowClient, name: str) -> str:
-    safe = _UNSAFE.sub("_", name)
-    found = client.get_experiment_by_name(safe)
-    return found.experiment_id if found is not None else str(client.create_experiment(safe))
 
 
 def _track_row(

@@ -17,16 +17,14 @@ from sympress.evaluation.quality import (
     describe_changes,
     note_groups,
     score_groups,
-    score_present,
-    score_topic,
+    score_quality,
 )
 from sympress.evaluation.significance import (
-    compare_present,
-    compare_topic,
     macro_f1,
     mcnemar,
     micro_f1,
     outcome_counts,
+    paired_difference,
     pooled_difference,
 )
 from sympress.labels.task import task_of
@@ -282,9 +280,11 @@ def judge_together(
         resamples: of patients.
     """
     seeds: dict[str, list[int]] = {}
+    mcnemars: dict[str, list[float | None]] = {}
     for row in rows:
         if row.versus_baseline is not None:
             seeds.setdefault(row.name, []).append(row.seed)
+            mcnemars.setdefault(row.name, []).append(row.versus_baseline.p_mcnemar)
     told: dict[str, dict[str, Any]] = {name: {} for name in seeds}
     for key, f1 in test.averages.items():
         found = {
@@ -304,12 +304,8 @@ def judge_together(
                 key: found[name].model_copy(update={"p_margin_holm": p_margin}),
                 _CORRECTED[key]: p_holm,
             }
-    each_seed: dict[str, list[float | None]] = {}
-    for row in rows:
-        if row.versus_baseline is not None:
-            each_seed.setdefault(row.name, []).append(row.versus_baseline.p_mcnemar)
-    largest = [None if None in ps else max(p for p in ps if p is not None) for ps in each_seed.values()]
-    for name, p_holm in zip(each_seed, holm(largest), strict=True):
+    largest = [None if None in ps else max(p for p in ps if p is not None) for ps in mcnemars.values()]
+    for name, p_holm in zip(mcnemars, holm(largest), strict=True):
         told[name]["p_holm_mcnemar"] = p_holm
     return [
         row
@@ -346,17 +342,14 @@ class NoteTestSet(TestSet):
 
     def score(self, rows: StoredRows, name: str, seed: int, *, resamples: int) -> Quality:
         """Metrics, calibration (also before it, where a row is calibrated) and subgroups."""
-        scored = self.scored(rows, name, seed)
+        probabilities, thresholds = self.scored(rows, name, seed)
         calibrated = (rows.read_row(name, seed) or {}).get("calibration")
         before = rows.answer(name, seed) if calibrated else None
-        probabilities, targets, symptoms = scored[0], self.truth, self.symptoms
+        targets, symptoms = self.truth, self.symptoms
         shared: dict[str, Any] = {"groups": self.patients, "resamples": resamples}
-        if task_of(self.task).exclusive:
-            quality = score_topic(probabilities, targets.argmax(axis=1), symptoms, **shared)
-        else:
-            quality = score_present(probabilities, targets, _cuts(scored), symptoms, **shared)
+        quality = score_quality(self.task, probabilities, targets, symptoms, thresholds=thresholds, **shared)
         calibration = score_calibration(self.task, probabilities, targets, symptoms, before=before, **shared)
-        answered = task_of(self.task).affirmed(*scored)
+        answered = task_of(self.task).affirmed(probabilities, thresholds)
         groups, gaps = score_groups(
             answered, targets.astype(bool), self.groups, patients=self.patients, resamples=resamples
         )
@@ -366,27 +359,18 @@ class NoteTestSet(TestSet):
         self, rows: StoredRows, name: str, seed: int, *, resamples: int
     ) -> tuple[dict[str, Any], Changes | None]:
         """Paired differences to the baseline and their p-values; micro-F1 belongs to `present`."""
-        ours, theirs = (self.scored(rows, one, seed) for one in (name, "baseline"))
-        answered = (task_of(self.task).affirmed(*ours), task_of(self.task).affirmed(*theirs))
-        truth = self.truth.astype(bool)
-        changes = describe_changes(*answered, truth, self.symptoms, self.groups)
-        ours_right, theirs_right = (one == truth for one in answered)
+        task, truth = task_of(self.task), self.truth.astype(bool)
+        ours, theirs = (task.affirmed(*self.scored(rows, one, seed)) for one in (name, "baseline"))
+        right = [ours == truth, theirs == truth]
+        if task.exclusive:  # the K columns of a note are one answer
+            right = [one.all(axis=1) for one in right]
         shared: dict[str, Any] = {"groups": self.patients, "resamples": resamples}
-        if task_of(self.task).exclusive:
-            difference, p_value = compare_topic(ours[0], theirs[0], self.truth.argmax(axis=1), **shared)
-            # The K columns of a note are one answer.
-            p_mcnemar = mcnemar(ours_right.all(axis=1), theirs_right.all(axis=1))
-            return {"f1_difference": difference, "p_value": p_value, "p_mcnemar": p_mcnemar}, changes
-        shared |= {"thresholds_a": _cuts(ours), "thresholds_b": _cuts(theirs)}
-        difference, p_value = compare_present(ours[0], theirs[0], self.truth, **shared)
-        micro, p_micro = compare_present(ours[0], theirs[0], self.truth, average="micro", **shared)
-        return {
-            "f1_difference": difference,
-            "micro_f1_difference": micro,
-            "p_value": p_value,
-            "p_value_micro": p_micro,
-            "p_mcnemar": mcnemar(ours_right, theirs_right),
-        }, changes
+        difference, p_value = paired_difference(ours, theirs, truth, **shared)
+        found = {"f1_difference": difference, "p_value": p_value, "p_mcnemar": mcnemar(*right)}
+        if not task.exclusive:
+            micro, p_micro = paired_difference(ours, theirs, truth, average="micro", **shared)
+            found |= {"micro_f1_difference": micro, "p_value_micro": p_micro}
+        return found, describe_changes(ours, theirs, truth, self.symptoms, self.groups)
 
     def counts(self, rows: StoredRows, name: str, seed: int) -> NDArray[np.float64]:
         """Of each note and symptom whether it is found rightly, found, and there."""
@@ -422,7 +406,3 @@ class NoteTestSet(TestSet):
         if stored.shape != (len(note_ids), len(symptoms)):
             raise ValueError("not of these notes")
         return stored
-
-
-def _cuts(scored: Scored) -> NDArray[np.float64]:
-    return np.full(scored[0].shape[1], 0.5) if scored[1] is None else scored[1]

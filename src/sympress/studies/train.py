@@ -35,7 +35,7 @@ from sympress.runtime.session import Runtime, prepare_text
 from sympress.runtime.tokens import tags_of
 from sympress.studies.judge import Judged, judge_file, scorer_of
 from sympress.studies.press import move_artifact, press, train_settings, write_model
-from sympress.training import train
+from sympress.training import from_logits, train
 from sympress.training.data import EncodedNotes, NoteDataset, default_stride
 from sympress.training.epochs import EpochLog, Progress, Scorer, default_device
 from sympress.training.losses import loss_of
@@ -287,8 +287,7 @@ def fine_tune(
         train_settings(config, seed),
         checkpoints,
         pad_id=int(encoder.tokenizer.pad_token_id or 0),
-        objective=None if kinds else loss_of(config.task),
-        batch_loss=KindsLoss(config.others_weight) if kinds else None,
+        batch_loss=KindsLoss(config.others_weight) if kinds else from_logits(loss_of(config.task)),
         score=score,
         progress=progress,
     )

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from sympress.errors import SympressError
 from sympress.models.model import SymptomModel
@@ -54,8 +54,7 @@ def train(
     *,
     pad_id: int,
     score: Scorer,
-    objective: Objective | None = None,
-    batch_loss: BatchLoss | None = None,
+    batch_loss: BatchLoss,
     after_step: Callable[[], None] | None = None,
     progress: Progress | None = None,
     device: torch.device | None = None,
@@ -73,8 +72,7 @@ def train(
         folder: for checkpoints; removed by the caller once the result is stored elsewhere.
         pad_id: the tokenizer's padding id.
         score: judges validation logits.
-        objective: what to minimise, from the logits; or
-        batch_loss: what to minimise, from model and batch. Exactly one of the two is given.
+        batch_loss: what to minimise, from model and batch; see `from_logits`.
         after_step: called after each optimizer step, e.g. to put masks back on.
         progress: called after each step.
         device: where to train; `default_device()` if None.
@@ -82,8 +80,6 @@ def train(
     Raises:
         SympressError: the loss became infinite or not a number.
     """
-    if (objective is None) == (batch_loss is None):
-        raise ValueError("give objective or batch_loss, not both")
     folder.mkdir(parents=True, exist_ok=True)
     log = read_log(folder)
     watcher = Watcher(
@@ -103,13 +99,11 @@ def train(
         train_dataset=training,
         data_collator=Collate(pad_id),
         callbacks=[watcher],
-        batch_loss=batch_loss or from_logits(objective),
+        batch_loss=batch_loss,
         sampler=LengthGroupedSampler(training, settings.batch_size, settings.seed),
         settings=settings,
     )
-    for callback in [c for c in trainer.callback_handler.callbacks if c is not watcher]:
-        if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
-            trainer.remove_callback(callback)
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it stays in half precision
     for left in ("forward", "_is_accelerate_prepared"):  # with these a second training of the model would
@@ -216,10 +210,8 @@ class _NoteTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         return self.optimizer
 
 
-def from_logits(objective: Objective | None) -> BatchLoss:
+def from_logits(objective: Objective) -> BatchLoss:
     """The loss of a batch that depends on the logits alone."""
-    if objective is None:
-        raise ValueError("an objective is needed")
 
     def loss(model: SymptomModel, batch: dict[str, Tensor]) -> Tensor:
         logits = note_logits(model, batch).float()

@@ -336,7 +336,11 @@ def open_adaptable(
         InputError: a setting cannot be, `output` holds something else, or the encoder cannot be loaded or has
             no mask token, no masked-language head or fewer layers than are to stay.
     """
-    _check_choices(settings, split, validation_from)
+    _check(settings)
+    if split not in SPLITS:
+        raise InputError(f"--split {split!r} is not one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
+    if validation_from is not None and split != "time":
+        raise InputError(f"--validation-from belongs to --split time, the split is {split!r}")
     _check_free(output)
     encoder = load_encoder(name)
     Masking(encoder.tokenizer, encoder.model)
@@ -344,14 +348,6 @@ def open_adaptable(
     if settings.layers is not None:
         check_kept(len(layers_of(encoder.model)), settings.layers)
     return encoder
-
-
-def _check_choices(settings: AdaptSettings, split: str, validation_from: datetime | None) -> None:
-    _check(settings)
-    if split not in SPLITS:
-        raise InputError(f"--split {split!r} is not one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
-    if validation_from is not None and split != "time":
-        raise InputError(f"--validation-from belongs to --split time, the split is {split!r}")
 
 
 def _adapt_folder(

@@ -288,9 +288,16 @@ class Collate:
         if len(batch["input_ids"]) > len(items):
             counts = torch.tensor([len(own) for own in windows])
             batch["owners"] = torch.arange(len(items)).repeat_interleave(counts)
+        per_token = items[0]["labels"].dtype == torch.int64
         for key in ("labels", "kinds", "teacher_logits", "labelled", "weights"):
             if key in items[0]:
-                batch[key] = self._join([item[key] for item in items], items, key)
+                values = [item[key] for item in items]
+                padded = per_token and key in _PADDING
+                batch[key] = (
+                    pad_sequence(values, batch_first=True, padding_value=_PADDING[key])
+                    if padded
+                    else torch.stack(values)
+                )
         return batch
 
     def pad(self, windows: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -299,13 +306,6 @@ class Collate:
             "input_ids": pad_sequence(list(windows), batch_first=True, padding_value=self.pad_id),
             "attention_mask": pad_sequence([torch.ones_like(one) for one in windows], batch_first=True),
         }
-
-    @staticmethod
-    def _join(values: list[Tensor], items: list[dict[str, Tensor]], key: str) -> Tensor:
-        per_token = key in _PADDING and items[0]["labels"].dtype == torch.int64
-        if per_token:
-            return pad_sequence(values, batch_first=True, padding_value=_PADDING[key])
-        return torch.stack(values)
 
 
 def _windows_of(item: dict[str, Tensor]) -> tuple[Tensor, ...]:

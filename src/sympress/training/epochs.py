@@ -175,26 +175,20 @@ Progress = Callable[[int, int], None]
 
 
 # The hooks have the names and arguments that transformers calls them with, used or not.
+@dataclass(eq=False, kw_only=True)
 class Watcher(TrainerCallback):
     """Scores each epoch, keeps the best weights, counts time, calls back after each step."""
 
-    def __init__(
-        self,
-        *,
-        model: SymptomModel,
-        validation: NoteDataset,
-        pad_id: int,
-        score: Scorer,
-        folder: Path,
-        log: EpochLog,
-        settings: TrainSettings,
-        after_step: Callable[[], None] | None,
-        progress: Progress | None,
-    ) -> None:
-        self.model, self.validation, self.pad_id, self.score = model, validation, pad_id, score
-        self.folder, self.log, self.settings = folder, log, settings
-        self.after_step, self.progress = after_step, progress
-        self._clock = time.perf_counter()
+    model: SymptomModel
+    validation: NoteDataset
+    pad_id: int
+    score: Scorer
+    folder: Path
+    log: EpochLog
+    settings: TrainSettings
+    after_step: Callable[[], None] | None
+    progress: Progress | None
+    _clock: float = field(default_factory=time.perf_counter)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -174,10 +174,7 @@ def window_targets(windows: Windows, mentions: Gold, tags: Sequence[str]) -> NDA
 
 def spread_targets(windows: Windows, notes: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """The same from the tags of whole notes, `(pieces,)` each."""
-    parts = [
-        whole[start:end] for whole, spans in zip(notes, windows.spans, strict=True) for start, end in spans
-    ]
-    return _surrounded(windows, parts, np.int64(IGNORED))
+    return _spread(windows, notes, np.int64(IGNORED))
 
 
 def spread_logits(windows: Windows, notes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -185,19 +182,19 @@ def spread_logits(windows: Windows, notes: Sequence[NDArray[np.float32]]) -> NDA
 
     Special tokens get zeros.
     """
+    return _spread(windows, notes, np.float32(0))
+
+
+def _spread(windows: Windows, notes: Sequence[NDArray[Any]], filling: Any) -> NDArray[Any]:
+    """What belongs to the pieces of all windows, one behind the other; `filling` for special tokens."""
     parts = [
         whole[start:end] for whole, spans in zip(notes, windows.spans, strict=True) for start, end in spans
     ]
-    return _surrounded(windows, parts, np.float32(0))
-
-
-def _surrounded(windows: Windows, parts: Sequence[NDArray[Any]], filling: Any) -> NDArray[Any]:
-    """The parts of all windows, one behind the other, with `filling` where special tokens stand."""
     shape = (int(windows.notes.lengths.sum()), *parts[0].shape[1:]) if parts else (0,)
     flat = np.full(shape, filling)
-    at = 0
+    at = windows.before
     for length, part in zip(windows.notes.lengths.tolist(), parts, strict=True):
-        flat[at + windows.before : at + windows.before + len(part)] = part
+        flat[at : at + len(part)] = part
         at += length
     return flat
 

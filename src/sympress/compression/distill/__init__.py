@@ -186,7 +186,6 @@ class Distill(Step):
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """All students of a recipe have one kind of teacher."""
-        del before
         others = [step for step in after if isinstance(step, Distill)]
         if any(step.needs_ensemble != self.needs_ensemble for step in others):
             raise InputError("distill: give teacher=ensemble in every distill of the recipe, or in none")
@@ -195,7 +194,6 @@ class Distill(Step):
         """A fresh student takes rows of its teacher: it is at most as wide and as deep."""
         from sympress.models.families import NO_ATTENTION
 
-        del family
         if self.student is not None:
             wide = teacher.embedding_width
             if self.width is not None and self.width > wide:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.hooks import RemovableHandle
 
 from sympress.compression.distill.student import uniform_map
 from sympress.compression.distill.teachers import Teacher
@@ -22,9 +22,6 @@ from sympress.training.epochs import mixed_precision
 from sympress.training.losses import loss_of
 
 # Look on while a model works: hidden states of every layer, queries, keys and values of one.
-
-
-Keep = Callable[[str, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -64,65 +61,54 @@ def forward_features(
     """
     seen: dict[str, Tensor] = {}
     count = len(layers_of(model.encoder))
-    hooks: list[RemovableHandle] = []
-    try:
+    with ExitStack() as hooks:
         if states:
-            hooks += _watch_states(model, seen.__setitem__)
+            _watch_states_(model, seen, hooks)
         if relations_layer is not None:
-            hooks += _watch_relations(model, relations_layer, seen.__setitem__)
+            _watch_relations_(model, relations_layer, seen, hooks)
         logits: Tensor = model(input_ids, attention_mask)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    outputs = [value for name, value in seen.items() if name.startswith("relation")]
+    if len(outputs) == 1:  # ModernBERT makes queries, keys and values with one matrix, side by side
+        outputs = list(outputs[0].chunk(3, dim=-1))
     return logits, Features(
-        tuple(seen[f"state {index}"] for index in range(count + 1)) if states else (),
-        _three([value for name, value in seen.items() if name.startswith("relation")]),
+        tuple(seen[f"state {index}"] for index in range(count + 1)) if states else (), tuple(outputs)
     )
 
 
-def _watch_states(model: SymptomModel, keep: Keep) -> list[RemovableHandle]:
+def _watch_states_(model: SymptomModel, seen: dict[str, Tensor], hooks: ExitStack) -> None:
     layers = layers_of(model.encoder)
 
     def enter(_layer: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        keep("state 0", arguments[0] if arguments else named["hidden_states"])
+        seen["state 0"] = arguments[0] if arguments else named["hidden_states"]
 
     def leave(index: int) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _arguments: Any, output: Any) -> None:
             # a layer may put out a tuple; the encoder's own result counts as the last layer's
-            state = output if isinstance(output, Tensor) else output[0]
-            keep(f"state {index}", state)
+            seen[f"state {index}"] = output if isinstance(output, Tensor) else output[0]
 
         return hook
 
-    hooks = [layers[0].register_forward_pre_hook(enter, with_kwargs=True)]
-    inner = list(layers)[:-1]
-    hooks += [layer.register_forward_hook(leave(index)) for index, layer in enumerate(inner, start=1)]
-    return [*hooks, model.encoder.register_forward_hook(leave(len(layers)))]
+    hooks.enter_context(layers[0].register_forward_pre_hook(enter, with_kwargs=True))
+    for index, module in enumerate([*list(layers)[:-1], model.encoder], start=1):
+        hooks.enter_context(module.register_forward_hook(leave(index)))
 
 
-def _watch_relations(model: SymptomModel, index: int, keep: Keep) -> list[RemovableHandle]:
+def _watch_relations_(model: SymptomModel, index: int, seen: dict[str, Tensor], hooks: ExitStack) -> None:
     layers = layers_of(model.encoder)
     if not -len(layers) <= index < len(layers):
         raise InputError(f"relations of layer {index}: the model has layers 0 to {len(layers) - 1}, or -1")
-    names = family_of(model.encoder).relation_inputs
 
-    def watch(name: str) -> RemovableHandle:
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _module, _arguments, output: seen.__setitem__(f"relation {name}", output)
+
+    for name in family_of(model.encoder).relation_inputs:
         try:
             linear = layers[index].get_submodule(name)
         except AttributeError as error:
             raise InputError(
                 f"layer {index} has no attention left to take relations from; choose another layer"
             ) from error
-        return linear.register_forward_hook(
-            lambda _module, _arguments, output: keep(f"relation {name}", output)
-        )
-
-    return [watch(name) for name in names]
-
-
-def _three(outputs: list[Tensor]) -> tuple[Tensor, ...]:
-    """Queries, keys and values; ModernBERT makes all three with one matrix, side by side."""
-    return tuple(outputs[0].chunk(3, dim=-1)) if len(outputs) == 1 else tuple(outputs)
+        hooks.enter_context(linear.register_forward_hook(keep(name)))
 
 
 # Relations between tokens, which have one shape at any width (Wang et al. 2021, MiniLMv2).

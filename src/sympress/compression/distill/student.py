@@ -86,7 +86,6 @@ def narrow_student(
     ffn: int,
     seed: int,
     pooling: Pooling | None = None,
-    piece_counts: Tensor | None = None,
 ) -> SymptomModel:
     """A student of `teacher`'s family and symptoms that is narrower, not only shallower.
 
@@ -101,12 +100,9 @@ def narrow_student(
         ffn: feed-forward neurons a layer.
         seed: of the random weights.
         pooling: of its head; None for the teacher's.
-        piece_counts: how often each word piece occurs, `(pieces,)`; the directions are chosen for the
-            pieces that occur. All pieces count alike without it.
 
     Raises:
-        InputError: a size is impossible, the counts do not fit the vocabulary, or the teacher's embeddings
-            are factorized.
+        InputError: a size is impossible, or the teacher's embeddings are factorized.
     """
     tables = _tables(teacher.encoder)
     config = narrow_config(teacher.encoder, layers=layers, width=width, heads=heads, ffn=ffn)
@@ -114,7 +110,7 @@ def narrow_student(
         torch.manual_seed(seed)
         encoder = AutoModel.from_config(config)
         student = SymptomModel(encoder, teacher.symptoms, pooling or teacher.head.pooling)
-        project_embeddings_(_tables(encoder), tables, piece_counts)
+        project_embeddings_(_tables(encoder), tables)
     return student.eval()
 
 
@@ -165,7 +161,7 @@ def convolution_student(
         encoder = ConvolutionModel(config)
         student = SymptomModel(encoder, teacher.symptoms, pooling)
         table = cast("nn.Embedding", encoder.word_embeddings)
-        project_embeddings_({"words": table}, {"words": words}, None)
+        project_embeddings_({"words": table}, {"words": words})
     with torch.no_grad():
         spread = table.weight.std()
         table.weight.div_(spread if spread > 0 else 1.0)
@@ -212,21 +208,19 @@ def narrow_config(
 
 def _tables(encoder: PreTrainedModel) -> dict[str, nn.Embedding]:
     """The embedding tables that `encoder` has, word pieces first."""
+    modules = dict(encoder.named_modules())
     found: dict[str, nn.Embedding] = {}
     for name in family_of(encoder).embeddings:
-        parent, _, attribute = name.rpartition(".")
-        table = getattr(encoder.get_submodule(parent), attribute, None)
-        if table is not None and not isinstance(table, nn.Embedding):
-            raise InputError(f"{name} is already factorized; take the narrow student before that step")
-        if table is not None:
+        table = modules.get(name)
+        if isinstance(table, nn.Embedding):
             found[name] = table
+        elif table is not None:
+            raise InputError(f"{name} is already factorized; take the narrow student before that step")
     return found
 
 
 @torch.no_grad()
-def project_embeddings_(
-    student: dict[str, nn.Embedding], teacher: dict[str, nn.Embedding], piece_counts: Tensor | None
-) -> None:
+def project_embeddings_(student: dict[str, nn.Embedding], teacher: dict[str, nn.Embedding]) -> None:
     """Fill the student's tables with the teacher's rows, projected on their principal directions.
 
     Row e becomes s (e - m) P Q, with m the table's mean row, P `(wide, narrow)` the top eigenvectors of the
@@ -237,7 +231,7 @@ def project_embeddings_(
     """
     words = next(iter(teacher.values())).weight.double()
     narrow = next(iter(student.values())).embedding_dim
-    mean, basis, scale = principal_directions(words, narrow, piece_counts)
+    mean, basis, scale = principal_directions(words, narrow)
     rotation = torch.linalg.qr(torch.randn(narrow, narrow, dtype=torch.float64)).Q
     for index, (name, table) in enumerate(student.items()):
         rows = teacher[name].weight.double()
@@ -247,24 +241,12 @@ def project_embeddings_(
             table.weight[table.padding_idx].zero_()
 
 
-def principal_directions(
-    rows: Tensor, count: int, weights: Tensor | None = None
-) -> tuple[Tensor, Tensor, float]:
+def principal_directions(rows: Tensor, count: int) -> tuple[Tensor, Tensor, float]:
     """Mean row `(wide,)`, top eigenvectors `(wide, count)` of the covariance of `rows`, and a scale.
 
-    Scaled by it, the projected rows have the mean variance a channel that `rows` have. `weights` `(rows,)`,
-    non-negative, say how much each row counts.
-
-    Raises:
-        InputError: the weights do not fit the rows, are negative or all 0.
+    Scaled by it, the projected rows have the mean variance a channel that `rows` have.
     """
-    share = torch.ones(len(rows)) if weights is None else weights
-    if share.shape != (len(rows),) or bool((share < 0).any()) or not float(share.sum()) > 0:
-        raise InputError(
-            f"piece counts of shape {tuple(share.shape)} do not fit a vocabulary of {len(rows)}: give one "
-            "count a word piece, none negative, not all 0"
-        )
-    share = (share.to(rows) / share.sum().to(rows))[:, None]
+    share = 1 / len(rows)
     mean = (share * rows).sum(0)
     centred = rows - mean
     values, vectors = torch.linalg.eigh(centred.T @ (share * centred))  # ascending

@@ -143,7 +143,7 @@ def _load(name: str, source: str, *, local: bool, per_token: bool) -> tuple[PreT
             f"teacher {name!r}: no such folder, nor an id in the local cache or downloadable from "
             f"here ({type(error).__name__}); copy its files into a folder and give that"
         ) from error
-    missing = sorted(_names(info["missing_keys"]))
+    missing = sorted(map(str, info["missing_keys"]))
     if missing:
         raise InputError(
             f"{name}: the weights lack {missing[0]} ({len(missing)} tensors); a teacher needs a trained "
@@ -151,10 +151,6 @@ def _load(name: str, source: str, *, local: bool, per_token: bool) -> tuple[PreT
         )
     check_numbers(name, model.state_dict(), "teacher")
     return model, tokenizer
-
-
-def _names(keys: Any) -> list[str]:
-    return [str(key) for key in keys]
 
 
 # A teacher as an int8 file: where there is no GPU it answers faster than in PyTorch.

@@ -68,7 +68,6 @@ class LowRank(Step):
         """No rank is above the full one."""
         from sympress.compression.lowrank.factorize import check_rank
 
-        del teacher, family
         if self.factorizes and not shape.layers:
             raise InputError("this model has no layers, word vectors alone: factorize the embeddings")
         if self.rank is not None and self.where == "layers":
@@ -81,7 +80,6 @@ class LowRank(Step):
         """Factorize wherever that saves weights."""
         from sympress.compression.lowrank.factorize import factorize_classifier_
 
-        del number
         if self.where == "classifier":
             used = factorize_classifier_(state.model, self.rank or 1)
             exact = used == min(state.model.head.output.weight.shape)

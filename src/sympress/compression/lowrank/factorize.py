@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sympress.errors import InputError, nearest
 from sympress.models.families import layer_linears
-from sympress.models.model import LowRankEmbedding, LowRankLinear, SymptomModel, replace_module_
+from sympress.models.model import LowRankEmbedding, LowRankLinear, SymptomModel
 from sympress.training.data import note_logits, notes_in, take_notes
 from sympress.training.losses import Objective
 
@@ -90,12 +90,14 @@ def fisher_statistics(
     totals = [torch.zeros(weight.shape[1], dtype=torch.float64, device=weight.device) for weight in weights]
     notes = 0
     with _evaluating(model):
-        for note in _one_by_one(_on_device(model, batches)):
-            loss = objective(note_logits(model, note), note["labels"], None)
-            gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
-            for total, gradient in zip(totals, gradients, strict=True):
-                total.add_(gradient.double().square().sum(0))
-            notes += 1
+        for batch in _on_device(model, batches):
+            for row in range(notes_in(batch)):
+                note = take_notes(batch, row, row + 1)
+                loss = objective(note_logits(model, note), note["labels"], None)
+                gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+                for total, gradient in zip(totals, gradients, strict=True):
+                    total.add_(gradient.double().square().sum(0))
+            notes += notes_in(batch)
     return Statistics("fisher", dict(zip(names, totals, strict=True)), _some(notes))
 
 
@@ -109,12 +111,6 @@ def _on_device(model: SymptomModel, batches: Iterable[dict[str, Tensor]]) -> Ite
     device = next(model.parameters()).device
     for batch in batches:
         yield {key: value.to(device) for key, value in batch.items()}
-
-
-def _one_by_one(batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    for batch in batches:
-        for row in range(notes_in(batch)):
-            yield take_notes(batch, row, row + 1)
 
 
 @contextmanager
@@ -131,15 +127,14 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _watching_inputs(model: SymptomModel, see: Callable[[str, Tensor], None]) -> Iterator[None]:
     """Call `see` with the name and the input `(..., in)` of each linear layer, whenever one computes."""
-    hooks = [
-        linear.register_forward_pre_hook(lambda _module, arguments, name=name: see(name, arguments[0]))
-        for name, linear in layer_linears(model.encoder)
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name, linear in layer_linears(model.encoder):
+            hooks.enter_context(
+                linear.register_forward_pre_hook(
+                    lambda _module, arguments, name=name: see(name, arguments[0])
+                )
+            )
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 # The best rank-r approximation of a matrix, W ~ second @ first, in a chosen norm.
@@ -383,19 +378,14 @@ def factorize_embeddings_(
     rows, width = embedding.weight.shape
     if choice.rank is not None:
         check_rank(choice.rank, min(rows, width), "the word embeddings")
-    parts = _decompose(embedding, counts)
+    # a linear layer that takes pieces as one-hot rows X: XᵀX is diagonal and holds the counts
+    parts = decompose(embedding.weight.data.T, None if counts is None else _fitted(counts, rows))
     spectrum = Spectrum(width, rows, parts.values)
     used = choice.rank if choice.rank is not None else rank_of_energy(spectrum, choice.energy or 1.0)
     if used > break_even_rank(rows, width):
         return None
     model.encoder.set_input_embeddings(_low_rank(embedding, parts, used))
     return used
-
-
-def _decompose(embedding: nn.Embedding, counts: Tensor | None) -> Decomposition:
-    """As a linear layer that takes pieces as one-hot rows X: XᵀX is diagonal and holds the counts."""
-    moment = None if counts is None else _fitted(counts, len(embedding.weight))
-    return decompose(embedding.weight.data.T, moment)
 
 
 def _fitted(counts: Tensor, rows: int) -> Tensor:
@@ -459,7 +449,10 @@ def lowrank_(
             made for another method or for layers of another size.
     """
     choice = RankChoice(rank, energy, keep)
-    linears = _whole_linears(model)
+    for name, module in model.encoder.named_modules():
+        if isinstance(module, LowRankLinear):
+            raise InputError(f"{name} is already factorized; use low rank once, on whole layers")
+    linears = dict(layer_linears(model.encoder))
     if rank is not None:
         check_rank(rank, max(min(it.weight.shape) for it in linears.values()), "the largest linear layer")
     moments = _moments(method, statistics, linears)
@@ -472,16 +465,9 @@ def lowrank_(
     used = {name: layer_rank for name, layer_rank in chosen.items() if layer_rank is not None}
     for name, layer_rank in used.items():
         first, second = factors_of(linears[name].weight.data, parts[name], layer_rank)
-        replace_module_(model.encoder, name, _low_rank_layer(linears[name], first, second))
+        model.encoder.set_submodule(name, _low_rank_layer(linears[name], first, second))
     whole = tuple(name for name in linears if name not in used)
     return Factorization(tuple(used), whole, tuple(used.values()))
-
-
-def _whole_linears(model: SymptomModel) -> dict[str, nn.Linear]:
-    for name, module in model.encoder.named_modules():
-        if isinstance(module, LowRankLinear):
-            raise InputError(f"{name} is already factorized; use low rank once, on whole layers")
-    return dict(layer_linears(model.encoder))
 
 
 def _moments(

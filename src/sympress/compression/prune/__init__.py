@@ -74,7 +74,6 @@ class Prune(Step):
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """Rows of two factors cannot be cut."""
-        del after
         if self.removes_channels and any(isinstance(it, LowRank) and it.factorizes for it in before):
             raise InputError("prune: the layers are already factorized; put prune before lowrank")
 
@@ -82,7 +81,6 @@ class Prune(Step):
         """Heads can go where they are not tied to relative positions and there is more than one."""
         from sympress.models.families import NO_ATTENTION, removes_heads
 
-        del teacher
         if not shape.attention:
             raise InputError(f"{NO_ATTENTION} to prune; give a smaller distill(student=conv), or lowrank")
         if self.heads is None or self.heads >= 1:
@@ -100,13 +98,10 @@ class Prune(Step):
         from sympress.compression.recipe.material import CALIBRATION_NOTES, calibration_batches
         from sympress.training.losses import loss_of
 
-        del number
         if state.masked and self.reconstruct:
             raise InputError("least squares would fill the zeros of mask: put prune before mask")
-        loss, notes = (
-            loss_of(context.material.task),
-            TAYLOR_NOTES if self.score == "taylor" else CALIBRATION_NOTES,
-        )
+        loss = loss_of(context.material.task)
+        notes = TAYLOR_NOTES if self.score == "taylor" else CALIBRATION_NOTES
         draw = partial(loss.sample, generator=torch.Generator().manual_seed(0))
         return prune_(
             state.model,
@@ -141,7 +136,6 @@ class Prune(Step):
     @classmethod
     def suggest(cls, trial: Trial, teacher: ModelShape, steps: Sequence[Step]) -> tuple[Step, ...]:
         """Before a student of copied layers: which shares of heads and neurons stay; the rest is mended."""
-        del teacher
         if not (steps and isinstance(steps[-1], Distill) and steps[-1].width is None):
             return tuple(steps)
         heads, ffn = (
@@ -182,7 +176,6 @@ class Mask(Step):
 
     def updates_on(self, labelled: int, further: int, settings: TrainSettings) -> int:
         """Those of the training that says which weights go."""
-        del further
         return settings.epochs * math.ceil(labelled / settings.batch_size) if self.trains else 0
 
     def apply(self, state: State, context: Context, number: int) -> str:

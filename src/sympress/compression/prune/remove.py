@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -39,7 +39,6 @@ from sympress.errors import InputError
 from sympress.models.families import (
     FAMILIES,
     NO_ATTENTION,
-    Family,
     family_of,
     head_width,
     keep_layers_,
@@ -128,7 +127,10 @@ def remove_hidden_(model: SymptomModel, kept_dims: Sequence[int]) -> None:
         elif isinstance(module, nn.Linear) and id(module) not in inside and module.out_features == whole:
             keep_outputs_(module, dims)  # ELECTRA's projection of narrower embeddings, factorized embeddings
     for layer in layers:
-        _narrow_layer_(layer, family, dims)
+        for name in (*family.queries_keys_values, family.neurons_in):
+            keep_inputs_(_end(layer.get_submodule(name), "first"), dims)
+        for name in (family.attention_output, family.neurons_out):
+            keep_outputs_(_end(layer.get_submodule(name), "second"), dims)
     _narrow_head_(model.head, dims)
 
 
@@ -140,13 +142,6 @@ def _narrow_head_(head: SymptomHead, dims: Tensor) -> None:
         keep_outputs_(head.dense, dims)
     if head.norm is not None:
         _keep_normalized_(head.norm, dims)
-
-
-def _narrow_layer_(layer: nn.Module, family: Family, dims: Tensor) -> None:
-    for name in (*family.queries_keys_values, family.neurons_in):
-        keep_inputs_(_end(layer.get_submodule(name), "first"), dims)
-    for name in (family.attention_output, family.neurons_out):
-        keep_outputs_(_end(layer.get_submodule(name), "second"), dims)
 
 
 def _end(module: nn.Module, factor: str) -> nn.Linear:
@@ -218,12 +213,10 @@ def choose_layers(
 def skipping(model: SymptomModel, layers: Sequence[int]) -> Iterator[None]:
     """Within it, each of `layers` passes on its input, as if it were removed."""
     modules = layers_of(model.encoder)
-    hooks = [modules[index].register_forward_hook(_pass_on) for index in layers]
-    try:
+    with ExitStack() as hooks:
+        for index in layers:
+            hooks.enter_context(modules[index].register_forward_hook(_pass_on))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _pass_on(_layer: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:

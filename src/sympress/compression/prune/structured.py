@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,26 +53,16 @@ def mask_gradients(
     That product is the first-order estimate of how a note's loss changes when a head (or neuron) is removed
     (Michel et al. 2019, eq. 2).
     """
-    notes = zip(*_head_and_neuron_gradients(model, batches, objective), strict=True)
-    joined = [torch.cat(batch) for batch in notes]
-    return MaskGradients(tuple(joined[0::2]), tuple(joined[1::2]))
-
-
-def _head_and_neuron_gradients(
-    model: SymptomModel, batches: Iterable[dict[str, Tensor]], objective: Objective
-) -> Iterator[list[Tensor]]:
-    """For each batch: heads `(batch, heads)` and neurons `(batch, neurons)` of layer 0, of layer 1, ..."""
     family, width = family_of(model.encoder), head_width(model.encoder)
     modules = [
         layer.get_submodule(name)
         for layer in layers_of(model.encoder)
         for name in (family.attention_output, family.neurons_out)
     ]
-    for found in note_gradients(model, batches, objective, modules):
-        yield [
-            note.unflatten(-1, (-1, width)).sum(-1) if index % 2 == 0 else note
-            for index, note in enumerate(found)
-        ]
+    found = note_gradients(model, batches, objective, modules)
+    joined = [torch.cat(batch) for batch in zip(*found, strict=True)]  # (notes, channels) each
+    heads = (channels.unflatten(-1, (-1, width)).sum(-1) for channels in joined[0::2])
+    return MaskGradients(tuple(heads), tuple(joined[1::2]))
 
 
 def note_gradients(
@@ -90,23 +81,16 @@ def note_gradients(
     model.eval()
     device = next(model.parameters()).device
     seen: dict[int, Tensor] = {}
-    hooks = [
-        module.register_forward_hook(_output_keeper(seen, index))
-        if outputs
-        else module.register_forward_pre_hook(_input_keeper(seen, index))
-        for index, module in enumerate(modules)
-    ]
-    try:
+    with ExitStack() as hooks:
+        for index, module in enumerate(modules):
+            hooks.enter_context(module.register_forward_hook(_keeper(seen, index, outputs=outputs)))
+        hooks.callback(model.zero_grad, set_to_none=True)
         for batch in batches:
             model.zero_grad(set_to_none=True)
             moved = {name: value.to(device) for name, value in batch.items()}
             with torch.enable_grad():  # a caller may have switched gradients off
                 notes_loss(model, moved, objective).backward()
             yield [_activation_times_gradient(seen[index], moved) for index in range(len(modules))]
-    finally:
-        for hook in hooks:
-            hook.remove()
-        model.zero_grad(set_to_none=True)
 
 
 def notes_loss(model: SymptomModel, batch: dict[str, Tensor], objective: Objective) -> Tensor:
@@ -124,18 +108,10 @@ def _activation_times_gradient(activation: Tensor, batch: dict[str, Tensor]) -> 
     return windows.new_zeros(notes_in(batch), windows.shape[-1]).index_add_(0, batch["owners"], windows)
 
 
-def _input_keeper(seen: dict[int, Tensor], key: int) -> Callable[..., None]:
-    def keep(_module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        arguments[0].retain_grad()
-        seen[key] = arguments[0]
-
-    return keep
-
-
-def _output_keeper(seen: dict[int, Tensor], key: int) -> Callable[..., None]:
-    def keep(_module: nn.Module, _arguments: tuple[Any, ...], output: Tensor) -> None:
-        output.retain_grad()
-        seen[key] = output
+def _keeper(seen: dict[int, Tensor], key: int, *, outputs: bool) -> Callable[..., None]:
+    def keep(_module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+        seen[key] = output if outputs else arguments[0]
+        seen[key].retain_grad()
 
     return keep
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from sympress.models.model import SymptomModel
 from sympress.training.data import note_logits
 from sympress.training.losses import Objective
 
+K = TypeVar("K")
 #: A token on which no answer depends still counts this much of the mean, for notes that are otherwise.
 EVEN = 0.1
 
@@ -152,16 +154,12 @@ def _start(model: SymptomModel, batches: Sequence[dict[str, Tensor]]) -> list[_R
         mask = batch["attention_mask"].to(device)
         states: list[Tensor] = []
         run = _Run(torch.empty(0), [], mask.bool())
-        hooks = [
-            layer.register_forward_pre_hook(_recorder(run, states), with_kwargs=True)
-            for layer in layers_of(model.encoder)
-        ]
-        hooks += [layer.register_forward_hook(_follower(states)) for layer in layers_of(model.encoder)]
-        try:
+        with ExitStack() as hooks:
+            for layer in layers_of(model.encoder):
+                record = _recorder(run, states)
+                hooks.enter_context(layer.register_forward_pre_hook(record, with_kwargs=True))
+                hooks.enter_context(layer.register_forward_hook(_follower(states)))
             model.encoder(input_ids=batch["input_ids"].to(device), attention_mask=mask)
-        finally:
-            for hook in hooks:
-                hook.remove()
         runs.append(run)
     return runs
 
@@ -199,13 +197,13 @@ def _pass(layer: nn.Module, family: Family, run: _Run, index: int) -> tuple[tupl
     """Attention and feed-forward half of `layer` on the states of `run`, and the states after it."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     names = (family.attention_output, family.neurons_in, family.neurons_out)
-    hooks = [layer.get_submodule(name).register_forward_hook(_watcher(seen, name)) for name in names]
-    try:
+    with ExitStack() as hooks:
+        for name in names:
+            hooks.enter_context(
+                layer.get_submodule(name).register_forward_hook(_keeper(seen, name, gradients=False))
+            )
         arguments, named = run.calls[index]
         after = _states_of(layer(run.states, *arguments, **named))
-    finally:
-        for hook in hooks:
-            hook.remove()
     heads, attended = seen[family.attention_output]
     neurons, fed = seen[family.neurons_out]
     between = after - fed if family.pre_norm else seen[family.neurons_in][0]
@@ -213,13 +211,6 @@ def _pass(layer: nn.Module, family: Family, run: _Run, index: int) -> tuple[tupl
         _Block(heads, run.states, run.states + attended),
         _Block(neurons, between, between + fed),
     ), after
-
-
-def _watcher(seen: dict[str, tuple[Tensor, Tensor]], name: str) -> Any:
-    def watch(_linear: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
-        seen[name] = (arguments[0], output)
-
-    return watch
 
 
 # How the loss grows when the linear layer behind heads or neurons is changed: a Fisher matrix a layer.
@@ -271,19 +262,17 @@ def curvatures(
     linears = [whole_linear(layer, name) for layer in layers_of(model.encoder) for name in names]
     found = [_empty(linear) for linear in linears]
     seen: dict[int, tuple[Tensor, Tensor]] = {}
-    hooks = [linear.register_forward_hook(_keeper(seen, place)) for place, linear in enumerate(linears)]
     model.eval()
     device = next(model.parameters()).device
-    try:
+    with ExitStack() as hooks:
+        for place, linear in enumerate(linears):
+            hooks.enter_context(linear.register_forward_hook(_keeper(seen, place, gradients=True)))
+        hooks.callback(model.zero_grad, set_to_none=True)
         for batch in batches:
             moved = {name: value.to(device) for name, value in batch.items()}
             _backward(model, moved, objective, sample)
             for place, curvature in enumerate(found):
                 _add_(curvature, *seen[place], moved["attention_mask"].bool())
-    finally:
-        for hook in hooks:
-            hook.remove()
-        model.zero_grad(set_to_none=True)
     for curvature in found:
         curvature.metric /= curvature.metric.trace().clamp(min=torch.finfo(torch.float64).tiny)
     return tuple(found)
@@ -295,10 +284,13 @@ def _empty(linear: nn.Linear) -> Curvature:
     return Curvature(double.new_zeros(inputs, inputs), double.new_zeros(outputs, outputs))
 
 
-def _keeper(seen: dict[int, tuple[Tensor, Tensor]], place: int) -> Callable[..., None]:
+def _keeper(seen: dict[K, tuple[Tensor, Tensor]], key: K, *, gradients: bool) -> Callable[..., None]:
+    """Keeps what a linear layer takes and puts out, with the gradient of the latter where asked."""
+
     def keep(_module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        output.retain_grad()
-        seen[place] = (arguments[0].detach(), output)
+        if gradients:
+            output.retain_grad()
+        seen[key] = (arguments[0].detach(), output)
 
     return keep
 

@@ -102,7 +102,6 @@ class Quantize(Step):
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """It acts on the file, which is made at the end."""
-        del before
         if not all(step.fuses or step.step == "store" for step in after):
             raise InputError("quantize must be the last step: nothing can be trained or removed after it")
 
@@ -163,7 +162,6 @@ class Quantize(Step):
     @classmethod
     def suggest(cls, trial: Trial, teacher: ModelShape, steps: Sequence[Step]) -> tuple[Step, ...]:
         """Int8, with embeddings of 8 or of 4 bits."""
-        del teacher
         bits = trial.suggest_categorical("embedding_bits", (8, 4))
         return (*steps, cls(embeddings=4 if bits == 4 else 8))
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from sympress.compression.quantize import SMALLEST_MATRIX, codebook, nearest_index
 from sympress.errors import InputError
 from sympress.models.families import family_of, layers_of
-from sympress.models.model import OutputRounding, RoundedLinear, SymptomModel, replace_module_, with_rounding
+from sympress.models.model import OutputRounding, RoundedLinear, SymptomModel, with_rounding
 
 # Quantization-aware training of linear layers: fake-quantized weights and inputs, never int8 at work.
 
@@ -78,7 +78,7 @@ def simulate_int8_(model: SymptomModel) -> int:
         if type(module) is nn.Linear and name != "head.query"
     ]
     for name, module in linears:
-        replace_module_(model, name, FakeQuantLinear(module))
+        model.set_submodule(name, FakeQuantLinear(module))
     return len(linears)
 
 
@@ -90,7 +90,7 @@ def store_rounded_weights_(model: SymptomModel) -> None:
             plain.weight.data = module.rounded_weight().detach().clone()
             if module.bias is not None:
                 plain.bias.data = module.bias.data.clone()
-            replace_module_(model, name, plain)
+            model.set_submodule(name, plain)
 
 
 # Quantization-aware training as the notebook of the published study does it: PyTorch's eager mode.
@@ -163,7 +163,7 @@ def simulate_eager_(model: SymptomModel) -> int:
         rounding = ObservedRounding()
         linear = isinstance(module, nn.Linear)
         new = EagerLinear(module, rounding) if linear else with_rounding(module, rounding)
-        replace_module_(model, name, new)
+        model.set_submodule(name, new)
     if model.head.dense is None or model.head.form.activation != "tanh":
         return len(found)
     fixed = OutputRounding(levels=255)
@@ -184,7 +184,7 @@ def settle_eager_(model: SymptomModel) -> None:
             final = OutputRounding()
             final.scale.copy_(rounding.scale)
             final.zero.copy_(rounding.zero)
-            replace_module_(model, name, with_rounding(module, final))
+            model.set_submodule(name, with_rounding(module, final))
 
 
 # Embedding tables in 8 or 4 bits with a scale for every row: a rare word does not pay for a loud one.
@@ -311,14 +311,8 @@ def _unpacked(model: ModelProto, table: str, lookup: NodeProto, width: int, bits
 
 def _nibbles(model: ModelProto, name: str, width: int) -> list[NodeProto]:
     """`{name}_stored` `(..., ceil(width / 2))` bytes -> `{name}_nibbles` `(..., width)` of 0..15."""
-    four = constant(model, "nibble_shift", np.array(4, dtype=np.uint8))
-    fifteen = constant(model, "nibble_mask", np.array(15, dtype=np.uint8))
     halves = f"{name}_nibbles" if width % 2 == 0 else f"{name}_padded"
-    nodes = [
-        helper.make_node("BitwiseAnd", [f"{name}_stored", fifteen], [f"{name}_low"]),
-        helper.make_node("BitShift", [f"{name}_stored", four], [f"{name}_high"], direction="RIGHT"),
-        helper.make_node("Concat", [f"{name}_low", f"{name}_high"], [halves], axis=-1),
-    ]
+    nodes = split_bytes(model, f"{name}_stored", name, halves)
     if width % 2:
         bounds = [
             constant(model, f"nibble_{what}", np.array([value]))
@@ -326,6 +320,17 @@ def _nibbles(model: ModelProto, name: str, width: int) -> list[NodeProto]:
         ]
         nodes.append(helper.make_node("Slice", [halves, *bounds], [f"{name}_nibbles"]))
     return nodes
+
+
+def split_bytes(model: ModelProto, stored: str, name: str, result: str, axis: int = -1) -> list[NodeProto]:
+    """The nodes that make `result` of the low, then the high halves of the bytes of `stored`."""
+    four = constant(model, "nibble_shift", np.array(4, dtype=np.uint8))
+    fifteen = constant(model, "nibble_mask", np.array(15, dtype=np.uint8))
+    return [
+        helper.make_node("BitwiseAnd", [stored, fifteen], [f"{name}_low"]),
+        helper.make_node("BitShift", [stored, four], [f"{name}_high"], direction="RIGHT"),
+        helper.make_node("Concat", [f"{name}_low", f"{name}_high"], [result], axis=axis),
+    ]
 
 
 def constant(model: ModelProto, name: str, value: np.ndarray) -> str:
@@ -458,9 +463,9 @@ def make_aware_(
         if type(module) is nn.Linear:
             alone = any(f"{name}.".startswith(f"{part}.") for part in first)
             aware = QatLinear(module, reduce_range=reduce_range, first=alone, clusters=clusters)
-            replace_module_(model, name, aware)
+            model.set_submodule(name, aware)
         elif type(module) is nn.Embedding and module.num_embeddings >= SMALLEST_TABLE:
-            replace_module_(model, name, QatEmbedding(module, bits=embedding_bits, clusters=clusters))
+            model.set_submodule(name, QatEmbedding(module, bits=embedding_bits, clusters=clusters))
         else:
             continue
         count += 1
@@ -490,10 +495,10 @@ def settle_aware_(model: SymptomModel) -> None:
                 module.in_features, module.out_features, bias=module.bias is not None, device="meta"
             )
             linear.weight, linear.bias = module.weight, module.bias
-            replace_module_(model, name, linear)
+            model.set_submodule(name, linear)
         elif isinstance(module, QatEmbedding):
             embedding = nn.Embedding(
                 module.num_embeddings, module.embedding_dim, padding_idx=module.padding_idx, device="meta"
             )
             embedding.weight = module.weight
-            replace_module_(model, name, embedding)
+            model.set_submodule(name, embedding)

@@ -29,7 +29,7 @@ from onnxruntime.quantization import (
 )
 
 from sympress.compression.quantize import HALF_BYTE, SMALLEST_MATRIX, codebook, nearest_index
-from sympress.compression.quantize.aware import constant, pack_nibbles, quantize_embeddings_
+from sympress.compression.quantize.aware import constant, pack_nibbles, quantize_embeddings_, split_bytes
 from sympress.errors import InputError, nearest
 from sympress.runtime.session import open_session
 
@@ -505,15 +505,7 @@ def _looked_up(model: ModelProto, name: str, levels: NDArray[np.integer], cluste
     values = pack_nibbles(indices.astype(np.int64) - 8) if paired else indices
     constant(model, stored, values)
     constant(model, f"{name}_codebook", book.astype(levels.dtype))
-    nodes = []
-    if paired:
-        four = constant(model, "nibble_shift", np.array(4, dtype=np.uint8))
-        fifteen = constant(model, "nibble_mask", np.array(15, dtype=np.uint8))
-        nodes = [
-            helper.make_node("BitwiseAnd", [stored, fifteen], [f"{name}_low"]),
-            helper.make_node("BitShift", [stored, four], [f"{name}_high"], direction="RIGHT"),
-            helper.make_node("Concat", [f"{name}_low", f"{name}_high"], [f"{name}_indices"], axis=1),
-        ]
+    nodes = split_bytes(model, stored, name, f"{name}_indices", axis=1) if paired else []
     nodes += [
         helper.make_node("Cast", [f"{name}_indices"], [f"{name}_places"], to=TensorProto.INT32),
         helper.make_node("Gather", [f"{name}_codebook", f"{name}_places"], [name]),

@@ -168,7 +168,6 @@ class Step(BaseModel):
 
     def further_notes(self, available: int) -> int:
         """How many of the `available` unlabelled notes the step learns from."""
-        del available
         return 0
 
     def updates_on(self, labelled: int, further: int, settings: TrainSettings) -> int:
@@ -179,7 +178,6 @@ class Step(BaseModel):
             further: unlabelled notes that there are.
             settings: of every training that a step does not set itself.
         """
-        del labelled, further, settings
         return 0
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
@@ -230,7 +228,6 @@ class Step(BaseModel):
 
     def apply_to_file(self, exported: Exported) -> Choice | None:
         """Change the exported file in place; the kernel that it has then, if the step gives it one."""
-        del exported
         return None
 
     def reshape(self, shape: ModelShape) -> ModelShape:
@@ -247,7 +244,6 @@ class Step(BaseModel):
 
         A step that is not searched leaves them as they are.
         """
-        del trial, teacher
         return tuple(steps)
 
 

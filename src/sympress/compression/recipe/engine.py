@@ -154,6 +154,8 @@ def zeros_of(state: State) -> dict[str, torch.Tensor]:
 # Run a recipe step by step; every finished step is stored, so that a killed run goes on behind it.
 
 
+#: What `step.json` says of the state beside its models.
+_RECORDED = ("masked", "remarks", "epochs", "train_seconds", "max_tokens")
 #: Called before each step with its number, how many there are, and the step.
 Announce = Callable[[int, int, Step], None]
 
@@ -193,7 +195,9 @@ def run_recipe(
         if announce is not None:
             announce(number, len(steps), step)
         checkpoints = context.folder / f"checkpoints-{number}"
-        _claim_checkpoints(checkpoints, claims[number - 1])
+        if read_object(checkpoints / "claim.json") != claims[number - 1]:  # they are another step's
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            write_json(checkpoints / "claim.json", claims[number - 1])
         try:
             said = step.apply(state, context, number)
         except InputError as error:
@@ -254,13 +258,6 @@ def _claims(steps: Sequence[Step], teacher: SymptomModel, context: Context) -> l
     return [{"recipe": texts[:number], "origin": digest} for number in range(1, len(steps) + 1)]
 
 
-def _claim_checkpoints(folder: Path, claim: dict[str, Any]) -> None:
-    """Make `folder` one for checkpoints of this very step; those of another are removed."""
-    if read_object(folder / "claim.json") != claim:
-        shutil.rmtree(folder, ignore_errors=True)
-        write_json(folder / "claim.json", claim)
-
-
 def _step_folder(folder: Path, recipe: Recipe, number: int) -> Path:
     return folder / f"{number:02d}-{recipe.steps[number - 1].step}"
 
@@ -273,15 +270,7 @@ def _store(state: State, recipe: Recipe, number: int, claim: dict[str, Any], fol
     save_model(state.model, draft / "model")
     state.tokenizer.save_pretrained(draft / "model")
     save_model(state.teacher, draft / "teacher")
-    recorded: dict[str, Any] = {
-        **claim,
-        "masked": state.masked,
-        "remarks": state.remarks,
-        "epochs": state.epochs,
-        "train_seconds": state.train_seconds,
-        "max_tokens": state.max_tokens,
-    }
-    write_json(draft / "step.json", recorded)
+    write_json(draft / "step.json", {**claim, **{name: getattr(state, name) for name in _RECORDED}})
     shutil.rmtree(final, ignore_errors=True)
     draft.replace(final)
     if number > 1:  # only the newest is needed to go on; the others keep their record
@@ -304,19 +293,12 @@ def _resume(
             continue
         if not (stored / "model").is_dir():
             continue
-        model = load_model(stored / "model")
-        return (
-            State(
-                model=model,
-                tokenizer=AutoTokenizer.from_pretrained(stored / "model", local_files_only=True),
-                teacher=load_model(stored / "teacher"),
-                untouched=(teacher, tokenizer),
-                masked=recorded["masked"],
-                remarks=recorded["remarks"],
-                epochs=recorded["epochs"],
-                train_seconds=recorded["train_seconds"],
-                max_tokens=recorded.get("max_tokens"),
-            ),
-            number,
+        state = State(
+            model=load_model(stored / "model"),
+            tokenizer=AutoTokenizer.from_pretrained(stored / "model", local_files_only=True),
+            teacher=load_model(stored / "teacher"),
+            untouched=(teacher, tokenizer),
+            **{name: recorded[name] for name in _RECORDED if name in recorded},
         )
+        return state, number
     return State(copy.deepcopy(teacher), tokenizer, copy.deepcopy(teacher), (teacher, tokenizer)), 0

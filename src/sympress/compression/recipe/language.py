@@ -88,9 +88,8 @@ def _complaint(kind: type[Step], error: ValidationError) -> str:
 
 _TOKEN = re.compile(
     r"(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    r"|(?P<word>[A-Za-z][A-Za-z0-9_-]*)|(?P<sign>[>(),=])"
+    r"|(?P<word>[A-Za-z][A-Za-z0-9_-]*)|(?P<sign>[>(),=])|(?P<space>\s+)"
 )
-_SPACE = re.compile(r"\s*")
 _LONGEST_NUMBER = 40
 
 
@@ -200,19 +199,15 @@ class _Token:
 def _tokens(text: str) -> list[_Token]:
     """Numbers, words and signs of `text`, then an end; columns count from 1."""
     tokens: list[_Token] = []
-    place = _end_of_space(text, 0)
+    place = 0
     while place < len(text):
         match = _TOKEN.match(text, place)
         if match is None:
             raise InputError(f"recipe, column {place + 1}: {text[place]!r} has no meaning here")
-        tokens.append(_Token(str(match.lastgroup), match.group(), place + 1))
-        place = _end_of_space(text, match.end())
+        if match.lastgroup != "space":
+            tokens.append(_Token(str(match.lastgroup), match.group(), place + 1))
+        place = match.end()
     return [*tokens, _Token("end", "", len(text) + 1)]
-
-
-def _end_of_space(text: str, place: int) -> int:
-    match = _SPACE.match(text, place)
-    return match.end() if match else place
 
 
 class _Reader:

@@ -44,9 +44,6 @@ from sympress.training.tagging import (
     window_targets,
 )
 
-# What a recipe works with: notes, targets, how to train, and the model as it is between two steps.
-
-
 #: Notes on which importance, activations and least squares are measured.
 CALIBRATION_NOTES = 512
 

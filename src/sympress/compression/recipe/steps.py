@@ -53,13 +53,11 @@ class Adapt(Step):
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """It trains a whole encoder."""
-        del after
         if before:
             raise InputError("adapt must be the first step: it trains the encoder before anything is pressed")
 
     def check(self, shape: ModelShape, teacher: ModelShape, family: Family) -> None:
         """A convolution over word vectors never predicted hidden words."""
-        del teacher
         if not family.attention:
             raise InputError("adapt needs an encoder with a masked-language head, which a convolution lacks")
         if self.layers is not None and self.layers > shape.layers:
@@ -123,7 +121,6 @@ class FineTune(Step):
 
     def updates_on(self, labelled: int, further: int, settings: TrainSettings) -> int:
         """Those over the labelled notes."""
-        del further
         return (self.epochs or settings.epochs) * math.ceil(labelled / settings.batch_size)
 
     def apply(self, state: State, context: Context, number: int) -> str:
@@ -165,13 +162,11 @@ class Pretrained(Step):
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """Whatever came before would be lost."""
-        del after
         if before:
             raise InputError("pretrained must be the first step: it drops what was done before")
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """Make the model anew."""
-        del number
         state.model = untrained_model(state, context, context.settings.seed)
         return "the encoder as it was before fine-tuning, with a fresh head"
 
@@ -209,7 +204,6 @@ class Fuse(Step):
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """It weighs the finished file."""
-        del before
         if after:
             raise InputError("fuse must be the last step: its weights belong to the finished file")
 
@@ -220,7 +214,6 @@ class Fuse(Step):
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """Nothing: the weights are fitted once the file is deployed."""
-        del state, context, number
         return "what the rules find moves the logits, by weights fitted on validation notes"
 
 

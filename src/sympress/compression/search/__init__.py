@@ -108,7 +108,9 @@ def _parse_limit(text: str) -> tuple[str, float]:
         raise InputError(f"budget: {text!r} is not a limit; write limits such as {_EXAMPLE}")
     key, operator, number = match["key"], match["operator"], match["number"]
     if key not in BUDGET_KEYS:
-        raise InputError(f"budget: unknown key {key!r}{nearest(key, BUDGET_KEYS)}; {_known()}")
+        raise InputError(
+            f"budget: unknown key {key!r}{nearest(key, BUDGET_KEYS)}; known are {', '.join(BUDGET_KEYS)}"
+        )
     if operator != "<=":
         raise InputError(f"budget: {text!r} is not an upper limit; write {key}<={number}")
     try:
@@ -120,10 +122,6 @@ def _parse_limit(text: str) -> tuple[str, float]:
         least = "of at least 0" if key == "f1_drop" else "above 0"
         raise InputError(f"budget: the limit of {key} must be a number {least}, not {number}")
     return key, limit
-
-
-def _known() -> str:
-    return f"known are {', '.join(BUDGET_KEYS)}"
 
 
 # What a search for a budget finds.

@@ -213,6 +213,7 @@ def shape_of(model: SymptomModel, max_tokens: int | None = None) -> ModelShape:
     tables = _tables(encoder, family)
     positions, first = position_rows(encoder)
     words, embedding = tables[0]
+    table = encoder.get_input_embeddings()
     hidden = int(encoder.config.hidden_size)
     width = head_width(encoder) if family.attention else 0
     ranks = [module.first.out_features for module in encoder.modules() if isinstance(module, LowRankLinear)]
@@ -233,7 +234,7 @@ def shape_of(model: SymptomModel, max_tokens: int | None = None) -> ModelShape:
         gated=family.gated,
         dense_head=model.head.dense is not None,
         rank=round(sum(ranks) / len(ranks)) if ranks else None,
-        embedding_rank=_embedding_rank(encoder, family),
+        embedding_rank=table.first.embedding_dim if isinstance(table, LowRankEmbedding) else None,
         kernel=0 if family.attention or not layers else int(encoder.config.kernel_size),
     )
 
@@ -283,11 +284,6 @@ def _tables(encoder: nn.Module, family: Family) -> list[tuple[int, int]]:
         else:
             found.append((0, 0))
     return found
-
-
-def _embedding_rank(encoder: nn.Module, family: Family) -> int | None:
-    table = dict(encoder.named_modules()).get(family.embeddings[0])
-    return table.first.embedding_dim if isinstance(table, LowRankEmbedding) else None
 
 
 def _channels(layer: nn.Module, family: Family) -> int:

@@ -32,13 +32,11 @@ class Store(Step):
 
     def check_place(self, before: Sequence[Step], after: Sequence[Step]) -> None:
         """It acts on the finished file."""
-        del before
         if not all(step.fuses for step in after):
             raise InputError("store must be the last step: it codes the file that the others make")
 
     def apply(self, state: State, context: Context, number: int) -> str:
         """Nothing is changed but the file, once it is made."""
-        del state, context, number
         return "the file is entropy-coded; loading decodes it"
 
     def apply_to_file(self, exported: Exported) -> None:

@@ -42,7 +42,6 @@ class Vocab(Step):
         """Keep the rows that training and transfer notes read; the teacher's go alike."""
         from sympress.compression.vocab.trim import choose_pieces, count_pieces, trim_vocabulary_
 
-        del number
         material = context.material
         counts = count_pieces(state.tokenizer, [*material.training, *material.transfer])
         kept = choose_pieces(state.tokenizer, counts, self.keep)

@@ -318,7 +318,10 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: Sequence[int]) -> P
             f"{len(missing)} word pieces are missing that always stay and {len(unknown)} ids are not in the "
             "vocabulary; keep the ids that choose_pieces gives"
         )
-    rebuilt = Tokenizer.from_str(json.dumps(_trim_backend(backend, new_ids)))
+    backend["model"] = _trim_model(backend["model"], new_ids)
+    for place, key in id_places(backend):
+        place[key] = new_ids[place[key]]
+    rebuilt = Tokenizer.from_str(json.dumps(backend))
     if rebuilt.get_vocab() != {piece: new_ids[old] for piece, old in whole.items() if old in new_ids}:
         raise SympressError(
             f"{type(tokenizer).__name__}: the trimmed tokenizer numbers its word pieces otherwise than "
@@ -332,15 +335,6 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: Sequence[int]) -> P
 def _renumbered(kept: Sequence[int]) -> dict[int, int]:
     """Old id to new id, ascending and without gaps."""
     return {int(old): new for new, old in enumerate(sorted(set(kept)))}
-
-
-def _trim_backend(backend: dict[str, Any], new_ids: dict[int, int]) -> dict[str, Any]:
-    """`tokenizer.json` with only the pieces in `new_ids`, under their new ids everywhere."""
-    backend = copy.deepcopy(backend)
-    backend["model"] = _trim_model(backend["model"], new_ids)
-    for place, key in id_places(backend):
-        place[key] = new_ids[place[key]]
-    return backend
 
 
 def _trim_model(model: dict[str, Any], new_ids: dict[int, int]) -> dict[str, Any]:
