@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -68,7 +69,8 @@ def symptoms_named(labels: Collection[str], lexicon: Lexicon) -> dict[str, str |
     return {} if any(kinds.values()) else dict.fromkeys(labels)
 
 
-def ids_by_form(lexicon: Lexicon) -> dict[str, str]:
+@lru_cache(maxsize=4)
+def ids_by_form(lexicon: Lexicon) -> Mapping[str, str]:
     """Return the id of the symptom that each form, name and id names by itself, wherever it stands."""
     found: dict[str, str] = {}
     for symptom in lexicon.symptoms:
