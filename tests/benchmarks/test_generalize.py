@@ -55,7 +55,7 @@ def test_the_rule_reloads(tmp_path: Path) -> None:
     assert AssertedRule.load(tmp_path) == RULE
     assert RULE.size_bytes == (tmp_path / "asserted.json").stat().st_size
     (tmp_path / "asserted.json").write_text("{}")
-    with pytest.raises(InputError, match=r"no usable reference model here \(KeyError\); fit it again"):
+    with pytest.raises(InputError, match=r"no usable reference model here \(ValidationError\); fit it again"):
         AssertedRule.load(tmp_path)
 
 
