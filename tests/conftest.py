@@ -20,6 +20,7 @@ settings.load_profile("repeatable")
 #: The files that take longest, longest first: 20 seconds and more of a core.
 LONGEST = (
     "studies/test_study.py",
+    "test_how_tos.py",  # beside it, as it traces no graph that others can use
     "studies/test_press.py",
     "compression/test_export.py",
     "pipeline/test_compress.py",
