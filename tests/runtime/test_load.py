@@ -22,7 +22,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel
 import sympress
 from sympress import Extractor, InputError, SympressError
 from sympress.errors import InputError as Mistake
-from sympress.labels.lexicon import Lexicon, Symptom
+from sympress.labels.lexicon import Lexicon, Symptom, load_lexicon
 from sympress.labels.own_words import OwnWords
 from sympress.runtime.artifact import (
     BOX_FOLDER,
@@ -31,7 +31,9 @@ from sympress.runtime.artifact import (
     read_extractor,
     write_checksums,
 )
+from sympress.runtime.linker import load_rules
 
+OUR_WORDS = OwnWords(load_lexicon("clinical"))
 NOTE = "c/o fever and chills, denies cough"
 
 
@@ -49,6 +51,12 @@ FOUND = [("fever", "present"), ("chills", "present"), ("cough", "absent")]
 def test_what_comes_with_sympress_loads_by_name_by_path_and_by_nothing(source: str | Path | None):
     assert symptoms(sympress.load(source)) == FOUND
     assert symptoms(Extractor.load(source)) == FOUND
+
+
+def test_artifacts_that_read_by_our_words_share_the_rules():
+    assert load_rules(read_extractor(RULES_FOLDER), OUR_WORDS) is load_rules(
+        read_extractor(BOX_FOLDER), OUR_WORDS
+    )
 
 
 @pytest.mark.parametrize("kind", [str, Path])

@@ -228,18 +228,21 @@ class PhraseIndex:
                 searches, which a single line is about, build that of the few phrases they need.
         """
         self._group_count = len(groups)
-        self._phrases = [
+        phrases = [
             (phrase, group, number)
-            for group, phrases in enumerate(groups.values())
-            for number, phrase in enumerate(phrases)
+            for group, named in enumerate(groups.values())
+            for number, phrase in enumerate(named)
         ]
-        self._last_words = [last_word(phrase) for phrase, _, _ in self._phrases]
-        if "" in self._last_words:
-            phrase, _, _ = self._phrases[self._last_words.index("")]
+        last_words = [last_word(phrase) for phrase, _, _ in phrases]
+        if "" in last_words:
+            phrase, _, _ = phrases[last_words.index("")]
             raise ValueError(f"{phrase!r}: a phrase needs a letter or a digit")
-        self.last_words = frozenset(self._last_words)
+        self.last_words = frozenset(last_words)
         self._searches = 0
-        self._whole = self._build_whole() if at_once else None
+        self._held = phrases, last_words
+        self._whole: _Automaton | None = None
+        if at_once:
+            self._build_whole()
 
     def find(
         self, reduced: Reduced, first: int = 0, last: int | None = None, *, most: int | None = None
@@ -276,23 +279,25 @@ class PhraseIndex:
 
     def complete(self) -> None:
         """Build the automaton of all phrases now."""
-        self._whole = self._whole or self._build_whole()
+        self._build_whole()
 
     def _build(self, words: str) -> _Automaton:
         """The automaton of all phrases, or for the first searches that of those whose last word is there."""
         self._searches += 1
-        if self._searches > FIRST_SEARCHES:
-            self._whole = self._build_whole()
-            return self._whole
+        phrases, last_words = self._held  # whole, as they go only once the other is there: threads search too
+        if self._whole is not None or self._searches > FIRST_SEARCHES:
+            return self._build_whole()
         there = frozenset(words.split())
-        pairs = zip(self._phrases, self._last_words, strict=True)
+        pairs = zip(phrases, last_words, strict=True)
         return _Automaton([phrase for phrase, last in pairs if last in there])
 
     def _build_whole(self) -> _Automaton:
         """The automaton of all phrases, which need not be remembered any longer."""
-        automaton = _Automaton(self._phrases)
-        self._phrases, self._last_words = [], []
-        return automaton
+        phrases, _ = self._held
+        if self._whole is None:
+            self._whole = _Automaton(phrases)
+            self._held = [], []
+        return self._whole
 
 
 class _Automaton:
