@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -457,6 +458,19 @@ def test_a_half_written_step_does_not_count(
     (context.folder / "01-vocab" / "step.json").write_text("{", encoding="utf-8")
     assert run_noting(text, teacher, tokenizer, context)[0] == [1, 2]
     assert sorted(path.name for path in context.folder.iterdir()) == ["01-vocab", "02-prune"]
+
+
+def test_a_step_that_says_less_of_its_state_does_not_count(
+    teacher: SymptomModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+):
+    text, context = "vocab(keep=48)", make_context(tmp_path)
+    run_noting(text, teacher, tokenizer, context)
+    record = context.folder / "01-vocab" / "step.json"
+    assert run_noting(text, teacher, tokenizer, context)[0] == []
+    said = json.loads(record.read_text(encoding="utf-8"))
+    del said["masked"]
+    record.write_text(json.dumps(said), encoding="utf-8")
+    assert run_noting(text, teacher, tokenizer, context)[0] == [1]
 
 
 def test_material_that_differs_in_anything_has_another_fingerprint():

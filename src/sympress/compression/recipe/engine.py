@@ -291,14 +291,14 @@ def _resume(
         recorded = read_object(stored / "step.json")
         if recorded is None or any(recorded.get(key) != value for key, value in claims[number - 1].items()):
             continue
-        if not (stored / "model").is_dir():
+        if not recorded.keys() >= set(_RECORDED) or not (stored / "model").is_dir():
             continue
         state = State(
             model=load_model(stored / "model"),
             tokenizer=AutoTokenizer.from_pretrained(stored / "model", local_files_only=True),
             teacher=load_model(stored / "teacher"),
             untouched=(teacher, tokenizer),
-            **{name: recorded[name] for name in _RECORDED if name in recorded},
+            **{name: recorded[name] for name in _RECORDED},
         )
         return state, number
     return State(copy.deepcopy(teacher), tokenizer, copy.deepcopy(teacher), (teacher, tokenizer)), 0
