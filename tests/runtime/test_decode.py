@@ -183,6 +183,15 @@ def test_the_score_of_a_single_piece_is_the_probability_of_its_tag():
     assert mention == Mention(0, 4, "RASH", "present", pytest.approx(0.6, abs=1e-3))
 
 
+def test_scores_of_a_long_note_are_those_of_its_pieces(monkeypatch: pytest.MonkeyPatch):
+    rows = np.random.default_rng(0).normal(0, 4, (23, 5)).astype(np.float32)
+    whole = _scores(rows)
+    monkeypatch.setattr("sympress.runtime.tokens._TOGETHER", 8)
+    parted = _scores(rows)
+    for name in ("outside", "begin", "inside", "assertion"):
+        np.testing.assert_allclose(getattr(parted, name), getattr(whole, name), rtol=1e-14)
+
+
 def test_no_piece_no_mention():
     empty = np.zeros(0, dtype=np.int64)
     assert decode_mentions(np.zeros((0, 5), dtype=np.float32), empty, empty, TAGS, " ") == ()

@@ -287,6 +287,10 @@ def note_logits(
     return merge_windows(rows, spans, len(pieces.ids))
 
 
+#: Pieces whose scores are computed at a time.
+_TOGETHER = 8_192
+
+
 @dataclass(frozen=True, slots=True)
 class _Scores:
     """Log probabilities of each piece: outside, beginning and inside of any span `(pieces,)`.
@@ -301,6 +305,15 @@ class _Scores:
 
 
 def _scores(logits: NDArray[np.float32]) -> _Scores:
+    """Those of a note, some thousand pieces at a time: what is needed on the way stays in the cache."""
+    parts = [_scores_of(logits[at : at + _TOGETHER]) for at in range(0, len(logits), _TOGETHER)]
+    if len(parts) == 1:
+        return parts[0]
+    rows = ((one.outside, one.begin, one.inside, one.assertion) for one in parts)
+    return _Scores(*(np.concatenate(row, axis=-1) for row in zip(*rows, strict=True)))
+
+
+def _scores_of(logits: NDArray[np.float32]) -> _Scores:
     wide = np.ascontiguousarray(
         logits.T, dtype=np.float64
     )  # numpy adds whole rows up fast, short ones slowly
